@@ -1,0 +1,146 @@
+//! What the kernel counts, as it lies in the maps: `repr(C)`, 8-byte aligned, native byte order.
+//!
+//! A per-CPU value may be 32,768 bytes at most, and one system call reads one value of all CPUs: so all that every
+//! packet needs is one value ([`Counters`]), and the remark matrix is two ([`RemarkedHalf`]).
+
+use crate::{
+    ds::{DsField, Dscp},
+    locate::Family,
+};
+
+/// The version of everything in this file and of the pins around it; counters of another one are never misread.
+pub const LAYOUT: u32 = 1;
+
+/// Packets, and their bytes on the wire without FCS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counter {
+    /// Packets; for a GSO packet its segments.
+    pub packets: u64,
+    /// Bytes of the frame as a capture on the cable would show them.
+    pub bytes: u64,
+}
+
+impl Counter {
+    /// Counts up, and wraps at the end of 64 bits as the kernel's own counters do.
+    #[inline(always)]
+    pub const fn add(&mut self, other: Self) {
+        self.packets = self.packets.wrapping_add(other.packets);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+    }
+}
+
+/// Why a frame is not in `before`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Uncounted {
+    /// Not directly IP.
+    NotIp = 0,
+    /// Says that it is IP, without a usable header.
+    Malformed = 1,
+}
+
+/// What every packet may touch: one value of the map `counters` per CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counters {
+    /// By family, then by whole DS byte, as the packet came to the hook.
+    pub before: [[Counter; 256]; 2],
+    /// By DSCP, where a policy said `drop`.
+    pub dropped: [Counter; Dscp::COUNT],
+    /// What `local` kept from the policy.
+    pub protected: Counter,
+    /// By [`Uncounted`].
+    pub uncounted: [Counter; 2],
+    /// Later fragments, and header chains that were too long: packets of which a rule could not see all.
+    pub limited: [Counter; 2],
+    /// When the last frame came, in the kernel's jiffies.
+    pub last: u64,
+    /// Decisions that may still be logged before `log_refill`.
+    pub log_budget: u64,
+    /// The jiffy at which the log budget is filled again.
+    pub log_refill: u64,
+}
+
+impl Counters {
+    /// All zero, as the kernel makes them.
+    pub const ZERO: Self = Self {
+        before: [[Counter { packets: 0, bytes: 0 }; 256]; 2],
+        dropped: [Counter { packets: 0, bytes: 0 }; Dscp::COUNT],
+        protected: Counter { packets: 0, bytes: 0 },
+        uncounted: [Counter { packets: 0, bytes: 0 }; 2],
+        limited: [Counter { packets: 0, bytes: 0 }; 2],
+        last: 0,
+        log_budget: 0,
+        log_refill: 0,
+    };
+
+    /// Adds what another CPU counted.
+    pub fn merge(&mut self, other: &Self) {
+        let sums = self.before.as_flattened_mut().iter_mut().chain(&mut self.dropped).chain([&mut self.protected]);
+        let sums = sums.chain(&mut self.uncounted).chain(&mut self.limited);
+        let others = other.before.as_flattened().iter().chain(&other.dropped).chain([&other.protected]);
+        let others = others.chain(&other.uncounted).chain(&other.limited);
+        sums.zip(others).for_each(|(sum, other)| sum.add(*other));
+        self.last = self.last.max(other.last);
+    }
+
+    /// The counter of a DS field as it came.
+    #[inline(always)]
+    pub const fn before_mut(&mut self, family: Family, ds: DsField) -> &mut Counter {
+        &mut self.before[family as usize][ds.bits() as usize]
+    }
+
+    /// The counter of what is not in `before`.
+    #[inline(always)]
+    pub const fn uncounted_mut(&mut self, reason: Uncounted) -> &mut Counter {
+        &mut self.uncounted[reason as usize]
+    }
+}
+
+/// Half of the remark matrix, 32 codepoints as they came by 64 as they left: one of two values of the map `remarked`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RemarkedHalf(pub [[Counter; Dscp::COUNT]; 32]);
+
+impl RemarkedHalf {
+    /// All zero.
+    pub const ZERO: Self = Self([[Counter { packets: 0, bytes: 0 }; Dscp::COUNT]; 32]);
+
+    /// Which of the two halves has the codepoint.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(from: Dscp) -> u32 {
+        from.value() as u32 >> 5
+    }
+
+    /// The counter of one change; `from` is in the half that [`of`](Self::of) named.
+    #[inline(always)]
+    pub const fn cell_mut(&mut self, from: Dscp, to: Dscp) -> &mut Counter {
+        &mut self.0[from.index() & 31][to.index()]
+    }
+}
+
+/// What a kernel program is specialised for when it is loaded: read-only data, so that the verifier removes the code
+/// that this hook does not use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Settings {
+    /// [`Link`](crate::locate::Link): 0 Ethernet, 1 layer 3.
+    pub layer3: u8,
+    /// 1 if the table may change a mark; 0 leaves no packet write in the program.
+    pub remark: u8,
+    /// [`Local`](crate::policy::Local): 0 policy, 1 keep control, 2 keep all.
+    pub local: u8,
+    /// 1 if decisions are logged.
+    pub log: u8,
+    /// Jiffies between two fillings of the log budget.
+    pub log_interval: u32,
+}
+
+const _: () = {
+    assert!(size_of::<Counter>() == 16);
+    assert!(size_of::<Counters>() == 9_320, "userspace and kernel disagree, or LAYOUT has to change");
+    assert!(size_of::<RemarkedHalf>() == 32_768, "the most that a per-CPU value may have");
+    assert!(size_of::<Settings>() == 8);
+};

@@ -1,0 +1,129 @@
+//! From the link layer to the outermost IP header: where the DS field is.
+//!
+//! ```text
+//! Ethernet   | destination 6 | source 6 | EtherType |          then 0 to 4 tags (0x8100, 0x88a8)
+//! tag                                   | TCI       | EtherType |
+//! layer 3    nothing: the packet begins with its IP header
+//! ```
+//!
+//! A header is usable if EtherType and version nibble agree, IHL is at least 5, and 20 (IPv4) or 40 (IPv6) bytes are
+//! there. Checksum, lengths, options, extension headers and fragment fields are not asked: each fragment counts by its
+//! own header.
+
+use core::mem::offset_of;
+
+use network_types::{
+    eth::{EthHdr, EtherType},
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    vlan::VlanHdr,
+};
+
+use crate::{ds::DsField, packet::Packet};
+
+/// How many VLAN tags may stand before the IP header, one in packet metadata included.
+pub const MAX_TAGS: usize = 4;
+
+// As they lie in memory: no byte is swapped to compare them.
+const IPV4: u16 = EtherType::Ipv4 as u16;
+const IPV6: u16 = EtherType::Ipv6 as u16;
+const TAG_8021Q: u16 = EtherType::Ieee8021q as u16;
+const TAG_8021AD: u16 = EtherType::Ieee8021ad as u16;
+
+/// What precedes the IP header on this device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// An Ethernet header, then perhaps tags (`ARPHRD_ETHER`).
+    Ethernet,
+    /// Nothing: tun, ppp, wireguard, ipip and the like.
+    Layer3,
+}
+
+/// The IP version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// RFC 791.
+    V4,
+    /// RFC 8200.
+    V6,
+}
+
+/// A usable IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Its version.
+    pub family: Family,
+    /// Its distance from the first byte of the packet.
+    pub offset: usize,
+    /// The DS field as it came.
+    pub ds: DsField,
+}
+
+/// What a packet turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Located {
+    /// An IP packet with a usable header.
+    Ip(Header),
+    /// Not directly IP: ARP, MPLS, PPPoE, LLC, another tag type, or too short for its link header.
+    NotIp,
+    /// It says that it is IP, but the header is not usable.
+    Malformed,
+}
+
+/// Finds the outermost IP header; `stripped_tags` are those that the kernel has moved into packet metadata.
+#[inline(always)]
+pub fn locate<P: Packet + ?Sized>(packet: &P, link: Link, stripped_tags: usize) -> Located {
+    match link {
+        Link::Ethernet => behind_ethernet(packet, stripped_tags),
+        Link::Layer3 => match packet.read(0) {
+            Some([first]) if first >> 4 == 4 => ipv4(packet, 0),
+            Some([first]) if first >> 4 == 6 => ipv6(packet, 0),
+            Some(_) => Located::Malformed,
+            None => Located::NotIp,
+        },
+    }
+}
+
+#[inline(always)]
+fn behind_ethernet<P: Packet + ?Sized>(packet: &P, stripped_tags: usize) -> Located {
+    let Some(bytes) = packet.read::<{ EthHdr::LEN }>(0) else {
+        return Located::NotIp;
+    };
+    let mut ether_type = u16::from_ne_bytes([bytes[12], bytes[13]]);
+    let mut offset = EthHdr::LEN;
+    for tag in 0..=MAX_TAGS {
+        match ether_type {
+            IPV4 => return ipv4(packet, offset),
+            IPV6 => return ipv6(packet, offset),
+            TAG_8021Q | TAG_8021AD if tag + stripped_tags < MAX_TAGS => {}
+            _ => return Located::NotIp,
+        }
+        let Some(bytes) = packet.read::<{ VlanHdr::LEN }>(offset) else {
+            return Located::NotIp;
+        };
+        ether_type = u16::from_ne_bytes([bytes[2], bytes[3]]);
+        offset += VlanHdr::LEN;
+    }
+    Located::NotIp
+}
+
+#[inline(always)]
+fn ipv4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Located {
+    match packet.read::<{ Ipv4Hdr::LEN }>(offset) {
+        Some(bytes) if matches!(bytes[0], 0x45..=0x4f) => {
+            let ds = DsField::new(bytes[offset_of!(Ipv4Hdr, tos)]);
+            Located::Ip(Header { family: Family::V4, offset, ds })
+        }
+        _ => Located::Malformed,
+    }
+}
+
+#[inline(always)]
+fn ipv6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Located {
+    match packet.read::<{ Ipv6Hdr::LEN }>(offset) {
+        Some(bytes) if bytes[0] >> 4 == 6 => {
+            let ds = DsField::new(bytes[0] << 4 | bytes[1] >> 4);
+            Located::Ip(Header { family: Family::V6, offset, ds })
+        }
+        _ => Located::Malformed,
+    }
+}

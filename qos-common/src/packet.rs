@@ -1,0 +1,31 @@
+//! What the data path needs of a packet: reads and writes of a fixed size at a bounded offset.
+//!
+//! Fixed sizes are what lets one source serve both worlds. On the host the compiler checks a slice; in the kernel each
+//! access becomes one comparison with the end of the packet, in the form that the verifier proves.
+
+/// The bytes of a packet, from the first byte of the link header on.
+pub trait Packet {
+    /// The bytes at `offset`, or `None` where the packet ends before `offset + N`.
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// Replaces the bytes at `offset`, or returns `None` and writes nothing where the packet ends before `offset + N`.
+    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()>;
+
+    /// A 16-bit word has been written that no checksum inside the packet makes up for.
+    ///
+    /// Linux may keep the sum of a received packet beside it (`CHECKSUM_COMPLETE`). An IPv4 rewrite leaves that sum as
+    /// it was, since header and header checksum cancel; an IPv6 rewrite does not, and the sum has to be told.
+    #[inline(always)]
+    fn sum_changed(&mut self, _old: [u8; 2], _new: [u8; 2]) {}
+}
+
+impl Packet for [u8] {
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.get(offset..)?.first_chunk().copied()
+    }
+
+    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
+        *self.get_mut(offset..)?.first_chunk_mut()? = bytes;
+        Some(())
+    }
+}

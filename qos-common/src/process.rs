@@ -1,0 +1,110 @@
+//! The whole data path.
+
+use crate::{
+    abi::{Counters, RemarkedHalf, Uncounted},
+    ds::{DsField, Dscp},
+    gso::Length,
+    locate::{Link, Located, locate},
+    packet::Packet,
+    policy::{Decision, Local, Origin, decide},
+    remark::remark,
+};
+
+/// What the hook knows of a packet beside its bytes.
+pub trait Frame {
+    /// How many tags the kernel has moved into packet metadata: 0 or 1.
+    fn stripped_tags(&self) -> usize;
+
+    /// How long it is, and whether it is a super-packet.
+    fn length(&self) -> Length;
+
+    /// Where it came from.
+    fn origin(&self) -> Origin;
+}
+
+/// The counters of a hook and what it is specialised for.
+pub trait Tables {
+    /// What precedes the IP header on the device.
+    fn link(&self) -> Link;
+
+    /// Whether the table may change anything; `false` leaves nothing in the program that writes to a packet.
+    fn remarks(&self) -> bool;
+
+    /// What the table makes of a codepoint.
+    fn target(&self, dscp: Dscp) -> Dscp;
+
+    /// Which of this host's own packets the policy spares.
+    fn local(&self) -> Local;
+
+    /// The jiffy that it is.
+    fn now(&self) -> u64;
+
+    /// This CPU's counters.
+    fn counters(&mut self) -> Option<&mut Counters>;
+
+    /// This CPU's half of the remark matrix that has `from`.
+    fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf>;
+}
+
+/// What has become of a packet. It always passes on; only a policy that says `drop` would drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Counted among the frames that are not IP, or not usable, and untouched.
+    Uncounted(Uncounted),
+    /// Counted as it came; then this was decided and, if it was a new mark, done.
+    Counted(DsField, Decision),
+    /// The counters are out of reach, so nothing was done.
+    Untouched,
+}
+
+/// Counts, decides and remarks one packet.
+///
+/// The order is part of the contract: `before` first, and the remark matrix only after a mark has really been changed.
+/// A reader who takes the matrix first and `before` last therefore never derives a negative `after`.
+#[inline(always)]
+pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
+    let located = locate(packet, tables.link(), frame.stripped_tags());
+    let header = match located {
+        Located::Ip(header) => header,
+        Located::NotIp => return uncounted(Uncounted::NotIp, frame, tables),
+        Located::Malformed => return uncounted(Uncounted::Malformed, frame, tables),
+    };
+    let now = tables.now();
+    let weight = frame.length().weigh(packet, &header);
+    let Some(counters) = tables.counters() else {
+        return Outcome::Untouched;
+    };
+    counters.last = now;
+    counters.before_mut(header.family, header.ds).add(weight);
+    if !tables.remarks() {
+        return Outcome::Counted(header.ds, Decision::Keep);
+    }
+    let decision = decide(header.ds, tables.target(header.ds.dscp()), tables.local(), || frame.origin());
+    match decision {
+        Decision::Keep => {}
+        Decision::Protected => {
+            if let Some(counters) = tables.counters() {
+                counters.protected.add(weight);
+            }
+        }
+        Decision::Remark(dscp) => {
+            let from = header.ds.dscp();
+            if remark(packet, &header, dscp).is_some()
+                && let Some(half) = tables.remarked(from)
+            {
+                half.cell_mut(from, dscp).add(weight);
+            }
+        }
+    }
+    Outcome::Counted(header.ds, decision)
+}
+
+#[inline(always)]
+fn uncounted<F: Frame, T: Tables>(reason: Uncounted, frame: &F, tables: &mut T) -> Outcome {
+    let now = tables.now();
+    if let Some(counters) = tables.counters() {
+        counters.last = now;
+        counters.uncounted_mut(reason).add(frame.length().opaque());
+    }
+    Outcome::Uncounted(reason)
+}

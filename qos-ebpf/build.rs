@@ -1,0 +1,4 @@
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-link-arg-bins=--cpu-features=+allows-misaligned-mem-access");
+}

@@ -1,0 +1,53 @@
+//! The kernel programs of qosbpf: adapters between a hook of Linux and [`qos_common::process`]. They decide nothing.
+#![no_std]
+#![no_main]
+
+mod maps;
+mod skb;
+mod window;
+mod xdp;
+
+use aya_ebpf::{
+    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+
+/// XDP on a driver that gives each packet in one piece.
+#[xdp]
+pub fn qosbpf_xdp(context: XdpContext) -> u32 {
+    xdp::handle(&context, xdp::linear_length);
+    XDP_PASS
+}
+
+/// XDP where a packet may come in several pieces (jumbo MTU), from Linux 5.18 on.
+#[xdp(frags)]
+pub fn qosbpf_xdp_frags(context: XdpContext) -> u32 {
+    xdp::handle(&context, xdp::whole_length);
+    XDP_PASS
+}
+
+/// TC ingress, by TCX or clsact.
+#[classifier]
+pub fn qosbpf_ingress(context: TcContext) -> i32 {
+    skb::handle(&context, skb::Direction::Ingress);
+    TC_ACT_UNSPEC
+}
+
+/// TC egress, by TCX or clsact.
+#[classifier]
+pub fn qosbpf_egress(context: TcContext) -> i32 {
+    skb::handle(&context, skb::Direction::Egress);
+    TC_ACT_UNSPEC
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The object's licence: some helpers ask for one that the GPL is compatible with.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,97 @@
+//! The maps and the read-only constants of a program, as [`Tables`].
+//!
+//! Userspace finds them by these names. `COUNTERS` and `REMARKED` are pinned and outlive every program that counts into
+//! them; the constants belong to one program and are frozen when it is loaded.
+
+use core::ptr;
+
+use aya_ebpf::{Global, helpers::bpf_jiffies64, macros::map, maps::PerCpuArray};
+use qos_common::{
+    abi::{Counters, RemarkedHalf, Settings},
+    ds::Dscp,
+    locate::Link,
+    policy::{Local, Table},
+    process::Tables,
+};
+
+#[map]
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+static REMARKED: PerCpuArray<RemarkedHalf> = PerCpuArray::with_max_entries(2, 0);
+
+#[unsafe(no_mangle)]
+static SETTINGS: Global<Settings> = Global::new(Settings { layer3: 0, remark: 0, local: 0, log: 0, log_interval: 0 });
+
+#[unsafe(no_mangle)]
+static TABLE: Global<[u8; Dscp::COUNT]> = Global::new(*Table::IDENTITY.bytes());
+
+/// The maps of this program.
+pub struct Maps;
+
+/// One field of a constant, read so that the compiler cannot assume the value it was built with.
+macro_rules! constant {
+    ($global:ident $(. $field:ident)? $([$index:expr])? as $type:ty) => {
+        // SAFETY: `Global` is a transparent wrapper of the type named, initialised and never written.
+        unsafe { ptr::read_volatile(&raw const (*(&raw const $global).cast::<$type>())$(.$field)?$([$index])?) }
+    };
+}
+
+impl Maps {
+    /// Whether decisions are logged.
+    #[inline(always)]
+    pub fn logs() -> bool {
+        constant!(SETTINGS.log as Settings) != 0
+    }
+
+    /// Jiffies between two fillings of the log budget.
+    #[inline(always)]
+    pub fn log_interval() -> u64 {
+        u64::from(constant!(SETTINGS.log_interval as Settings))
+    }
+}
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn link(&self) -> Link {
+        if constant!(SETTINGS.layer3 as Settings) == 0 { Link::Ethernet } else { Link::Layer3 }
+    }
+
+    #[inline(always)]
+    fn remarks(&self) -> bool {
+        constant!(SETTINGS.remark as Settings) != 0
+    }
+
+    #[inline(always)]
+    fn target(&self, dscp: Dscp) -> Dscp {
+        let to = constant!(TABLE[dscp.index()] as [u8; Dscp::COUNT]);
+        Dscp::new(to).unwrap_or(dscp)
+    }
+
+    #[inline(always)]
+    fn local(&self) -> Local {
+        match constant!(SETTINGS.local as Settings) {
+            0 => Local::Policy,
+            1 => Local::KeepControl,
+            _ => Local::Keep,
+        }
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: a helper without arguments; the JIT replaces it by one load.
+        unsafe { bpf_jiffies64() }
+    }
+
+    #[inline(always)]
+    fn counters(&mut self) -> Option<&mut Counters> {
+        // SAFETY: the value is this CPU's own, and a program at a network hook is not preempted by itself.
+        COUNTERS.get_ptr_mut(0).map(|counters| unsafe { &mut *counters })
+    }
+
+    #[inline(always)]
+    fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf> {
+        // SAFETY: as in `counters`.
+        REMARKED.get_ptr_mut(RemarkedHalf::of(from)).map(|half| unsafe { &mut *half })
+    }
+}

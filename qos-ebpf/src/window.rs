@@ -1,0 +1,44 @@
+//! A packet in the kernel: the window between `data` and `data_end`.
+
+use qos_common::packet::Packet;
+
+/// The part of a packet that a program may read and write directly.
+pub struct Window {
+    start: usize,
+    end: usize,
+}
+
+impl Window {
+    /// The window of a context; the two are read anew after whatever moves the packet.
+    #[inline(always)]
+    pub const fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+
+    #[inline(always)]
+    pub const fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// The one bounds check on packets: the verifier takes it as proof for the access that follows.
+    #[inline(always)]
+    fn at<const N: usize>(&self, offset: usize) -> Option<*mut [u8; N]> {
+        let address = self.start + offset;
+        (address + N <= self.end).then_some(address as *mut [u8; N])
+    }
+}
+
+impl Packet for Window {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        // SAFETY: `at` has compared with the end, the kernel keeps the window valid for this run of the program, and an
+        // array of bytes has no invalid value and no alignment.
+        self.at(offset).map(|address| unsafe { address.read() })
+    }
+
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
+        // SAFETY: as in `read`; nothing in this program keeps a reference into the packet.
+        self.at(offset).map(|address| unsafe { address.write(bytes) })
+    }
+}

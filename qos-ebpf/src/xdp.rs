@@ -1,0 +1,52 @@
+//! The XDP side: a packet before Linux has made anything of it.
+
+use aya_ebpf::{EbpfContext as _, helpers::bpf_xdp_get_buff_len, programs::XdpContext};
+use qos_common::{
+    gso::Length,
+    policy::Origin,
+    process::{Frame, process},
+};
+
+use crate::{maps::Maps, window::Window};
+
+struct Received {
+    bytes: u32,
+}
+
+impl Frame for Received {
+    /// A tag that the NIC has stripped is out of sight here: `doctor` tells how to switch that off.
+    #[inline(always)]
+    fn stripped_tags(&self) -> usize {
+        0
+    }
+
+    #[inline(always)]
+    fn length(&self) -> Length {
+        Length::single(self.bytes)
+    }
+
+    #[inline(always)]
+    fn origin(&self) -> Origin {
+        Origin::Forwarded
+    }
+}
+
+/// Handles one packet; `length` says how its bytes are counted.
+#[inline(always)]
+pub fn handle(context: &XdpContext, length: fn(&XdpContext) -> u32) {
+    let mut window = Window::new(context.data(), context.data_end());
+    process(&mut window, &Received { bytes: length(context) }, &mut Maps);
+}
+
+/// The length of a packet in one piece.
+#[inline(always)]
+pub fn linear_length(context: &XdpContext) -> u32 {
+    (context.data_end() - context.data()) as u32
+}
+
+/// The length of a packet in any number of pieces, by a helper.
+#[inline(always)]
+pub fn whole_length(context: &XdpContext) -> u32 {
+    // SAFETY: the helper takes the context and returns a length.
+    unsafe { bpf_xdp_get_buff_len(context.as_ptr().cast()) as u32 }
+}

@@ -1,0 +1,326 @@
+//! The command line: the only file that knows how it is parsed.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::hook::HookName;
+
+/// Counts, remarks and proves DS fields on a Linux edge router.
+#[derive(Debug, Parser)]
+#[command(name = "qosbpf", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 done, or yes; 1 failed; 2 the command line or a file is wrong; \
+    3 the answer is no, or something wanted is not so; 4 could not tell.")]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Work in this network namespace: a name of `ip netns`, or a path.
+    #[arg(long, global = true, value_name = "NAME|PATH")]
+    pub netns: Option<String>,
+    /// The bpf file system that keeps the pins; mounted if it is not.
+    #[arg(long, global = true, value_name = "PATH", default_value = "/sys/fs/bpf")]
+    pub bpffs: PathBuf,
+    /// Say more; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Leave out explanations and footnotes.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// How log lines look on stderr.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// When to color; NO_COLOR is heeded.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// When to color.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Count at an interface, pinned: it goes on when this command has ended.
+    Attach(AttachArgs),
+    /// Remove what `attach` attached, and nothing else.
+    Detach(DetachArgs),
+    /// Every hook that is wanted or there; exit 3 if something wanted is not there.
+    Status(StatusArgs),
+    /// Packets and bytes per DSCP, before and after.
+    Stats(StatsArgs),
+    /// Check, apply and show the remark policy.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Run a command and say whether the counters moved as told.
+    Expect(ExpectArgs),
+    /// Any notation of a DSCP to every notation, with the filter text of each tool.
+    Dscp(DscpArgs),
+    /// A lab of its own: a router between two hosts, marked traffic, counters, remarking.
+    Demo(DemoArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where to attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HookChoice {
+    /// Ingress: native XDP, else TCX, else clsact. Egress: TCX, else clsact.
+    Auto,
+    /// Native XDP (ingress).
+    Xdp,
+    /// Generic XDP (ingress): copies packets, and sees super-packets as one.
+    XdpGeneric,
+    /// TC by a link (Linux 6.6).
+    Tcx,
+    /// TC by a filter of the clsact qdisc.
+    Clsact,
+}
+
+/// `attach`
+#[derive(Debug, Args)]
+pub struct AttachArgs {
+    /// The interface.
+    pub interface: String,
+    /// Ingress; neither direction named: both.
+    #[arg(long)]
+    pub ingress: bool,
+    /// Egress.
+    #[arg(long)]
+    pub egress: bool,
+    /// By which mechanism.
+    #[arg(long, value_enum, default_value_t = HookChoice::Auto)]
+    pub hook: HookChoice,
+    /// The policy to enforce, if none runs yet; a running one is changed by `policy apply`.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Stay, and detach at the end.
+    #[arg(long)]
+    pub foreground: bool,
+    /// Log what was decided on packets, at most ten a second and CPU.
+    #[arg(long, requires = "foreground")]
+    pub log_decisions: bool,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `detach`
+#[derive(Debug, Args)]
+pub struct DetachArgs {
+    /// The interface, or one hook of it.
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "IFACE[:DIR]")]
+    pub hook: Option<HookName>,
+    /// Every hook of this network namespace, and its policy.
+    #[arg(long)]
+    pub all: bool,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `stats`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct StatsArgs {
+    /// `clear`
+    #[command(subcommand)]
+    pub command: Option<StatsCommand>,
+    /// The hooks; none: all, a line each.
+    #[arg(value_name = "IFACE[:DIR]")]
+    pub hooks: Vec<HookName>,
+    /// How it is printed.
+    #[command(flatten)]
+    pub format: StatsFormat,
+    /// Print again and again, every 2 seconds or SECS.
+    #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
+    pub watch: Option<Duration>,
+    /// One row a codepoint, or one a class of the policy.
+    #[arg(long, value_enum, default_value_t = By::Dscp)]
+    pub by: By,
+    /// Sample this many seconds for rates; 0 for none.
+    #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds)]
+    pub rate: Duration,
+    /// No cursor movement, even on a terminal.
+    #[arg(long)]
+    pub no_tty: bool,
+}
+
+/// `stats clear`
+#[derive(Debug, Subcommand)]
+pub enum StatsCommand {
+    /// Let the terminal's table count from now; machine output is always since attach.
+    Clear {
+        /// The hooks; none: all.
+        #[arg(value_name = "IFACE[:DIR]")]
+        hooks: Vec<HookName>,
+    },
+}
+
+/// The machine formats.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(multiple = false)]
+pub struct StatsFormat {
+    /// One JSON document; with --watch one a line.
+    #[arg(long)]
+    pub json: bool,
+    /// One row a counter, with a header line.
+    #[arg(long)]
+    pub csv: bool,
+    /// The text that a Prometheus scraper reads.
+    #[arg(long)]
+    pub prometheus: bool,
+}
+
+/// Rows of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// One a codepoint.
+    Dscp,
+    /// One a class.
+    Class,
+}
+
+/// `policy`
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Read a file, report every mistake, change nothing.
+    Check {
+        /// TOML or JSON; `-` is stdin.
+        file: PathBuf,
+        /// Errors as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What runs, with hits.
+    Show {
+        /// The hooks; none: all.
+        #[arg(value_name = "IFACE[:DIR]")]
+        hooks: Vec<HookName>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Switch to the policy of a file, at each hook at once.
+    Apply(ApplyArgs),
+    /// Take the policy out of the path; counts go on.
+    Bypass(BypassArgs),
+    /// Put it back.
+    Resume(BypassArgs),
+}
+
+/// `policy apply`
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// TOML or JSON; `-` is stdin.
+    pub file: PathBuf,
+    /// Attach what the file binds and is not attached.
+    #[arg(long)]
+    pub attach: bool,
+    /// Hooks that lose their table go on counting without one.
+    #[arg(long, conflicts_with = "only")]
+    pub prune: bool,
+    /// Change this interface alone.
+    #[arg(long, value_name = "IFACE")]
+    pub only: Option<String>,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `policy bypass` and `policy resume`
+#[derive(Debug, Args)]
+pub struct BypassArgs {
+    /// One interface or hook; none: all.
+    #[arg(value_name = "IFACE[:DIR]")]
+    pub hook: Option<HookName>,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `expect`
+#[derive(Debug, Args)]
+pub struct ExpectArgs {
+    /// Where: IFACE:ingress or IFACE:egress.
+    pub hook: HookName,
+    /// What: EF=10, 'voice>=1', other=0; other is every codepoint that no expectation names.
+    #[arg(required = true, value_name = "CLASS=N")]
+    pub expectations: Vec<String>,
+    /// Packets as they came to the hook.
+    #[arg(long, conflicts_with = "after")]
+    pub before: bool,
+    /// Packets as they left it (the default).
+    #[arg(long)]
+    pub after: bool,
+    /// Wait this long for what is still missing when the command has ended.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub within: Duration,
+    /// The verdict as JSON; the command's output goes to stderr.
+    #[arg(long)]
+    pub json: bool,
+    /// The command that makes the traffic.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// `dscp`
+#[derive(Debug, Args)]
+pub struct DscpArgs {
+    /// EF, 46, 0x2e, 0b101110, tos=184; none: the whole table.
+    #[arg(value_name = "VALUE")]
+    pub values: Vec<String>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Leave the lab standing, and say how to look around and how to remove it.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+fn seconds(word: &str) -> Result<Duration, String> {
+    let seconds: f64 = word.parse().map_err(|_not_a_number| format!("`{word}` is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}

@@ -1,0 +1,87 @@
+//! How a command ends: its exit code, and an error that says what failed, on what, why, and what to do.
+
+use std::process::ExitCode;
+
+/// What the exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done, or yes.
+    Done,
+    /// 1: failed.
+    Failed,
+    /// 2: the command line or a file is wrong.
+    Usage,
+    /// 3: the answer is no, or something wanted is not so.
+    No,
+    /// 4: could not tell.
+    Unknown,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// An error with what a person or a script needs beside the message.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// A stable word for scripts, such as `no-such-interface`.
+    pub code: &'static str,
+    /// How the process ends.
+    pub exit: Exit,
+    /// What failed, on what, and why.
+    pub message: String,
+    /// What to do about it; a command where there is one.
+    pub hint: Option<String>,
+    /// Where in a file, if the fault is in one.
+    pub place: Option<Place>,
+}
+
+/// A place in a file; line and column count from 1.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Place {
+    /// The file's name as it was given.
+    pub file: String,
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+}
+
+impl Failure {
+    /// A failure without hint or place, that ends with 1.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, exit: Exit::Failed, message: message.into(), hint: None, place: None }
+    }
+
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with another exit code.
+    #[must_use]
+    pub const fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// The same with its place in a file.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+}

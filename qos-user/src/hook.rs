@@ -1,0 +1,137 @@
+//! The words for a hook: an interface, a direction, and the kernel mechanism by which a program is attached there.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Which way packets go at a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Into this host.
+    Ingress,
+    /// Out of this host.
+    Egress,
+}
+
+impl Direction {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// The word used in hooks, pins and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Direction {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "ingress" => Ok(Self::Ingress),
+            "egress" => Ok(Self::Egress),
+            _ => Err(format!("`{word}` is not a direction: ingress or egress")),
+        }
+    }
+}
+
+/// The kernel mechanism that runs the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Via {
+    /// XDP in the driver.
+    XdpNative,
+    /// XDP after the driver; it copies packets, and sees super-packets as one.
+    XdpGeneric,
+    /// TC by a link (Linux 6.6).
+    Tcx,
+    /// TC by a filter of the clsact qdisc.
+    Clsact,
+}
+
+impl Via {
+    /// The word of `stats --json`'s field `hook`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+
+    /// Whether the program runs at XDP.
+    #[must_use]
+    pub const fn is_xdp(self) -> bool {
+        matches!(self, Self::XdpNative | Self::XdpGeneric)
+    }
+
+    /// Whether tcpdump on this host shows a packet as it was before this hook or after it.
+    #[must_use]
+    pub const fn tcpdump_sees(self, direction: Direction) -> &'static str {
+        match (self, direction) {
+            (Self::Tcx | Self::Clsact, Direction::Ingress) => "before",
+            _ => "after",
+        }
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// `IFACE:ingress`, `IFACE:egress`, or where both are meant `IFACE`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HookName {
+    /// The interface.
+    pub interface: String,
+    /// The direction, or both.
+    pub direction: Option<Direction>,
+}
+
+impl HookName {
+    /// Whether a hook is meant by this name.
+    #[must_use]
+    pub fn covers(&self, interface: &str, direction: Direction) -> bool {
+        self.interface == interface && self.direction.is_none_or(|wanted| wanted == direction)
+    }
+}
+
+impl fmt::Display for HookName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.direction {
+            Some(direction) => write!(f, "{}:{direction}", self.interface),
+            None => f.write_str(&self.interface),
+        }
+    }
+}
+
+impl FromStr for HookName {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        // An interface name has no colon in Linux, so the first one ends it.
+        let (interface, direction) = match word.split_once(':') {
+            Some((interface, direction)) => (interface, Some(direction.parse()?)),
+            None => (word, None),
+        };
+        if interface.is_empty() {
+            return Err(format!("`{word}` names no interface"));
+        }
+        Ok(Self { interface: interface.to_owned(), direction })
+    }
+}

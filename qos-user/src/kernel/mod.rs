@@ -1,0 +1,1 @@
+//! What touches the kernel: load, attach, pin, read. The only place that says `aya::`.

@@ -1,0 +1,1 @@
+//! The policy: parse, check, compile. Pure: no file, no clock, no kernel.

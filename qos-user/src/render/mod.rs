@@ -1,0 +1,1 @@
+//! How things look: tables, JSON, CSV, Prometheus text. Pure: no clock, no terminal.
