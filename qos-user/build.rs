@@ -17,6 +17,8 @@ fn main() -> anyhow::Result<()> {
     // SAFETY: a build script has one thread.
     unsafe { env::set_var("PATH", path) };
     let root = qos_build::root();
+    // aya-build watches qos-ebpf alone.
+    println!("cargo::rerun-if-changed={}", root.join("qos-common").display());
     aya_build::build_ebpf(
         [Package { name: "qos-ebpf", root_dir: root.join("qos-ebpf").to_str().context("path")?, ..Package::default() }],
         Toolchain::Custom(nightly),

@@ -30,6 +30,12 @@ impl Counter {
     }
 }
 
+impl From<[u64; 2]> for Counter {
+    fn from([packets, bytes]: [u64; 2]) -> Self {
+        Self { packets, bytes }
+    }
+}
+
 /// Why a frame is not in `before`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -75,14 +81,16 @@ impl Counters {
         log_refill: 0,
     };
 
-    /// Adds what another CPU counted.
-    pub fn merge(&mut self, other: &Self) {
+    /// How many 64-bit words it is in a map.
+    pub const WORDS: usize = size_of::<Self>() / 8;
+
+    /// Adds what a CPU counted, as the words of its value in the map.
+    pub fn merge(&mut self, cpu: &[u64; Self::WORDS]) {
+        let (cells, rest) = cpu.split_at(Self::WORDS - 3);
         let sums = self.before.as_flattened_mut().iter_mut().chain(&mut self.dropped).chain([&mut self.protected]);
         let sums = sums.chain(&mut self.uncounted).chain(&mut self.limited);
-        let others = other.before.as_flattened().iter().chain(&other.dropped).chain([&other.protected]);
-        let others = others.chain(&other.uncounted).chain(&other.limited);
-        sums.zip(others).for_each(|(sum, other)| sum.add(*other));
-        self.last = self.last.max(other.last);
+        sums.zip(cells.as_chunks().0).for_each(|(sum, words)| sum.add(Counter::from(*words)));
+        self.last = self.last.max(rest[0]);
     }
 
     /// The counter of a DS field as it came.
@@ -107,11 +115,26 @@ impl RemarkedHalf {
     /// All zero.
     pub const ZERO: Self = Self([[Counter { packets: 0, bytes: 0 }; Dscp::COUNT]; 32]);
 
+    /// How many 64-bit words it is in a map.
+    pub const WORDS: usize = size_of::<Self>() / 8;
+
+    /// Adds what a CPU counted, as the words of its value in the map.
+    pub fn merge(&mut self, cpu: &[u64; Self::WORDS]) {
+        let sums = self.0.as_flattened_mut().iter_mut();
+        sums.zip(cpu.as_chunks().0).for_each(|(sum, words)| sum.add(Counter::from(*words)));
+    }
+
     /// Which of the two halves has the codepoint.
     #[inline(always)]
     #[must_use]
     pub const fn of(from: Dscp) -> u32 {
         from.value() as u32 >> 5
+    }
+
+    /// What was counted of one change.
+    #[must_use]
+    pub const fn cell(&self, from: Dscp, to: Dscp) -> Counter {
+        self.0[from.index() & 31][to.index()]
     }
 
     /// The counter of one change; `from` is in the half that [`of`](Self::of) named.
@@ -136,6 +159,16 @@ pub struct Settings {
     pub log: u8,
     /// Jiffies between two fillings of the log budget.
     pub log_interval: u32,
+}
+
+impl Settings {
+    /// The bytes that the loader puts in place of the constant.
+    #[must_use]
+    pub fn to_ne_bytes(self) -> [u8; 8] {
+        let interval = self.log_interval.to_ne_bytes();
+        let [a, b, c, d] = interval;
+        [self.layer3, self.remark, self.local, self.log, a, b, c, d]
+    }
 }
 
 const _: () = {

@@ -13,6 +13,11 @@ use crate::{
 /// How many extension headers are walked; RFC 8504 section 5.3 lets a host stop at eight.
 pub const MAX_EXTENSION_HEADERS: usize = 8;
 
+/// How far behind the first byte of a packet a transport header is looked for.
+///
+/// The bound is also what keeps the verifier's work small: it makes the states of different chains comparable.
+const MAX_CHAIN: usize = 1024;
+
 /// The transport header of a packet, or of a first fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transport {
@@ -55,6 +60,9 @@ fn behind_ipv6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Option<Transpor
         }
         offset += extension_length(protocol, bytes[1]);
         protocol = bytes[0];
+        if offset > MAX_CHAIN {
+            return None;
+        }
     }
     None
 }
@@ -67,11 +75,7 @@ const fn is_extension(protocol: u8) -> bool {
 /// The length in bytes of an extension header whose length field is `field`: each kind has its own unit.
 #[inline(always)]
 const fn extension_length(protocol: u8, field: u8) -> usize {
-    if protocol == IpProto::Ipv6Frag as u8 {
-        8
-    } else if protocol == IpProto::Ah as u8 {
-        (field as usize + 2) * 4
-    } else {
-        (field as usize + 1) * 8
-    }
+    // A fragment header has no such field, but a reserved byte in its place.
+    let field = if protocol == IpProto::Ipv6Frag as u8 { 0 } else { field as usize };
+    if protocol == IpProto::Ah as u8 { (field + 2) << 2 } else { (field + 1) << 3 }
 }

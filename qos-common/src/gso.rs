@@ -62,13 +62,17 @@ impl Length {
 
     #[inline(always)]
     fn weigh_segments<P: Packet + ?Sized>(&self, packet: &P, header: &Header, gso: Gso) -> Counter {
-        let headers = headers_length(packet, header);
-        let segments = match gso.segments {
-            0 => self.bytes.saturating_sub(headers).div_ceil(gso.size.max(1)).max(1),
-            segments => segments,
+        let (segments, bytes) = match (gso.segments, self.wire) {
+            // Both known, as they mostly are at egress: the headers need not be looked at.
+            (1.., Some(wire)) => (gso.segments, u64::from(wire)),
+            (segments, wire) => {
+                let headers = headers_length(packet, header);
+                let payload = self.bytes.saturating_sub(headers);
+                let segments = if segments == 0 { payload.div_ceil(gso.size.max(1)).max(1) } else { segments };
+                let repeated = u64::from(segments - 1) * u64::from(headers);
+                (segments, wire.map_or(u64::from(self.bytes) + repeated, u64::from))
+            }
         };
-        let repeated = u64::from(segments - 1) * u64::from(headers);
-        let bytes = self.wire.map_or(u64::from(self.bytes) + repeated, u64::from);
         let tags = u64::from(segments) * u64::from(self.stripped);
         Counter { packets: u64::from(segments), bytes: bytes + tags }
     }

@@ -88,20 +88,28 @@ fn behind_ethernet<P: Packet + ?Sized>(packet: &P, stripped_tags: usize) -> Loca
     let Some(bytes) = packet.read::<{ EthHdr::LEN }>(0) else {
         return Located::NotIp;
     };
-    let mut ether_type = u16::from_ne_bytes([bytes[12], bytes[13]]);
+    match u16::from_ne_bytes([bytes[12], bytes[13]]) {
+        IPV4 => ipv4(packet, EthHdr::LEN),
+        IPV6 => ipv6(packet, EthHdr::LEN),
+        TAG_8021Q | TAG_8021AD => behind_tags(packet, stripped_tags),
+        _ => Located::NotIp,
+    }
+}
+
+#[inline(always)]
+fn behind_tags<P: Packet + ?Sized>(packet: &P, stripped_tags: usize) -> Located {
     let mut offset = EthHdr::LEN;
-    for tag in 0..=MAX_TAGS {
-        match ether_type {
-            IPV4 => return ipv4(packet, offset),
-            IPV6 => return ipv6(packet, offset),
-            TAG_8021Q | TAG_8021AD if tag + stripped_tags < MAX_TAGS => {}
-            _ => return Located::NotIp,
-        }
-        let Some(bytes) = packet.read::<{ VlanHdr::LEN }>(offset) else {
+    for tag in 0..MAX_TAGS {
+        let (Some(bytes), true) = (packet.read::<{ VlanHdr::LEN }>(offset), tag + stripped_tags < MAX_TAGS) else {
             return Located::NotIp;
         };
-        ether_type = u16::from_ne_bytes([bytes[2], bytes[3]]);
         offset += VlanHdr::LEN;
+        match u16::from_ne_bytes([bytes[2], bytes[3]]) {
+            IPV4 => return ipv4(packet, offset),
+            IPV6 => return ipv6(packet, offset),
+            TAG_8021Q | TAG_8021AD => {}
+            _ => return Located::NotIp,
+        }
     }
     Located::NotIp
 }

@@ -42,6 +42,13 @@ impl Table {
         *self != Self::IDENTITY
     }
 
+    /// The table that [`bytes`](Self::bytes) came from; `None` unless there are 64, each below 64.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let entries: [u8; Dscp::COUNT] = bytes.try_into().ok()?;
+        entries.iter().all(|entry| Dscp::new(*entry).is_some()).then_some(Self(entries))
+    }
+
     /// The bytes that the kernel program reads.
     #[must_use]
     pub const fn bytes(&self) -> &[u8; Dscp::COUNT] {

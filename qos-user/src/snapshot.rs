@@ -17,8 +17,8 @@ use crate::hook::{Direction, Via};
 pub struct Counts {
     /// By family (0: IPv4, 1: IPv6) and whole DS byte, and drops, reasons and protected beside it.
     pub sums: Box<Counters>,
-    /// From, then to; only where they differ.
-    pub remarked: Box<[[Counter; 64]; 64]>,
+    /// The remark matrix, codepoints as they came below 32 and from 32 on.
+    pub remarked: [Box<RemarkedHalf>; 2],
 }
 
 /// One hook at one moment.
@@ -64,7 +64,7 @@ pub enum State {
 }
 
 /// A device's own counters, since the hook began to count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Device {
     /// Packets received (ingress) or sent (egress).
     pub packets: u64,
@@ -134,27 +134,23 @@ pub struct Snapshot {
 }
 
 impl Counts {
-    /// The sums of what each CPU counted.
+    /// Adds up what each CPU counted, as the words of its values in the maps.
     #[must_use]
-    pub fn sum(cpus: &[Counters], remarked: [&[RemarkedHalf]; 2]) -> Self {
-        let mut counts = Self { sums: Box::new(Counters::ZERO), remarked: Box::new([[Counter::default(); 64]; 64]) };
-        for cpu in cpus {
-            counts.sums.merge(cpu);
-        }
-        for (half, cpus) in remarked.into_iter().enumerate() {
-            for cpu in cpus {
-                counts.add_half(half, cpu);
-            }
-        }
-        counts
+    pub fn sum(cpus: &[[u64; Counters::WORDS]], remarked: [&[[u64; RemarkedHalf::WORDS]]; 2]) -> Self {
+        let mut sums = Box::new(Counters::ZERO);
+        cpus.iter().for_each(|cpu| sums.merge(cpu));
+        let halves = remarked.map(|cpus| {
+            let mut half = Box::new(RemarkedHalf::ZERO);
+            cpus.iter().for_each(|cpu| half.merge(cpu));
+            half
+        });
+        Self { sums, remarked: halves }
     }
 
-    fn add_half(&mut self, half: usize, cpu: &RemarkedHalf) {
-        for (sums, row) in self.remarked[half * 32..].iter_mut().zip(&cpu.0) {
-            for (sum, cell) in sums.iter_mut().zip(row) {
-                sum.add(*cell);
-            }
-        }
+    /// What became another codepoint.
+    #[must_use]
+    pub fn remarked(&self, from: Dscp, to: Dscp) -> Counter {
+        self.remarked[RemarkedHalf::of(from) as usize].cell(from, to)
     }
 
     /// A codepoint as it came, both families and all ECN together.
@@ -173,10 +169,10 @@ impl Counts {
     pub fn after(&self, dscp: Dscp) -> Counter {
         let mut after = self.before(dscp);
         for other in Dscp::all() {
-            after.add(self.remarked[other.index()][dscp.index()]);
+            after.add(self.remarked(other, dscp));
         }
         for to in Dscp::all() {
-            subtract(&mut after, self.remarked[dscp.index()][to.index()]);
+            subtract(&mut after, self.remarked(dscp, to));
         }
         subtract(&mut after, self.sums.dropped[dscp.index()]);
         after

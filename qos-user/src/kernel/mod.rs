@@ -1,1 +1,17 @@
 //! What touches the kernel: load, attach, pin, read. The only place that says `aya::`.
+
+pub mod bpffs;
+pub mod choice;
+pub mod counters;
+pub mod datapath;
+pub mod document;
+pub mod jiffies;
+pub mod lock;
+pub mod mechanism;
+pub mod netns;
+pub mod network;
+pub mod object;
+pub mod pins;
+pub mod privilege;
+pub mod state;
+pub mod sys;

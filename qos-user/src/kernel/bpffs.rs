@@ -1,0 +1,111 @@
+//! The bpf file system: mounted where it is not, and trusted only where nobody else can have written.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use anyhow::Context as _;
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+use crate::error::Failure;
+
+/// Whether a bpf file system is mounted at `path`.
+#[must_use]
+pub fn is_mounted(path: &Path) -> bool {
+    statfs(path).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC)
+}
+
+/// Mounts a bpf file system at `path` if there is none.
+///
+/// # Errors
+///
+/// `bpffs-private`, where the mount would vanish with this process; or what mount(2) says.
+pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
+    if is_mounted(path) {
+        return Ok(());
+    }
+    if in_private_mount_namespace() {
+        return Err(Failure::new(
+            "bpffs-private",
+            format!("{} is no bpf file system, and one mounted here would vanish with this shell", path.display()),
+        )
+        .hint("`ip netns exec` hides it: run qosbpf outside, with --netns NAME")
+        .into());
+    }
+    if !path.exists() {
+        fs::create_dir(path).with_context(|| format!("create {}", path.display()))?;
+    }
+    mount(Some("bpf"), path, Some("bpf"), MsFlags::empty(), Some("mode=0755"))
+        .map_err(|error| Failure::new("bpffs", format!("mount a bpf file system at {}: {error}", path.display())))?;
+    tracing::info!(path = %path.display(), "mounted a bpf file system");
+    Ok(())
+}
+
+/// A mount namespace of its own, such as `ip netns exec` gives: init does not see what is mounted here.
+fn in_private_mount_namespace() -> bool {
+    let namespace = |process: &str| fs::metadata(format!("/proc/{process}/ns/mnt")).map(|file| file.ino());
+    matches!((namespace("self"), namespace("1")), (Ok(ours), Ok(init)) if ours != init)
+}
+
+/// Makes a folder that only root writes to, or takes the one that is there.
+///
+/// # Errors
+///
+/// What [`check_folder`] finds.
+pub fn make_folder(path: &Path) -> anyhow::Result<()> {
+    match fs::DirBuilder::new().mode(0o755).create(path) {
+        // The umask may have taken more away than readers can do without.
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o755))?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).with_context(|| format!("create {}", path.display())),
+    }
+    check_folder(path)
+}
+
+/// Refuses a folder that somebody else could have filled: bpffs is often writable by all.
+///
+/// # Errors
+///
+/// `foreign-pin`, naming the folder and what is wrong with it.
+pub fn check_folder(path: &Path) -> anyhow::Result<()> {
+    let meta = fs::symlink_metadata(path).with_context(|| path.display().to_string())?;
+    let fault = if meta.file_type().is_symlink() {
+        "is a symbolic link"
+    } else if !meta.is_dir() {
+        "is not a folder"
+    } else if meta.uid() != 0 {
+        "does not belong to root"
+    } else if meta.mode() & 0o022 != 0 {
+        "can be written by others than root"
+    } else {
+        return Ok(());
+    };
+    Err(foreign(path, fault))
+}
+
+/// Refuses a pin that is not a plain file of root's.
+///
+/// # Errors
+///
+/// `foreign-pin`, naming the pin and what is wrong with it.
+pub fn check_pin(path: &Path) -> anyhow::Result<()> {
+    let meta = fs::symlink_metadata(path).with_context(|| path.display().to_string())?;
+    if !meta.is_file() {
+        return Err(foreign(path, "is not a pin"));
+    }
+    if meta.uid() != 0 {
+        return Err(foreign(path, "does not belong to root"));
+    }
+    Ok(())
+}
+
+fn foreign(path: &Path, fault: &str) -> anyhow::Error {
+    Failure::new("foreign-pin", format!("{} {fault}: refused", path.display()))
+        .hint(format!("look who made it; to start over: rm -r {}", path.display()))
+        .into()
+}

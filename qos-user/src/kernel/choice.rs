@@ -1,0 +1,158 @@
+//! Which mechanism to attach by: the best that this interface and this kernel allow, with the reason said aloud.
+
+use std::time::SystemTime;
+
+use aya::programs::ProgramInfo;
+use qos_common::locate::Link;
+
+use super::{
+    datapath::{self, Hook},
+    network::{Interface, Network, XdpSlot},
+    pins::HookPins,
+    state::{Binding, HookState},
+};
+use crate::{
+    error::{Exit, Failure},
+    hook::{Direction, Via},
+};
+
+/// What somebody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The best.
+    Best,
+    /// This one or none.
+    Exactly(Via),
+}
+
+impl Wanted {
+    /// The mechanisms to try, the best first.
+    ///
+    /// Generic XDP is never among them unless asked for by name: it copies packets, and counts a super-packet as one.
+    fn candidates(self, direction: Direction) -> Vec<Via> {
+        match (self, direction) {
+            (Self::Exactly(via), _) => vec![via],
+            (Self::Best, Direction::Ingress) => vec![Via::XdpNative, Via::Tcx, Via::Clsact],
+            (Self::Best, Direction::Egress) => vec![Via::Tcx, Via::Clsact],
+        }
+    }
+}
+
+/// Attaches at one hook by the first mechanism that works.
+///
+/// # Errors
+///
+/// `attach`, with what each mechanism said.
+pub fn attach(
+    pins: &HookPins,
+    wanted: Wanted,
+    interface: &Interface,
+    binding: Option<Binding>,
+    net: &Network,
+) -> anyhow::Result<Hook> {
+    let layer =
+        interface.link.clone().map_err(|why| Failure::new("link-type", format!("{}: {why}", interface.name)))?;
+    if pins.direction == Direction::Egress && matches!(wanted, Wanted::Exactly(via) if via.is_xdp()) {
+        return Err(Failure::new("usage", "XDP sees packets at ingress alone: --ingress, or --hook tcx")
+            .exit(Exit::Usage)
+            .into());
+    }
+    datapath::make_room(pins)?;
+    let mut refusals: Vec<(Via, String)> = Vec::new();
+    for via in wanted.candidates(pins.direction) {
+        if let Some(why) = unfit(via, layer, interface, wanted) {
+            refusals.push((via, why));
+            continue;
+        }
+        let state = first_state(via, layer, reason(via, wanted, &refusals), interface, binding.clone(), pins, net)?;
+        match attempt(pins, state, interface, net) {
+            Ok(hook) => return Ok(hook),
+            Err(error) if error.is::<Failure>() => return abandon(pins, error),
+            Err(error) => refusals.push((via, format!("{error:#}"))),
+        }
+    }
+    abandon(pins, nothing_worked(interface, pins.direction, &refusals))
+}
+
+fn abandon(pins: &HookPins, error: anyhow::Error) -> anyhow::Result<Hook> {
+    pins.remove_all()?;
+    Err(error)
+}
+
+/// The plain XDP program first; drivers that cut packets into pieces take only the other.
+fn attempt(pins: &HookPins, state: HookState, interface: &Interface, net: &Network) -> anyhow::Result<Hook> {
+    let plain = datapath::attach_new(pins, state.clone(), &interface.name, net);
+    match plain {
+        Err(error) if state.via == Via::XdpNative && !error.is::<Failure>() => {
+            tracing::debug!(interface = interface.name, "XDP without frags: {error:#}");
+            datapath::attach_new(pins, HookState { frags: true, ..state }, &interface.name, net).map_err(|_also| error)
+        }
+        result => result,
+    }
+}
+
+/// Why a mechanism is not even tried.
+fn unfit(via: Via, layer: Link, interface: &Interface, wanted: Wanted) -> Option<String> {
+    if !via.is_xdp() {
+        return None;
+    }
+    if let Some(slot) = interface.xdp {
+        return Some(format!("the XDP slot is taken by {}", describe(slot)));
+    }
+    (layer == Link::Layer3 && wanted == Wanted::Best)
+        .then(|| "a layer-3 device does not give its packets to native XDP".to_owned())
+}
+
+fn describe(slot: XdpSlot) -> String {
+    let mode = if slot.native { "native" } else { "generic" };
+    let name = program_name(slot.program_id).map_or_else(String::new, |name| format!(" \"{name}\""));
+    format!("program {}{name} ({mode})", slot.program_id)
+}
+
+fn program_name(id: u32) -> Option<String> {
+    aya::programs::loaded_programs()
+        .filter_map(Result::ok)
+        .find(|info: &ProgramInfo| info.id() == id)
+        .and_then(|info| info.name_as_str().map(str::to_owned))
+}
+
+fn reason(via: Via, wanted: Wanted, refusals: &[(Via, String)]) -> String {
+    match (wanted, refusals) {
+        (Wanted::Exactly(_), _) => format!("{via}, as asked"),
+        (Wanted::Best, []) => format!("{via}, the best there is"),
+        (Wanted::Best, refusals) => {
+            let refusals: Vec<_> = refusals.iter().map(|(via, why)| format!("not {via}: {why}")).collect();
+            format!("{via}; {}", refusals.join("; "))
+        }
+    }
+}
+
+fn first_state(
+    via: Via,
+    layer: Link,
+    reason: String,
+    interface: &Interface,
+    binding: Option<Binding>,
+    pins: &HookPins,
+    net: &Network,
+) -> anyhow::Result<HookState> {
+    Ok(HookState {
+        program_id: 0,
+        via,
+        frags: false,
+        reason,
+        since: SystemTime::now(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        layer3: layer == Link::Layer3,
+        binding,
+        bypass: None,
+        device: interface.device(pins.direction),
+        qdisc: net.qdiscs(pins.ifindex)?.root,
+        made_clsact: false,
+    })
+}
+
+fn nothing_worked(interface: &Interface, direction: Direction, refusals: &[(Via, String)]) -> anyhow::Error {
+    let refusals: Vec<_> = refusals.iter().map(|(via, why)| format!("{via}: {why}")).collect();
+    Failure::new("attach", format!("{}:{direction}: cannot attach: {}", interface.name, refusals.join("; "))).into()
+}

@@ -1,0 +1,101 @@
+//! The counter maps: checked before anything trusts them, and read.
+
+use anyhow::Context as _;
+use aya::maps::{Map, MapData, MapType, PerCpuArray};
+use qos_common::abi::{Counters, LAYOUT, RemarkedHalf};
+
+use super::{
+    pins::{HookPins, Pin},
+    sys,
+};
+use crate::{error::Failure, snapshot::Counts};
+
+/// What a counter map must be.
+#[derive(Debug, PartialEq)]
+struct Layout {
+    kind: MapType,
+    key: u32,
+    value: u32,
+    entries: u32,
+}
+
+impl Layout {
+    const fn expected(pin: Pin) -> Self {
+        let (words, entries) = match pin {
+            Pin::Remarked => (RemarkedHalf::WORDS, 2),
+            _ => (Counters::WORDS, 1),
+        };
+        Self { kind: MapType::PerCpuArray, key: 4, value: words as u32 * 8, entries }
+    }
+
+    fn of(map: &MapData) -> anyhow::Result<Self> {
+        let info = map.info()?;
+        Ok(Self { kind: info.map_type()?, key: info.key_size(), value: info.value_size(), entries: info.max_entries() })
+    }
+}
+
+/// Refuses a pinned counter map that is not what this version would have made; one that is not there is no fault.
+///
+/// aya takes a pinned map as it is: one with larger values would be read into memory that is too small.
+///
+/// # Errors
+///
+/// `foreign-pin`, `layout`.
+pub fn check(pins: &HookPins, pin: Pin) -> anyhow::Result<()> {
+    open(pins, pin).map(drop)
+}
+
+fn open(pins: &HookPins, pin: Pin) -> anyhow::Result<Option<MapData>> {
+    let Some(path) = pins.trusted(pin)? else { return Ok(None) };
+    let context = || format!("pin {}", path.display());
+    let map = MapData::from_fd(sys::open_pin(&path, true).with_context(context)?).with_context(context)?;
+    let (found, expected) = (Layout::of(&map).with_context(context)?, Layout::expected(pin));
+    if found != expected {
+        return Err(Failure::new(
+            "layout",
+            format!("{} is not a counter map of layout {LAYOUT}: {found:?} instead of {expected:?}", path.display()),
+        )
+        .hint("another program or version made it; look with `bpftool map show pinned`, then detach and attach anew")
+        .into());
+    }
+    Ok(Some(map))
+}
+
+/// Reads the counters of a hook: the remark matrix and the drops first, `before` last.
+///
+/// # Errors
+///
+/// Those of [`check`], or that the maps are not there or not readable.
+pub fn read(pins: &HookPins) -> anyhow::Result<Counts> {
+    let remarked = typed::<{ RemarkedHalf::WORDS }>(pins, Pin::Remarked)?;
+    let halves = [remarked.get(&0, 0)?, remarked.get(&1, 0)?];
+    let counters = typed::<{ Counters::WORDS }>(pins, Pin::Counters)?;
+    let cpus = counters.get(&0, 0)?;
+    Ok(Counts::sum(&cpus, halves.each_ref().map(|half| &half[..])))
+}
+
+/// Reads the counters of a program that has its own maps.
+///
+/// # Errors
+///
+/// That the maps are not what they should be.
+pub fn read_maps(ebpf: &aya::Ebpf) -> anyhow::Result<Counts> {
+    let remarked: PerCpuArray<_, [u64; RemarkedHalf::WORDS]> = ebpf.map("REMARKED").context("REMARKED")?.try_into()?;
+    let halves = [remarked.get(&0, 0)?, remarked.get(&1, 0)?];
+    let counters: PerCpuArray<_, [u64; Counters::WORDS]> = ebpf.map("COUNTERS").context("COUNTERS")?.try_into()?;
+    Ok(Counts::sum(&counters.get(&0, 0)?, halves.each_ref().map(|half| &half[..])))
+}
+
+fn typed<const WORDS: usize>(pins: &HookPins, pin: Pin) -> anyhow::Result<PerCpuArray<MapData, [u64; WORDS]>> {
+    let map = open(pins, pin)?.with_context(|| format!("{} is not there", pins.path(pin).display()))?;
+    Ok(PerCpuArray::try_from(Map::from_map_data(map)?)?)
+}
+
+/// Lets everybody read the counters.
+///
+/// # Errors
+///
+/// That a mode cannot be changed.
+pub fn publish(pins: &HookPins) -> anyhow::Result<()> {
+    [Pin::Counters, Pin::Remarked].into_iter().try_for_each(|pin| super::pins::readable_by_all(&pins.path(pin)))
+}

@@ -1,0 +1,63 @@
+//! A text kept in the kernel: a pinned array map whose values are its pieces.
+//!
+//! What is known of a hook (its table, since when, how it is attached) lives as long as its counters do and in the same
+//! folder. A file elsewhere could outlast them, or be lost before them.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, bail};
+use aya::maps::{Array, Map, MapData};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::sys;
+
+const PIECE: usize = 4096;
+
+/// The largest text in bytes: a policy file of a megabyte, with its quotes escaped.
+const MAX: usize = 4 << 20;
+
+/// Writes `value` under `path`, whole or not at all: whoever reads meanwhile sees the old text or the new one.
+///
+/// # Errors
+///
+/// That the text is too large, or what the kernel says to the map, the pin or the renaming.
+pub fn write<T: Serialize>(path: &Path, value: &T) -> anyhow::Result<()> {
+    let text = serde_json::to_vec(value)?;
+    if text.len() > MAX {
+        bail!("{}: {} bytes are more than the {MAX} that a pin may have", path.display(), text.len());
+    }
+    let pieces = text.chunks(PIECE);
+    let mut map = Array::<MapData, [u8; PIECE]>::create(u32::try_from(pieces.len())?, 0)?;
+    for (index, bytes) in (0..).zip(pieces) {
+        let mut piece = [0; PIECE];
+        piece[..bytes.len()].copy_from_slice(bytes);
+        map.set(index, piece, 0)?;
+    }
+    let fresh = path.with_file_name(format!("new-{}", path.file_name().and_then(|n| n.to_str()).unwrap_or("text")));
+    // What a killed process left is nobody's.
+    let _absent = fs::remove_file(&fresh);
+    map.pin(&fresh).with_context(|| format!("pin {}", fresh.display()))?;
+    super::pins::readable_by_all(&fresh)?;
+    fs::rename(&fresh, path).with_context(|| format!("pin {}", path.display()))
+}
+
+/// Reads what [`write`] wrote; `None` where there is no such pin.
+///
+/// # Errors
+///
+/// That the pin is something else, or not readable.
+pub fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let context = || format!("pin {}", path.display());
+    let map = MapData::from_fd(sys::open_pin(path, true).with_context(context)?).with_context(context)?;
+    let map = Map::from_map_data(map).with_context(context)?;
+    let map: Array<_, [u8; PIECE]> = Array::try_from(map).with_context(context)?;
+    let mut text = Vec::new();
+    for piece in map.iter() {
+        text.extend_from_slice(&piece.with_context(context)?);
+    }
+    let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    serde_json::from_slice(&text[..end]).with_context(context).map(Some)
+}

@@ -1,0 +1,263 @@
+//! What rtnetlink tells of interfaces, qdiscs and filters; reading it needs no privilege.
+
+use std::future::Future;
+
+use anyhow::Context as _;
+use futures_util::TryStreamExt as _;
+use netlink_packet_route::{
+    link::{LinkAttribute, LinkLayerType, LinkMessage, LinkXdp, XdpAttached},
+    tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption, TcStats2},
+};
+use qos_common::locate::Link;
+use tokio::runtime::Runtime;
+
+use super::state::QdiscBaseline;
+use crate::{error::Failure, hook::Direction, snapshot::Device};
+
+/// A connection to the network namespace that this thread was in when it was made.
+#[derive(Debug)]
+pub struct Network {
+    runtime: Runtime,
+    handle: rtnetlink::Handle,
+}
+
+/// An interface as it is now.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// What precedes the IP header; an error for a device type that nothing here understands.
+    pub link: Result<Link, String>,
+    /// Counters of the device, received and sent.
+    pub received: Device,
+    /// Sent.
+    pub sent: Device,
+    /// The program in its XDP slot.
+    pub xdp: Option<XdpSlot>,
+}
+
+/// What is in an interface's XDP slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpSlot {
+    /// The program's id.
+    pub program_id: u32,
+    /// Whether it runs in the driver.
+    pub native: bool,
+}
+
+/// A filter of the clsact qdisc.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Its priority.
+    pub priority: u16,
+    /// Its handle within the priority.
+    pub handle: u32,
+    /// The id of its program, if it is a BPF filter.
+    pub program_id: Option<u32>,
+}
+
+/// The qdiscs of an interface, as far as they matter here.
+#[derive(Clone, Debug, Default)]
+pub struct Qdiscs {
+    /// The root qdisc; none is `noqueue`.
+    pub root: QdiscBaseline,
+    /// Whether there is a clsact qdisc.
+    pub clsact: bool,
+}
+
+impl Network {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// That the kernel gives no netlink socket.
+    pub fn open() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let handle = runtime.block_on(async {
+            let (connection, handle, _) = rtnetlink::new_connection().context("netlink")?;
+            tokio::spawn(connection);
+            anyhow::Ok(handle)
+        })?;
+        Ok(Self { runtime, handle })
+    }
+
+    fn wait<T>(&self, request: impl Future<Output = Result<T, rtnetlink::Error>>) -> anyhow::Result<T> {
+        self.runtime.block_on(request).context("netlink")
+    }
+
+    /// All interfaces.
+    ///
+    /// # Errors
+    ///
+    /// What netlink reports.
+    pub fn interfaces(&self) -> anyhow::Result<Vec<Interface>> {
+        let links: Vec<LinkMessage> = self.wait(self.handle.link().get().execute().try_collect())?;
+        Ok(links.iter().map(Interface::from_message).collect())
+    }
+
+    /// One interface by its name.
+    ///
+    /// # Errors
+    ///
+    /// `no-such-interface`.
+    pub fn interface(&self, name: &str) -> anyhow::Result<Interface> {
+        let interfaces = self.interfaces()?;
+        let close = interfaces.iter().map(|known| known.name.clone()).collect::<Vec<_>>().join(", ");
+        interfaces.into_iter().find(|known| known.name == name).ok_or_else(|| {
+            Failure::new("no-such-interface", format!("no interface {name} in this network namespace"))
+                .hint(format!("there are: {close}; another namespace: --netns NAME"))
+                .into()
+        })
+    }
+
+    /// The qdiscs of an interface.
+    ///
+    /// # Errors
+    ///
+    /// What netlink reports.
+    pub fn qdiscs(&self, ifindex: u32) -> anyhow::Result<Qdiscs> {
+        let index = i32::try_from(ifindex)?;
+        let messages: Vec<TcMessage> = self.wait(self.handle.qdisc().get().index(index).execute().try_collect())?;
+        let ours = || messages.iter().filter(|message| message.header.index == index);
+        let root = ours().find(|message| message.header.parent == TcHandle::ROOT);
+        Ok(Qdiscs {
+            root: root.map_or_else(no_queue, root_qdisc),
+            clsact: ours().any(|message| kind(message) == Some("clsact")),
+        })
+    }
+
+    /// The filters of an interface's clsact qdisc in one direction.
+    ///
+    /// # Errors
+    ///
+    /// What netlink reports.
+    pub fn filters(&self, ifindex: u32, direction: Direction) -> anyhow::Result<Vec<Filter>> {
+        let request = self.handle.traffic_filter(i32::try_from(ifindex)?).get();
+        let request = match direction {
+            Direction::Ingress => request.ingress(),
+            Direction::Egress => request.egress(),
+        };
+        let messages: Vec<TcMessage> = self.wait(request.execute().try_collect())?;
+        // A filter's own line has a handle; the line of its priority has none.
+        Ok(messages.iter().map(Filter::from_message).filter(|filter| filter.handle != 0).collect())
+    }
+
+    /// Removes the clsact qdisc of an interface.
+    ///
+    /// # Errors
+    ///
+    /// What netlink reports.
+    pub fn remove_clsact(&self, ifindex: u32) -> anyhow::Result<()> {
+        let mut request = self.handle.qdisc().del(i32::try_from(ifindex)?);
+        let header = &mut request.message_mut().header;
+        header.parent = TcHandle::CLSACT;
+        header.handle = TcHandle { major: u16::MAX, minor: 0 };
+        self.wait(request.execute())
+    }
+}
+
+impl Interface {
+    fn from_message(message: &LinkMessage) -> Self {
+        let mut interface = Self {
+            name: String::new(),
+            ifindex: message.header.index,
+            link: link_of(message.header.link_layer_type),
+            received: Device::default(),
+            sent: Device::default(),
+            xdp: None,
+        };
+        for attribute in &message.attributes {
+            interface.take(attribute);
+        }
+        interface
+    }
+
+    fn take(&mut self, attribute: &LinkAttribute) {
+        match attribute {
+            LinkAttribute::IfName(name) => self.name.clone_from(name),
+            LinkAttribute::Stats64(stats) => {
+                self.received = Device { packets: stats.rx_packets, bytes: stats.rx_bytes, drops: stats.rx_dropped };
+                self.sent = Device { packets: stats.tx_packets, bytes: stats.tx_bytes, drops: stats.tx_dropped };
+            }
+            LinkAttribute::Xdp(attributes) => self.xdp = xdp_slot(attributes),
+            _ => {}
+        }
+    }
+
+    /// The device's counters in one direction.
+    #[must_use]
+    pub const fn device(&self, direction: Direction) -> Device {
+        match direction {
+            Direction::Ingress => self.received,
+            Direction::Egress => self.sent,
+        }
+    }
+}
+
+/// Which parser a device type needs (`ARPHRD_*`): an Ethernet parser would misread a layer-3 device.
+fn link_of(kind: LinkLayerType) -> Result<Link, String> {
+    match kind {
+        LinkLayerType::Ether | LinkLayerType::Loopback => Ok(Link::Ethernet),
+        LinkLayerType::None
+        | LinkLayerType::Ppp
+        | LinkLayerType::Rawip
+        | LinkLayerType::Tunnel
+        | LinkLayerType::Tunnel6
+        | LinkLayerType::Sit
+        | LinkLayerType::Ipgre
+        | LinkLayerType::Ip6gre => Ok(Link::Layer3),
+        other => Err(format!("device type {other} is neither Ethernet nor a layer-3 device")),
+    }
+}
+
+fn xdp_slot(attributes: &[LinkXdp]) -> Option<XdpSlot> {
+    let program_id = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) => Some(*id),
+        _ => None,
+    })?;
+    let native = !attributes.iter().any(|attribute| matches!(attribute, LinkXdp::Attached(XdpAttached::SocketBuffer)));
+    Some(XdpSlot { program_id, native })
+}
+
+impl Filter {
+    fn from_message(message: &TcMessage) -> Self {
+        let options = message.attributes.iter().find_map(|attribute| match attribute {
+            TcAttribute::Options(options) => Some(options.as_slice()),
+            _ => None,
+        });
+        let program_id = options.unwrap_or_default().iter().find_map(|option| match option {
+            TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
+            _ => None,
+        });
+        Self { priority: (message.header.info >> 16) as u16, handle: u32::from(message.header.handle), program_id }
+    }
+}
+
+fn kind(message: &TcMessage) -> Option<&str> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        TcAttribute::Kind(kind) => Some(kind.as_str()),
+        _ => None,
+    })
+}
+
+fn root_qdisc(message: &TcMessage) -> QdiscBaseline {
+    let stats = message.attributes.iter().find_map(|attribute| match attribute {
+        TcAttribute::Stats2(stats) => Some(stats.as_slice()),
+        _ => None,
+    });
+    let drops = stats.unwrap_or_default().iter().find_map(|stats| match stats {
+        TcStats2::Queue(queue) => Some(queue.drops),
+        _ => None,
+    });
+    QdiscBaseline {
+        kind: kind(message).unwrap_or("unknown").to_owned(),
+        handle: u32::from(message.header.handle),
+        drops: u64::from(drops.unwrap_or(0)),
+    }
+}
+
+fn no_queue() -> QdiscBaseline {
+    QdiscBaseline { kind: "noqueue".to_owned(), ..QdiscBaseline::default() }
+}

@@ -1,0 +1,178 @@
+//! The kernel object, and loading a program of it specialised for one hook.
+
+use std::path::Path;
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{ProgramInfo, SchedClassifier, Xdp},
+};
+use qos_common::{
+    abi::{RemarkedHalf, Settings},
+    locate::Link,
+    policy::{Local, Table},
+};
+
+use super::{
+    counters,
+    pins::{HookPins, Pin},
+    privilege,
+};
+use crate::{error::Failure, hook::Direction};
+
+/// The programs, as the build script made them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/qosbpf"));
+
+/// A ring buffer of one page: as small as the kernel makes them, where nothing is logged.
+const NO_LOGS: u32 = 4096;
+const LOGS: u32 = 1 << 17;
+
+/// Which program of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// XDP for packets in one piece.
+    Xdp,
+    /// XDP for packets in several pieces.
+    XdpFrags,
+    /// TC.
+    Tc(Direction),
+}
+
+impl Program {
+    /// Its name in the object and, cut to 15 bytes, in the kernel.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "qosbpf_xdp",
+            Self::XdpFrags => "qosbpf_xdp_frags",
+            Self::Tc(Direction::Ingress) => "qosbpf_ingress",
+            Self::Tc(Direction::Egress) => "qosbpf_egress",
+        }
+    }
+}
+
+/// What a program is built for; what it does not need is not in it.
+#[derive(Clone, Debug)]
+pub struct Specialisation {
+    /// What precedes the IP header.
+    pub link: Link,
+    /// The table to enforce; `None` counts alone, and leaves no packet write in the program.
+    pub table: Option<Table>,
+    /// Which of this host's own packets the table spares.
+    pub local: Local,
+    /// Whether decisions are logged.
+    pub log: bool,
+}
+
+impl Specialisation {
+    /// Counts, and does nothing else.
+    #[must_use]
+    pub const fn counting(link: Link) -> Self {
+        Self { link, table: None, local: Local::Policy, log: false }
+    }
+
+    fn settings(&self) -> Settings {
+        let changes = self.table.is_some_and(|table| table.changes_anything());
+        Settings {
+            layer3: u8::from(self.link == Link::Layer3),
+            remark: u8::from(changes),
+            local: self.local as u8,
+            log: u8::from(self.log),
+            log_interval: super::jiffies::per_second(),
+        }
+    }
+}
+
+/// A program in the kernel, attached to nothing yet.
+#[derive(Debug)]
+pub struct Loaded {
+    ebpf: Ebpf,
+    program: Program,
+}
+
+/// Loads a program; its counters are those pinned in `pins`, made if they are not there, or its own.
+///
+/// # Errors
+///
+/// `layout` for pins that are not ours; `privilege` with the capability that is missing; what the verifier says.
+pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) -> anyhow::Result<Loaded> {
+    let settings = wanted.settings().to_ne_bytes();
+    let table = wanted.table.unwrap_or(Table::IDENTITY);
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("SETTINGS", settings.as_slice(), true)
+        .override_global("TABLE", table.bytes().as_slice(), true)
+        .map_max_entries("AYA_LOGS", if wanted.log { LOGS } else { NO_LOGS });
+    if let Some(pins) = pins {
+        for (name, pin) in [("COUNTERS", Pin::Counters), ("REMARKED", Pin::Remarked)] {
+            counters::check(pins, pin)?;
+            loader.map_pin_path(name, pins.path(pin));
+        }
+    }
+    let ebpf = loader.load(OBJECT).map_err(|error| refused("the maps", &error.into()))?;
+    let mut loaded = Loaded { ebpf, program };
+    let result = match program {
+        Program::Xdp | Program::XdpFrags => loaded.xdp().and_then(|xdp| Ok(xdp.load()?)),
+        Program::Tc(_) => loaded.tc().and_then(|tc| Ok(tc.load()?)),
+    };
+    result.map_err(|error| refused(program.name(), &error))?;
+    Ok(loaded)
+}
+
+fn refused(what: &str, error: &anyhow::Error) -> anyhow::Error {
+    match privilege::missing() {
+        Some(missing) => missing,
+        None => Failure::new("load", format!("the kernel refused {what}: {error:#}"))
+            .hint("qosbpf -vv shows the verifier's whole answer")
+            .into(),
+    }
+}
+
+impl Loaded {
+    /// The program, if it is one for XDP.
+    ///
+    /// # Errors
+    ///
+    /// That it is not.
+    pub fn xdp(&mut self) -> anyhow::Result<&mut Xdp> {
+        Ok(self.by_name()?.try_into()?)
+    }
+
+    /// The program, if it is one for TC.
+    ///
+    /// # Errors
+    ///
+    /// That it is not.
+    pub fn tc(&mut self) -> anyhow::Result<&mut SchedClassifier> {
+        Ok(self.by_name()?.try_into()?)
+    }
+
+    fn by_name(&mut self) -> anyhow::Result<&mut aya::programs::Program> {
+        let name = self.program.name();
+        self.ebpf.program_mut(name).ok_or_else(|| anyhow::anyhow!("no program {name} in this build's kernel object"))
+    }
+
+    /// Pins the program.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn pin(&mut self, path: &Path) -> anyhow::Result<()> {
+        Ok(self.by_name()?.pin(path)?)
+    }
+
+    /// The object's maps, and its other programs.
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// What the kernel knows of the program.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn info(&mut self) -> anyhow::Result<ProgramInfo> {
+        Ok(self.by_name()?.info()?)
+    }
+}
+
+const _: () = assert!(RemarkedHalf::WORDS * 8 == 32_768, "one entry of the map REMARKED");

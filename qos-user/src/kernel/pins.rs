@@ -1,0 +1,248 @@
+//! Where things are pinned: `<bpffs>/qosbpf/v<layout>/netns-<id>/if-<ifindex>/<direction>/`.
+//!
+//! Folders bear numbers, not the names of interfaces: a name may change, and bpffs refuses the dot of a VLAN device.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use qos_common::abi::LAYOUT;
+
+use super::{bpffs, lock::Lock, netns};
+use crate::{error::Failure, hook::Direction};
+
+/// The pins of one network namespace.
+#[derive(Clone, Debug)]
+pub struct Store {
+    top: PathBuf,
+    layout: PathBuf,
+    namespace: PathBuf,
+}
+
+/// The pins of one hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookPins {
+    folder: PathBuf,
+    /// The interface.
+    pub ifindex: u32,
+    /// The direction.
+    pub direction: Direction,
+}
+
+impl Store {
+    /// The pins of the network namespace that this thread is in; nothing is made or changed.
+    ///
+    /// # Errors
+    ///
+    /// `foreign-pin`, `layout`.
+    pub fn open(bpffs: &Path) -> anyhow::Result<Self> {
+        let top = bpffs.join("qosbpf");
+        let layout = top.join(format!("v{LAYOUT}"));
+        let store = Self { namespace: layout.join(format!("netns-{}", netns::id()?)), top, layout };
+        for folder in store.folders() {
+            if folder.symlink_metadata().is_ok() {
+                bpffs::check_folder(folder)?;
+            }
+        }
+        store.refuse_other_layouts()?;
+        Ok(store)
+    }
+
+    /// The same, with the folders made and locked for a change.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
+    pub fn change(bpffs: &Path) -> anyhow::Result<(Self, Lock)> {
+        bpffs::ensure_mounted(bpffs)?;
+        let store = Self::open(bpffs)?;
+        let lock = Lock::take(&store.namespace, || store.folders().into_iter().try_for_each(bpffs::make_folder))?;
+        Ok((store, lock))
+    }
+
+    fn folders(&self) -> [&Path; 3] {
+        [&self.top, &self.layout, &self.namespace]
+    }
+
+    fn refuse_other_layouts(&self) -> anyhow::Result<()> {
+        let Ok(entries) = fs::read_dir(&self.top) else { return Ok(()) };
+        let Some(name) = self.namespace.file_name() else { return Ok(()) };
+        for entry in entries.flatten() {
+            let other = entry.path();
+            if other != self.layout && other.join(name).exists() {
+                return Err(Failure::new(
+                    "layout",
+                    format!("{} was made by another version of qosbpf; this one has layout {LAYOUT}", other.display()),
+                )
+                .hint("detach with that version, then attach with this one")
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the policy in force is kept.
+    #[must_use]
+    pub fn policy(&self) -> PathBuf {
+        self.namespace.join("policy")
+    }
+
+    /// The pins of a hook, whether they are there or not.
+    #[must_use]
+    pub fn hook(&self, ifindex: u32, direction: Direction) -> HookPins {
+        let folder = self.namespace.join(format!("if-{ifindex}")).join(direction.as_str());
+        HookPins { folder, ifindex, direction }
+    }
+
+    /// Every hook that has pins, by interface, ingress first.
+    ///
+    /// # Errors
+    ///
+    /// That a folder cannot be read.
+    pub fn hooks(&self) -> anyhow::Result<Vec<HookPins>> {
+        let mut hooks = Vec::new();
+        for name in names_in(&self.namespace)? {
+            let Some(ifindex) = name.strip_prefix("if-").and_then(|number| number.parse().ok()) else { continue };
+            let both = Direction::BOTH.map(|direction| self.hook(ifindex, direction));
+            hooks.extend(both.into_iter().filter(HookPins::exists));
+        }
+        hooks.sort_by_key(|hook| (hook.ifindex, hook.direction));
+        Ok(hooks)
+    }
+
+    /// Removes the folders in which nothing is left.
+    pub fn tidy(&self) {
+        let interfaces = names_in(&self.namespace).unwrap_or_default();
+        for interface in interfaces.into_iter().filter(|name| name.starts_with("if-")) {
+            let _not_empty = fs::remove_dir(self.namespace.join(interface));
+        }
+        for folder in self.folders().into_iter().rev() {
+            let _not_empty = fs::remove_dir(folder);
+        }
+    }
+}
+
+impl HookPins {
+    /// Whether anything of the hook is pinned.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.folder.is_dir()
+    }
+
+    /// Makes the folder.
+    ///
+    /// # Errors
+    ///
+    /// `foreign-pin`.
+    pub fn make(&self) -> anyhow::Result<()> {
+        if let Some(interface) = self.folder.parent() {
+            bpffs::make_folder(interface)?;
+        }
+        bpffs::make_folder(&self.folder)
+    }
+
+    /// A pin by its name, refused if it is not root's own.
+    ///
+    /// # Errors
+    ///
+    /// `foreign-pin`.
+    pub fn trusted(&self, pin: Pin) -> anyhow::Result<Option<PathBuf>> {
+        let path = self.path(pin);
+        if path.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        bpffs::check_folder(&self.folder)?;
+        bpffs::check_pin(&path)?;
+        Ok(Some(path))
+    }
+
+    /// Where a pin is or would be.
+    #[must_use]
+    pub fn path(&self, pin: Pin) -> PathBuf {
+        self.folder.join(pin.name())
+    }
+
+    /// Removes a pin, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// That it cannot be removed.
+    pub fn remove(&self, pin: Pin) -> anyhow::Result<()> {
+        match fs::remove_file(self.path(pin)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("remove {}", self.path(pin).display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes everything, the state first: without it nothing else counts as attached.
+    ///
+    /// # Errors
+    ///
+    /// That something cannot be removed.
+    pub fn remove_all(&self) -> anyhow::Result<()> {
+        Pin::ALL.into_iter().try_for_each(|pin| self.remove(pin))?;
+        for leftover in names_in(&self.folder)? {
+            fs::remove_file(self.folder.join(leftover))?;
+        }
+        fs::remove_dir(&self.folder).with_context(|| format!("remove {}", self.folder.display()))
+    }
+}
+
+/// What is pinned for a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// What is known of the hook ([`super::state::HookState`]).
+    State,
+    /// The same for a switch that is under way.
+    NextState,
+    /// The link; clsact has none.
+    Link,
+    /// The program.
+    Program,
+    /// The program of a switch that is under way.
+    NextProgram,
+    /// [`qos_common::abi::Counters`].
+    Counters,
+    /// [`qos_common::abi::RemarkedHalf`], twice.
+    Remarked,
+}
+
+impl Pin {
+    const ALL: [Self; 7] =
+        [Self::State, Self::NextState, Self::Link, Self::Program, Self::NextProgram, Self::Counters, Self::Remarked];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::NextState => "next-state",
+            Self::Link => "link",
+            Self::Program => "program",
+            Self::NextProgram => "next-program",
+            Self::Counters => "counters",
+            Self::Remarked => "remarked",
+        }
+    }
+}
+
+/// Lets everybody read a pin: counters are no secret, and `stats` should need no privilege.
+///
+/// # Errors
+///
+/// That the mode cannot be changed.
+pub fn readable_by_all(path: &Path) -> anyhow::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).with_context(|| path.display().to_string())
+}
+
+fn names_in(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| folder.display().to_string()),
+    };
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}

@@ -1,0 +1,168 @@
+//! What is remembered of a hook and of a policy, beside the counters.
+
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use qos_common::{locate::Link, policy::Local};
+use serde::{Deserialize, Serialize};
+
+use super::object::{Program, Specialisation};
+use crate::{
+    hook::{Direction, Via},
+    snapshot::Device,
+};
+
+/// One hook, as long as its program runs. Kept in the pin `state`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HookState {
+    /// The program that this describes; another one that runs was started by a process that was killed.
+    pub program_id: u32,
+    /// How it is attached.
+    pub via: Via,
+    /// Whether it is the XDP program for packets in several pieces.
+    pub frags: bool,
+    /// Why not by a better mechanism, or why by this one.
+    pub reason: String,
+    /// When counting began.
+    pub since: SystemTime,
+    /// The version that attached it, and whose program runs.
+    pub version: String,
+    /// What precedes the IP header on the device.
+    pub layer3: bool,
+    /// What the policy makes it do.
+    pub binding: Option<Binding>,
+    /// Set while the policy is out of the path.
+    pub bypass: Option<Bypass>,
+    /// The device's own counters when counting began.
+    pub device: Device,
+    /// The root qdisc then.
+    pub qdisc: QdiscBaseline,
+    /// Whether we made the clsact qdisc.
+    pub made_clsact: bool,
+}
+
+/// What a policy says of one hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The policy's hash.
+    pub policy: String,
+    /// The table's name.
+    pub table: String,
+    /// The compiled table.
+    pub targets: Vec<u8>,
+    /// Which of this host's own packets it spares.
+    pub local: LocalWord,
+}
+
+/// [`Local`], as it is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the same as Local")]
+pub enum LocalWord {
+    Policy,
+    KeepControl,
+    Keep,
+}
+
+/// Who took the policy out of the path, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bypass {
+    /// Since when.
+    pub since: SystemTime,
+    /// Who.
+    pub by: String,
+}
+
+/// The root qdisc at one moment; a qdisc with another handle or kind began at zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QdiscBaseline {
+    /// Its kind.
+    pub kind: String,
+    /// Its handle.
+    pub handle: u32,
+    /// Its drops.
+    pub drops: u64,
+}
+
+/// The policy in force in a network namespace. Kept in the pin `policy`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PolicyRecord {
+    /// The file's name as it was given.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// When it was applied.
+    pub applied: SystemTime,
+    /// By whom.
+    pub by: String,
+}
+
+impl HookState {
+    /// What precedes the IP header.
+    #[must_use]
+    pub const fn link(&self) -> Link {
+        if self.layer3 { Link::Layer3 } else { Link::Ethernet }
+    }
+
+    /// The program that does what this state says.
+    #[must_use]
+    pub const fn program(&self, direction: Direction) -> Program {
+        match (self.via.is_xdp(), self.frags) {
+            (true, false) => Program::Xdp,
+            (true, true) => Program::XdpFrags,
+            (false, _) => Program::Tc(direction),
+        }
+    }
+
+    /// What that program is built for.
+    ///
+    /// # Errors
+    ///
+    /// That the table in here is none.
+    pub fn specialisation(&self) -> anyhow::Result<Specialisation> {
+        let counting = Specialisation::counting(self.link());
+        match &self.binding {
+            Some(binding) if self.enforces() => {
+                Ok(Specialisation { table: Some(binding.table()?), local: binding.local.into(), ..counting })
+            }
+            _ => Ok(counting),
+        }
+    }
+
+    /// Whether the table is in the path.
+    #[must_use]
+    pub const fn enforces(&self) -> bool {
+        self.binding.is_some() && self.bypass.is_none()
+    }
+}
+
+impl Binding {
+    /// The compiled table.
+    ///
+    /// # Errors
+    ///
+    /// That it is none.
+    pub fn table(&self) -> anyhow::Result<qos_common::policy::Table> {
+        qos_common::policy::Table::from_bytes(&self.targets).context("not a table of 64 codepoints")
+    }
+}
+
+impl From<LocalWord> for Local {
+    fn from(word: LocalWord) -> Self {
+        match word {
+            LocalWord::Policy => Self::Policy,
+            LocalWord::KeepControl => Self::KeepControl,
+            LocalWord::Keep => Self::Keep,
+        }
+    }
+}
+
+impl From<Local> for LocalWord {
+    fn from(local: Local) -> Self {
+        match local {
+            Local::Policy => Self::Policy,
+            Local::KeepControl => Self::KeepControl,
+            Local::Keep => Self::Keep,
+        }
+    }
+}
