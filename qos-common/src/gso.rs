@@ -62,19 +62,22 @@ impl Length {
 
     #[inline(always)]
     fn weigh_segments<P: Packet + ?Sized>(&self, packet: &P, header: &Header, gso: Gso) -> Counter {
-        let (segments, bytes) = match (gso.segments, self.wire) {
-            // Both known, as they mostly are at egress: the headers need not be looked at.
+        let (packets, bytes) = match (gso.segments, self.wire) {
             (1.., Some(wire)) => (gso.segments, u64::from(wire)),
-            (segments, wire) => {
-                let headers = headers_length(packet, header);
-                let payload = self.bytes.saturating_sub(headers);
-                let segments = if segments == 0 { payload.div_ceil(gso.size.max(1)).max(1) } else { segments };
-                let repeated = u64::from(segments - 1) * u64::from(headers);
-                (segments, wire.map_or(u64::from(self.bytes) + repeated, u64::from))
-            }
+            // Where the kernel did not know the segments, its sum of their bytes is not one either.
+            (segments, _) => self.repeat_headers(headers_length(packet, header), gso.size, segments),
         };
-        let tags = u64::from(segments) * u64::from(self.stripped);
-        Counter { packets: u64::from(segments), bytes: bytes + tags }
+        Counter { packets: u64::from(packets), bytes: bytes + u64::from(packets) * u64::from(self.stripped) }
+    }
+
+    /// Segments, and the bytes of all of them, where each has `headers` bytes before its payload.
+    #[inline(always)]
+    fn repeat_headers(&self, headers: u32, size: u32, segments: u32) -> (u32, u64) {
+        let segments = match segments {
+            0 => self.bytes.saturating_sub(headers).div_ceil(size.max(1)).max(1),
+            segments => segments,
+        };
+        (segments, u64::from(self.bytes) + u64::from(segments - 1) * u64::from(headers))
     }
 }
 
@@ -90,15 +93,15 @@ fn headers_length<P: Packet + ?Sized>(packet: &P, header: &Header) -> u32 {
 
 #[inline(always)]
 fn transport_length<P: Packet + ?Sized>(packet: &P, transport: &Transport) -> u32 {
-    const DATA_OFFSET: usize = offset_of!(TcpHdr, _bitfield_1);
     if transport.protocol == IpProto::Udp as u8 {
         return UdpHdr::LEN as u32;
     }
     if transport.protocol != IpProto::Tcp as u8 {
         return 0;
     }
-    match packet.read(transport.offset + DATA_OFFSET) {
-        Some([byte]) => u32::from(byte >> 4) * 4,
+    match packet.read::<{ TcpHdr::LEN }>(transport.offset) {
+        // The data offset, in words of 4 bytes (RFC 9293 section 3.1).
+        Some(bytes) => u32::from(bytes[offset_of!(TcpHdr, _bitfield_1)] >> 4) * 4,
         None => TcpHdr::LEN as u32,
     }
 }

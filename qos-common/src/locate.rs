@@ -74,12 +74,19 @@ pub enum Located {
 pub fn locate<P: Packet + ?Sized>(packet: &P, link: Link, stripped_tags: usize) -> Located {
     match link {
         Link::Ethernet => behind_ethernet(packet, stripped_tags),
-        Link::Layer3 => match packet.read(0) {
-            Some([first]) if first >> 4 == 4 => ipv4(packet, 0),
-            Some([first]) if first >> 4 == 6 => ipv6(packet, 0),
-            Some(_) => Located::Malformed,
-            None => Located::NotIp,
-        },
+        Link::Layer3 => bare(packet),
+    }
+}
+
+/// A packet without a link header: its first nibble alone says what it is.
+#[inline(always)]
+fn bare<P: Packet + ?Sized>(packet: &P) -> Located {
+    // The shorter of the two headers, not the one byte that is needed: see `Packet::read`.
+    match packet.read::<{ Ipv4Hdr::LEN }>(0) {
+        Some(bytes) if bytes[0] >> 4 == 4 => ipv4(packet, 0),
+        Some(bytes) if bytes[0] >> 4 == 6 => ipv6(packet, 0),
+        None if packet.read::<1>(0).is_none() => Located::NotIp,
+        _ => Located::Malformed,
     }
 }
 
@@ -100,7 +107,9 @@ fn behind_ethernet<P: Packet + ?Sized>(packet: &P, stripped_tags: usize) -> Loca
 fn behind_tags<P: Packet + ?Sized>(packet: &P, stripped_tags: usize) -> Located {
     let mut offset = EthHdr::LEN;
     for tag in 0..MAX_TAGS {
-        let (Some(bytes), true) = (packet.read::<{ VlanHdr::LEN }>(offset), tag + stripped_tags < MAX_TAGS) else {
+        let (Some(bytes), true) =
+            (packet.read::<{ VlanHdr::LEN }>(offset), tag < MAX_TAGS.saturating_sub(stripped_tags))
+        else {
             return Located::NotIp;
         };
         offset += VlanHdr::LEN;

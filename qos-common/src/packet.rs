@@ -6,6 +6,10 @@
 /// The bytes of a packet, from the first byte of the link header on.
 pub trait Packet {
     /// The bytes at `offset`, or `None` where the packet ends before `offset + N`.
+    ///
+    /// Code for the kernel uses the bytes of a read only where `N` is 2 or more. With 1 the compiler turns
+    /// `start + 1 > end` into `start >= end`, from which a verifier before Linux 5.15.7 and 5.10.84 concludes nothing, and
+    /// today's nothing where `offset` is 0: the program would not load.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
     /// Replaces the bytes at `offset`, or returns `None` and writes nothing where the packet ends before `offset + N`.

@@ -102,9 +102,10 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
 #[inline(always)]
 fn uncounted<F: Frame, T: Tables>(reason: Uncounted, frame: &F, tables: &mut T) -> Outcome {
     let now = tables.now();
-    if let Some(counters) = tables.counters() {
-        counters.last = now;
-        counters.uncounted_mut(reason).add(frame.length().opaque());
-    }
+    let Some(counters) = tables.counters() else {
+        return Outcome::Untouched;
+    };
+    counters.last = now;
+    counters.uncounted_mut(reason).add(frame.length().opaque());
     Outcome::Uncounted(reason)
 }
