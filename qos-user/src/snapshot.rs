@@ -6,11 +6,20 @@
 use std::time::SystemTime;
 
 use qos_common::{
-    abi::{Counter, Counters, RemarkedHalf},
+    abi::{Counter, Counters},
     ds::Dscp,
 };
 
 use crate::hook::{Direction, Via};
+
+pub mod baseline;
+pub mod cells;
+mod counts;
+pub mod history;
+pub mod named;
+pub mod rates;
+
+pub use counts::{Totals, total};
 
 /// The counters of one hook, summed over all CPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +58,8 @@ pub struct Hook {
 }
 
 /// What a hook is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Counts, and enforces a table.
     Active,
@@ -64,7 +74,7 @@ pub enum State {
 }
 
 /// A device's own counters, since the hook began to count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Device {
     /// Packets received (ingress) or sent (egress).
     pub packets: u64,
@@ -75,7 +85,7 @@ pub struct Device {
 }
 
 /// The root qdisc of a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Qdisc {
     /// Its kind, such as `fq_codel`.
     pub kind: String,
@@ -88,7 +98,7 @@ pub struct Qdisc {
 pub struct TableLabel {
     /// Its name.
     pub name: String,
-    /// For each codepoint the entry that decides on it.
+    /// For each of the 64 codepoints, in order, the entry that decides on it.
     pub entries: Vec<EntryLabel>,
 }
 
@@ -133,57 +143,22 @@ pub struct Snapshot {
     pub hooks: Vec<Hook>,
 }
 
-impl Counts {
-    /// The sums of what each CPU counted.
+impl State {
+    /// The word of `stats --json`'s field `state`.
     #[must_use]
-    pub fn sum(cpus: &[Counters], remarked: [&[RemarkedHalf]; 2]) -> Self {
-        let mut counts = Self { sums: Box::new(Counters::ZERO), remarked: Box::new([[Counter::default(); 64]; 64]) };
-        for cpu in cpus {
-            counts.sums.merge(cpu);
-        }
-        for (half, cpus) in remarked.into_iter().enumerate() {
-            for cpu in cpus {
-                counts.add_half(half, cpu);
-            }
-        }
-        counts
-    }
-
-    fn add_half(&mut self, half: usize, cpu: &RemarkedHalf) {
-        for (sums, row) in self.remarked[half * 32..].iter_mut().zip(&cpu.0) {
-            for (sum, cell) in sums.iter_mut().zip(row) {
-                sum.add(*cell);
-            }
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Counting => "counting",
+            Self::Bypassed => "bypassed",
+            Self::Missing => "missing",
+            Self::Error => "error",
         }
     }
 
-    /// A codepoint as it came, both families and all ECN together.
+    /// Whether a person should look at it.
     #[must_use]
-    pub fn before(&self, dscp: Dscp) -> Counter {
-        let mut sum = Counter::default();
-        for family in &self.sums.before {
-            let first = dscp.index() * 4;
-            family[first..first + 4].iter().for_each(|counter| sum.add(*counter));
-        }
-        sum
+    pub const fn needs_human(self) -> bool {
+        matches!(self, Self::Bypassed | Self::Missing | Self::Error)
     }
-
-    /// A codepoint as it left.
-    #[must_use]
-    pub fn after(&self, dscp: Dscp) -> Counter {
-        let mut after = self.before(dscp);
-        for other in Dscp::all() {
-            after.add(self.remarked[other.index()][dscp.index()]);
-        }
-        for to in Dscp::all() {
-            subtract(&mut after, self.remarked[dscp.index()][to.index()]);
-        }
-        subtract(&mut after, self.sums.dropped[dscp.index()]);
-        after
-    }
-}
-
-fn subtract(from: &mut Counter, less: Counter) {
-    from.packets = from.packets.wrapping_sub(less.packets);
-    from.bytes = from.bytes.wrapping_sub(less.bytes);
 }
