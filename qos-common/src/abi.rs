@@ -118,23 +118,11 @@ impl RemarkedHalf {
     /// How many 64-bit words it is in a map.
     pub const WORDS: usize = size_of::<Self>() / 8;
 
-    /// Adds what a CPU counted, as the words of its value in the map.
-    pub fn merge(&mut self, cpu: &[u64; Self::WORDS]) {
-        let sums = self.0.as_flattened_mut().iter_mut();
-        sums.zip(cpu.as_chunks().0).for_each(|(sum, words)| sum.add(Counter::from(*words)));
-    }
-
     /// Which of the two halves has the codepoint.
     #[inline(always)]
     #[must_use]
     pub const fn of(from: Dscp) -> u32 {
         from.value() as u32 >> 5
-    }
-
-    /// What was counted of one change.
-    #[must_use]
-    pub const fn cell(&self, from: Dscp, to: Dscp) -> Counter {
-        self.0[from.index() & 31][to.index()]
     }
 
     /// The counter of one change; `from` is in the half that [`of`](Self::of) named.

@@ -10,3 +10,7 @@ pub mod kernel;
 pub mod policy;
 pub mod render;
 pub mod snapshot;
+pub mod status;
+
+/// The version of this binary.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
