@@ -11,6 +11,9 @@ use crate::{
 /// The version of everything in this file and of the pins around it; counters of another one are never misread.
 pub const LAYOUT: u32 = 1;
 
+/// How many decisions a CPU logs in a row before it has to wait.
+pub const LOG_BURST: u64 = 10;
+
 /// Packets, and their bytes on the wire without FCS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -91,6 +94,18 @@ impl Counters {
         let sums = sums.chain(&mut self.uncounted).chain(&mut self.limited);
         sums.zip(cells.as_chunks().0).for_each(|(sum, words)| sum.add(Counter::from(*words)));
         self.last = self.last.max(rest[0]);
+    }
+
+    /// Whether one more decision may be logged: at most [`LOG_BURST`] between two fillings, `interval` jiffies apart.
+    #[inline(always)]
+    pub const fn may_log(&mut self, now: u64, interval: u64) -> bool {
+        if now >= self.log_refill {
+            self.log_refill = now.wrapping_add(interval);
+            self.log_budget = LOG_BURST;
+        }
+        let granted = self.log_budget > 0;
+        self.log_budget -= granted as u64;
+        granted
     }
 
     /// The counter of a DS field as it came.

@@ -8,7 +8,7 @@ use qos_common::{
     process::{Frame, process},
 };
 
-use crate::{maps::Maps, window::Window};
+use crate::{log::log, maps::Maps, window::Window};
 
 /// Ethernet, four tags and an IPv6 header: what has to be in the linear part.
 const HEADERS: u32 = 14 + 16 + 40;
@@ -97,7 +97,8 @@ pub fn handle(context: &TcContext, direction: Direction) {
         window = pull(context);
     }
     let skb = Skb { context, direction };
-    process(&mut SkbWindow { window, context }, &skb, &mut Maps);
+    let outcome = process(&mut SkbWindow { window, context }, &skb, &mut Maps);
+    log(context, outcome);
 }
 
 /// Brings the headers into the linear part; where the kernel cannot, the packet stays as it is.

@@ -9,6 +9,7 @@ pub mod hook;
 pub mod kernel;
 pub mod policy;
 pub mod render;
+pub mod signal;
 pub mod snapshot;
 pub mod status;
 

@@ -210,10 +210,12 @@ pub enum Pin {
     Counters,
     /// [`qos_common::abi::RemarkedHalf`], twice.
     Remarked,
+    /// Since when the terminal's table counts ([`crate::snapshot::baseline::Baseline`]).
+    Baseline,
 }
 
 impl Pin {
-    const ALL: [Self; 7] =
+    const ALL: [Self; 8] =
         [Self::State, Self::NextState, Self::Link, Self::Program, Self::NextProgram, Self::Counters, Self::Remarked];
 
     const fn name(self) -> &'static str {
@@ -225,6 +227,7 @@ impl Pin {
             Self::NextProgram => "next-program",
             Self::Counters => "counters",
             Self::Remarked => "remarked",
+            Self::Baseline => "baseline",
         }
     }
 }
