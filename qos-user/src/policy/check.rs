@@ -35,7 +35,7 @@ pub(super) fn check(source: &Source, root: &Table, findings: &mut Findings) -> C
     let none = Table::default();
     let classes = classes::check(section(root, "classes", findings).unwrap_or(&none), findings);
     let remark = section(root, "remark", findings);
-    let tables = Tables { source, classes: &classes }.check(remark.unwrap_or(&none), findings);
+    let tables = Tables::new(source, &classes).check(remark.unwrap_or(&none), findings);
     let interface = section(root, "interface", findings).unwrap_or(&none);
     let interfaces = interfaces::check(interface, remark, source, findings);
     Checked { name, classes, interfaces, tables }

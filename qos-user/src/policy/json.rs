@@ -16,7 +16,7 @@ pub(super) fn read(source: &Source, findings: &mut Findings) -> Table {
     match reader.document() {
         Ok(table) => table,
         Err(finding) => {
-            findings.syntax(finding);
+            findings.syntax(*finding);
             Table::default()
         }
     }
@@ -28,7 +28,7 @@ struct Reader<'a> {
     findings: &'a mut Findings,
 }
 
-type Read<T> = Result<T, Finding>;
+type Read<T> = Result<T, Box<Finding>>;
 
 impl<'a> Reader<'a> {
     fn document(&mut self) -> Read<Table> {
@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
         }
         match kind {
             Kind::Table(table) => Ok(table),
-            kind => Err(Finding::error(Span::at(start), format!("a policy is an object, not {}", kind.describe()))),
+            kind => fail(Span::at(start), format!("a policy is an object, not {}", kind.describe())),
         }
     }
 
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         let start = self.at;
         let kind = match self.peek() {
             Some('{' | '[') if depth == DEPTH => {
-                return Err(Finding::error(self.here(), format!("more than {DEPTH} levels of objects and arrays")));
+                return fail(self.here(), format!("more than {DEPTH} levels of objects and arrays"));
             }
             Some('{') => self.object(depth)?,
             Some('[') => self.array(depth)?,
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
             ends
         });
         let Some((end, _)) = end else {
-            return Err(Finding::error(self.here(), "a string without its closing quote"));
+            return fail(self.here(), "a string without its closing quote");
         };
         self.token(end + 1)
     }
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
             let message = error.to_string();
             // Its place is one within the token.
             let what = message.split(" at line ").next().unwrap_or_default();
-            Finding::error(span, what)
+            Box::new(Finding::error(span, what))
         })
     }
 
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
             word => {
                 let span = Span { start: self.at, end: self.at + end };
                 let title = format!("{} is not a value", quote(word));
-                return Err(Finding::error(span, title).help("strings need double quotes"));
+                return Err(Box::new(Finding::error(span, title).help("strings need double quotes")));
             }
         };
         self.at += end;
@@ -189,8 +189,12 @@ impl<'a> Reader<'a> {
         Span { start: self.at, end: self.at + self.peek().map_or(0, char::len_utf8) }
     }
 
-    fn unexpected(&self, wanted: &str) -> Finding {
+    fn unexpected(&self, wanted: &str) -> Box<Finding> {
         let found = self.peek().map_or("the end of the file".to_owned(), |c| quote(c.encode_utf8(&mut [0; 4])));
-        Finding::error(self.here(), format!("expected {wanted}, found {found}"))
+        Box::new(Finding::error(self.here(), format!("expected {wanted}, found {found}")))
     }
+}
+
+fn fail<T>(span: Span, title: impl Into<String>) -> Read<T> {
+    Err(Box::new(Finding::error(span, title)))
 }

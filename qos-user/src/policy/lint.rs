@@ -1,5 +1,7 @@
 //! What is no error, but hardly meant.
 
+use std::collections::HashSet;
+
 use qos_common::ds::Dscp;
 
 use crate::{
@@ -16,16 +18,21 @@ use crate::{
 /// All warnings, in the order of the file.
 pub(super) fn warnings(source: &Source, policy: &Checked) -> Report {
     let mut report = Report::new(source.clone());
-    policy.interfaces.iter().for_each(|interface| check_interface(interface, policy, &mut report));
-    policy.tables.iter().for_each(|table| check_table(table, policy, &mut report));
+    let (globs, exact) = policy.interfaces.iter().partition::<Vec<_>, _>(|interface| interface.prefix().is_some());
+    for interface in &policy.interfaces {
+        check_sense(interface, &mut report);
+        check_inheritance(interface, &globs, &mut report);
+    }
+    globs.iter().for_each(|glob| check_glob(glob, &exact, &mut report));
+    check_tables(policy, &mut report);
     check_classes(policy, &mut report);
     report.sort();
     report
 }
 
-fn check_interface(interface: &Interface, policy: &Checked, report: &mut Report) {
-    let word = quote(&interface.pattern);
+fn check_sense(interface: &Interface, report: &mut Report) {
     if interface.bound.iter().all(Option::is_none) {
+        let word = quote(&interface.pattern);
         let title = format!("the interface {word} has no `ingress` and no `egress`: no table is in force there");
         report.push(Finding::warning(interface.span, title));
     }
@@ -35,43 +42,51 @@ fn check_interface(interface: &Interface, policy: &Checked, report: &mut Report)
         let title = "`local` is about packets that leave, and there is no `egress`";
         report.push(Finding::warning(span, title));
     }
-    if let Some(prefix) = interface.prefix()
-        && prefix.len() == LONGEST
-        && let Some(exact) = policy.interfaces.iter().find(|other| other.pattern == prefix)
-    {
+}
+
+fn check_glob(glob: &Interface, exact: &[&Interface], report: &mut Report) {
+    let longest = glob.prefix().filter(|prefix| prefix.len() == LONGEST);
+    let winner = longest.and_then(|prefix| exact.iter().find(|other| other.pattern == prefix));
+    if let Some(winner) = winner {
+        let word = quote(&glob.pattern);
         let title = format!("the glob {word} can never win: a name has {LONGEST} bytes at most");
-        report.push(Finding::warning(interface.span, title).also(exact.span, "an exact name wins"));
+        report.push(Finding::warning(glob.span, title).also(winner.span, "an exact name wins"));
     }
-    Direction::BOTH.iter().for_each(|direction| check_inheritance(interface, *direction, policy, report));
 }
 
 /// A section is whole: what it leaves out is not taken from a glob that would match too. Who expects that is told.
-fn check_inheritance(interface: &Interface, direction: Direction, policy: &Checked, report: &mut Report) {
-    let name = interface.prefix().unwrap_or(&interface.pattern);
-    let wider = |other: &&Interface| {
-        other.prefix().is_some_and(|prefix| other.pattern != interface.pattern && name.starts_with(prefix))
-            && (name != "lo" || interface.prefix().is_some())
-    };
-    let widest = policy.interfaces.iter().filter(wider).max_by_key(|other| other.prefix().map(str::len));
-    if let Some(other) = widest
-        && let (None, Some(bound)) = (interface.bound(direction), other.bound(direction))
-    {
-        let (own, glob) = (quote(&interface.pattern), quote(&other.pattern));
-        let title = format!("{own} has no `{direction}`, and does not take that of {glob}");
-        let finding = Finding::warning(interface.span, title).also(bound.span, "not in force there");
-        report.push(finding.help(format!("write {direction} = ...; a table with other = \"keep\" changes nothing")));
+fn check_inheritance(interface: &Interface, globs: &[&Interface], report: &mut Report) {
+    let Some(glob) = next_wider(interface, globs) else { return };
+    for direction in Direction::BOTH {
+        if let (None, Some(bound)) = (interface.bound(direction), glob.bound(direction)) {
+            let (own, wider) = (quote(&interface.pattern), quote(&glob.pattern));
+            let title = format!("{own} has no `{direction}`, and does not take that of {wider}");
+            let finding = Finding::warning(interface.span, title).also(bound.span, "not in force there");
+            report.push(finding.help(format!("write {direction} = ...; other = \"keep\" alone changes nothing")));
+        }
     }
 }
 
-fn check_table(table: &RemarkTable, policy: &Checked, report: &mut Report) {
+/// The glob that would win if this section were not there.
+fn next_wider<'a>(interface: &Interface, globs: &[&'a Interface]) -> Option<&'a Interface> {
+    let matches = |glob: &Interface| match interface.prefix() {
+        None => glob.rank(&interface.pattern),
+        Some(own) => glob.prefix().filter(|prefix| own.starts_with(prefix)).map(str::len),
+    };
+    let others = globs.iter().filter(|glob| glob.pattern != interface.pattern);
+    let ranked = others.filter_map(|glob| Some((matches(glob)?, *glob)));
+    ranked.max_by_key(|(rank, _)| *rank).map(|(_, glob)| glob)
+}
+
+fn check_tables(policy: &Checked, report: &mut Report) {
     let bound = policy.interfaces.iter().flat_map(|interface| interface.bound.iter().flatten());
-    if !bound.into_iter().any(|bound| bound.table == table.name) {
-        report.push(Finding::warning(table.span, format!("no interface uses the table {}", quote(&table.name))));
-    }
-    for (at, entry) in table.entries.iter().enumerate() {
-        if let Some(finding) = idle(table, at, entry) {
-            report.push(finding);
+    let used = bound.map(|bound| &*bound.table).collect::<HashSet<_>>();
+    for table in &policy.tables {
+        if !used.contains(&*table.name) {
+            report.push(Finding::warning(table.span, format!("no interface uses the table {}", quote(&table.name))));
         }
+        let idle = table.entries.iter().enumerate().filter_map(|(at, entry)| idle(table, at, entry));
+        idle.for_each(|finding| report.push(finding));
     }
 }
 

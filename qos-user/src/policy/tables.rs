@@ -1,5 +1,7 @@
 //! `[remark.*]`: what becomes of each codepoint.
 
+use std::collections::HashMap;
+
 use qos_common::{ds::Dscp, notation::NotationError};
 
 use crate::policy::{
@@ -13,11 +15,16 @@ use crate::policy::{
 
 /// What the tables are checked against.
 pub(super) struct Tables<'a> {
-    pub source: &'a Source,
-    pub classes: &'a [Class],
+    source: &'a Source,
+    classes: &'a [Class],
+    by_name: HashMap<&'a str, &'a Class>,
 }
 
-impl Tables<'_> {
+impl<'a> Tables<'a> {
+    pub fn new(source: &'a Source, classes: &'a [Class]) -> Self {
+        Self { source, classes, by_name: classes.iter().map(|class| (&*class.name, class)).collect() }
+    }
+
     /// Reads all of them; one with a mistake in it is left out.
     pub fn check(&self, remark: &Table, findings: &mut Findings) -> Vec<RemarkTable> {
         remark.entries().iter().filter_map(|entry| self.table(entry, findings)).collect()
@@ -133,6 +140,6 @@ impl Tables<'_> {
     }
 
     fn class(&self, name: &str) -> Option<&Class> {
-        self.classes.iter().find(|class| class.name == name)
+        self.by_name.get(name).copied()
     }
 }

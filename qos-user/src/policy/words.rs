@@ -11,6 +11,9 @@ use crate::policy::{
 /// Words that a class may not have as its name, since a table or `expect` means something else by them.
 pub(super) const RESERVED: [&str; 5] = ["keep", "drop", "other", "before", "after"];
 
+/// How many words are compared with a wrong one: a broken file of thousands shall not take minutes.
+const MOST_CANDIDATES: usize = 100;
+
 /// The most characters of a name.
 const LONGEST_NAME: usize = 64;
 
@@ -23,7 +26,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let word = word.to_lowercase();
     let near = (length / 3).max(1);
     let distance = |candidate: &str| strsim::damerau_levenshtein(&word, &candidate.to_lowercase());
-    let ranked = candidates.into_iter().map(|candidate| (distance(candidate), candidate));
+    let ranked = candidates.into_iter().take(MOST_CANDIDATES).map(|candidate| (distance(candidate), candidate));
     ranked.filter(|(distance, _)| *distance <= near).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
 }
 

@@ -5,9 +5,16 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use super::{EDGE, read};
 use crate::policy::{MAX_DIAGNOSTICS, Source, parse};
 
-/// Reads and, if there is anything to say, says it.
+/// Reads and, if there is anything to say, says it. What is accepted is TOML or JSON by another reader's judgement too.
 fn survive(bytes: Vec<u8>) {
-    let result = Source::new("policy.toml", bytes).and_then(|source| parse(&source));
+    let result = Source::new("policy.toml", bytes.clone()).and_then(|source| parse(&source));
+    if result.is_ok() {
+        let text = String::from_utf8(bytes).unwrap();
+        let text = text.trim_start_matches('\u{feff}');
+        let json = serde_json::from_str::<serde_json::Value>(text).map(drop).map_err(|error| error.to_string());
+        let toml = toml::from_str::<toml::Table>(text).map(drop).map_err(|error| error.to_string());
+        assert!(json.is_ok() || toml.is_ok(), "{text}\n{json:?}\n{toml:?}");
+    }
     let report = match &result {
         Ok(policy) => policy.warnings(),
         Err(report) => {
@@ -134,4 +141,9 @@ fn a_large_file_of_one_line_or_of_many() {
     let lines: String = (0..30_000).map(|n| format!("k{n} = 1\n")).collect();
     survive(format!("[remark.a]\n{lines}").into_bytes());
     survive("[remark.a]\n".repeat(30_000).into_bytes());
+    let classes: String = (0..3_000).map(|n| format!("class{n} = []\n")).collect();
+    let keys: String = (0..3_000).map(|n| format!("clas{n} = 1\n")).collect();
+    survive(format!("[classes]\n{classes}[remark.a]\n{keys}").into_bytes());
+    let sections: String = (0..20_000).map(|n| format!("[interface.eth{n}]\negress = \"a\"\n")).collect();
+    survive(format!("version = 1\nname = \"x\"\n[remark.a]\nother = 0\n{sections}").into_bytes());
 }

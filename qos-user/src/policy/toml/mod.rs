@@ -1,6 +1,8 @@
 //! TOML as a tree. The grammar is toml_parser's; this is what its keys and headers mean, with every place kept and
 //! every error reported, which a reader that stops at the first one could not do.
 
+mod sections;
+
 use std::borrow::Cow;
 
 use toml_parser::{
@@ -9,6 +11,7 @@ use toml_parser::{
     parser::{Event, EventKind, EventReceiver, RecursionGuard, ValidateWhitespace, parse_document},
 };
 
+use self::sections::{Conflict, descend, open_array, open_section, put};
 use crate::policy::{
     diagnostic::{Finding, Findings, quote},
     source::{Source, Span},
@@ -26,17 +29,22 @@ pub(super) fn read(source: &Source, findings: &mut Findings) -> Table {
     let mut guard = RecursionGuard::new(&mut builder, DEPTH);
     let mut receiver = ValidateWhitespace::new(&mut guard, text);
     parse_document(&text.lex().into_vec(), &mut receiver, &mut errors);
-    report_syntax(&errors, builder.unclosed, source, findings);
+    report_syntax(&errors, &builder.unclosed, source, findings);
     builder.conflicts.into_iter().for_each(|conflict| findings.error(conflict));
     builder.root
 }
 
-/// A bracket that nothing closes takes the rest of the file in: only it is reported then, not what follows from it.
-fn report_syntax(errors: &[ParseError], unclosed: Option<usize>, source: &Source, findings: &mut Findings) {
-    let end = unclosed.unwrap_or(usize::MAX);
-    errors.iter().filter(|error| place(error).start < end).for_each(|error| findings.syntax(syntax(error, source)));
-    if let Some(start) = unclosed {
-        findings.syntax(Finding::error(Span { start, end: start + 1 }, "this bracket is never closed"));
+/// A bracket that nothing closes takes in what is behind it: only it is reported then, not what follows from it.
+fn report_syntax(errors: &[ParseError], unclosed: &[Span], source: &Source, findings: &mut Findings) {
+    let taken_in = |at: usize| {
+        let before = unclosed.partition_point(|span| span.start < at);
+        before > 0 && at <= unclosed[before - 1].end
+    };
+    for error in errors.iter().filter(|error| !taken_in(place(error).start)) {
+        findings.syntax(syntax(error, source));
+    }
+    for Span { start, .. } in unclosed {
+        findings.syntax(Finding::error(Span { start: *start, end: start + 1 }, "this bracket is never closed"));
     }
 }
 
@@ -90,8 +98,8 @@ struct Builder<'s> {
     /// Arrays and inline tables that are still open.
     open: Vec<Open>,
     conflicts: Vec<Finding>,
-    /// Where the first bracket is that nothing closes.
-    unclosed: Option<usize>,
+    /// The brackets that nothing closes, each to where the parser gave up; none within another.
+    unclosed: Vec<Span>,
 }
 
 struct Open {
@@ -99,12 +107,6 @@ struct Open {
     /// The key under which it will be put.
     keys: Vec<Key>,
     kind: Kind,
-}
-
-/// Two keys that cannot both be, and where they are.
-struct Conflict {
-    key: Key,
-    first: Span,
 }
 
 impl<'s> Builder<'s> {
@@ -116,7 +118,7 @@ impl<'s> Builder<'s> {
             keys: Vec::new(),
             open: Vec::new(),
             conflicts: Vec::new(),
-            unclosed: None,
+            unclosed: Vec::new(),
         }
     }
 
@@ -128,13 +130,13 @@ impl<'s> Builder<'s> {
     fn close(&mut self, span: toml_parser::Span) {
         let Some(open) = self.open.pop() else { return };
         self.keys = open.keys;
-        let kind = if span.is_empty() {
-            self.unclosed = Some(open.start);
-            Kind::Broken
-        } else {
-            open.kind
-        };
-        self.value(Node { kind, span: Span { start: open.start, end: span.end() } });
+        let whole = Span { start: open.start, end: span.end() };
+        // The parser makes up an end that is not there, so that every begin has one.
+        let closed = !span.is_empty();
+        if !closed && self.open.is_empty() {
+            self.unclosed.push(whole);
+        }
+        self.value(Node { kind: if closed { open.kind } else { Kind::Broken }, span: whole });
     }
 
     fn value(&mut self, node: Node) {
@@ -175,72 +177,6 @@ impl<'s> Builder<'s> {
         self.section = None;
         self.keys.clear();
         self.open.clear();
-    }
-}
-
-/// The table below `table` to which `path` leads; tables that are not there yet are made.
-fn descend<'t>(mut table: &'t mut Table, path: &[Key], by: Opened) -> Result<&'t mut Table, Conflict> {
-    for key in path {
-        let entry = table.entry_or(key, || Kind::Table(Table::opened(by)));
-        let conflict = Conflict { key: key.clone(), first: entry.key.span };
-        table = match inner_table(&mut entry.value.kind, by) {
-            Some(table) if admits(table.opened, by) => table,
-            _ => return Err(conflict),
-        };
-    }
-    Ok(table)
-}
-
-/// The table that a value is, or for a header below `[[a]]` the last of its tables. An array in brackets is not told
-/// from one of headers: no array in a policy may have a table in it, so that the file is wrong in any case.
-fn inner_table(kind: &mut Kind, by: Opened) -> Option<&mut Table> {
-    match kind {
-        Kind::Table(table) => Some(table),
-        Kind::Array(items) if by == Opened::Implicit => match &mut items.last_mut()?.kind {
-            Kind::Table(table) => Some(table),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// Whether a table may be added to by a header below it, or by a dotted key.
-fn admits(opened: Opened, by: Opened) -> bool {
-    match opened {
-        Opened::Inline => false,
-        Opened::Dotted => true,
-        Opened::Implicit | Opened::Header => by == Opened::Implicit,
-    }
-}
-
-fn put(table: &mut Table, keys: &[Key], node: Node) -> Result<(), Conflict> {
-    let Some((last, path)) = keys.split_last() else { return Ok(()) };
-    let table = descend(table, path, Opened::Dotted)?;
-    table.insert(last.clone(), node).map_err(|first| Conflict { key: last.clone(), first })
-}
-
-fn open_section(root: &mut Table, keys: &[Key]) -> Result<(), Conflict> {
-    let Some((last, path)) = keys.split_last() else { return Ok(()) };
-    let entry = descend(root, path, Opened::Implicit)?.entry_or(last, || Kind::Table(Table::opened(Opened::Implicit)));
-    match &mut entry.value.kind {
-        Kind::Table(table) if table.opened == Opened::Implicit => {
-            table.opened = Opened::Header;
-            entry.key.span = last.span;
-            Ok(())
-        }
-        _ => Err(Conflict { key: last.clone(), first: entry.key.span }),
-    }
-}
-
-fn open_array(root: &mut Table, keys: &[Key]) -> Result<(), Conflict> {
-    let Some((last, path)) = keys.split_last() else { return Ok(()) };
-    let entry = descend(root, path, Opened::Implicit)?.entry_or(last, || Kind::Array(Vec::new()));
-    match &mut entry.value.kind {
-        Kind::Array(items) => {
-            items.push(Node { kind: Kind::Table(Table::opened(Opened::Header)), span: last.span });
-            Ok(())
-        }
-        _ => Err(Conflict { key: last.clone(), first: entry.key.span }),
     }
 }
 
