@@ -8,6 +8,7 @@ pub mod prometheus;
 #[cfg(test)]
 pub(crate) mod sample;
 mod screen;
+pub mod table;
 mod text;
 
 /// What a screen depends on beside its numbers.
