@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 
 pub mod csv;
+pub mod dscp;
 pub mod json;
 pub mod prometheus;
 #[cfg(test)]
