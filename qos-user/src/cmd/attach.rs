@@ -182,7 +182,8 @@ fn report(args: &AttachArgs, context: &Context, interface: &Interface, done: &[D
             || "counting, no policy is bound to it".to_owned(),
             |binding| format!("table {}", binding.table),
         );
-        let line = format!("{}:{}  {}: {}; {table}\n", interface.name, hook.pins.direction, done.word(), hook.state.reason);
+        let line =
+            format!("{}:{}  {}: {}; {table}\n", interface.name, hook.pins.direction, done.word(), hook.state.reason);
         context.print(&line)?;
     }
     Ok(())

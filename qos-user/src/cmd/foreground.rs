@@ -4,7 +4,12 @@ use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use crate::{
     cmd::Context,
-    kernel::{datapath::{self, Hook}, logs::DecisionLog, network::Network, pins::Store},
+    kernel::{
+        datapath::{self, Hook},
+        logs::DecisionLog,
+        network::Network,
+        pins::Store,
+    },
 };
 
 const PAUSE: Duration = Duration::from_millis(100);
@@ -16,9 +21,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// That the log cannot be opened, or what the kernel says to detaching.
 pub fn stay(hooks: &[Hook], interface: &str, log: bool, context: &Context) -> anyhow::Result<()> {
     let ending = crate::signal::termination()?;
-    let logs = hooks.iter().filter(|_| log).map(|hook| {
-        DecisionLog::open(hook.state.program_id, &format!("{interface}:{}", hook.pins.direction))
-    });
+    let logs = hooks
+        .iter()
+        .filter(|_| log)
+        .map(|hook| DecisionLog::open(hook.state.program_id, &format!("{interface}:{}", hook.pins.direction)));
     let mut logs: Vec<_> = logs.collect::<anyhow::Result<_>>()?;
     if !context.quiet {
         eprintln!("qosbpf: Ctrl-C detaches");

@@ -206,7 +206,8 @@ fn qdisc_since(now: QdiscBaseline, then: &QdiscBaseline) -> Qdisc {
 /// This host's name.
 #[must_use]
 pub fn host() -> String {
-    nix::unistd::gethostname().map_or_else(|_unnamed| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
+    nix::unistd::gethostname()
+        .map_or_else(|_unnamed| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// The baseline of `stats clear`, if a hook has one.

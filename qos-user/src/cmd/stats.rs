@@ -12,7 +12,10 @@ use crate::{
     },
     error::Exit,
     hook::HookName,
-    kernel::{document, pins::{self, Pin, Store}},
+    kernel::{
+        document,
+        pins::{self, Pin, Store},
+    },
     render::{csv, json, prometheus, table},
     snapshot::{Snapshot, baseline::Baseline, rates::Rates},
 };
@@ -29,11 +32,12 @@ pub fn run(args: &StatsArgs, context: &Context) -> anyhow::Result<Exit> {
     if let Some(interval) = args.watch {
         return watch::run(args, interval, context);
     }
-    if let Some(text) = machine(&args.format, &Site::read(context)?.snapshot(&args.hooks, context)?, json::Layout::Pretty)? {
-        return finish(context, &text, &Site::read(context)?.snapshot(&args.hooks, context)?);
+    if args.format.is_machine() {
+        let snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
+        return finish(context, &machine(&args.format, &snapshot, json::Layout::Pretty)?, &snapshot);
     }
     let (snapshot, rates) = sample(args, context)?;
-    finish(context, &screen(args, &snapshot, rates.as_ref(), context), &snapshot)
+    finish(context, &screen(args, &snapshot, &rates, context), &snapshot)
 }
 
 /// A hook that could not be read has said so in its place, and the exit code says it once more.
@@ -42,27 +46,26 @@ fn finish(context: &Context, text: &str, snapshot: &Snapshot) -> anyhow::Result<
     Ok(if snapshot.hooks.iter().any(|hook| hook.counts.is_err()) { Exit::Failed } else { Exit::Done })
 }
 
-/// The document of a machine format, if one was asked for: always since attach.
-pub fn machine(format: &StatsFormat, snapshot: &Snapshot, layout: json::Layout) -> anyhow::Result<Option<String>> {
-    Ok(match format {
-        StatsFormat { json: true, .. } => Some(json::document(&json::stats(snapshot), layout)?),
-        StatsFormat { csv: true, .. } => Some(csv::stats(snapshot)),
-        StatsFormat { prometheus: true, .. } => Some(prometheus::stats(snapshot, crate::REVISION)),
-        _ => None,
-    })
+/// The document of a machine format: always since attach.
+pub fn machine(format: &StatsFormat, snapshot: &Snapshot, layout: json::Layout) -> anyhow::Result<String> {
+    match format {
+        StatsFormat { csv: true, .. } => Ok(csv::stats(snapshot)),
+        StatsFormat { prometheus: true, .. } => Ok(prometheus::stats(snapshot, crate::REVISION)),
+        _ => json::document(&json::stats(snapshot), layout),
+    }
 }
 
 /// Reads once, or twice with a pause between for rates.
-fn sample(args: &StatsArgs, context: &Context) -> anyhow::Result<(Snapshot, Option<Rates>)> {
+fn sample(args: &StatsArgs, context: &Context) -> anyhow::Result<(Snapshot, Rates)> {
     let earlier = since_cleared(args, context)?;
     if args.rate.is_zero() {
-        return Ok((earlier, None));
+        return Ok((earlier, Rates::default()));
     }
     let start = Instant::now();
     thread::sleep(args.rate);
     let later = since_cleared(args, context)?;
     let rates = Rates::between(&earlier, &later, start.elapsed());
-    Ok((later, Some(rates)))
+    Ok((later, rates))
 }
 
 /// The counters as the terminal shows them: since `stats clear`, where that was given.
@@ -77,16 +80,17 @@ pub fn since_cleared(args: &StatsArgs, context: &Context) -> anyhow::Result<Snap
     Ok(snapshot)
 }
 
-fn screen(args: &StatsArgs, snapshot: &Snapshot, rates: Option<&Rates>, context: &Context) -> String {
+fn screen(args: &StatsArgs, snapshot: &Snapshot, rates: &Rates, context: &Context) -> String {
     let look = context.look();
     if args.hooks.is_empty() && args.by == By::Dscp {
         return table::overview(snapshot, rates, &look);
     }
-    let screens = snapshot.hooks.iter().map(|hook| match args.by {
-        By::Dscp => table::stats(snapshot, hook, rates, &look),
-        By::Class => table::by_class(snapshot, hook, rates, &look),
-    });
-    screens.collect::<Vec<_>>().join("\n")
+    let rows = match args.by {
+        By::Dscp => table::Rows::Dscp,
+        By::Class => table::Rows::Class,
+    };
+    let screen = |hook| table::hook(snapshot, hook, rates.of(hook), rows, &look);
+    snapshot.hooks.iter().map(screen).collect::<Vec<_>>().join("\n")
 }
 
 fn clear(hooks: &[HookName], context: &Context) -> anyhow::Result<Exit> {

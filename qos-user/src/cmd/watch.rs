@@ -39,9 +39,10 @@ pub fn run(args: &StatsArgs, interval: Duration, context: &Context) -> anyhow::R
     loop {
         let (snapshot, now) = (stats::since_cleared(args, context)?, Instant::now());
         let rates = earlier.as_ref().map(|(before, then)| Rates::between(before, &snapshot, now - *then));
-        let text = match machine(args, context)? {
-            Some(text) => text,
-            None => blocks(args, &snapshot, rates.as_ref(), &mut histories, context),
+        let text = if args.format.is_machine() {
+            machine(args, context)?
+        } else {
+            blocks(&snapshot, rates.as_ref(), &mut histories, context)
         };
         context.print(&if terminal { format!("{REDRAW}{text}") } else { text })?;
         earlier = Some((snapshot, now));
@@ -51,15 +52,12 @@ pub fn run(args: &StatsArgs, interval: Duration, context: &Context) -> anyhow::R
     }
 }
 
-fn machine(args: &StatsArgs, context: &Context) -> anyhow::Result<Option<String>> {
-    if !args.format.is_machine() {
-        return Ok(None);
-    }
+fn machine(args: &StatsArgs, context: &Context) -> anyhow::Result<String> {
     let snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
     stats::machine(&args.format, &snapshot, json::Layout::Line)
 }
 
-fn blocks(args: &StatsArgs, snapshot: &Snapshot, rates: Option<&Rates>, histories: &mut Histories, context: &Context) -> String {
+fn blocks(snapshot: &Snapshot, rates: Option<&Rates>, histories: &mut Histories, context: &Context) -> String {
     let look = context.look();
     let all = snapshot.hooks.iter().map(|hook| {
         let history = histories.entry((hook.ifindex, hook.direction)).or_insert_with(History::new);
@@ -71,7 +69,6 @@ fn blocks(args: &StatsArgs, snapshot: &Snapshot, rates: Option<&Rates>, historie
     if snapshot.hooks.is_empty() {
         "nothing is attached: qosbpf attach IFACE\n".clone_into(&mut text);
     }
-    let _ = args;
     text
 }
 

@@ -3,7 +3,6 @@
 use aya_log::EbpfLogger;
 
 /// The log of one hook's program.
-#[derive(Debug)]
 pub struct DecisionLog {
     logger: EbpfLogger<Lines>,
 }

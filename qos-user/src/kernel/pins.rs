@@ -215,8 +215,16 @@ pub enum Pin {
 }
 
 impl Pin {
-    const ALL: [Self; 8] =
-        [Self::State, Self::NextState, Self::Link, Self::Program, Self::NextProgram, Self::Counters, Self::Remarked];
+    const ALL: [Self; 8] = [
+        Self::State,
+        Self::NextState,
+        Self::Link,
+        Self::Program,
+        Self::NextProgram,
+        Self::Counters,
+        Self::Remarked,
+        Self::Baseline,
+    ];
 
     const fn name(self) -> &'static str {
         match self {

@@ -141,6 +141,12 @@ impl Report {
         self.more
     }
 
+    /// The file's name as it was given.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        self.source.file()
+    }
+
     /// Whether there is nothing to say.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

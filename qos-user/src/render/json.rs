@@ -9,9 +9,11 @@ use crate::{
     snapshot::PolicyLabel,
 };
 
+mod policy;
 mod stats;
 mod status;
 
+pub use policy::policy;
 pub use stats::stats;
 pub use status::status;
 

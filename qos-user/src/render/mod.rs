@@ -3,11 +3,13 @@
 use jiff::tz::TimeZone;
 
 pub mod csv;
+pub mod dscp;
 pub mod json;
 pub mod prometheus;
 #[cfg(test)]
 pub(crate) mod sample;
 mod screen;
+pub mod table;
 mod text;
 
 /// What a screen depends on beside its numbers.

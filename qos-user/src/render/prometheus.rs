@@ -11,6 +11,9 @@ use crate::{
 
 /// The text, up to and with `# EOF`. `revision` is the source revision that the binary was built from.
 ///
+/// The `_info` families are of type gauge: the older text format, which node_exporter's textfile collector reads, has
+/// no type info, and so takes this text too.
+///
 /// Series that the policy names are there from the start, at zero, since `rate()` never sees the step from nothing to
 /// the first packet. `before` then has one for each family, with ECN 0.
 #[must_use]
@@ -19,7 +22,7 @@ pub fn stats(snapshot: &Snapshot, revision: &str) -> String {
     counters(&mut text, snapshot);
     hooks(&mut text, snapshot);
     policy(&mut text, snapshot);
-    text.family("build", "info", "The binary that wrote this.");
+    text.family("build_info", "gauge", "The binary that wrote this.");
     text.sample("build_info", &[("version", VERSION), ("revision", revision)], 1);
     text.0.push_str("# EOF\n");
     text.0
@@ -125,7 +128,7 @@ fn hooks(text: &mut Text, snapshot: &Snapshot) {
         let up = hook.counts.is_ok() && !matches!(hook.state, State::Missing | State::Error);
         text.sample("hook_up", &at(hook), up.into());
     }
-    text.family("hook", "info", "By which mechanism a hook is attached, and its remark table.");
+    text.family("hook_info", "gauge", "By which mechanism a hook is attached, and its remark table.");
     for hook in &snapshot.hooks {
         let table = hook.table.as_ref().map_or("", |table| &table.name);
         let [device, direction] = at(hook);
@@ -139,11 +142,11 @@ fn hooks(text: &mut Text, snapshot: &Snapshot) {
 
 fn policy(text: &mut Text, snapshot: &Snapshot) {
     let Some(PolicyLabel { name, hash, saved, classes, .. }) = &snapshot.policy else { return };
-    text.family("policy", "info", "The policy in force.");
+    text.family("policy_info", "gauge", "The policy in force.");
     text.sample("policy_info", &[("name", name), ("hash", hash)], 1);
     text.family("policy_saved", "gauge", "1 if the saved policy is the one in force.");
     text.sample("policy_saved", &[], (*saved).into());
-    text.family("class", "info", "The codepoints of the policy's classes.");
+    text.family("class_info", "gauge", "The codepoints of the policy's classes.");
     for (class, dscps) in classes {
         for dscp in dscps {
             text.sample("class_info", &[("class", class), ("dscp", &dscp_label(*dscp))], 1);

@@ -125,6 +125,7 @@ pub fn later() -> Snapshot {
     counts.sums.before[0][136].add(amount(712, 1_200));
     counts.remarked[34][36].add(amount(88, 1_200));
     counts.sums.before[0][0].add(amount(7_320, 900));
+    later.hooks[1].device = Some(Device { packets: 9_398_414 + 50 + 712 + 7_320, bytes: 8_508_000_000, drops: 0 });
     later
 }
 

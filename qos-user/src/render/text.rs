@@ -69,10 +69,10 @@ pub fn span(time: Duration) -> String {
     }
 }
 
-/// The time of day, with the date if it is not that of `now`.
+/// The time of day, or if the day is not that of `now` the date and the minute.
 pub fn local(time: SystemTime, now: SystemTime, zone: &TimeZone) -> String {
     let (time, now) = (timestamp(time).to_zoned(zone.clone()), timestamp(now).to_zoned(zone.clone()));
-    let format = if time.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+    let format = if time.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" };
     time.strftime(format).to_string()
 }
 
@@ -163,7 +163,7 @@ mod tests {
         let zone = TimeZone::fixed(jiff::tz::offset(1));
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_298_400);
         assert_eq!(local(now - Duration::from_secs(60), now, &zone), "22:59:00");
-        assert_eq!(local(now - Duration::from_secs(86_400), now, &zone), "2026-11-20 23:00:00");
+        assert_eq!(local(now - Duration::from_secs(86_400), now, &zone), "2026-11-20 23:00");
         assert_eq!(rfc3339(now + Duration::from_nanos(123_456_789)), "2026-11-21T22:00:00.123456789Z");
         assert_eq!(rfc3339(now), "2026-11-21T22:00:00.000000000Z");
     }

@@ -93,7 +93,8 @@ fn parse_one(word: &str, policy: Option<&PolicyLabel>) -> anyhow::Result<Expecta
     let (at, length, comparison) =
         found.ok_or_else(|| wrong(word, "it needs a number of packets, such as EF=10 or 'EF>=10'"))?;
     let (name, packets) = (&word[..at], &word[at + length..]);
-    let packets = packets.parse().map_err(|_not_a_number| wrong(word, &format!("`{packets}` is no number of packets")))?;
+    let packets =
+        packets.parse().map_err(|_not_a_number| wrong(word, &format!("`{packets}` is no number of packets")))?;
     let dscps = resolve(name, policy).ok_or_else(|| wrong(word, &unknown(name, policy)))?;
     Ok(Expectation { name: name.to_owned(), dscps, comparison, packets })
 }
@@ -146,12 +147,15 @@ mod tests {
         let all = parse_all(&["EF=10", "voice>=3", "tos=40<=2", "0x22=0"]).unwrap();
         let read: Vec<_> = all.iter().map(|e| (e.dscps.clone(), e.comparison, e.packets)).collect();
         let af11 = Dscp::new(10).unwrap();
-        assert_eq!(read, [
-            (vec![Dscp::EF], Comparison::Equal, 10),
-            (vec![Dscp::EF, Dscp::new(44).unwrap()], Comparison::AtLeast, 3),
-            (vec![af11], Comparison::AtMost, 2),
-            (vec![Dscp::new(34).unwrap()], Comparison::Equal, 0),
-        ]);
+        assert_eq!(
+            read,
+            [
+                (vec![Dscp::EF], Comparison::Equal, 10),
+                (vec![Dscp::EF, Dscp::new(44).unwrap()], Comparison::AtLeast, 3),
+                (vec![af11], Comparison::AtMost, 2),
+                (vec![Dscp::new(34).unwrap()], Comparison::Equal, 0),
+            ]
+        );
         assert_eq!(all[1].to_string(), "voice>=3");
     }
 
@@ -164,7 +168,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        for (word, part) in [("EF", "needs a number"), ("EF=x", "`x` is no number"), ("vioce=1", "classes voice"), ("=1", "``")] {
+        for (word, part) in
+            [("EF", "needs a number"), ("EF=x", "`x` is no number"), ("vioce=1", "classes voice"), ("=1", "``")]
+        {
             let error = parse_all(&[word]).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
@@ -173,6 +179,9 @@ mod tests {
     #[test]
     fn a_lost_expectation_is_not_waited_for() {
         let exact = &parse_all(&["EF=10"]).unwrap()[0];
-        assert_eq!([9, 10, 11].map(|n| (exact.is_met(n), exact.is_lost(n))), [(false, false), (true, false), (false, true)]);
+        assert_eq!(
+            [9, 10, 11].map(|n| (exact.is_met(n), exact.is_lost(n))),
+            [(false, false), (true, false), (false, true)]
+        );
     }
 }

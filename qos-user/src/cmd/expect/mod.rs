@@ -71,9 +71,7 @@ fn run_command(command: &[String], quiet_stdout: bool) -> anyhow::Result<String>
     if quiet_stdout {
         child.stdout(io::stderr());
     }
-    let status = child
-        .status()
-        .map_err(|error| Failure::new("command", format!("cannot run {program}: {error}")))?;
+    let status = child.status().map_err(|error| Failure::new("command", format!("cannot run {program}: {error}")))?;
     Ok(match status.code() {
         Some(code) => format!("{} ended with {code}", command.join(" ")),
         None => format!("{} was killed", command.join(" ")),

@@ -167,7 +167,8 @@ impl Verdict<'_> {
     /// The verdict for machines.
     #[must_use]
     pub fn document(&self) -> Value {
-        let expectations: Vec<_> = self.expectations.iter().map(|expectation| self.expectation_document(expectation)).collect();
+        let expectations: Vec<_> =
+            self.expectations.iter().map(|expectation| self.expectation_document(expectation)).collect();
         let remarked: Vec<_> = self.moved.remarked.iter().map(|(from, to, packets)| {
             json!({ "from": from.value(), "to": to.value(), "packets": packets, "by": self.entry(*from) })
         }).collect();

@@ -1,6 +1,9 @@
 //! `qosbpf policy show`: what runs, with hits.
 
-use std::{thread, time::{Duration, Instant}};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     cmd::{Context, site::Site},
