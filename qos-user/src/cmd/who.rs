@@ -2,12 +2,15 @@
 
 use std::env;
 
+use nix::unistd::{User, getuid};
+
 /// The person behind sudo or the login, and the address that the SSH session comes from.
 #[must_use]
 pub fn am_i() -> String {
-    let name = env::var("SUDO_USER").or_else(|_| env::var("USER")).or_else(|_| env::var("LOGNAME"));
-    let name = name.unwrap_or_else(|_unknown| format!("uid {}", nix::unistd::getuid()));
-    match env::var("SSH_CONNECTION").ok().as_deref().and_then(|connection| connection.split(' ').next()) {
+    let by_id = || User::from_uid(getuid()).ok().flatten().map(|user| user.name);
+    let name = env::var("SUDO_USER").ok().or_else(by_id).unwrap_or_else(|| format!("uid {}", getuid()));
+    let connection = env::var("SSH_CONNECTION").unwrap_or_default();
+    match connection.split(' ').next() {
         Some(address) if !address.is_empty() => format!("{name} (ssh {address})"),
         _ => name,
     }
