@@ -62,17 +62,15 @@ fn path(tokens: &[TokenTree], start: usize, prefix: &[String], imported: bool, f
     let mut path = prefix.to_vec();
     let mut line = 0;
     let mut at = start;
-    while let Some(TokenTree::Ident(ident)) = tokens.get(at) {
+    let mut goes_on = true;
+    while let (true, Some(TokenTree::Ident(ident))) = (goes_on, tokens.get(at)) {
         line = ident.span().start().line;
         path.push(ident.to_string());
-        at += 1;
-        if !is_separator(tokens, at) {
-            break;
-        }
-        at += 2;
+        goes_on = is_separator(tokens, at + 1);
+        at += if goes_on { 3 } else { 1 };
     }
     match tokens.get(at) {
-        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace && is_separator(tokens, at - 2) => {
+        Some(TokenTree::Group(group)) if goes_on && group.delimiter() == Delimiter::Brace => {
             scan(group.stream(), &path, found);
             return at + 1;
         }
@@ -106,8 +104,7 @@ mod tests {
 
     #[test]
     fn paths_are_found_everywhere() -> anyhow::Result<()> {
-        let text =
-            "#[derive(clap::Parser)] struct S { x: ::aya::Ebpf }\nfn f() { println!(\"{}\", T::now()); g::<h::I>(); }";
+        let text = "#[derive(clap::Parser)] struct S { x: ::aya::Ebpf }\nfn f() { println!(\"{}\", T::now()); g::<h::I>(); S { x } }";
         assert_eq!(texts(text)?, ["clap::Parser", "aya::Ebpf", "T::now", "h::I"]);
         Ok(())
     }
