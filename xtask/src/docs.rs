@@ -81,9 +81,10 @@ fn invocations<'a>(line: &'a str, program: &str) -> Vec<&'a str> {
     let is_start =
         |before: &str| before.is_empty() || ["$ ", "# ", "sudo ", "`"].iter().any(|end| before.ends_with(end));
     let is_word = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-    let starts = line.match_indices(program).filter(|(at, _)| is_start(&line[..*at]));
-    starts
-        .filter_map(|(at, _)| line[at + program.len()..].split([' ', '`']).next())
+    let places = line.match_indices(program).map(|(at, _)| line.split_at(at));
+    places
+        .filter(|(before, _)| is_start(before))
+        .filter_map(|(_, command)| command.strip_prefix(program)?.split([' ', '`']).next())
         .filter(|word| !word.starts_with('-'))
         .filter(is_word)
         .collect()
