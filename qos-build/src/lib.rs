@@ -7,7 +7,10 @@ mod compiler;
 mod linker;
 mod object;
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 pub use compiler::{Compiler, NIGHTLY, compiler};
 pub use linker::{LINKER_VERSION, linker_folder};
@@ -78,7 +81,8 @@ pub fn explain(missing: &[Missing]) -> String {
 /// The repository's folder.
 #[must_use]
 pub fn root() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_owned()
 }
 
 /// Where `cargo xtask setup` installs bpf-linker: a folder of the repository, so that nothing else on the machine

@@ -8,13 +8,18 @@ mod toolchain;
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use self::need::{Cure, Need};
 use crate::shell;
 
 /// The stages, in the order in which one can tell what is missing: the compiler says which LLVM the linker needs.
-const STAGES: [fn() -> Vec<Need>; 3] = [toolchain::needs, programs::needs, linker::needs];
+const STAGES: [fn() -> Vec<Need>; 3] = [toolchain::needs, packages, linker::needs];
+
+/// What comes as packages, in one go.
+fn packages() -> Vec<Need> {
+    programs::needs().into_iter().chain(linker::libraries()).collect()
+}
 
 /// Lists what is missing.
 ///
@@ -64,7 +69,8 @@ fn install(needs: &[Need]) -> anyhow::Result<usize> {
     for need in needs {
         match &need.cure {
             Cure::Package(_) => {}
-            Cure::Command(command) => shell::run(&mut command())?,
+            Cure::Command(command) => shell::run(&mut command())
+                .with_context(|| format!("{} is not installed; docs/building.md has the other ways", need.what))?,
             Cure::ByHand(advice) => bail!("{advice}"),
         }
     }

@@ -11,9 +11,6 @@ use anyhow::{Context as _, bail};
 
 use crate::{setup, shell, summary::Reader};
 
-/// The package in `tests/`: whatever needs a kernel.
-const KERNEL_TESTS: &str = "qosbpf-tests";
-
 /// Sets up, builds, and runs all tests.
 ///
 /// # Errors
@@ -36,8 +33,8 @@ pub fn run_after_setup() -> anyhow::Result<()> {
     let root = shell::is_root()?;
     let mut command = shell::cargo(&["test", "--workspace", "--exclude", "qos-ebpf", "--no-fail-fast"]);
     command.env("QOSBPF_BIN", shell::target_folder().join("debug/qosbpf"));
-    if !root {
-        command.args(["--exclude", KERNEL_TESTS]);
+    if !root && let Some(package) = kernel_package(&qos_build::root()) {
+        command.args(["--exclude", &package]);
     }
     let (success, reader) = read(&mut command)?;
     let unrun = if root { Vec::new() } else { kernel_tests(&qos_build::root()) };
@@ -72,6 +69,13 @@ fn read(command: &mut Command) -> anyhow::Result<(bool, Reader)> {
         reader.line(&line);
     }
     Ok((child.wait().context("cargo test")?.success(), reader))
+}
+
+/// The package in `tests/`, which has whatever needs a kernel.
+fn kernel_package(root: &Path) -> Option<String> {
+    let manifest = fs::read_to_string(root.join("tests/Cargo.toml")).ok()?;
+    let name = manifest.lines().find_map(|line| line.strip_prefix("name = "))?;
+    Some(name.trim_matches('"').to_owned())
 }
 
 /// The test programs that need root, by name.

@@ -11,23 +11,29 @@ use qos_build::LINKER_VERSION;
 use super::need::{Cure, Need};
 use crate::shell;
 
-/// What is missing for it; nothing if it runs.
+/// The libraries that are missing to build it; none if it runs, or as long as the compiler is not here to tell which.
+pub fn libraries() -> Vec<Need> {
+    if qos_build::linker_folder().is_some() {
+        return Vec::new();
+    }
+    llvm_major().map(|llvm| missing_libraries(llvm, &prefix(llvm))).unwrap_or_default()
+}
+
+/// The linker itself, if it does not run.
 pub fn needs() -> Vec<Need> {
     if qos_build::linker_folder().is_some() {
         return Vec::new();
     }
-    let what = format!("bpf-linker {LINKER_VERSION}");
-    let why = "links the kernel programs (about a minute to build)";
-    let Some(llvm) = qos_build::compiler().and_then(|compiler| compiler.llvm_major()) else {
-        let advice = "which LLVM bpf-linker needs is told by the compiler of the kernel programs, which is not here";
-        return vec![Need { what, why, cure: Cure::ByHand(advice.to_owned()) }];
+    let cure = match llvm_major() {
+        Some(llvm) => Cure::Command(Box::new(move || install(llvm, &prefix(llvm)))),
+        None => Cure::ByHand("the compiler of the kernel programs does not tell its LLVM".to_owned()),
     };
-    let prefix = prefix(llvm);
-    let cure = Cure::Command(Box::new({
-        let prefix = prefix.clone();
-        move || install(llvm, &prefix)
-    }));
-    libraries(llvm, &prefix).into_iter().chain([Need { what, why, cure }]).collect()
+    let why = "links the kernel programs (about a minute to build)";
+    vec![Need { what: format!("bpf-linker {LINKER_VERSION}"), why, cure }]
+}
+
+fn llvm_major() -> Option<u32> {
+    qos_build::compiler()?.llvm_major()
 }
 
 /// Where LLVM is: where Debian and Ubuntu have it, unless the user says otherwise.
@@ -35,7 +41,7 @@ fn prefix(llvm: u32) -> PathBuf {
     env::var_os("LLVM_PREFIX").map_or_else(|| PathBuf::from(format!("/usr/lib/llvm-{llvm}")), PathBuf::from)
 }
 
-fn libraries(llvm: u32, prefix: &Path) -> Vec<Need> {
+fn missing_libraries(llvm: u32, prefix: &Path) -> Vec<Need> {
     let why = "the LLVM that bpf-linker is built with, of the same major version as the compiler's";
     let parts =
         [("include/llvm-c/Core.h", format!("llvm-{llvm}-dev")), ("lib/libPolly.a", format!("libpolly-{llvm}-dev"))];
@@ -59,7 +65,7 @@ mod tests {
 
     #[test]
     fn libraries_are_those_of_the_major_version() {
-        let needs = libraries(99, Path::new("/nonexistent"));
+        let needs = missing_libraries(99, Path::new("/nonexistent"));
         let packages: Vec<_> = needs.iter().filter_map(Need::package).collect();
         assert_eq!(packages, ["llvm-99-dev", "libpolly-99-dev"]);
     }

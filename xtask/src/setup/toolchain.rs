@@ -43,7 +43,11 @@ fn components_of(compiler: &Compiler) -> Vec<Need> {
     needs
 }
 
+/// Without rustup they are the system's affair, and `cargo xtask ci` fails where it needs them.
 fn host_components() -> Vec<Need> {
+    if !shell::has_program("rustup") {
+        return Vec::new();
+    }
     let components = [("clippy", "clippy", "the lints"), ("rustfmt", "fmt", "the format of the code")];
     let missing = components
         .into_iter()
