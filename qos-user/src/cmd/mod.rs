@@ -16,14 +16,12 @@ mod who;
 
 use std::io::stdout;
 
-use clap::CommandFactory as _;
-
 pub use self::{
     context::{Context, wants_color},
     report::report,
 };
 use crate::{
-    cli::{Cli, Command},
+    cli::{self, Cli, Command},
     error::Exit,
     kernel::netns,
 };
@@ -48,7 +46,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Dscp(args) => dscp::run(args, &mut stdout().lock()),
         Command::Demo(_) => anyhow::bail!("demo"),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "qosbpf", &mut stdout());
+            cli::completions(*shell, &mut stdout());
             Ok(Exit::Done)
         }
     }
