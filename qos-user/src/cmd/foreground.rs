@@ -37,6 +37,5 @@ pub fn stay(hooks: &[Hook], interface: &str, log: bool, context: &Context) -> an
     for hook in hooks {
         datapath::detach(hook, Some(interface), &net)?;
     }
-    store.tidy();
-    Ok(())
+    store.leave()
 }
