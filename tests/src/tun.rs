@@ -51,7 +51,7 @@ impl Tun {
     /// # Errors
     ///
     /// None came.
-    pub fn next(&mut self) -> anyhow::Result<Vec<u8>> {
+    pub fn receive(&mut self) -> anyhow::Result<Vec<u8>> {
         let mut wait = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         if poll(&mut wait, PollTimeout::from(3000_u16))? == 0 {
             bail!("no packet left by the interface");

@@ -112,7 +112,7 @@ fn sent_by_tun(name: &str, wanted: &Specialisation) -> anyhow::Result<()> {
     let (mut host, injector) = (Host::new(wanted), Injector::open(TUN)?);
     for packet in layer3_packets() {
         injector.send(&packet)?;
-        let left = tun.next()?;
+        let left = tun.receive()?;
         let arrival = Arrival { origin: Origin::Local, ..Arrival::single(packet.len(), 0) };
         let expected = host.receive(&packet, &arrival);
         ensure!(left == expected, "{name}: {} left as {} instead of {}", hex(&packet), hex(&left), hex(&expected));

@@ -58,6 +58,9 @@ struct Capture {
     expected: Tally,
 }
 
+/// What a test does with a capture.
+type Check = fn(&Capture) -> anyhow::Result<()>;
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::from_args();
     let mut trials = own().context("tests/data")?.trials();
@@ -105,7 +108,7 @@ impl Folder {
             Ok(capture) => Arc::new(capture),
             Err(error) => return vec![Trial::test(entry.file.clone(), move || Err(format!("{error:#}").into()))],
         };
-        let mut checks: Vec<(&str, fn(&Capture) -> anyhow::Result<()>)> = vec![("counts", counts)];
+        let mut checks: Vec<(&str, Check)> = vec![("counts", counts)];
         if !capture.injectable().is_empty() {
             checks.push(("injected", injected));
         }
@@ -128,7 +131,7 @@ impl Folder {
     }
 }
 
-fn trial(kind: &str, file: &str, capture: Arc<Capture>, check: fn(&Capture) -> anyhow::Result<()>) -> Trial {
+fn trial(kind: &str, file: &str, capture: Arc<Capture>, check: Check) -> Trial {
     Trial::test(format!("{file}: {kind}"), move || check(&capture).map_err(|error| format!("{error:#}").into()))
 }
 
@@ -194,8 +197,7 @@ fn counts(capture: &Capture) -> anyhow::Result<()> {
 /// Remarked by each table, the frames are those that the oracle writes.
 fn remarked(capture: &Capture) -> anyhow::Result<()> {
     let oracles = oracles().context("QOSBPF_ORACLES")?;
-    for (name, table) in tables::ALL {
-        let table = table();
+    for (name, table) in tables::all() {
         let expected = oracle::remarked(&oracles, &capture.path, &table)?;
         for program in PROGRAMS {
             let wanted = Specialisation { link: capture.link, table: Some(table), local: Local::Policy, log: false };
