@@ -92,7 +92,7 @@ impl Packet for SkbWindow<'_> {
 /// Handles one packet.
 #[inline(always)]
 pub fn handle(context: &TcContext, direction: Direction) {
-    let mut window = Window::new(context.data(), context.data_end());
+    let mut window = Window::of_skb(context);
     if window.len() < HEADERS as usize && window.len() < context.len() as usize {
         window = pull(context);
     }
@@ -104,5 +104,5 @@ pub fn handle(context: &TcContext, direction: Direction) {
 #[inline(always)]
 fn pull(context: &TcContext) -> Window {
     let _unchanged_on_error = context.pull_data(context.len().min(HEADERS));
-    Window::new(context.data(), context.data_end())
+    Window::of_skb(context)
 }

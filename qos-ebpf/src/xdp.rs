@@ -34,7 +34,7 @@ impl Frame for Received {
 /// Handles one packet; `length` says how its bytes are counted.
 #[inline(always)]
 pub fn handle(context: &XdpContext, length: fn(&XdpContext) -> u32) {
-    let mut window = Window::new(context.data(), context.data_end());
+    let mut window = Window::of_xdp(context);
     process(&mut window, &Received { bytes: length(context) }, &mut Maps);
 }
 

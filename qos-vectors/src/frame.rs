@@ -212,7 +212,7 @@ pub fn udp(payload: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn tcp(options: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x80, 0xe8, 0, 179, 0, 0, 0, 1, 0, 0, 0, 2];
-    bytes.extend([((20 + options.len()) / 4 << 4) as u8, 0x10, 0x20, 0, 0, 0, 0, 0]);
+    bytes.extend([((5 + options.len() / 4) as u8) << 4, 0x10, 0x20, 0, 0, 0, 0, 0]);
     bytes.extend(options);
     bytes.extend(payload);
     bytes

@@ -19,6 +19,7 @@ pub mod frame;
 pub mod hook;
 pub mod random;
 pub mod reader;
+pub mod seed;
 mod vectors;
 
 use qos_common::{
