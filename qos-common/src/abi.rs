@@ -11,6 +11,9 @@ use crate::{
 /// The version of everything in this file and of the pins around it; counters of another one are never misread.
 pub const LAYOUT: u32 = 1;
 
+/// How many decisions a CPU logs in a row before it has to wait.
+pub const LOG_BURST: u64 = 10;
+
 /// Packets, and their bytes on the wire without FCS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -93,6 +96,18 @@ impl Counters {
         self.last = self.last.max(rest[0]);
     }
 
+    /// Whether one more decision may be logged: at most [`LOG_BURST`] between two fillings, `interval` jiffies apart.
+    #[inline(always)]
+    pub const fn may_log(&mut self, now: u64, interval: u64) -> bool {
+        if now >= self.log_refill {
+            self.log_refill = now.wrapping_add(interval);
+            self.log_budget = LOG_BURST;
+        }
+        let granted = self.log_budget > 0;
+        self.log_budget -= granted as u64;
+        granted
+    }
+
     /// The counter of a DS field as it came.
     #[inline(always)]
     pub const fn before_mut(&mut self, family: Family, ds: DsField) -> &mut Counter {
@@ -118,23 +133,11 @@ impl RemarkedHalf {
     /// How many 64-bit words it is in a map.
     pub const WORDS: usize = size_of::<Self>() / 8;
 
-    /// Adds what a CPU counted, as the words of its value in the map.
-    pub fn merge(&mut self, cpu: &[u64; Self::WORDS]) {
-        let sums = self.0.as_flattened_mut().iter_mut();
-        sums.zip(cpu.as_chunks().0).for_each(|(sum, words)| sum.add(Counter::from(*words)));
-    }
-
     /// Which of the two halves has the codepoint.
     #[inline(always)]
     #[must_use]
     pub const fn of(from: Dscp) -> u32 {
         from.value() as u32 >> 5
-    }
-
-    /// What was counted of one change.
-    #[must_use]
-    pub const fn cell(&self, from: Dscp, to: Dscp) -> Counter {
-        self.0[from.index() & 31][to.index()]
     }
 
     /// The counter of one change; `from` is in the half that [`of`](Self::of) named.

@@ -7,6 +7,16 @@
 ///
 /// All three are taken as they lie in memory. The sum does not depend on the byte order (RFC 1071 section 2 (B)), and
 /// so no byte is swapped.
+///
+/// Of the two ways to write zero, 0xffff becomes 0x0000 by any update, and an update never makes 0xffff out of anything
+/// else in an IPv4 header.
+///
+/// ```
+/// use qos_common::checksum::update;
+///
+/// // RFC 1624 section 4.
+/// assert_eq!(update([0xdd, 0x2f], [0x55, 0x55], [0x32, 0x85]), [0x00, 0x00]);
+/// ```
 #[inline(always)]
 #[must_use]
 pub const fn update(check: [u8; 2], old: [u8; 2], new: [u8; 2]) -> [u8; 2] {

@@ -22,8 +22,10 @@ pub struct Transport {
     pub offset: usize,
 }
 
-/// Finds the transport header; `None` for a later fragment, a chain that is cut or longer than
-/// [`MAX_EXTENSION_HEADERS`].
+/// Finds the transport header; `None` for a later fragment, a chain that is cut before an extension header has said what
+/// follows, or one longer than [`MAX_EXTENSION_HEADERS`].
+///
+/// The transport header itself need not be there, nor the last extension header to its end: a read at `offset` tells.
 #[inline(always)]
 pub fn transport<P: Packet + ?Sized>(packet: &P, header: &Header) -> Option<Transport> {
     match header.family {

@@ -21,6 +21,14 @@ impl FromStr for Dscp {
     /// Reads `EF`, `ef`, `VOICE-ADMIT`, `46`, `0x2e`, `0b101110`, `tos=184`, `tos=0xb8`.
     ///
     /// A bare number is the 6-bit value; of a ToS byte the two ECN bits are left out.
+    ///
+    /// ```
+    /// use qos_common::{ds::Dscp, notation::NotationError};
+    ///
+    /// assert_eq!("0x2e".parse(), Ok(Dscp::EF));
+    /// assert_eq!("tos=0xb8".parse(), Ok(Dscp::EF));
+    /// assert_eq!("184".parse::<Dscp>(), Err(NotationError::NotSixBits(Some(Dscp::EF))));
+    /// ```
     fn from_str(word: &str) -> Result<Self, NotationError> {
         if let Some(byte) = strip_prefix_ignore_case(word, "tos=") {
             let byte = number(byte).ok_or(NotationError::Unknown)?;

@@ -33,3 +33,22 @@ impl Packet for [u8] {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_read_and_written_up_to_its_end_and_no_further() {
+        let mut bytes = [1, 2, 3, 4];
+        assert_eq!(bytes[..].read(2), Some([3, 4]));
+        assert_eq!(bytes[..].read(4), Some([]));
+        assert_eq!(bytes[..].read::<2>(3), None);
+        assert_eq!(bytes[..].read::<0>(5), None);
+        assert_eq!(bytes[..].read::<1>(usize::MAX), None);
+        assert_eq!(bytes[..].write(2, [8, 9]), Some(()));
+        assert_eq!(bytes[..].write(3, [7, 7]), None);
+        assert_eq!(bytes[..].write(usize::MAX, [7]), None);
+        assert_eq!(bytes, [1, 2, 8, 9]);
+    }
+}

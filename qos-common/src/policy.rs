@@ -6,6 +6,16 @@
 use crate::ds::{DsField, Dscp};
 
 /// The codepoint that each codepoint becomes.
+///
+/// ```
+/// use qos_common::{ds::Dscp, policy::Table};
+///
+/// let mut wash = Table::IDENTITY;
+/// for dscp in Dscp::all().filter(|dscp| *dscp != Dscp::EF) {
+///     wash.set(dscp, Dscp::DF);
+/// }
+/// assert_eq!((wash.get(Dscp::EF), wash.get(Dscp::CS6)), (Dscp::EF, Dscp::DF));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct Table([u8; Dscp::COUNT]);

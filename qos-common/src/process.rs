@@ -61,6 +61,51 @@ pub enum Outcome {
 ///
 /// The order is part of the contract: `before` first, and the remark matrix only after a mark has really been changed.
 /// A reader who takes the matrix first and `before` last therefore never derives a negative `after`.
+///
+/// ```
+/// use qos_common::{
+///     abi::{Counters, RemarkedHalf},
+///     ds::{DsField, Dscp},
+///     gso::Length,
+///     locate::Link,
+///     policy::{Decision, Local, Origin},
+///     process::{Frame, Outcome, Tables, process},
+/// };
+///
+/// struct Received(u32);
+///
+/// impl Frame for Received {
+///     fn stripped_tags(&self) -> usize { 0 }
+///     fn length(&self) -> Length { Length::single(self.0) }
+///     fn origin(&self) -> Origin { Origin::Forwarded }
+/// }
+///
+/// /// Sends everything to DF, on a device without a link header.
+/// struct Wash { counters: Counters, remarked: [RemarkedHalf; 2] }
+///
+/// impl Tables for Wash {
+///     fn link(&self) -> Link { Link::Layer3 }
+///     fn remarks(&self) -> bool { true }
+///     fn target(&self, _from: Dscp) -> Dscp { Dscp::DF }
+///     fn local(&self) -> Local { Local::KeepControl }
+///     fn now(&self) -> u64 { 0 }
+///     fn counters(&mut self) -> Option<&mut Counters> { Some(&mut self.counters) }
+///     fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf> {
+///         self.remarked.get_mut(RemarkedHalf::of(from) as usize)
+///     }
+/// }
+///
+/// let mut wash = Wash { counters: Counters::ZERO, remarked: [RemarkedHalf::ZERO, RemarkedHalf::ZERO] };
+/// let mut packet = [0; 40];
+/// packet[..2].copy_from_slice(&[0x6b, 0xa0]); // IPv6, EF, ECT(0)
+///
+/// let outcome = process(&mut packet[..], &Received(40), &mut wash);
+///
+/// assert_eq!(outcome, Outcome::Counted(DsField::new(0xba), Decision::Remark(Dscp::DF)));
+/// assert_eq!(packet[..2], [0x60, 0x20]); // ECT(0) stays
+/// assert_eq!(wash.counters.before[1][0xba].packets, 1);
+/// assert_eq!(wash.remarked[1].cell_mut(Dscp::EF, Dscp::DF).bytes, 40);
+/// ```
 #[inline(always)]
 pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
     let located = locate(packet, tables.link(), frame.stripped_tags());

@@ -2,6 +2,7 @@
 #![no_std]
 #![no_main]
 
+mod log;
 mod maps;
 mod skb;
 mod window;

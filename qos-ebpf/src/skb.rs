@@ -8,7 +8,7 @@ use qos_common::{
     process::{Frame, process},
 };
 
-use crate::{maps::Maps, window::Window};
+use crate::{log::log, maps::Maps, window::Window};
 
 /// Ethernet, four tags and an IPv6 header: what has to be in the linear part.
 const HEADERS: u32 = 14 + 16 + 40;
@@ -92,17 +92,18 @@ impl Packet for SkbWindow<'_> {
 /// Handles one packet.
 #[inline(always)]
 pub fn handle(context: &TcContext, direction: Direction) {
-    let mut window = Window::new(context.data(), context.data_end());
+    let mut window = Window::of_skb(context);
     if window.len() < HEADERS as usize && window.len() < context.len() as usize {
         window = pull(context);
     }
     let skb = Skb { context, direction };
-    process(&mut SkbWindow { window, context }, &skb, &mut Maps);
+    let outcome = process(&mut SkbWindow { window, context }, &skb, &mut Maps);
+    log(context, outcome);
 }
 
 /// Brings the headers into the linear part; where the kernel cannot, the packet stays as it is.
 #[inline(always)]
 fn pull(context: &TcContext) -> Window {
     let _unchanged_on_error = context.pull_data(context.len().min(HEADERS));
-    Window::new(context.data(), context.data_end())
+    Window::of_skb(context)
 }

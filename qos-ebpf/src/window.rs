@@ -1,5 +1,6 @@
 //! A packet in the kernel: the window between `data` and `data_end`.
 
+use aya_ebpf::programs::{TcContext, XdpContext};
 use qos_common::packet::Packet;
 
 /// The part of a packet that a program may read and write directly.
@@ -9,10 +10,16 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window of a context; the two are read anew after whatever moves the packet.
+    /// The window of a packet at XDP.
     #[inline(always)]
-    pub const fn new(start: usize, end: usize) -> Self {
-        Self { start, end }
+    pub fn of_xdp(context: &XdpContext) -> Self {
+        Self { start: context.data(), end: context.data_end() }
+    }
+
+    /// The window of a packet at TC: taken anew after whatever moves the packet. The verifier refuses an old one.
+    #[inline(always)]
+    pub fn of_skb(context: &TcContext) -> Self {
+        Self { start: context.data(), end: context.data_end() }
     }
 
     #[inline(always)]
@@ -31,8 +38,8 @@ impl Window {
 impl Packet for Window {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        // SAFETY: `at` has compared with the end, the kernel keeps the window valid for this run of the program, and an
-        // array of bytes has no invalid value and no alignment.
+        // SAFETY: the window is that of a context, `at` has compared with its end, the kernel keeps it valid for this run
+        // of the program, and an array of bytes has no invalid value and no alignment.
         self.at(offset).map(|address| unsafe { address.read() })
     }
 

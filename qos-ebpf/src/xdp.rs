@@ -7,7 +7,7 @@ use qos_common::{
     process::{Frame, process},
 };
 
-use crate::{maps::Maps, window::Window};
+use crate::{log::log, maps::Maps, window::Window};
 
 struct Received {
     bytes: u32,
@@ -34,8 +34,9 @@ impl Frame for Received {
 /// Handles one packet; `length` says how its bytes are counted.
 #[inline(always)]
 pub fn handle(context: &XdpContext, length: fn(&XdpContext) -> u32) {
-    let mut window = Window::new(context.data(), context.data_end());
-    process(&mut window, &Received { bytes: length(context) }, &mut Maps);
+    let mut window = Window::of_xdp(context);
+    let outcome = process(&mut window, &Received { bytes: length(context) }, &mut Maps);
+    log(context, outcome);
 }
 
 /// The length of a packet in one piece.

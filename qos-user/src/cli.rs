@@ -91,6 +91,29 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether the answer, and so an error too, is to be JSON.
+    #[must_use]
+    pub const fn wants_json(&self) -> bool {
+        match self {
+            Self::Attach(AttachArgs { json, .. })
+            | Self::Detach(DetachArgs { json, .. })
+            | Self::Status(StatusArgs { json })
+            | Self::Stats(StatsArgs { format: StatsFormat { json, .. }, .. })
+            | Self::Expect(ExpectArgs { json, .. })
+            | Self::Dscp(DscpArgs { json, .. })
+            | Self::Policy(
+                PolicyCommand::Check { json, .. }
+                | PolicyCommand::Show { json, .. }
+                | PolicyCommand::Apply(ApplyArgs { json, .. })
+                | PolicyCommand::Bypass(BypassArgs { json, .. })
+                | PolicyCommand::Resume(BypassArgs { json, .. }),
+            ) => *json,
+            Self::Demo(_) | Self::Completions { .. } => false,
+        }
+    }
+}
+
 /// Where to attach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum HookChoice {
@@ -274,6 +297,14 @@ pub struct BypassArgs {
     /// Print what was done as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+impl StatsFormat {
+    /// Whether a machine reads it.
+    #[must_use]
+    pub const fn is_machine(&self) -> bool {
+        self.json || self.csv || self.prometheus
+    }
 }
 
 /// `expect`

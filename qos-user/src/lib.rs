@@ -10,4 +10,15 @@ pub mod kernel;
 pub mod lab;
 pub mod policy;
 pub mod render;
+pub mod signal;
 pub mod snapshot;
+pub mod status;
+
+/// The version of this binary.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit it was built from, or `unknown` outside a git checkout.
+pub const REVISION: &str = match option_env!("QOSBPF_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};

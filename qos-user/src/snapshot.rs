@@ -6,19 +6,28 @@
 use std::time::SystemTime;
 
 use qos_common::{
-    abi::{Counter, Counters, RemarkedHalf},
+    abi::{Counter, Counters},
     ds::Dscp,
 };
 
 use crate::hook::{Direction, Via};
+
+pub mod baseline;
+pub mod cells;
+mod counts;
+pub mod history;
+pub mod named;
+pub mod rates;
+
+pub use counts::{Totals, total};
 
 /// The counters of one hook, summed over all CPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// By family (0: IPv4, 1: IPv6) and whole DS byte, and drops, reasons and protected beside it.
     pub sums: Box<Counters>,
-    /// The remark matrix, codepoints as they came below 32 and from 32 on.
-    pub remarked: [Box<RemarkedHalf>; 2],
+    /// From, then to; only where they differ.
+    pub remarked: Box<[[Counter; 64]; 64]>,
 }
 
 /// One hook at one moment.
@@ -49,7 +58,8 @@ pub struct Hook {
 }
 
 /// What a hook is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// Counts, and enforces a table.
     Active,
@@ -75,7 +85,7 @@ pub struct Device {
 }
 
 /// The root qdisc of a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Qdisc {
     /// Its kind, such as `fq_codel`.
     pub kind: String,
@@ -88,7 +98,7 @@ pub struct Qdisc {
 pub struct TableLabel {
     /// Its name.
     pub name: String,
-    /// For each codepoint the entry that decides on it.
+    /// For each of the 64 codepoints, in order, the entry that decides on it.
     pub entries: Vec<EntryLabel>,
 }
 
@@ -133,53 +143,22 @@ pub struct Snapshot {
     pub hooks: Vec<Hook>,
 }
 
-impl Counts {
-    /// Adds up what each CPU counted, as the words of its values in the maps.
+impl State {
+    /// The word of `stats --json`'s field `state`.
     #[must_use]
-    pub fn sum(cpus: &[[u64; Counters::WORDS]], remarked: [&[[u64; RemarkedHalf::WORDS]]; 2]) -> Self {
-        let mut sums = Box::new(Counters::ZERO);
-        cpus.iter().for_each(|cpu| sums.merge(cpu));
-        let halves = remarked.map(|cpus| {
-            let mut half = Box::new(RemarkedHalf::ZERO);
-            cpus.iter().for_each(|cpu| half.merge(cpu));
-            half
-        });
-        Self { sums, remarked: halves }
-    }
-
-    /// What became another codepoint.
-    #[must_use]
-    pub fn remarked(&self, from: Dscp, to: Dscp) -> Counter {
-        self.remarked[RemarkedHalf::of(from) as usize].cell(from, to)
-    }
-
-    /// A codepoint as it came, both families and all ECN together.
-    #[must_use]
-    pub fn before(&self, dscp: Dscp) -> Counter {
-        let mut sum = Counter::default();
-        for family in &self.sums.before {
-            let first = dscp.index() * 4;
-            family[first..first + 4].iter().for_each(|counter| sum.add(*counter));
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Counting => "counting",
+            Self::Bypassed => "bypassed",
+            Self::Missing => "missing",
+            Self::Error => "error",
         }
-        sum
     }
 
-    /// A codepoint as it left.
+    /// Whether a person should look at it.
     #[must_use]
-    pub fn after(&self, dscp: Dscp) -> Counter {
-        let mut after = self.before(dscp);
-        for other in Dscp::all() {
-            after.add(self.remarked(other, dscp));
-        }
-        for to in Dscp::all() {
-            subtract(&mut after, self.remarked(dscp, to));
-        }
-        subtract(&mut after, self.sums.dropped[dscp.index()]);
-        after
+    pub const fn needs_human(self) -> bool {
+        matches!(self, Self::Bypassed | Self::Missing | Self::Error)
     }
-}
-
-fn subtract(from: &mut Counter, less: Counter) {
-    from.packets = from.packets.wrapping_sub(less.packets);
-    from.bytes = from.bytes.wrapping_sub(less.bytes);
 }

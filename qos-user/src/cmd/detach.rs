@@ -1,9 +1,14 @@
-//! `qosbpf detach`
+//! `qosbpf detach`: removes what was attached, and nothing else.
+
+use std::fs;
+
+use serde_json::json;
 
 use crate::{
     cli::DetachArgs,
-    cmd::Context,
+    cmd::{Context, attach::recovered},
     error::Exit,
+    hook::HookName,
     kernel::{datapath, pins::Store},
 };
 
@@ -11,22 +16,47 @@ use crate::{
 ///
 /// # Errors
 ///
-/// What the kernel says.
+/// `not-attached`, and what the kernel says.
 pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
-    let net = context.network()?;
-    let interfaces = net.interfaces()?;
     let (store, _lock) = Store::change(&context.bpffs)?;
-    for pins in store.hooks()? {
-        let name = interfaces.iter().find(|i| i.ifindex == pins.ifindex).map(|i| i.name.as_str());
-        if let Some(wanted) = &args.hook
-            && !name.is_some_and(|name| wanted.covers(name, pins.direction))
-        {
-            continue;
-        }
-        let Some(hook) = datapath::recover(pins, &net)? else { continue };
-        datapath::detach(&hook, name, &net)?;
-        println!("{name:?} detached");
+    let site = recovered(store)?;
+    let result = detach(args, &site, context);
+    // Locking made the folder; a command that found nothing to do leaves nothing behind.
+    site.store.tidy();
+    result
+}
+
+fn detach(args: &DetachArgs, site: &super::site::Site, context: &Context) -> anyhow::Result<Exit> {
+    let names: Vec<HookName> = args.hook.iter().cloned().collect();
+    let mut removed = Vec::new();
+    for hook in site.select(&names)? {
+        let interface = site.interface_of(hook).map(|interface| interface.name.as_str());
+        datapath::detach(hook, interface, &site.net)?;
+        removed.push(format!("{}:{}", site.name_of(hook), hook.pins.direction));
     }
-    store.tidy();
+    for pins in site.store.hooks()? {
+        // Pins without a state are what a killed attach left: nothing runs by them.
+        if args.all {
+            pins.remove_all()?;
+        }
+    }
+    let last = removed.len() == site.hooks.len();
+    if last && (args.all || site.policy.is_some()) {
+        let _no_policy = fs::remove_file(site.store.policy());
+    }
+    if args.all && removed.is_empty() && !args.json {
+        context.print("nothing was attached\n")?;
+    }
+    say(args, context, &removed)?;
     Ok(Exit::Done)
+}
+
+fn say(args: &DetachArgs, context: &Context, removed: &[String]) -> anyhow::Result<()> {
+    if args.json {
+        return context.print(&format!("{}\n", json!({ "schema": 1, "detached": removed })));
+    }
+    for hook in removed {
+        context.print(&format!("{hook}  detached\n"))?;
+    }
+    Ok(())
 }

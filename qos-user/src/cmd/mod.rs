@@ -1,53 +1,32 @@
 //! One file a command, and what all of them share.
 
 mod attach;
+mod context;
 mod detach;
+pub mod dscp;
+mod expect;
+mod foreground;
+mod policy;
+mod report;
+mod site;
+mod stats;
+mod status;
+mod watch;
+mod who;
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    path::PathBuf,
-};
+use std::io::stdout;
 
 use clap::CommandFactory as _;
 
-use crate::{
-    cli::{Cli, Color, Command},
-    error::{Exit, Failure},
-    kernel::{netns, network::Network, pins::Store},
+pub use self::{
+    context::{Context, wants_color},
+    report::report,
 };
-
-/// What a command works with, beside its own arguments.
-#[derive(Debug)]
-pub struct Context {
-    /// Where the pins are.
-    pub bpffs: PathBuf,
-    /// The network namespace as it was named.
-    pub netns: Option<String>,
-    /// Leave out explanations.
-    pub quiet: bool,
-    /// Color on stdout.
-    pub color: bool,
-}
-
-impl Context {
-    /// The pins of this network namespace, to read.
-    ///
-    /// # Errors
-    ///
-    /// Foreign pins.
-    pub fn store(&self) -> anyhow::Result<Store> {
-        Store::open(&self.bpffs)
-    }
-
-    /// A netlink connection to it.
-    ///
-    /// # Errors
-    ///
-    /// That the kernel gives none.
-    pub fn network(&self) -> anyhow::Result<Network> {
-        Network::open()
-    }
-}
+use crate::{
+    cli::{Cli, Command},
+    error::Exit,
+    kernel::netns,
+};
 
 /// Runs the command.
 ///
@@ -58,41 +37,19 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
     if let Some(name) = &cli.global.netns {
         netns::enter(name)?;
     }
-    let context = Context {
-        bpffs: cli.global.bpffs.clone(),
-        netns: cli.global.netns.clone(),
-        quiet: cli.global.quiet,
-        color: wants_color(cli.global.color, std::io::stdout().is_terminal()),
-    };
+    let context = Context::new(cli);
     match &cli.command {
         Command::Attach(args) => attach::run(args, &context),
         Command::Detach(args) => detach::run(args, &context),
+        Command::Status(args) => status::run(args, &context),
+        Command::Stats(args) => stats::run(args, &context),
+        Command::Policy(command) => policy::run(command, &context),
+        Command::Expect(args) => expect::run(args, &context),
+        Command::Dscp(args) => dscp::run(args, &mut stdout().lock()),
+        Command::Demo(_) => anyhow::bail!("demo"),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "qosbpf", &mut std::io::stdout());
+            clap_complete::generate(*shell, &mut Cli::command(), "qosbpf", &mut stdout());
             Ok(Exit::Done)
         }
-        _ => anyhow::bail!("not there yet"),
     }
-}
-
-/// Whether to color, by option, terminal and `NO_COLOR`.
-#[must_use]
-pub fn wants_color(choice: Color, terminal: bool) -> bool {
-    let refused = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    match choice {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => terminal && !refused(),
-    }
-}
-
-/// Says what went wrong, and gives the exit code.
-pub fn report(_cli: &Cli, error: &anyhow::Error) -> Exit {
-    let failure = error.downcast_ref::<Failure>();
-    let mut stderr = std::io::stderr().lock();
-    let _closed = writeln!(stderr, "qosbpf: {error:#}");
-    if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
-        let _closed = writeln!(stderr, "  {hint}");
-    }
-    failure.map_or(Exit::Failed, |failure| failure.exit)
 }

@@ -38,33 +38,39 @@ impl Wanted {
     }
 }
 
+/// What to attach, and where.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The interface.
+    pub interface: &'a Interface,
+    /// The hook's pins.
+    pub pins: HookPins,
+    /// By what.
+    pub wanted: Wanted,
+    /// What the policy in force says of this hook.
+    pub binding: Option<Binding>,
+    /// Whether decisions are logged.
+    pub log: bool,
+}
+
 /// Attaches at one hook by the first mechanism that works.
 ///
 /// # Errors
 ///
 /// `attach`, with what each mechanism said.
-pub fn attach(
-    pins: &HookPins,
-    wanted: Wanted,
-    interface: &Interface,
-    binding: Option<Binding>,
-    net: &Network,
-) -> anyhow::Result<Hook> {
+pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
+    let Request { interface, pins, wanted, .. } = request;
     let layer =
         interface.link.clone().map_err(|why| Failure::new("link-type", format!("{}: {why}", interface.name)))?;
-    if pins.direction == Direction::Egress && matches!(wanted, Wanted::Exactly(via) if via.is_xdp()) {
-        return Err(Failure::new("usage", "XDP sees packets at ingress alone: --ingress, or --hook tcx")
-            .exit(Exit::Usage)
-            .into());
-    }
+    refuse_xdp_at_egress(*wanted, pins.direction)?;
     datapath::make_room(pins)?;
     let mut refusals: Vec<(Via, String)> = Vec::new();
     for via in wanted.candidates(pins.direction) {
-        if let Some(why) = unfit(via, layer, interface, wanted) {
+        if let Some(why) = unfit(via, layer, interface, *wanted) {
             refusals.push((via, why));
             continue;
         }
-        let state = first_state(via, layer, reason(via, wanted, &refusals), interface, binding.clone(), pins, net)?;
+        let state = request.first_state(via, layer, reason(via, *wanted, &refusals), net)?;
         match attempt(pins, state, interface, net) {
             Ok(hook) => return Ok(hook),
             Err(error) if error.is::<Failure>() => return abandon(pins, error),
@@ -72,6 +78,16 @@ pub fn attach(
         }
     }
     abandon(pins, nothing_worked(interface, pins.direction, &refusals))
+}
+
+fn refuse_xdp_at_egress(wanted: Wanted, direction: Direction) -> anyhow::Result<()> {
+    match wanted {
+        Wanted::Exactly(via) if via.is_xdp() && direction == Direction::Egress => {
+            let message = "XDP sees packets at ingress alone: --ingress, or --hook tcx";
+            Err(Failure::new("usage", message).exit(Exit::Usage).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn abandon(pins: &HookPins, error: anyhow::Error) -> anyhow::Result<Hook> {
@@ -127,29 +143,24 @@ fn reason(via: Via, wanted: Wanted, refusals: &[(Via, String)]) -> String {
     }
 }
 
-fn first_state(
-    via: Via,
-    layer: Link,
-    reason: String,
-    interface: &Interface,
-    binding: Option<Binding>,
-    pins: &HookPins,
-    net: &Network,
-) -> anyhow::Result<HookState> {
-    Ok(HookState {
-        program_id: 0,
-        via,
-        frags: false,
-        reason,
-        since: SystemTime::now(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        layer3: layer == Link::Layer3,
-        binding,
-        bypass: None,
-        device: interface.device(pins.direction),
-        qdisc: net.qdiscs(pins.ifindex)?.root,
-        made_clsact: false,
-    })
+impl Request<'_> {
+    fn first_state(&self, via: Via, layer: Link, reason: String, net: &Network) -> anyhow::Result<HookState> {
+        Ok(HookState {
+            program_id: 0,
+            via,
+            frags: false,
+            log: self.log,
+            reason,
+            since: SystemTime::now(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            layer3: layer == Link::Layer3,
+            binding: self.binding.clone(),
+            bypass: None,
+            device: self.interface.device(self.pins.direction),
+            qdisc: net.qdiscs(self.pins.ifindex)?.root,
+            made_clsact: false,
+        })
+    }
 }
 
 fn nothing_worked(interface: &Interface, direction: Direction, refusals: &[(Via, String)]) -> anyhow::Error {

@@ -7,6 +7,7 @@ pub mod datapath;
 pub mod document;
 pub mod jiffies;
 pub mod lock;
+pub mod logs;
 pub mod mechanism;
 pub mod netns;
 pub mod network;

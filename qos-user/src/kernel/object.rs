@@ -119,12 +119,28 @@ pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) 
 }
 
 fn refused(what: &str, error: &anyhow::Error) -> anyhow::Error {
-    match privilege::missing() {
-        Some(missing) => missing,
-        None => Failure::new("load", format!("the kernel refused {what}: {error:#}"))
+    tracing::debug!("{error:#}");
+    let text = format!("{error:#}");
+    privilege::missing().unwrap_or_else(|| {
+        Failure::new("load", format!("the kernel refused {what}: {}", in_brief(&text)))
             .hint("qosbpf -vv shows the verifier's whole answer")
-            .into(),
+            .into()
+    })
+}
+
+/// The first line of the verifier's answer, and the one that gives the reason: its last before the statistics.
+fn in_brief(answer: &str) -> String {
+    let mut lines = answer.lines();
+    let first = lines.next().unwrap_or_default();
+    let head = first.split(" Verifier output").next().unwrap_or(first);
+    let mut reason = None;
+    for line in lines {
+        if line.starts_with("verification time") || line.starts_with("processed ") {
+            break;
+        }
+        reason = Some(line);
     }
+    reason.map_or_else(|| head.to_owned(), |reason| format!("{head} {reason}"))
 }
 
 impl Loaded {

@@ -210,11 +210,21 @@ pub enum Pin {
     Counters,
     /// [`qos_common::abi::RemarkedHalf`], twice.
     Remarked,
+    /// Since when the terminal's table counts ([`crate::snapshot::baseline::Baseline`]).
+    Baseline,
 }
 
 impl Pin {
-    const ALL: [Self; 7] =
-        [Self::State, Self::NextState, Self::Link, Self::Program, Self::NextProgram, Self::Counters, Self::Remarked];
+    const ALL: [Self; 8] = [
+        Self::State,
+        Self::NextState,
+        Self::Link,
+        Self::Program,
+        Self::NextProgram,
+        Self::Counters,
+        Self::Remarked,
+        Self::Baseline,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -225,6 +235,7 @@ impl Pin {
             Self::NextProgram => "next-program",
             Self::Counters => "counters",
             Self::Remarked => "remarked",
+            Self::Baseline => "baseline",
         }
     }
 }

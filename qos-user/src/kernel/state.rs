@@ -3,13 +3,17 @@
 use std::time::SystemTime;
 
 use anyhow::Context as _;
-use qos_common::{locate::Link, policy::Local};
+use qos_common::{
+    ds::Dscp,
+    locate::Link,
+    policy::{Local, Table},
+};
 use serde::{Deserialize, Serialize};
 
 use super::object::{Program, Specialisation};
 use crate::{
     hook::{Direction, Via},
-    snapshot::Device,
+    snapshot::{Device, EntryLabel, TableLabel},
 };
 
 /// One hook, as long as its program runs. Kept in the pin `state`.
@@ -21,6 +25,8 @@ pub struct HookState {
     pub via: Via,
     /// Whether it is the XDP program for packets in several pieces.
     pub frags: bool,
+    /// Whether it logs its decisions.
+    pub log: bool,
     /// Why not by a better mechanism, or why by this one.
     pub reason: String,
     /// When counting began.
@@ -48,10 +54,21 @@ pub struct Binding {
     pub policy: String,
     /// The table's name.
     pub table: String,
-    /// The compiled table.
-    pub targets: Vec<u8>,
+    /// For each of the 64 codepoints, the entry that decides on it.
+    pub entries: Vec<Entry>,
     /// Which of this host's own packets it spares.
     pub local: LocalWord,
+}
+
+/// The entry of a table that decides on one codepoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The codepoint that it gives.
+    pub to: u8,
+    /// Its key as written.
+    pub key: String,
+    /// Its line in the file.
+    pub line: usize,
 }
 
 /// [`Local`], as it is written down.
@@ -120,7 +137,7 @@ impl HookState {
     ///
     /// That the table in here is none.
     pub fn specialisation(&self) -> anyhow::Result<Specialisation> {
-        let counting = Specialisation::counting(self.link());
+        let counting = Specialisation { log: self.log, ..Specialisation::counting(self.link()) };
         match &self.binding {
             Some(binding) if self.enforces() => {
                 Ok(Specialisation { table: Some(binding.table()?), local: binding.local.into(), ..counting })
@@ -137,13 +154,42 @@ impl HookState {
 }
 
 impl Binding {
+    /// What a policy's table says, as it is remembered.
+    #[must_use]
+    pub fn new(policy: &str, table: TableLabel, local: Local) -> Self {
+        let entries = table.entries.into_iter();
+        let entries = entries.map(|entry| Entry { to: entry.to.value(), key: entry.key, line: entry.line }).collect();
+        Self { policy: policy.to_owned(), table: table.name, entries, local: local.into() }
+    }
+
+    /// Whether the same packets leave with the same marks.
+    #[must_use]
+    pub fn does_the_same_as(&self, other: &Self) -> bool {
+        let targets = |binding: &Self| binding.entries.iter().map(|entry| entry.to).collect::<Vec<_>>();
+        self.local == other.local && targets(self) == targets(other)
+    }
+
+    /// The table with its words.
+    ///
+    /// # Errors
+    ///
+    /// That it is no table of 64 codepoints.
+    pub fn label(&self) -> anyhow::Result<TableLabel> {
+        let entries = self.entries.iter().map(|entry| {
+            let to = Dscp::new(entry.to).with_context(|| format!("{} is no codepoint", entry.to))?;
+            Ok(EntryLabel { key: entry.key.clone(), to, line: entry.line })
+        });
+        Ok(TableLabel { name: self.table.clone(), entries: entries.collect::<anyhow::Result<_>>()? })
+    }
+
     /// The compiled table.
     ///
     /// # Errors
     ///
-    /// That it is none.
-    pub fn table(&self) -> anyhow::Result<qos_common::policy::Table> {
-        qos_common::policy::Table::from_bytes(&self.targets).context("not a table of 64 codepoints")
+    /// That it is no table of 64 codepoints.
+    pub fn table(&self) -> anyhow::Result<Table> {
+        let targets: Vec<u8> = self.entries.iter().map(|entry| entry.to).collect();
+        Table::from_bytes(&targets).context("not a table of 64 codepoints")
     }
 }
 

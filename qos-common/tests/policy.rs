@@ -1,0 +1,120 @@
+//! Tables and decisions, all of them.
+
+use qos_common::{
+    abi::{Counter, Counters, RemarkedHalf},
+    ds::{DsField, Dscp, Ecn},
+    policy::{Decision, Local, Origin, Table, decide},
+};
+
+#[test]
+fn a_ds_field_is_six_bits_and_two() {
+    for bits in 0..=255u8 {
+        let ds = DsField::new(bits);
+        assert_eq!((ds.bits(), ds.dscp().value(), ds.ecn() as u8), (bits, bits / 4, bits % 4));
+        for dscp in Dscp::all() {
+            assert_eq!(ds.with_dscp(dscp).bits(), dscp.value() * 4 + bits % 4);
+        }
+    }
+    assert_eq!([0, 1, 2, 3].map(|bits| DsField::new(bits).ecn()), [Ecn::NotEct, Ecn::Ect1, Ecn::Ect0, Ecn::Ce]);
+}
+
+#[test]
+fn there_are_64_codepoints_and_24_names() {
+    assert_eq!(Dscp::all().count(), 64);
+    assert_eq!(Dscp::all().filter(|dscp| dscp.name().is_some()).count(), 24);
+    for value in 0..=255 {
+        assert_eq!(Dscp::new(value).map(Dscp::value), (value < 64).then_some(value));
+    }
+    for x in 1..=4u8 {
+        for y in 1..=3 {
+            assert_eq!(Dscp::from_name(&format!("AF{x}{y}")).map(Dscp::value), Some(8 * x + 2 * y));
+        }
+    }
+    for n in 0..8 {
+        assert_eq!(Dscp::from_name(&format!("cs{n}")).map(Dscp::value), Some(8 * n));
+    }
+    let control: Vec<u8> = Dscp::all().filter(|dscp| dscp.is_network_control()).map(Dscp::value).collect();
+    assert_eq!(control, [48, 56]);
+}
+
+#[test]
+fn every_cell_of_a_table_is_its_own() {
+    for (from, to) in Dscp::all().flat_map(|from| Dscp::all().map(move |to| (from, to))) {
+        let mut table = Table::IDENTITY;
+        table.set(from, to);
+        for dscp in Dscp::all() {
+            let wanted = if dscp == from { to } else { dscp };
+            assert_eq!((table.get(dscp), table.bytes()[dscp.index()]), (wanted, wanted.value()));
+        }
+        assert_eq!(table.changes_anything(), from != to);
+    }
+}
+
+#[test]
+fn every_cell_of_the_matrix_is_its_own() {
+    let one = Counter { packets: 1, bytes: 100 };
+    for (from, to) in Dscp::all().flat_map(|from| Dscp::all().map(move |to| (from, to))) {
+        let mut halves = [RemarkedHalf::ZERO, RemarkedHalf::ZERO];
+        halves[RemarkedHalf::of(from) as usize].cell_mut(from, to).add(one);
+        let flat: Vec<Counter> = halves.iter().flat_map(|half| half.0.as_flattened()).copied().collect();
+        let at = usize::from(from.value()) * 64 + usize::from(to.value());
+        assert!(flat.iter().enumerate().all(|(index, cell)| (*cell == one) == (index == at)));
+    }
+}
+
+#[test]
+fn every_decision() {
+    for ds in (0..=255).map(DsField::new) {
+        for to in Dscp::all() {
+            for local in [Local::Policy, Local::KeepControl, Local::Keep] {
+                for origin in [Origin::Local, Origin::Forwarded] {
+                    assert_eq!(decide(ds, to, local, || origin), rule(ds, to, local, origin));
+                }
+            }
+        }
+    }
+}
+
+fn rule(ds: DsField, to: Dscp, local: Local, origin: Origin) -> Decision {
+    let control = matches!(ds.bits() >> 2, 48 | 56);
+    match (local, origin) {
+        _ if ds.bits() >> 2 == to.value() => Decision::Keep,
+        (Local::Keep, Origin::Local) => Decision::Protected,
+        (Local::KeepControl, Origin::Local) if control => Decision::Protected,
+        _ => Decision::Remark(to),
+    }
+}
+
+#[test]
+fn the_origin_is_asked_only_where_it_matters() {
+    let never = || panic!("asked");
+    assert_eq!(decide(DsField::new(0xc0), Dscp::CS6, Local::Keep, never), Decision::Keep);
+    assert_eq!(decide(DsField::new(0xb8), Dscp::DF, Local::KeepControl, never), Decision::Remark(Dscp::DF));
+    assert_eq!(decide(DsField::new(0xc0), Dscp::DF, Local::Policy, never), Decision::Remark(Dscp::DF));
+}
+
+#[test]
+fn counters_of_two_cpus_are_added_and_wrap() {
+    let number = |index: usize| Counter { packets: index as u64 + 1, bytes: (index as u64 + 1) * 1000 };
+    let mut one = Box::new(Counters::ZERO);
+    for family in 0..2 {
+        for ds in 0..256 {
+            one.before[family][ds] = number(family * 256 + ds);
+        }
+    }
+    for dscp in 0..64 {
+        one.dropped[dscp] = number(1000 + dscp);
+    }
+    (one.protected, one.uncounted, one.limited) =
+        (number(2000), [number(2001), number(2002)], [number(2003), number(2004)]);
+    one.last = 7;
+    let mut sum = one.clone();
+    sum.merge(&Counters { last: 9, ..*one.clone() });
+    let twice = |counter: Counter| Counter { packets: counter.packets * 2, bytes: counter.bytes * 2 };
+    assert_eq!(sum.before, one.before.map(|family| family.map(twice)));
+    assert_eq!((sum.dropped, sum.protected), (one.dropped.map(twice), twice(one.protected)));
+    assert_eq!((sum.uncounted, sum.limited, sum.last), (one.uncounted.map(twice), one.limited.map(twice), 9));
+    let mut full = Counter { packets: u64::MAX, bytes: u64::MAX - 1 };
+    full.add(Counter { packets: 1, bytes: 3 });
+    assert_eq!(full, Counter { packets: 0, bytes: 1 });
+}

@@ -1,0 +1,106 @@
+//! What a command works with, beside its own arguments: where the pins are, and how output looks.
+
+use std::{
+    env,
+    io::{IsTerminal as _, Write as _, stderr, stdout},
+    path::PathBuf,
+};
+
+use jiff::tz::TimeZone;
+
+use crate::{
+    cli::{Cli, Color},
+    kernel::{network::Network, pins::Store},
+    render::Look,
+};
+
+/// What a command works with, beside its own arguments.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Where the pins are.
+    pub bpffs: PathBuf,
+    /// The network namespace as it was named.
+    pub netns: Option<String>,
+    /// Leave out explanations.
+    pub quiet: bool,
+    /// Color on stdout.
+    pub color: bool,
+    /// Color on stderr.
+    pub color_on_stderr: bool,
+}
+
+impl Context {
+    /// What the command line says of every command.
+    #[must_use]
+    pub fn new(cli: &Cli) -> Self {
+        let global = &cli.global;
+        Self {
+            bpffs: global.bpffs.clone(),
+            netns: global.netns.clone(),
+            quiet: global.quiet,
+            color: wants_color(global.color, stdout().is_terminal()),
+            color_on_stderr: wants_color(global.color, stderr().is_terminal()),
+        }
+    }
+
+    /// The pins of this network namespace, to read.
+    ///
+    /// # Errors
+    ///
+    /// Foreign pins.
+    pub fn store(&self) -> anyhow::Result<Store> {
+        Store::open(&self.bpffs)
+    }
+
+    /// A netlink connection to it.
+    ///
+    /// # Errors
+    ///
+    /// That the kernel gives none.
+    pub fn network(&self) -> anyhow::Result<Network> {
+        Network::open()
+    }
+
+    /// How screens look here.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        Look { zone: TimeZone::system(), ascii: plain_terminal(), color: self.color, quiet: self.quiet }
+    }
+
+    /// Prints to stdout.
+    ///
+    /// # Errors
+    ///
+    /// That nobody reads any more.
+    pub fn print(&self, text: &str) -> anyhow::Result<()> {
+        let mut out = stdout().lock();
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    }
+
+    /// Says something beside the answer, on stderr.
+    pub fn warn(&self, text: &str) {
+        if !self.quiet {
+            let _nobody_reads = stderr().lock().write_all(text.as_bytes());
+        }
+    }
+}
+
+/// A serial line or a locale without UTF-8 shows ASCII alone.
+fn plain_terminal() -> bool {
+    let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
+    let utf8 = locale.to_ascii_lowercase().replace('-', "").contains("utf8");
+    !utf8 || set("TERM").is_some_and(|term| term == "dumb" || term.starts_with("vt"))
+}
+
+/// Whether to color, by option, terminal and `NO_COLOR`.
+#[must_use]
+pub fn wants_color(choice: Color, terminal: bool) -> bool {
+    let refused = || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match choice {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => terminal && !refused(),
+    }
+}

@@ -1,0 +1,99 @@
+//! `qosbpf expect`: runs a command, and says whether the counters moved as told.
+
+mod expectation;
+mod verdict;
+
+use std::{
+    io,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use self::{
+    expectation::Expectation,
+    verdict::{Moved, Side, Verdict},
+};
+use crate::{
+    cli::ExpectArgs,
+    cmd::{Context, site::Site},
+    error::{Exit, Failure},
+    hook::HookName,
+    kernel::{counters, datapath::Hook},
+    snapshot::Counts,
+};
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Reads the counters, runs the command, reads them again, and gives a verdict for each expectation.
+///
+/// # Errors
+///
+/// `not-attached`, `expectation`, `command`, and pins that are foreign or not readable.
+pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
+    let site = Site::read(context)?;
+    let hook = one_hook(&site, &args.hook)?;
+    let label = site.label();
+    let expectations = expectation::parse(&args.expectations, label.as_ref())?;
+    let side = if args.before { Side::Before } else { Side::After };
+    let earlier = counters::read(&hook.pins)?;
+    let command = run_command(&args.command, args.json)?;
+    let moved = settle(&earlier, hook, &expectations, side, args.within)?;
+    let table = hook.state.binding.as_ref().and_then(|binding| binding.label().ok());
+    let file = label.as_ref().map_or("policy", |label| label.file.as_str());
+    let verdict = Verdict {
+        hook: args.hook.to_string(),
+        expectations: &expectations,
+        side,
+        moved: &moved,
+        table: table.as_ref().map(|table| (table, file)),
+        command,
+    };
+    context.print(&if args.json { format!("{}\n", verdict.document()) } else { verdict.text() })?;
+    Ok(if verdict.is_met() { Exit::Done } else { Exit::No })
+}
+
+fn one_hook<'a>(site: &'a Site, name: &HookName) -> anyhow::Result<&'a Hook> {
+    match site.select(std::slice::from_ref(name))?.as_slice() {
+        [hook] => Ok(hook),
+        _ => Err(Failure::new("usage", format!("{name} is attached both ways: say which"))
+            .exit(Exit::Usage)
+            .hint(format!("{name}:ingress or {name}:egress"))
+            .into()),
+    }
+}
+
+/// Runs the command in this network namespace, and says how it ended: that is no verdict on the counters.
+fn run_command(command: &[String], quiet_stdout: bool) -> anyhow::Result<String> {
+    let [program, arguments @ ..] = command else { return Ok("none".to_owned()) };
+    let mut child = Command::new(program);
+    child.args(arguments).stdin(Stdio::null());
+    if quiet_stdout {
+        child.stdout(io::stderr());
+    }
+    let status = child.status().map_err(|error| Failure::new("command", format!("cannot run {program}: {error}")))?;
+    Ok(match status.code() {
+        Some(code) => format!("{} ended with {code}", command.join(" ")),
+        None => format!("{} was killed", command.join(" ")),
+    })
+}
+
+/// Waits until all is as expected, cannot become so any more, or the time is over.
+fn settle(
+    earlier: &Counts,
+    hook: &Hook,
+    expectations: &[Expectation],
+    side: Side,
+    within: Duration,
+) -> anyhow::Result<Moved> {
+    let start = Instant::now();
+    loop {
+        let moved = Moved::between(earlier, &counters::read(&hook.pins)?);
+        let all = |test: fn(&Expectation, u64) -> bool| expectations.iter().all(|e| test(e, moved.packets(e, side)));
+        let lost = expectations.iter().any(|e| e.is_lost(moved.packets(e, side)));
+        if all(Expectation::is_met) || lost || start.elapsed() >= within {
+            return Ok(moved);
+        }
+        thread::sleep(PAUSE);
+    }
+}

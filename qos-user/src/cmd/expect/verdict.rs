@@ -1,0 +1,208 @@
+//! The verdict on expectations: what moved, whether it was expected, and where packets went instead.
+
+use qos_common::{abi::Counter, ds::Dscp};
+use serde_json::{Value, json};
+
+use super::expectation::Expectation;
+use crate::snapshot::{Counts, TableLabel};
+
+/// Which side of the hook is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// As packets came to it.
+    Before,
+    /// As they left it.
+    After,
+}
+
+impl Side {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
+}
+
+/// What the counters did while the command ran.
+#[derive(Debug)]
+pub struct Moved {
+    before: [u64; Dscp::COUNT],
+    after: [u64; Dscp::COUNT],
+    remarked: Vec<(Dscp, Dscp, u64)>,
+    protected: u64,
+    uncounted: u64,
+}
+
+impl Moved {
+    /// From one reading to a later one.
+    #[must_use]
+    pub fn between(earlier: &Counts, later: &Counts) -> Self {
+        let packets = |less: Counter, more: Counter| more.packets.wrapping_sub(less.packets);
+        let each = |of: fn(&Counts, Dscp) -> Counter| {
+            let mut all = [0; Dscp::COUNT];
+            Dscp::all().for_each(|dscp| all[dscp.index()] = packets(of(earlier, dscp), of(later, dscp)));
+            all
+        };
+        let pairs = Dscp::all().flat_map(|from| Dscp::all().map(move |to| (from, to)));
+        let cell = |counts: &Counts, (from, to): (Dscp, Dscp)| counts.remarked[from.index()][to.index()];
+        let changes = pairs.map(|pair| (pair.0, pair.1, packets(cell(earlier, pair), cell(later, pair))));
+        Self {
+            before: each(Counts::before),
+            after: each(Counts::after),
+            remarked: changes.filter(|(_, _, packets)| *packets > 0).collect(),
+            protected: packets(earlier.sums.protected, later.sums.protected),
+            uncounted: packets(earlier.totals().uncounted, later.totals().uncounted),
+        }
+    }
+
+    /// How many packets of an expectation's codepoints moved on one side.
+    #[must_use]
+    pub fn packets(&self, expectation: &Expectation, side: Side) -> u64 {
+        let all = match side {
+            Side::Before => &self.before,
+            Side::After => &self.after,
+        };
+        expectation.dscps.iter().map(|dscp| all[dscp.index()]).sum()
+    }
+}
+
+/// What is said in the end.
+#[derive(Debug)]
+pub struct Verdict<'a> {
+    /// The hook, as `IFACE:DIR`.
+    pub hook: String,
+    /// What was expected.
+    pub expectations: &'a [Expectation],
+    /// On which side.
+    pub side: Side,
+    /// What moved.
+    pub moved: &'a Moved,
+    /// The table in force and its file, to say which entry decided.
+    pub table: Option<(&'a TableLabel, &'a str)>,
+    /// How the command ended.
+    pub command: String,
+}
+
+impl Verdict<'_> {
+    /// Whether all is as expected.
+    #[must_use]
+    pub fn is_met(&self) -> bool {
+        self.expectations.iter().all(|expectation| self.met(expectation))
+    }
+
+    fn met(&self, expectation: &Expectation) -> bool {
+        expectation.is_met(self.moved.packets(expectation, self.side))
+    }
+
+    /// The verdict for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut lines = Vec::new();
+        for expectation in self.expectations {
+            lines.push(self.line(expectation));
+            if !self.met(expectation) {
+                lines.extend(self.instead(expectation));
+            }
+        }
+        lines.extend(self.meanwhile());
+        lines.push(format!("command: {}", self.command));
+        lines.join("\n") + "\n"
+    }
+
+    fn line(&self, expectation: &Expectation) -> String {
+        let [before, after] = [Side::Before, Side::After].map(|side| self.moved.packets(expectation, side));
+        let word = if self.met(expectation) { "YES" } else { "NO" };
+        let left = format!("{}  {}  before +{before}  after +{after}", self.hook, label(expectation));
+        format!("{left:<58}  expected {} {expectation:<14} {word}", self.side.word())
+    }
+
+    /// Where the packets of an unmet expectation went, or why there were none.
+    fn instead(&self, expectation: &Expectation) -> Vec<String> {
+        let came = self.moved.packets(expectation, Side::Before);
+        if came == 0 && expectation.packets > 0 {
+            return vec!["  none came to this hook: is this the way the traffic takes?".to_owned()];
+        }
+        let away = self.moved.remarked.iter().filter(|(from, _, _)| expectation.dscps.contains(from));
+        let away = away.filter(|(_, to, _)| !expectation.dscps.contains(to));
+        let lines = away.map(|(from, to, packets)| format!("  {packets} of {came} became {to}: {}", self.entry(*from)));
+        lines.collect()
+    }
+
+    fn entry(&self, from: Dscp) -> String {
+        let Some((table, file)) = self.table else { return "by a table that is no longer in force".to_owned() };
+        match table.entries.get(from.index()) {
+            Some(entry) => format!("table {}, entry {} ({file}:{})", table.name, entry.key, entry.line),
+            None => format!("table {}", table.name),
+        }
+    }
+
+    /// What moved beside what was asked about.
+    fn meanwhile(&self) -> Vec<String> {
+        let moved = self.unasked();
+        let mut lines = Vec::new();
+        if !moved.is_empty() {
+            let moved: Vec<_> = moved.iter().map(|(dscp, packets)| format!("{dscp} +{packets}")).collect();
+            lines.push(format!("  meanwhile also moved: {} (not asked)", moved.join("  ")));
+        }
+        if self.moved.protected > 0 {
+            lines.push(format!("  protected, made by this host: {}", self.moved.protected));
+        }
+        if self.moved.uncounted > 0 {
+            lines.push(format!("  not IP or malformed: {}", self.moved.uncounted));
+        }
+        lines
+    }
+
+    fn unasked(&self) -> Vec<(Dscp, u64)> {
+        let asked = |dscp: Dscp| self.expectations.iter().any(|expectation| expectation.dscps.contains(&dscp));
+        let side = match self.side {
+            Side::Before => &self.moved.before,
+            Side::After => &self.moved.after,
+        };
+        let all = Dscp::all().map(|dscp| (dscp, side[dscp.index()]));
+        all.filter(|(dscp, packets)| *packets > 0 && !asked(*dscp)).collect()
+    }
+
+    /// The verdict for machines.
+    #[must_use]
+    pub fn document(&self) -> Value {
+        let expectations: Vec<_> =
+            self.expectations.iter().map(|expectation| self.expectation_document(expectation)).collect();
+        let remarked: Vec<_> = self.moved.remarked.iter().map(|(from, to, packets)| {
+            json!({ "from": from.value(), "to": to.value(), "packets": packets, "by": self.entry(*from) })
+        }).collect();
+        let unasked: Vec<_> =
+            self.unasked().iter().map(|(dscp, packets)| json!({ "dscp": dscp.value(), "packets": packets })).collect();
+        json!({
+            "schema": 1,
+            "hook": self.hook,
+            "side": self.side.word(),
+            "verdict": if self.is_met() { "yes" } else { "no" },
+            "expectations": expectations,
+            "remarked": remarked,
+            "not_asked": unasked,
+            "protected": self.moved.protected,
+            "uncounted": self.moved.uncounted,
+            "command": self.command,
+        })
+    }
+
+    fn expectation_document(&self, expectation: &Expectation) -> Value {
+        json!({
+            "expectation": expectation.to_string(),
+            "dscps": expectation.dscps.iter().map(|dscp| dscp.value()).collect::<Vec<_>>(),
+            "before": self.moved.packets(expectation, Side::Before),
+            "after": self.moved.packets(expectation, Side::After),
+            "met": self.met(expectation),
+        })
+    }
+}
+
+/// `EF 46` for a codepoint, the name alone for a class.
+fn label(expectation: &Expectation) -> String {
+    match expectation.dscps.as_slice() {
+        [dscp] if dscp.name().is_some() => format!("{dscp} {}", dscp.value()),
+        _ => expectation.name.clone(),
+    }
+}

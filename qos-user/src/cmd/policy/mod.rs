@@ -1,0 +1,68 @@
+//! `qosbpf policy`: one file a verb, and how a policy file is read.
+
+mod apply;
+mod bypass;
+mod check;
+mod show;
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use crate::{
+    cli::PolicyCommand,
+    cmd::Context,
+    error::{Exit, Failure},
+    policy::{self, MAX_BYTES, Policy, Report, Source},
+};
+
+/// Runs one of its verbs.
+///
+/// # Errors
+///
+/// Those of the verb.
+pub fn run(command: &PolicyCommand, context: &Context) -> anyhow::Result<Exit> {
+    match command {
+        PolicyCommand::Check { file, json } => check::run(file, *json, context),
+        PolicyCommand::Show { hooks, json } => show::run(hooks, *json, context),
+        PolicyCommand::Apply(args) => apply::run(args, context),
+        PolicyCommand::Bypass(args) => bypass::run(args, bypass::Turn::Off, context),
+        PolicyCommand::Resume(args) => bypass::run(args, bypass::Turn::On, context),
+    }
+}
+
+/// Every mistake of a policy file, as the error of a command.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is not a policy", .report.file())]
+pub struct WrongPolicy {
+    /// The mistakes.
+    pub report: Report,
+}
+
+/// Reads a policy from a file, or from stdin for `-`.
+///
+/// # Errors
+///
+/// [`WrongPolicy`] with every mistake; that the file cannot be read.
+pub fn read_policy(file: &Path) -> anyhow::Result<(Source, Policy)> {
+    let name = if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() };
+    let bytes = read_bounded(file)
+        .map_err(|error| Failure::new("policy-unreadable", format!("policy file {name}: {error}")).exit(Exit::Usage))?;
+    let source = Source::new(&name, bytes).map_err(|report| WrongPolicy { report })?;
+    let policy = policy::parse(&source).map_err(|report| WrongPolicy { report })?;
+    Ok((source, policy))
+}
+
+/// No more than a policy may have, and one byte by which too much is told.
+fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
+    let limit = MAX_BYTES as u64 + 1;
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+    } else {
+        fs::File::open(file)?.take(limit).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}

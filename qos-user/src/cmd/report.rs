@@ -1,0 +1,68 @@
+//! How an error is said: for people on stderr, for machines as a document on stdout.
+
+use std::io::Write as _;
+
+use super::{Context, policy::WrongPolicy};
+use crate::{
+    cli::Cli,
+    error::{Exit, Failure},
+    render::json,
+};
+
+/// Says what went wrong, and gives the exit code.
+#[must_use]
+pub fn report(cli: &Cli, error: &anyhow::Error) -> Exit {
+    let context = Context::new(cli);
+    if let Some(wrong) = error.downcast_ref::<WrongPolicy>() {
+        return wrong_policy(cli, wrong, &context);
+    }
+    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    let mut stderr = std::io::stderr().lock();
+    let _nobody_reads = writeln!(stderr, "qosbpf: {}", in_one_line(error));
+    if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
+        let _nobody_reads = writeln!(stderr, "  {hint}");
+    }
+    if cli.command.wants_json() {
+        document(&said(error, failure), &context);
+    }
+    failure.map_or(Exit::Failed, |failure| failure.exit)
+}
+
+/// The error and its causes, none of them twice: libraries often repeat the cause in the message.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !line.contains(&text) {
+            line.push_str(if line.is_empty() { "" } else { ": " });
+            line.push_str(&text);
+        }
+    }
+    line
+}
+
+/// All mistakes of a policy file, as a compiler says them.
+fn wrong_policy(cli: &Cli, wrong: &WrongPolicy, context: &Context) -> Exit {
+    let text = wrong.report.render(context.color_on_stderr);
+    let _nobody_reads = std::io::stderr().lock().write_all(text.as_bytes());
+    if cli.command.wants_json() {
+        document(&wrong.report.clone().into_failure(), context);
+    }
+    Exit::Usage
+}
+
+fn said(error: &anyhow::Error, failure: Option<&Failure>) -> Failure {
+    let general = Failure::new("failed", in_one_line(error));
+    match failure {
+        None => general,
+        Some(Failure { code, exit, hint, place, .. }) => {
+            Failure { code, exit: *exit, hint: hint.clone(), place: place.clone(), ..general }
+        }
+    }
+}
+
+fn document(failure: &Failure, context: &Context) {
+    if let Ok(text) = json::document(&json::failure(failure), json::Layout::Pretty) {
+        let _nobody_reads = context.print(&text);
+    }
+}

@@ -1,0 +1,17 @@
+//! Who is at the keyboard, for those who ask later who changed what.
+
+use std::env;
+
+use nix::unistd::{User, getuid};
+
+/// The person behind sudo or the login, and the address that the SSH session comes from.
+#[must_use]
+pub fn am_i() -> String {
+    let by_id = || User::from_uid(getuid()).ok().flatten().map(|user| user.name);
+    let name = env::var("SUDO_USER").ok().or_else(by_id).unwrap_or_else(|| format!("uid {}", getuid()));
+    let connection = env::var("SSH_CONNECTION").unwrap_or_default();
+    match connection.split(' ').next() {
+        Some(address) if !address.is_empty() => format!("{name} (ssh {address})"),
+        _ => name,
+    }
+}

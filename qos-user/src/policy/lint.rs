@@ -1,0 +1,114 @@
+//! What is no error, but hardly meant.
+
+use std::collections::HashSet;
+
+use qos_common::ds::Dscp;
+
+use crate::{
+    hook::Direction,
+    policy::{
+        check::Checked,
+        compile::{Match, RemarkEntry, RemarkTable},
+        diagnostic::{Finding, Report, quote},
+        interfaces::{Interface, LONGEST},
+        source::Source,
+    },
+};
+
+/// All warnings, in the order of the file.
+pub(super) fn warnings(source: &Source, policy: &Checked) -> Report {
+    let mut report = Report::new(source.clone());
+    let (globs, exact) = policy.interfaces.iter().partition::<Vec<_>, _>(|interface| interface.prefix().is_some());
+    for interface in &policy.interfaces {
+        check_sense(interface, &mut report);
+        check_inheritance(interface, &globs, &mut report);
+    }
+    globs.iter().for_each(|glob| check_glob(glob, &exact, &mut report));
+    check_tables(policy, &mut report);
+    check_classes(policy, &mut report);
+    report.sort();
+    report
+}
+
+fn check_sense(interface: &Interface, report: &mut Report) {
+    if interface.bound.iter().all(Option::is_none) {
+        let word = quote(&interface.pattern);
+        let title = format!("the interface {word} has no `ingress` and no `egress`: no table is in force there");
+        report.push(Finding::warning(interface.span, title));
+    }
+    if let Some(span) = interface.local_span
+        && interface.bound(Direction::Egress).is_none()
+    {
+        let title = "`local` is about packets that leave, and there is no `egress`";
+        report.push(Finding::warning(span, title));
+    }
+}
+
+fn check_glob(glob: &Interface, exact: &[&Interface], report: &mut Report) {
+    let longest = glob.prefix().filter(|prefix| prefix.len() == LONGEST);
+    let winner = longest.and_then(|prefix| exact.iter().find(|other| other.pattern == prefix));
+    if let Some(winner) = winner {
+        let word = quote(&glob.pattern);
+        let title = format!("the glob {word} can never win: a name has {LONGEST} bytes at most");
+        report.push(Finding::warning(glob.span, title).also(winner.span, "an exact name wins"));
+    }
+}
+
+/// A section is whole: what it leaves out is not taken from a glob that would match too. Who expects that is told.
+fn check_inheritance(interface: &Interface, globs: &[&Interface], report: &mut Report) {
+    let Some(glob) = next_wider(interface, globs) else { return };
+    for direction in Direction::BOTH {
+        if let (None, Some(bound)) = (interface.bound(direction), glob.bound(direction)) {
+            let (own, wider) = (quote(&interface.pattern), quote(&glob.pattern));
+            let title = format!("{own} has no `{direction}`, and does not take that of {wider}");
+            let finding = Finding::warning(interface.span, title).also(bound.span, "not in force there");
+            report.push(finding.help(format!("write {direction} = ...; other = \"keep\" alone changes nothing")));
+        }
+    }
+}
+
+/// The glob that would win if this section were not there.
+fn next_wider<'a>(interface: &Interface, globs: &[&'a Interface]) -> Option<&'a Interface> {
+    let matches = |glob: &Interface| match interface.prefix() {
+        None => glob.rank(&interface.pattern),
+        Some(own) => glob.prefix().filter(|prefix| own.starts_with(prefix)).map(str::len),
+    };
+    let others = globs.iter().filter(|glob| glob.pattern != interface.pattern);
+    let ranked = others.filter_map(|glob| Some((matches(glob)?, *glob)));
+    ranked.max_by_key(|(rank, _)| *rank).map(|(_, glob)| glob)
+}
+
+fn check_tables(policy: &Checked, report: &mut Report) {
+    let bound = policy.interfaces.iter().flat_map(|interface| interface.bound.iter().flatten());
+    let used = bound.map(|bound| &*bound.table).collect::<HashSet<_>>();
+    for table in &policy.tables {
+        if !used.contains(&*table.name) {
+            report.push(Finding::warning(table.span, format!("no interface uses the table {}", quote(&table.name))));
+        }
+        let idle = table.entries.iter().enumerate().filter_map(|(at, entry)| idle(table, at, entry));
+        idle.for_each(|finding| report.push(finding));
+    }
+}
+
+/// A warning if the table would do the same without the entry.
+fn idle(table: &RemarkTable, at: usize, entry: &RemarkEntry) -> Option<Finding> {
+    let decided = Dscp::all().filter(|dscp| std::ptr::eq(table.decides(*dscp), entry)).collect::<Vec<_>>();
+    if decided.is_empty() && matches!(entry.on, Match::Class(_)) {
+        let title = format!("every codepoint of {} has an entry of its own here", quote(&entry.key));
+        return Some(Finding::warning(entry.span, title));
+    }
+    let without = |dscp: &Dscp| table.decides_without(*dscp, Some(at));
+    if decided.iter().any(|dscp| without(dscp).apply(*dscp) != entry.apply(*dscp)) {
+        return None;
+    }
+    let instead = decided.first().map(without)?;
+    let title = format!("the entry {} changes nothing", quote(&entry.key));
+    Some(Finding::warning(entry.span, title).also(instead.span, "this does the same"))
+}
+
+fn check_classes(policy: &Checked, report: &mut Report) {
+    let used = |name: &str| policy.tables.iter().flat_map(|table| &table.entries).any(|entry| entry.key == name);
+    for class in policy.classes.iter().filter(|class| !used(&class.name)) {
+        report.push(Finding::warning(class.span, format!("no table uses the class {}", quote(&class.name))));
+    }
+}

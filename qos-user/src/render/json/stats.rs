@@ -1,0 +1,229 @@
+//! `stats --json`.
+
+use std::time::SystemTime;
+
+use qos_common::{
+    abi::Uncounted,
+    ds::{DsField, Dscp},
+};
+use serde::{Serialize, Serializer};
+
+use super::{Amount, Policy, SCHEMA};
+use crate::{
+    VERSION,
+    hook::{Direction, Via},
+    render::text::rfc3339,
+    snapshot::{Counts, Device, Hook, PolicyLabel, Qdisc, Snapshot, State, named::named},
+};
+
+/// The document of `stats --json`.
+///
+/// `after` has a row for every codepoint that the policy names, also at zero, and for every other that came or left.
+/// `before` has a row for every family and DS byte that came: a policy names codepoints, not DS bytes, so it has no
+/// rows at zero. `remarked` and `dropped` have what was counted.
+#[must_use]
+pub fn stats(snapshot: &Snapshot) -> impl Serialize + '_ {
+    Document {
+        schema: SCHEMA,
+        time: snapshot.time,
+        host: &snapshot.host,
+        netns: snapshot.netns.as_deref(),
+        version: VERSION,
+        policy: snapshot.policy.as_ref().map(Policy::from),
+        hooks: snapshot.hooks.iter().map(|hook| hook_document(snapshot.policy.as_ref(), hook)).collect(),
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    #[serde(serialize_with = "time")]
+    time: SystemTime,
+    host: &'a str,
+    netns: Option<&'a str>,
+    version: &'static str,
+    policy: Option<Policy<'a>>,
+    hooks: Vec<HookDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct HookDocument<'a> {
+    interface: &'a str,
+    ifindex: u32,
+    direction: Direction,
+    hook: Via,
+    state: State,
+    #[serde(serialize_with = "time")]
+    since: SystemTime,
+    table: Option<&'a str>,
+    program_id: u32,
+    #[serde(flatten)]
+    counted: Counted<'a>,
+    device: Option<Device>,
+    qdisc: Option<&'a Qdisc>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Counted<'a> {
+    Counters(Box<Counters>),
+    Unreadable { error: &'a str },
+}
+
+#[derive(Serialize)]
+struct Counters {
+    before: Vec<Before>,
+    after: Vec<After>,
+    remarked: Vec<Remarked>,
+    dropped: Vec<After>,
+    protected: Amount,
+    /// No policy has rules yet.
+    rules: [(); 0],
+    /// Nor meters.
+    meters: [(); 0],
+    uncounted: UncountedDocument,
+    limited: Limited,
+}
+
+#[derive(Serialize)]
+struct Before {
+    family: &'static str,
+    ds: u8,
+    dscp: u8,
+    name: Option<&'static str>,
+    ecn: u8,
+    #[serde(flatten)]
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+struct After {
+    dscp: u8,
+    name: Option<&'static str>,
+    #[serde(flatten)]
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+struct Remarked {
+    from: u8,
+    to: u8,
+    #[serde(flatten)]
+    amount: Amount,
+}
+
+#[derive(Serialize)]
+struct UncountedDocument {
+    not_ip: Amount,
+    malformed: Amount,
+}
+
+#[derive(Serialize)]
+struct Limited {
+    later_fragment: Amount,
+    header_chain_too_long: Amount,
+}
+
+fn hook_document<'a>(policy: Option<&PolicyLabel>, hook: &'a Hook) -> HookDocument<'a> {
+    let counted = match &hook.counts {
+        Ok(counts) => Counted::Counters(Box::new(counters(counts, &named(policy, hook)))),
+        Err(error) => Counted::Unreadable { error },
+    };
+    HookDocument {
+        interface: &hook.interface,
+        ifindex: hook.ifindex,
+        direction: hook.direction,
+        hook: hook.via,
+        state: hook.state,
+        since: hook.since,
+        table: hook.table.as_ref().map(|table| table.name.as_str()),
+        program_id: hook.program_id,
+        counted,
+        device: hook.device,
+        qdisc: hook.qdisc.as_ref(),
+    }
+}
+
+fn counters(counts: &Counts, named: &[Dscp]) -> Counters {
+    let [later_fragment, header_chain_too_long] = counts.sums.limited.map(Amount::from);
+    let uncounted = |reason: Uncounted| counts.sums.uncounted[reason as usize].into();
+    Counters {
+        before: before(counts),
+        after: after(counts, named),
+        remarked: counts
+            .changes()
+            .map(|(from, to, amount)| Remarked { from: from.value(), to: to.value(), amount: amount.into() })
+            .collect(),
+        dropped: Dscp::all()
+            .map(|dscp| row(dscp, counts.dropped(dscp).into()))
+            .filter(|row| row.amount.packets > 0)
+            .collect(),
+        protected: counts.sums.protected.into(),
+        rules: [],
+        meters: [],
+        uncounted: UncountedDocument {
+            not_ip: uncounted(Uncounted::NotIp),
+            malformed: uncounted(Uncounted::Malformed),
+        },
+        limited: Limited { later_fragment, header_chain_too_long },
+    }
+}
+
+fn before(counts: &Counts) -> Vec<Before> {
+    let mut rows = Vec::new();
+    for (family, bytes) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before) {
+        for (ds, counter) in (0..=u8::MAX).map(DsField::new).zip(bytes).filter(|(_, counter)| counter.packets > 0) {
+            let (dscp, ecn) = (ds.dscp(), ds.ecn() as u8);
+            let amount = (*counter).into();
+            rows.push(Before { family, ds: ds.bits(), dscp: dscp.value(), name: dscp.name(), ecn, amount });
+        }
+    }
+    rows
+}
+
+fn after(counts: &Counts, named: &[Dscp]) -> Vec<After> {
+    let listed = |dscp: &Dscp| named.contains(dscp) || counts.before(*dscp).packets > 0;
+    let rows = Dscp::all().map(|dscp| (listed(&dscp), row(dscp, counts.after(dscp).into())));
+    rows.filter(|(listed, row)| *listed || row.amount.packets > 0).map(|(_, row)| row).collect()
+}
+
+fn row(dscp: Dscp, amount: Amount) -> After {
+    After { dscp: dscp.value(), name: dscp.name(), amount }
+}
+
+fn time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::{
+        json::{Layout, document},
+        sample,
+    };
+
+    #[test]
+    fn the_document_is_as_promised() {
+        insta::assert_snapshot!(document(&stats(&sample::snapshot()), Layout::Pretty).unwrap());
+    }
+
+    #[test]
+    fn a_hook_that_cannot_be_read_has_an_error_and_no_counters() {
+        let mut snapshot = sample::snapshot();
+        snapshot.hooks[1].counts = Err("map counters: Permission denied".to_owned());
+        snapshot.policy = None;
+        let value = serde_json::to_value(stats(&snapshot)).unwrap();
+        let hook = value["hooks"][1].as_object().unwrap();
+        assert_eq!(hook["error"], "map counters: Permission denied");
+        assert!(!hook.contains_key("before") && !hook.contains_key("after"));
+        assert!(value["policy"].is_null());
+    }
+
+    #[test]
+    fn a_stream_has_one_line_a_document() {
+        let line = document(&stats(&sample::snapshot()), Layout::Line).unwrap();
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(line.ends_with('\n'));
+    }
+}

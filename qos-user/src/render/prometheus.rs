@@ -1,0 +1,277 @@
+//! `stats --prometheus`: OpenMetrics text. The names and labels are in `docs/metrics.md`, and are kept.
+
+use std::fmt::Write as _;
+
+use qos_common::{abi::Counter, ds::Dscp};
+
+use crate::{
+    VERSION,
+    snapshot::{Counts, Hook, PolicyLabel, Snapshot, State, named::named},
+};
+
+/// The text, up to and with `# EOF`. `revision` is the source revision that the binary was built from.
+///
+/// The `_info` families are of type gauge: the older text format, which node_exporter's textfile collector reads, has
+/// no type info, and so takes this text too.
+///
+/// Series that the policy names are there from the start, at zero, since `rate()` never sees the step from nothing to
+/// the first packet. `before` then has one for each family, with ECN 0.
+#[must_use]
+pub fn stats(snapshot: &Snapshot, revision: &str) -> String {
+    let mut text = Text(String::new());
+    counters(&mut text, snapshot);
+    hooks(&mut text, snapshot);
+    policy(&mut text, snapshot);
+    text.family("build_info", "gauge", "The binary that wrote this.");
+    text.sample("build_info", &[("version", VERSION), ("revision", revision)], 1);
+    text.0.push_str("# EOF\n");
+    text.0
+}
+
+/// The value of the label `dscp`: the codepoint's name, or its number where it has none.
+#[must_use]
+pub fn dscp_label(dscp: Dscp) -> String {
+    dscp.to_string()
+}
+
+/// The labels and amounts of one counter at one hook.
+type Series = Vec<(Vec<(&'static str, String)>, Counter)>;
+
+/// What a counter has to say of a hook.
+type Collect = fn(&Counts, &Hook, &[Dscp]) -> Series;
+
+/// The counters: name, what is counted, series.
+const COUNTERS: [(&str, &str, Collect); 7] = [
+    ("before", "As it came to the hook", before),
+    ("after", "As it left the hook", after),
+    ("remarked", "Changed from one DSCP to another", remarked),
+    ("dropped", "Dropped by the policy's word", dropped),
+    ("protected", "Made by this host and kept from the policy", protected),
+    ("uncounted", "Not IP, or malformed; not in before", uncounted),
+    ("limited", "Of which a rule could not see all; a part of before", limited),
+];
+
+fn counters(text: &mut Text, snapshot: &Snapshot) {
+    for (name, help, collect) in COUNTERS {
+        let hooks = snapshot.hooks.iter().filter_map(|hook| Some((hook, hook.counts.as_ref().ok()?)));
+        let series: Vec<(&Hook, Series)> =
+            hooks.map(|(hook, counts)| (hook, collect(counts, hook, &named(snapshot.policy.as_ref(), hook)))).collect();
+        text.counter(name, "packets", &format!("{help}: packets."), &series, |amount| amount.packets);
+        text.counter(name, "bytes", &format!("{help}: bytes on the wire without FCS."), &series, |amount| amount.bytes);
+    }
+}
+
+fn before(counts: &Counts, _: &Hook, named: &[Dscp]) -> Series {
+    let mut series = Series::new();
+    for (family, bytes) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before) {
+        for (dscp, ecns) in Dscp::all().zip(bytes.as_chunks::<4>().0) {
+            for (ecn, amount) in ecns.iter().enumerate() {
+                if amount.packets > 0 || (ecn == 0 && named.contains(&dscp)) {
+                    let ecn = ecn.to_string();
+                    let labels = vec![("family", family.to_owned()), ("dscp", dscp_label(dscp)), ("ecn", ecn)];
+                    series.push((labels, *amount));
+                }
+            }
+        }
+    }
+    series
+}
+
+fn after(counts: &Counts, _: &Hook, named: &[Dscp]) -> Series {
+    let rows = Dscp::all().map(|dscp| (dscp, counts.after(dscp)));
+    rows.filter(|(dscp, after)| named.contains(dscp) || counts.before(*dscp).packets > 0 || after.packets > 0)
+        .map(|(dscp, after)| (vec![("dscp", dscp_label(dscp))], after))
+        .collect()
+}
+
+fn remarked(counts: &Counts, hook: &Hook, _: &[Dscp]) -> Series {
+    let planned = |from: Dscp, to: Dscp| {
+        let entry = hook.table.as_ref().and_then(|table| table.entries.get(from.index()));
+        // `other` may send forty codepoints to one: those are listed when they come.
+        from != to && entry.is_some_and(|entry| entry.to == to && entry.key != crate::snapshot::named::OTHER)
+    };
+    let pairs = Dscp::all().flat_map(|from| Dscp::all().map(move |to| (from, to)));
+    pairs
+        .map(|(from, to)| (from, to, counts.remarked[from.index()][to.index()]))
+        .filter(|(from, to, amount)| amount.packets > 0 || planned(*from, *to))
+        .map(|(from, to, amount)| (vec![("from", dscp_label(from)), ("to", dscp_label(to))], amount))
+        .collect()
+}
+
+fn dropped(counts: &Counts, _: &Hook, _: &[Dscp]) -> Series {
+    let rows = Dscp::all().map(|dscp| (dscp, counts.dropped(dscp)));
+    rows.filter(|(_, amount)| amount.packets > 0)
+        .map(|(dscp, amount)| (vec![("dscp", dscp_label(dscp))], amount))
+        .collect()
+}
+
+fn protected(counts: &Counts, _: &Hook, _: &[Dscp]) -> Series {
+    vec![(Vec::new(), counts.sums.protected)]
+}
+
+fn uncounted(counts: &Counts, _: &Hook, _: &[Dscp]) -> Series {
+    reasons(["not_ip", "malformed"], counts.sums.uncounted)
+}
+
+fn limited(counts: &Counts, _: &Hook, _: &[Dscp]) -> Series {
+    reasons(["later_fragment", "header_chain_too_long"], counts.sums.limited)
+}
+
+fn reasons(reasons: [&str; 2], amounts: [Counter; 2]) -> Series {
+    let rows = reasons.into_iter().zip(amounts);
+    rows.map(|(reason, amount)| (vec![("reason", reason.to_owned())], amount)).collect()
+}
+
+fn hooks(text: &mut Text, snapshot: &Snapshot) {
+    text.family("hook_up", "gauge", "1 if the hook is attached and its counters can be read.");
+    for hook in &snapshot.hooks {
+        let up = hook.counts.is_ok() && !matches!(hook.state, State::Missing | State::Error);
+        text.sample("hook_up", &at(hook), up.into());
+    }
+    text.family("hook_info", "gauge", "By which mechanism a hook is attached, and its remark table.");
+    for hook in &snapshot.hooks {
+        let table = hook.table.as_ref().map_or("", |table| &table.name);
+        let [device, direction] = at(hook);
+        text.sample("hook_info", &[device, direction, ("hook", hook.via.as_str()), ("table", table)], 1);
+    }
+    text.family("policy_bypassed", "gauge", "1 if the hook's policy is out of the path.");
+    for hook in &snapshot.hooks {
+        text.sample("policy_bypassed", &at(hook), (hook.state == State::Bypassed).into());
+    }
+}
+
+fn policy(text: &mut Text, snapshot: &Snapshot) {
+    let Some(PolicyLabel { name, hash, saved, classes, .. }) = &snapshot.policy else { return };
+    text.family("policy_info", "gauge", "The policy in force.");
+    text.sample("policy_info", &[("name", name), ("hash", hash)], 1);
+    text.family("policy_saved", "gauge", "1 if the saved policy is the one in force.");
+    text.sample("policy_saved", &[], (*saved).into());
+    text.family("class_info", "gauge", "The codepoints of the policy's classes.");
+    for (class, dscps) in classes {
+        for dscp in dscps {
+            text.sample("class_info", &[("class", class), ("dscp", &dscp_label(*dscp))], 1);
+        }
+    }
+}
+
+fn at(hook: &Hook) -> [(&'static str, &str); 2] {
+    [("device", &hook.interface), ("direction", hook.direction.as_str())]
+}
+
+struct Text(String);
+
+impl Text {
+    fn counter(
+        &mut self,
+        name: &str,
+        unit: &str,
+        help: &str,
+        series: &[(&Hook, Series)],
+        value: impl Fn(Counter) -> u64,
+    ) {
+        let family = format!("{name}_{unit}");
+        self.family(&family, "counter", help);
+        for (hook, series) in series {
+            for (labels, amount) in series {
+                let own = labels.iter().map(|(label, value)| (*label, value.as_str()));
+                let labels: Vec<_> = at(hook).into_iter().chain(own).collect();
+                self.sample(&format!("{family}_total"), &labels, value(*amount));
+            }
+        }
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.write(format_args!("# TYPE qosbpf_{name} {kind}\n# HELP qosbpf_{name} {help}\n"));
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escape(value))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        self.write(format_args!("qosbpf_{name}{labels} {value}\n"));
+    }
+
+    fn write(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a String does not fail.
+        let _infallible = self.0.write_fmt(text);
+    }
+}
+
+/// The three characters that end or begin something within a label's value.
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::render::sample;
+
+    #[test]
+    fn the_text_is_as_promised() {
+        insta::assert_snapshot!(stats(&sample::snapshot(), "90f925d"));
+    }
+
+    #[test]
+    fn every_series_is_there_once_and_belongs_to_the_family_above_it() {
+        let (mut families, mut seen) = (HashSet::new(), HashSet::new());
+        let mut family = String::new();
+        for line in stats(&sample::long_names(), "x").lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, _) = rest.split_once(' ').unwrap();
+                name.clone_into(&mut family);
+                assert!(families.insert(name.to_owned()), "{name} twice");
+            } else if !line.starts_with('#') {
+                let (series, _) = line.rsplit_once(' ').unwrap();
+                assert!(series.starts_with(&family), "{series} under {family}");
+                // The two hooks of this sample have one name but two directions.
+                assert!(seen.insert(series.to_owned()), "{series} twice");
+            }
+        }
+    }
+
+    #[test]
+    fn labels_cannot_break_out() {
+        let mut snapshot = sample::snapshot();
+        snapshot.policy.as_mut().unwrap().name = "a\"b\\c\nd".to_owned();
+        let text = stats(&snapshot, "x");
+        assert!(text.contains(r#"qosbpf_policy_info{name="a\"b\\c\nd",hash="3f9a1c7d"} 1"#), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_hook_that_cannot_be_read_is_down_and_has_no_counters() {
+        let mut snapshot = sample::snapshot();
+        snapshot.hooks[1].counts = Err("gone".to_owned());
+        let text = stats(&snapshot, "x");
+        assert!(text.contains("qosbpf_hook_up{device=\"wan0\",direction=\"egress\"} 0\n"), "{text}");
+        assert!(!text.contains("packets_total{device=\"wan0\""), "{text}");
+    }
+
+    #[test]
+    fn the_labels_of_codepoints_are_those_of_the_docs() {
+        let docs = include_str!("../../../docs/metrics.md");
+        let rows = docs.lines().filter_map(|line| {
+            let (dscp, label) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
+            Some((dscp.parse().ok()?, label.trim_matches('`').to_owned()))
+        });
+        let documented: Vec<(u8, String)> = rows.collect();
+        let named = Dscp::all().filter(|dscp| dscp.name().is_some());
+        let in_code: Vec<(u8, String)> = named.map(|dscp| (dscp.value(), dscp_label(dscp))).collect();
+        assert_eq!(documented, in_code);
+        let unnamed = Dscp::all().filter(|dscp| dscp.name().is_none());
+        assert!(unnamed.into_iter().all(|dscp| dscp_label(dscp) == dscp.value().to_string()));
+    }
+
+    #[test]
+    fn every_family_is_in_the_docs() {
+        let docs = include_str!("../../../docs/metrics.md");
+        for line in stats(&sample::snapshot(), "x").lines() {
+            let Some((series, _)) = line.split_once(['{', ' ']).filter(|_| line.starts_with("qosbpf_")) else {
+                continue;
+            };
+            assert!(docs.contains(&format!("`{series}`")), "{series} is not in docs/metrics.md");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! A screen: lines of at most a hundred columns, with color as an addition.
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use super::{
+    Look,
+    text::{shorten, width, wrap},
+};
+
+/// No line is longer.
+pub const WIDTH: usize = 100;
+
+/// What a line is, which decides its color.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tone {
+    Plain,
+    Heading,
+    Faint,
+    /// Begins with `!`: a person has to do something.
+    Alert,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        match self {
+            Self::Plain => Style::new(),
+            Self::Heading => Style::new().bold(),
+            Self::Faint => Style::new().dimmed(),
+            Self::Alert => AnsiColor::Red.on_default().bold(),
+        }
+    }
+}
+
+/// Lines, from top to bottom.
+#[derive(Debug, Default)]
+pub struct Screen(Vec<(Tone, String)>);
+
+impl Screen {
+    /// The line above a block.
+    pub fn heading(&mut self, text: &str) {
+        self.push(Tone::Heading, text);
+    }
+
+    /// A line.
+    pub fn line(&mut self, text: &str) {
+        self.push(Tone::Plain, text);
+    }
+
+    /// A line that needs a human.
+    pub fn alert(&mut self, text: &str) {
+        self.push(Tone::Alert, &format!("! {text}"));
+    }
+
+    /// An empty line, except at the top.
+    pub fn blank(&mut self) {
+        if !self.0.is_empty() {
+            self.0.push((Tone::Plain, String::new()));
+        }
+    }
+
+    /// Definitions and advice at the foot, which `quiet` hides.
+    pub fn footnote(&mut self, look: &Look, text: &str) {
+        if !look.quiet {
+            self.push(Tone::Faint, text);
+        }
+    }
+
+    /// A table; its first line is the header, and a row that begins with `!` needs a human.
+    pub fn table(&mut self, columns: &Columns) {
+        for (place, line) in columns.render().lines().enumerate() {
+            let tone = match place {
+                0 => Tone::Heading,
+                _ if line.starts_with('!') => Tone::Alert,
+                _ => Tone::Plain,
+            };
+            self.0.push((tone, line.to_owned()));
+        }
+    }
+
+    fn push(&mut self, tone: Tone, text: &str) {
+        let clean: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let lines = wrap(&clean, WIDTH, 2);
+        self.0.extend(lines.into_iter().map(|line| (tone, line)));
+    }
+
+    /// The text, with a line end after every line.
+    pub fn finish(&self, look: &Look) -> String {
+        let mut text = String::new();
+        for (tone, line) in &self.0 {
+            let line = if look.ascii { ascii(line) } else { line.clone() };
+            let style = tone.style();
+            if look.color && style != Style::new() {
+                text.push_str(&format!("{style}{line}{style:#}\n"));
+            } else {
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+        text
+    }
+}
+
+/// One column for one column, so that what is aligned stays aligned.
+fn ascii(line: &str) -> String {
+    let mut text = String::new();
+    for c in line.chars() {
+        match c {
+            '…' => text.push('~'),
+            c if c.is_ascii() => text.push(c),
+            c => text.extend(std::iter::repeat_n('?', width(c.encode_utf8(&mut [0; 4])))),
+        }
+    }
+    text
+}
+
+/// Aligned columns without lines; the last one takes what is left and wraps.
+#[derive(Debug)]
+pub struct Columns {
+    header: Vec<&'static str>,
+    right: Vec<bool>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Columns {
+    /// Columns by their headings; `>` before a heading aligns the column to the right.
+    pub fn new(headings: &[&'static str]) -> Self {
+        Self {
+            header: headings.iter().map(|heading| heading.trim_start_matches('>')).collect(),
+            right: headings.iter().map(|heading| heading.starts_with('>')).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// A row, a cell a column.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    fn render(&self) -> String {
+        let last = self.header.len().saturating_sub(1);
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(self.header.iter().copied());
+        for row in &self.rows {
+            let room = WIDTH.saturating_sub(self.room_before(last));
+            let cells = row.iter().enumerate();
+            table.add_row(cells.map(
+                |(place, cell)| {
+                    if place == last { wrap(cell, room, 0).join("\n") } else { shorten(cell, WIDTH) }
+                },
+            ));
+        }
+        for (column, right) in table.column_iter_mut().zip(&self.right) {
+            column.set_padding((0, 2));
+            column.set_cell_alignment(if *right { CellAlignment::Right } else { CellAlignment::Left });
+        }
+        let lines = table.lines().map(|line| line.trim_end().to_owned());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// How many columns of the terminal the columns before the last take, with two between each.
+    fn room_before(&self, last: usize) -> usize {
+        let widest = |place: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(place)).map(|cell| width(cell));
+            cells.chain([width(self.header[place])]).max().unwrap_or(0)
+        };
+        (0..last).map(|place| widest(place) + 2).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::sample;
+
+    #[test]
+    fn color_adds_nothing_but_color() {
+        let mut screen = Screen::default();
+        screen.heading("a heading");
+        screen.alert("look here");
+        screen.line("a line");
+        let plain = screen.finish(&sample::look());
+        let colored = screen.finish(&Look { color: true, ..sample::look() });
+        assert_ne!(plain, colored);
+        let mut bare = String::new();
+        let mut escape = false;
+        for c in colored.chars() {
+            match c {
+                '\x1b' => escape = true,
+                'm' if escape => escape = false,
+                c if !escape => bare.push(c),
+                _ => {}
+            }
+        }
+        assert_eq!(bare, plain);
+    }
+
+    #[test]
+    fn ascii_keeps_the_columns() {
+        assert_eq!(ascii("édge-st… 日"), "?dge-st~ ??");
+    }
+
+    #[test]
+    fn the_last_column_wraps_under_itself() {
+        let mut columns = Columns::new(&["NAME", ">PACKETS", "WHY"]);
+        columns.row(vec!["EF".to_owned(), "1".to_owned(), "word ".repeat(40)]);
+        let text = columns.render();
+        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+        assert_eq!(text.matches("word").count(), 40);
+        assert!(text.lines().nth(2).unwrap().starts_with("               word"), "{text}");
+    }
+}

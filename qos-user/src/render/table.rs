@@ -1,0 +1,65 @@
+//! The screens of `stats`, `status` and `policy show`.
+
+mod class;
+mod foot;
+mod hook;
+mod overview;
+mod policy;
+mod row;
+mod status;
+mod watch;
+
+pub use hook::{Rows, hook};
+pub use overview::overview;
+pub use policy::policy;
+pub use status::status;
+pub use watch::watch;
+
+use super::{Look, screen::Screen, text};
+use crate::{
+    hook::Direction,
+    snapshot::{Hook, PolicyLabel, Snapshot, State},
+};
+
+/// The longest a policy's or table's name is printed; files allow 64 characters.
+const NAME: usize = 24;
+
+/// `wan0:egress`; an interface's name has at most 15 bytes.
+fn hook_name(interface: &str, direction: Direction) -> String {
+    format!("{}:{direction}", text::shorten(interface, 15))
+}
+
+/// `policy edge-standard 3f9a1c7d`.
+fn policy_name(policy: Option<&PolicyLabel>) -> String {
+    match policy {
+        Some(policy) => format!("policy {} {}", text::shorten(&policy.name, NAME), text::shorten(&policy.hash, 8)),
+        None => "no policy".to_owned(),
+    }
+}
+
+/// `table to-isp`.
+fn table_name(hook: &Hook) -> String {
+    match &hook.table {
+        Some(table) => format!("table {}", text::shorten(&table.name, NAME)),
+        None => "no table".to_owned(),
+    }
+}
+
+/// `since 21:00:03 (1h 02m)`.
+fn since(snapshot: &Snapshot, hook: &Hook, look: &Look) -> String {
+    let age = snapshot.time.duration_since(hook.since).unwrap_or_default();
+    format!("since {} ({})", text::local(hook.since, snapshot.time, &look.zone), text::span(age))
+}
+
+/// What a person has to know before reading the hook's numbers.
+fn state(screen: &mut Screen, hook: &Hook) {
+    let name = hook_name(&hook.interface, hook.direction);
+    match hook.state {
+        State::Active | State::Counting => {}
+        State::Bypassed => screen.alert(&format!(
+            "BYPASSED: packets are counted, none is changed. To enforce again: qosbpf policy resume {name}"
+        )),
+        State::Missing => screen.alert("MISSING: wanted, but not there"),
+        State::Error => screen.alert("ERROR: qosbpf status says what is wrong"),
+    }
+}

@@ -1,0 +1,124 @@
+//! `policy show`: what runs, with hits.
+
+use super::{NAME, hook_name, policy_name, state};
+use crate::{
+    render::{
+        Look,
+        screen::{Columns, Screen},
+        text::{count, local, rate, shorten},
+    },
+    snapshot::{
+        Counts, Hook, Snapshot, TableLabel,
+        named::{Entry, OTHER},
+        rates::{HookRates, Rates},
+        total,
+    },
+};
+
+/// The screen of `policy show`, a block for each hook of the snapshot.
+///
+/// The hits of an entry are the packets that came in the codepoints it decides on, also those of an earlier policy.
+#[must_use]
+pub fn policy(snapshot: &Snapshot, rates: &Rates, look: &Look) -> String {
+    let mut screen = Screen::default();
+    for hook in &snapshot.hooks {
+        screen.blank();
+        block(&mut screen, snapshot, hook, rates.of(hook), look);
+    }
+    if snapshot.hooks.is_empty() {
+        screen.line("nothing is attached: qosbpf attach IFACE --policy FILE");
+    }
+    screen.finish(look)
+}
+
+fn block(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, rates: Option<&HookRates>, look: &Look) {
+    let name = hook_name(&hook.interface, hook.direction);
+    screen.heading(&format!("{name}   {}", policy_name(snapshot.policy.as_ref())));
+    state(screen, hook);
+    let Some(table) = &hook.table else {
+        screen.line("no table: packets are counted, none is changed");
+        return;
+    };
+    match &hook.counts {
+        Ok(counts) => {
+            screen.blank();
+            screen.table(&entries(snapshot, table, counts, rates));
+            foot(screen, snapshot, hook, counts, look);
+        }
+        Err(why) => screen.alert(&format!("the counters cannot be read: {why}")),
+    }
+}
+
+fn entries(snapshot: &Snapshot, table: &TableLabel, counts: &Counts, rates: Option<&HookRates>) -> Columns {
+    let mut headings = vec!["TABLE", "DSCP", "FILE:LINE", ">HITS"];
+    headings.extend(rates.map(|_| ">bit/s"));
+    headings.push("RESULT");
+    let mut columns = Columns::new(&headings);
+    columns.row(vec![shorten(&table.name, NAME)]);
+    let file = snapshot.policy.as_ref().map_or("", |policy| base_name(&policy.file));
+    for entry in table.by_entry() {
+        columns.row(row(&entry, file, counts, rates));
+    }
+    columns
+}
+
+fn row(entry: &Entry<'_>, file: &str, counts: &Counts, rates: Option<&HookRates>) -> Vec<String> {
+    let dscps: Vec<_> = entry.decides_on.iter().map(|(from, _)| *from).collect();
+    let hits = total(dscps.iter().map(|dscp| counts.before(*dscp))).packets;
+    let mut cells = vec![
+        format!("  {}", shorten(entry.key, NAME - 2)),
+        members(entry),
+        format!("{}:{}", shorten(file, 16), entry.line),
+        count(hits),
+    ];
+    cells.extend(rates.map(|rates| rate(super::row::sum(&dscps, &rates.before).bits)));
+    let result = entry.result().map_or_else(|| "keep".to_owned(), |to| format!("-> {to}"));
+    cells.push(if hits == 0 { format!("{result}   never hit") } else { result });
+    cells
+}
+
+/// The codepoints of a class by name, that of a single key by number.
+fn members(entry: &Entry<'_>) -> String {
+    let names: Vec<_> = entry.decides_on.iter().map(|(from, _)| from.to_string()).collect();
+    match (entry.key, entry.decides_on.as_slice()) {
+        (OTHER, _) => "the rest".to_owned(),
+        (key, [(from, _)]) if key.parse() == Ok(*from) => from.value().to_string(),
+        _ => shorten(&names.join(" "), 16),
+    }
+}
+
+fn foot(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, counts: &Counts, look: &Look) {
+    let protected = counts.sums.protected.packets;
+    if protected > 0 {
+        screen.line(&format!("{} of them protected (made by this host, kept from the policy)", count(protected)));
+    }
+    let since = local(hook.since, snapshot.time, &look.zone);
+    screen.footnote(look, &format!("HITS = packets that came in these codepoints since {since}."));
+}
+
+fn base_name(file: &str) -> &str {
+    file.rsplit('/').next().unwrap_or(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::render::{sample, screen::WIDTH, text::width};
+
+    #[test]
+    fn the_screen() {
+        let later = sample::later();
+        let rates = Rates::between(&sample::snapshot(), &later, Duration::from_secs(1));
+        insta::assert_snapshot!(policy(&later, &rates, &sample::look()));
+    }
+
+    #[test]
+    fn nothing_is_wider_than_a_hundred_columns() {
+        let long = sample::long_names();
+        let rates = Rates::between(&long, &long, Duration::from_secs(1));
+        let text = policy(&long, &rates, &sample::look());
+        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+    }
+}

@@ -1,0 +1,135 @@
+//! `status`: every hook that is wanted or there.
+
+use super::{NAME, hook_name, policy_name};
+use crate::{
+    render::{
+        Look,
+        screen::{Columns, Screen},
+        text::{local, shorten, span},
+    },
+    snapshot::{PolicyLabel, State},
+    status::{HookStatus, Note, StatusReport},
+};
+
+/// The screen of `status`.
+#[must_use]
+pub fn status(report: &StatusReport, look: &Look) -> String {
+    let mut screen = Screen::default();
+    let host = shorten(&report.host, NAME);
+    screen.heading(&format!("{host}   {}{}", policy_name(report.policy.as_ref()), saved(report.policy.as_ref())));
+    if let Some(netns) = &report.netns {
+        screen.line(&format!("network namespace {netns}"));
+    }
+    notes(&mut screen, &report.notes, "");
+    screen.blank();
+    if report.hooks.is_empty() {
+        screen.line("nothing is attached: qosbpf attach IFACE");
+        return screen.finish(look);
+    }
+    screen.table(&hooks(report, look));
+    screen.footnote(look, "TCPDUMP = whether tcpdump on this host shows packets as they are before or after us.");
+    details(&mut screen, report);
+    screen.finish(look)
+}
+
+const fn saved(policy: Option<&PolicyLabel>) -> &'static str {
+    match policy {
+        Some(PolicyLabel { saved: true, .. }) => ", saved",
+        Some(_) => ", NOT SAVED: lost at reboot",
+        None => "",
+    }
+}
+
+fn hooks(report: &StatusReport, look: &Look) -> Columns {
+    let mut columns = Columns::new(&["HOOK", "STATE", "VIA", "TABLE", "SINCE", "LAST PKT", "TCPDUMP"]);
+    for hook in &report.hooks {
+        let name = hook_name(&hook.interface, hook.direction);
+        let none = || "-".to_owned();
+        columns.row(vec![
+            if hook.state.needs_human() { format!("! {name}") } else { name },
+            state(hook.state).to_owned(),
+            hook.via.map_or_else(none, |via| via.to_string()),
+            hook.table.as_ref().map_or_else(none, |table| shorten(table, 12)),
+            hook.since.map_or_else(none, |since| local(since, report.time, &look.zone)),
+            last_packet(hook),
+            hook.tcpdump_sees().unwrap_or("-").to_owned(),
+        ]);
+    }
+    columns
+}
+
+const fn state(state: State) -> &'static str {
+    match state {
+        State::Active => "active",
+        State::Counting => "counts",
+        State::Bypassed => "BYPASS",
+        State::Missing => "MISSING",
+        State::Error => "ERROR",
+    }
+}
+
+fn last_packet(hook: &HookStatus) -> String {
+    match (hook.last_packet, hook.via) {
+        (Some(age), _) => span(age),
+        (None, Some(_)) => "never".to_owned(),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+/// Reasons and notes, a line each, the hook's name before them.
+fn details(screen: &mut Screen, report: &StatusReport) {
+    let tells = |hook: &&HookStatus| hook.reason.is_some() || !hook.notes.is_empty();
+    screen.blank();
+    for hook in report.hooks.iter().filter(tells) {
+        let name = format!("{}  ", hook_name(&hook.interface, hook.direction));
+        let fault = matches!(hook.state, State::Missing | State::Error);
+        let reason = hook.reason.iter().map(|text| Note { needs_human: fault, text: text.clone() });
+        notes(screen, &reason.collect::<Vec<_>>(), &name);
+        notes(screen, &hook.notes, &name);
+    }
+}
+
+fn notes(screen: &mut Screen, notes: &[Note], name: &str) {
+    for note in notes {
+        let text = format!("{name}{}", note.text);
+        if note.needs_human { screen.alert(&text) } else { screen.line(&text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::Exit,
+        render::{sample, screen::WIDTH, text::width},
+    };
+
+    #[test]
+    fn the_screen() {
+        insta::assert_snapshot!(status(&sample::status(), &sample::look()));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_exit_3() {
+        let mut report = sample::status();
+        assert_eq!(report.exit(), Exit::No);
+        report.hooks.truncate(3);
+        assert_eq!(report.exit(), Exit::Done, "bypassed is what somebody asked for");
+    }
+
+    #[test]
+    fn an_unsaved_policy_says_so_and_names_are_cut() {
+        let mut report = sample::status();
+        let policy = report.policy.as_mut().unwrap();
+        policy.saved = false;
+        policy.name = "p".repeat(64);
+        for hook in &mut report.hooks {
+            hook.interface = "enp101s0f1np1.8".to_owned();
+            hook.table = Some("t".repeat(64));
+            hook.since = hook.since.map(|since| since - std::time::Duration::from_secs(86_400));
+        }
+        let text = status(&report, &sample::look());
+        assert!(text.contains("NOT SAVED"), "{text}");
+        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+    }
+}

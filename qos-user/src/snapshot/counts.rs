@@ -1,0 +1,184 @@
+//! What follows from the counters of one hook, by arithmetic alone.
+
+use qos_common::{
+    abi::{Counter, Counters, RemarkedHalf},
+    ds::Dscp,
+};
+
+use super::Counts;
+
+impl Counts {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn zero() -> Self {
+        Self { sums: Box::new(Counters::ZERO), remarked: Box::new([[Counter::default(); Dscp::COUNT]; Dscp::COUNT]) }
+    }
+
+    /// Adds up what each CPU counted, as the words of its values in the maps.
+    #[must_use]
+    pub fn sum(cpus: &[[u64; Counters::WORDS]], remarked: [&[[u64; RemarkedHalf::WORDS]]; 2]) -> Self {
+        let mut counts = Self::zero();
+        cpus.iter().for_each(|cpu| counts.sums.merge(cpu));
+        for (half, cpus) in counts.remarked.as_chunks_mut::<32>().0.iter_mut().zip(remarked) {
+            for cpu in cpus {
+                let cells = half.as_flattened_mut().iter_mut().zip(cpu.as_chunks().0);
+                cells.for_each(|(sum, words)| sum.add(Counter::from(*words)));
+            }
+        }
+        counts
+    }
+
+    /// A codepoint as it came, both families and all ECN together.
+    #[must_use]
+    pub fn before(&self, dscp: Dscp) -> Counter {
+        let mut sum = Counter::default();
+        for family in &self.sums.before {
+            let first = dscp.index() * 4;
+            family[first..first + 4].iter().for_each(|counter| sum.add(*counter));
+        }
+        sum
+    }
+
+    /// A codepoint as it left.
+    #[must_use]
+    pub fn after(&self, dscp: Dscp) -> Counter {
+        let mut after = self.before(dscp);
+        for other in Dscp::all() {
+            after.add(self.remarked[other.index()][dscp.index()]);
+        }
+        for to in Dscp::all() {
+            subtract(&mut after, self.remarked[dscp.index()][to.index()]);
+        }
+        subtract(&mut after, self.sums.dropped[dscp.index()]);
+        after
+    }
+
+    /// What a policy dropped of a codepoint.
+    #[must_use]
+    pub fn dropped(&self, dscp: Dscp) -> Counter {
+        self.sums.dropped[dscp.index()]
+    }
+
+    /// Everything that changed its mark: from, to, how much. Cells at zero are left out.
+    pub fn changes(&self) -> impl Iterator<Item = (Dscp, Dscp, Counter)> + '_ {
+        let cells = Dscp::all().flat_map(|from| Dscp::all().map(move |to| (from, to)));
+        cells
+            .map(|(from, to)| (from, to, self.remarked[from.index()][to.index()]))
+            .filter(|(_, _, counter)| *counter != Counter::default())
+    }
+
+    /// All of it together.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals {
+            before: total(Dscp::all().map(|dscp| self.before(dscp))),
+            after: total(Dscp::all().map(|dscp| self.after(dscp))),
+            remarked: total(self.changes().map(|(_, _, counter)| counter)),
+            dropped: total(self.sums.dropped),
+            protected: self.sums.protected,
+            uncounted: total(self.sums.uncounted),
+        }
+    }
+}
+
+/// Sums over all codepoints of a hook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// As it came.
+    pub before: Counter,
+    /// As it left; before less dropped.
+    pub after: Counter,
+    /// What left with another mark than it came with.
+    pub remarked: Counter,
+    /// What a policy dropped.
+    pub dropped: Counter,
+    /// What `local` kept from the policy.
+    pub protected: Counter,
+    /// Not IP, and malformed: frames beside `before`.
+    pub uncounted: Counter,
+}
+
+/// The sum of some counters.
+pub fn total(counters: impl IntoIterator<Item = Counter>) -> Counter {
+    counters.into_iter().fold(Counter::default(), |mut sum, counter| {
+        sum.add(counter);
+        sum
+    })
+}
+
+fn subtract(from: &mut Counter, less: Counter) {
+    from.packets = from.packets.wrapping_sub(less.packets);
+    from.bytes = from.bytes.wrapping_sub(less.bytes);
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// One packet as the kernel would count it: its DS byte, its length, and what became of it.
+    #[derive(Clone, Debug)]
+    pub(in crate::snapshot) enum Fate {
+        Kept,
+        Remarked(u8),
+        Dropped,
+    }
+
+    pub(in crate::snapshot) fn packets() -> impl Strategy<Value = Vec<(usize, u8, u64, Fate)>> {
+        let fate = prop_oneof![Just(Fate::Kept), (0u8..64).prop_map(Fate::Remarked), Just(Fate::Dropped)];
+        proptest::collection::vec((0usize..2, any::<u8>(), 20u64..9000, fate), 0..200)
+    }
+
+    /// What the kernel counts of these packets.
+    pub(in crate::snapshot) fn count(packets: &[(usize, u8, u64, Fate)]) -> Counts {
+        let mut counts = Counts::zero();
+        for (family, ds, bytes, fate) in packets {
+            let one = Counter { packets: 1, bytes: *bytes };
+            let from = usize::from(*ds >> 2);
+            counts.sums.before[*family][usize::from(*ds)].add(one);
+            match fate {
+                Fate::Remarked(to) if usize::from(*to) != from => counts.remarked[from][usize::from(*to)].add(one),
+                Fate::Dropped => counts.sums.dropped[from].add(one),
+                Fate::Kept | Fate::Remarked(_) => {}
+            }
+        }
+        counts
+    }
+
+    proptest! {
+        #[test]
+        fn what_left_and_what_was_dropped_is_what_came(packets in packets()) {
+            let counts = count(&packets);
+            let totals = counts.totals();
+            prop_assert_eq!(total([totals.after, totals.dropped]), totals.before);
+            prop_assert_eq!(totals.before.packets, packets.len() as u64);
+        }
+
+        #[test]
+        fn after_is_never_negative(packets in packets()) {
+            let counts = count(&packets);
+            for dscp in Dscp::all() {
+                let after = counts.after(dscp);
+                prop_assert!(after.packets <= packets.len() as u64, "{dscp:?}: {after:?}");
+                prop_assert!(after.bytes <= counts.totals().before.bytes, "{dscp:?}: {after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn cpus_are_summed_and_each_half_of_the_matrix_has_its_place() {
+        let mut cpu = [0; Counters::WORDS];
+        let (ipv4, ipv6) = (0, 512);
+        [cpu[ipv4 + 2 * 184], cpu[ipv4 + 2 * 184 + 1]] = [2, 200];
+        [cpu[ipv6 + 2 * 185], cpu[ipv6 + 2 * 185 + 1]] = [1, 100];
+        let (mut low, mut high) = ([0; RemarkedHalf::WORDS], [0; RemarkedHalf::WORDS]);
+        [low[10 * 128], low[10 * 128 + 1]] = [5, 500];
+        [high[(46 - 32) * 128], high[(46 - 32) * 128 + 1]] = [1, 100];
+        let counts = Counts::sum(&[cpu, cpu], [&[low], &[high, high]]);
+        assert_eq!(counts.before(Dscp::EF), Counter { packets: 6, bytes: 600 });
+        assert_eq!(counts.remarked[46][0], Counter { packets: 2, bytes: 200 });
+        assert_eq!(counts.remarked[10][0], Counter { packets: 5, bytes: 500 });
+        assert_eq!(counts.after(Dscp::EF), Counter { packets: 4, bytes: 400 });
+    }
+}

@@ -1,0 +1,97 @@
+//! What `status` knows: every hook that is wanted or there.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{
+    error::Exit,
+    hook::{Direction, Via},
+    snapshot::{PolicyLabel, State},
+};
+
+/// Everything that `status` says.
+#[derive(Clone, Debug)]
+pub struct StatusReport {
+    /// When it was read.
+    pub time: SystemTime,
+    /// This host's name.
+    pub host: String,
+    /// The network namespace as it was named on the command line.
+    pub netns: Option<String>,
+    /// The policy in force there.
+    pub policy: Option<PolicyLabel>,
+    /// The hooks, by interface, ingress first.
+    pub hooks: Vec<HookStatus>,
+    /// What concerns no single hook.
+    pub notes: Vec<Note>,
+}
+
+/// One hook.
+#[derive(Clone, Debug)]
+pub struct HookStatus {
+    /// The interface, or the glob that a policy binds and no interface matches.
+    pub interface: String,
+    /// Its index, if it exists.
+    pub ifindex: Option<u32>,
+    /// Which way.
+    pub direction: Direction,
+    /// By which mechanism, if it is attached.
+    pub via: Option<Via>,
+    /// What it is doing.
+    pub state: State,
+    /// The program's id in the kernel.
+    pub program_id: Option<u32>,
+    /// The link's id in the kernel; clsact has none.
+    pub link_id: Option<u32>,
+    /// The remark table that is bound to it.
+    pub table: Option<String>,
+    /// The hash of the policy that its program was made from, eight hexadecimal digits.
+    pub policy_hash: Option<String>,
+    /// Since when it counts.
+    pub since: Option<SystemTime>,
+    /// How long ago the last frame came; `None` if none ever did.
+    pub last_packet: Option<Duration>,
+    /// Why it is at this mechanism and not a better one, or why it is not there.
+    pub reason: Option<String>,
+    /// The version of the program at the hook.
+    pub datapath_version: Option<String>,
+    /// What else is to be said of it.
+    pub notes: Vec<Note>,
+}
+
+/// A line of text beside the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Whether a person has to do something.
+    pub needs_human: bool,
+    /// What is to be said; a command where there is one.
+    pub text: String,
+}
+
+impl Note {
+    /// Something to know.
+    pub fn info(text: impl Into<String>) -> Self {
+        Self { needs_human: false, text: text.into() }
+    }
+
+    /// Something to do.
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self { needs_human: true, text: text.into() }
+    }
+}
+
+impl StatusReport {
+    /// 3 if something wanted is not there or not right, so that one command is enough to monitor it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        let fault = |hook: &HookStatus| matches!(hook.state, State::Missing | State::Error);
+        if self.hooks.iter().any(fault) { Exit::No } else { Exit::Done }
+    }
+}
+
+impl HookStatus {
+    /// Whether tcpdump on this host shows a packet as it was before this hook or after it.
+    #[must_use]
+    pub fn tcpdump_sees(&self) -> Option<&'static str> {
+        self.via.map(|via| via.tcpdump_sees(self.direction))
+    }
+}
