@@ -37,7 +37,7 @@ pub struct Probe {
 }
 
 /// What a probe's payload says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label {
     /// The probe's id.
     pub id: u32,
