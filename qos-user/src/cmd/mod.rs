@@ -17,14 +17,12 @@ mod who;
 
 use std::io::stdout;
 
-use clap::CommandFactory as _;
-
 pub use self::{
     context::{Context, wants_color},
     report::report,
 };
 use crate::{
-    cli::{Cli, Command},
+    cli::{self, Cli, Command},
     error::Exit,
     kernel::netns,
 };
@@ -49,7 +47,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Dscp(args) => dscp::run(args, &mut stdout().lock()),
         Command::Demo(args) => demo::run(args, &context),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "qosbpf", &mut stdout());
+            cli::completions(*shell, &mut stdout());
             Ok(Exit::Done)
         }
     }
