@@ -9,7 +9,7 @@ use crate::{cmd::Context, error::Exit};
 const PASS: Style = AnsiColor::Green.on_default().bold();
 const FAIL: Style = AnsiColor::Red.on_default().bold();
 /// The column in which what was found begins.
-const FOUND: usize = 51;
+const FOUND: usize = 48;
 
 /// What was checked so far.
 #[derive(Debug)]

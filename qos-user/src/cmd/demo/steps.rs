@@ -129,7 +129,7 @@ fn count(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     bench.check_untouched(&exchange)?;
     let wanted = by_family_and_byte(&exchange);
     for (hook, counts) in [("lan0:ingress", &both.lan), ("wan0:egress", &both.wan)] {
-        let what = format!("{hook} counted each DS byte as sent, by family");
+        let what = format!("{hook} counted each family and DS byte");
         bench.scoreboard.check(counts.before == wanted, &what, format_args!("{} packets", counts.seen()))?;
         bench.check_matrix(hook, counts, &BTreeMap::new())?;
     }
