@@ -1,5 +1,7 @@
 //! The lab keeps its word: probes arrive as they were sent, and nothing of it stays behind. Needs root and iproute2.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by a panic")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
