@@ -2,6 +2,7 @@
 
 mod attach;
 mod context;
+mod demo;
 mod detach;
 pub mod dscp;
 mod expect;
@@ -44,7 +45,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Policy(command) => policy::run(command, &context),
         Command::Expect(args) => expect::run(args, &context),
         Command::Dscp(args) => dscp::run(args, &mut stdout().lock()),
-        Command::Demo(_) => anyhow::bail!("demo"),
+        Command::Demo(args) => demo::run(args, &context),
         Command::Completions { shell } => {
             cli::completions(*shell, &mut stdout());
             Ok(Exit::Done)
