@@ -52,15 +52,28 @@ fn in_private_mount_namespace() -> bool {
     matches!((namespace("self"), namespace("1")), (Ok(ours), Ok(init)) if ours != init)
 }
 
-/// Makes a folder that only root writes to, or takes the one that is there.
+/// Makes a folder that only root writes to and everybody reads, or takes the one that is there.
 ///
 /// # Errors
 ///
 /// What [`check_folder`] finds.
 pub fn make_folder(path: &Path) -> anyhow::Result<()> {
-    match fs::DirBuilder::new().mode(0o755).create(path) {
+    make(path, 0o755)
+}
+
+/// Makes a folder that only root opens, or takes the one that is there.
+///
+/// # Errors
+///
+/// What [`check_folder`] finds.
+pub fn make_private_folder(path: &Path) -> anyhow::Result<()> {
+    make(path, 0o700)
+}
+
+fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
         // The umask may have taken more away than readers can do without.
-        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o755))?,
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error).with_context(|| format!("create {}", path.display())),
     }

@@ -62,7 +62,10 @@ impl Store {
         }
         bpffs::ensure_mounted(bpffs)?;
         let store = Self::open(bpffs)?;
-        let lock = Lock::take(&store.namespace, || store.folders().into_iter().try_for_each(bpffs::make_folder))?;
+        let lock = Lock::take(&store.lock(), || {
+            store.folders().into_iter().try_for_each(bpffs::make_folder)?;
+            bpffs::make_private_folder(&store.lock())
+        })?;
         Ok((store, lock))
     }
 
@@ -85,6 +88,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// What is locked: a folder, since bpffs has no files, and one that only root can open.
+    fn lock(&self) -> PathBuf {
+        self.namespace.join("lock")
     }
 
     /// Where the policy in force is kept.
@@ -134,6 +142,10 @@ impl Store {
         let interfaces = names_in(&self.namespace).unwrap_or_default();
         for interface in interfaces.into_iter().filter(|name| name.starts_with("if-")) {
             let _not_empty = fs::remove_dir(self.namespace.join(interface));
+        }
+        let alone = names_in(&self.namespace).is_ok_and(|names| names == ["lock"]);
+        if alone {
+            let _taken = fs::remove_dir(self.lock());
         }
         for folder in self.folders().into_iter().rev() {
             let _not_empty = fs::remove_dir(folder);
