@@ -8,11 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use nix::unistd::geteuid;
-use qosbpf::lab::{
-    Lab,
-    namespace::Namespace,
-    topology::WAN_HOST,
-};
+use qosbpf::lab::{Lab, namespace::Namespace, topology::WAN_HOST};
 
 use crate::{
     binary::{self, Answer},
@@ -168,4 +164,3 @@ pub fn words(line: &str) -> Command {
     command.args(words);
     command
 }
-

@@ -20,9 +20,10 @@ pub struct Tcpdump {
 }
 
 impl Tcpdump {
-    /// Begins; what is sent from now on is seen.
+    /// Begins; what arrives from now on is seen.
     pub fn start(namespace: &Namespace, device: &str, packets: u32, filter: &str) -> anyhow::Result<Self> {
-        let mut command = words(&format!("tcpdump -vv -n -t --immediate-mode -Q in -i {device} -c {packets}"));
+        let line = format!("tcpdump -vv -n -t --immediate-mode -Q in -i {device} -c {packets}");
+        let mut command = words(&line);
         command.arg(filter).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn_in(namespace, &mut command)?;
         let stdout = child.stdout.take().context("stdout")?;
@@ -51,8 +52,9 @@ impl Tcpdump {
         }
         let mut text = String::new();
         self.stdout.read_to_string(&mut text)?;
-        // The second line of a packet begins with a space.
-        Ok(text.replace("\n ", " ").lines().map(str::to_owned).collect())
+        // The second line of a packet begins with a space; what it thinks of the payload may follow.
+        let lines = text.replace("\n ", " ");
+        Ok(lines.lines().filter(|line| line.starts_with("IP")).map(str::to_owned).collect())
     }
 }
 
