@@ -18,15 +18,8 @@ use crate::{
 ///
 /// `not-attached`, and what the kernel says.
 pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store)?;
-    let result = detach(args, &site, context);
-    // Locking made the folder; a command that found nothing to do leaves nothing behind.
-    site.store.tidy();
-    result
-}
-
-fn detach(args: &DetachArgs, site: &super::site::Site, context: &Context) -> anyhow::Result<Exit> {
     let names: Vec<HookName> = args.hook.iter().cloned().collect();
     let mut removed = Vec::new();
     for hook in site.select(&names)? {

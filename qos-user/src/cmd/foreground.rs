@@ -34,11 +34,10 @@ pub fn stay(hooks: &[Hook], interface: &str, log: bool, context: &Context) -> an
         thread::sleep(PAUSE);
     }
     logs.iter_mut().for_each(DecisionLog::flush);
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (_store, _change) = Store::change(&context.bpffs)?;
     let net = Network::open()?;
     for hook in hooks {
         datapath::detach(hook, Some(interface), &net)?;
     }
-    store.tidy();
     Ok(())
 }

@@ -22,6 +22,14 @@ pub struct Store {
     namespace: PathBuf,
 }
 
+/// A change under way. However it ends, the folders in which nothing is left go, and then the lock.
+#[derive(Debug)]
+pub struct Change {
+    store: Store,
+    #[expect(dead_code, reason = "held, not read")]
+    lock: Lock,
+}
+
 /// The pins of one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookPins {
@@ -56,11 +64,11 @@ impl Store {
     /// # Errors
     ///
     /// Those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
-    pub fn change(bpffs: &Path) -> anyhow::Result<(Self, Lock)> {
+    pub fn change(bpffs: &Path) -> anyhow::Result<(Self, Change)> {
         bpffs::ensure_mounted(bpffs)?;
         let store = Self::open(bpffs)?;
         let lock = Lock::take(&store.namespace, || store.folders().into_iter().try_for_each(bpffs::make_folder))?;
-        Ok((store, lock))
+        Ok((store.clone(), Change { store, lock }))
     }
 
     fn folders(&self) -> [&Path; 3] {
@@ -114,7 +122,7 @@ impl Store {
     }
 
     /// Removes the folders in which nothing is left.
-    pub fn tidy(&self) {
+    fn tidy(&self) {
         let interfaces = names_in(&self.namespace).unwrap_or_default();
         for interface in interfaces.into_iter().filter(|name| name.starts_with("if-")) {
             let _not_empty = fs::remove_dir(self.namespace.join(interface));
@@ -125,7 +133,21 @@ impl Store {
     }
 }
 
+impl Drop for Change {
+    fn drop(&mut self) {
+        self.store.tidy();
+    }
+}
+
 impl HookPins {
+    /// The pins of the same interface's other direction.
+    #[must_use]
+    pub fn other_direction(&self) -> Self {
+        let [direction, other] = Direction::BOTH;
+        let direction = if self.direction == direction { other } else { direction };
+        Self { folder: self.folder.with_file_name(direction.as_str()), direction, ..*self }
+    }
+
     /// Whether anything of the hook is pinned.
     #[must_use]
     pub fn exists(&self) -> bool {
