@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use qos_common::abi::LAYOUT;
 
-use super::{bpffs, lock::Lock, netns};
+use super::{bpffs, lock::Lock, netns, privilege};
 use crate::{error::Failure, hook::Direction};
 
 /// The pins of one network namespace.
@@ -63,8 +63,11 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
+    /// `privilege`; those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
     pub fn change(bpffs: &Path) -> anyhow::Result<(Self, Change)> {
+        if let Some(lacking) = privilege::missing() {
+            return Err(lacking);
+        }
         bpffs::ensure_mounted(bpffs)?;
         let store = Self::open(bpffs)?;
         let lock = Lock::take(&store.namespace, || store.folders().into_iter().try_for_each(bpffs::make_folder))?;

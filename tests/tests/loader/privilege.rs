@@ -76,7 +76,7 @@ fn a_change_names_what_is_missing() -> anyhow::Result<()> {
     let public = Public::new()?;
     public.router.ok("attach wan0")?;
     let policy = public.folder.path().join("p.toml");
-    fs::write(&policy, "version = 1\n[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n")?;
+    fs::write(&policy, "version = 1\nname = \"p\"\n[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n")?;
     let apply = format!("policy apply {}", policy.display());
     for line in ["attach lan0", "detach wan0", "detach --all", "policy bypass", "stats clear", &apply] {
         let refused = public.ask_as(NOBODY, line)?.expect(1)?;
