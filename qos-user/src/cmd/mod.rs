@@ -20,7 +20,7 @@ use clap::CommandFactory as _;
 
 pub use self::{
     context::{Context, wants_color},
-    report::report,
+    report::{report, report_usage},
 };
 use crate::{
     cli::{Cli, Command},
