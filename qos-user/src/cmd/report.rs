@@ -1,6 +1,9 @@
 //! How an error is said: for people on stderr, for machines as a document on stdout.
 
-use std::io::{self, Write as _};
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+};
 
 use super::{Context, policy::WrongPolicy};
 use crate::{
@@ -42,6 +45,25 @@ fn lacking(error: &anyhow::Error) -> Option<anyhow::Error> {
         return None;
     }
     privilege::missing().map(|missing| missing.context(in_one_line(error)))
+}
+
+/// Says what is wrong with the command line, or prints the help that was asked for.
+#[must_use]
+pub fn report_usage(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> Exit {
+    let _nobody_reads = error.print();
+    if !error.use_stderr() {
+        return Exit::Done;
+    }
+    // What follows `--` is another command's.
+    if arguments.take_while(|word| word != "--").any(|word| word == "--json") {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let failure = Failure::new("usage", message).exit(Exit::Usage).hint("qosbpf help");
+        if let Ok(text) = json::document(&json::failure(&failure), json::Layout::Pretty) {
+            let _nobody_reads = io::stdout().lock().write_all(text.as_bytes());
+        }
+    }
+    Exit::Usage
 }
 
 /// The error and its causes, none of them twice: libraries often repeat the cause in the message.

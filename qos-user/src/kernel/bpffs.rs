@@ -29,14 +29,7 @@ pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
     if is_mounted(path) {
         return Ok(());
     }
-    if in_private_mount_namespace() {
-        return Err(Failure::new(
-            "bpffs-private",
-            format!("{} is no bpf file system, and one mounted here would vanish with this shell", path.display()),
-        )
-        .hint("`ip netns exec` hides it: run qosbpf outside, with --netns NAME")
-        .into());
-    }
+    refuse_hidden(path)?;
     if !path.exists() {
         fs::create_dir(path).with_context(|| format!("create {}", path.display()))?;
     }
@@ -46,10 +39,36 @@ pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A mount namespace of its own, such as `ip netns exec` gives: init does not see what is mounted here.
+/// Refuses to look for pins, or to make some, where a private mount namespace hides the bpf file system.
+///
+/// # Errors
+///
+/// `bpffs-private`: pins elsewhere are not to be seen, and one made here would vanish with this process.
+pub fn refuse_hidden(path: &Path) -> anyhow::Result<()> {
+    if is_mounted(path) || !in_private_mount_namespace() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "bpffs-private",
+        format!("{} is no bpf file system in this shell's mount namespace, which ends with it", path.display()),
+    )
+    .hint("`ip netns exec` hides it: run qosbpf outside, with --netns NAME")
+    .into())
+}
+
+/// A mount namespace of its own, such as `ip netns exec` gives: a process above this one does not see what is mounted
+/// here. Whose namespace cannot be read is not asked; init's often cannot.
 fn in_private_mount_namespace() -> bool {
-    let namespace = |process: &str| fs::metadata(format!("/proc/{process}/ns/mnt")).map(|file| file.ino());
-    matches!((namespace("self"), namespace("1")), (Ok(ours), Ok(init)) if ours != init)
+    let namespace = |process: &str| fs::metadata(format!("/proc/{process}/ns/mnt")).map(|file| file.ino()).ok();
+    let Some(ours) = namespace("self") else { return false };
+    let ancestors = std::iter::successors(parent("self"), |process| parent(process));
+    ancestors.filter_map(|process| namespace(&process)).any(|theirs| theirs != ours)
+}
+
+fn parent(process: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim();
+    (parent != "0").then(|| parent.to_owned())
 }
 
 /// Makes a folder that only root writes to and everybody reads, or takes the one that is there.

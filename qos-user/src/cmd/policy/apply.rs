@@ -72,7 +72,7 @@ struct Item {
 /// [`super::WrongPolicy`]; `not-in-file`; what the kernel says: the old policy is in force then, at every hook.
 pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
     let (source, policy) = read_policy(&args.file)?;
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store)?;
     let mut items = plan(args, &site, &policy);
     refuse_losses(args, &items)?;
