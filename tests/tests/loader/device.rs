@@ -66,7 +66,7 @@ fn a_deleted_interface_is_said_to_be_gone_and_cleaned() -> anyhow::Result<()> {
         router.ok(&format!("attach lan0 --hook {hook}"))?;
         router.ok("attach wan0")?;
         run_in(router.edge(), "ip link del lan0")?;
-        let status = router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone", "detach --all"])?;
+        let status = router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone", "detach if-"])?;
         assert!(status.stdout.contains("wan0:egress"), "{status:?}");
         let stats = router.ok("stats --json")?.json()?;
         assert_eq!(stats["hooks"].as_array().map(Vec::len), Some(4), "what was counted is still there: {stats:#}");

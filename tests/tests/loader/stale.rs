@@ -40,9 +40,12 @@ fn refused_by_all(router: &Router, words: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Puts something else in the place of a pin.
+type Spoil = fn(&Path) -> anyhow::Result<()>;
+
 #[test]
 fn a_counter_map_of_another_shape_is_refused_and_goes_with_detach() -> anyhow::Result<()> {
-    let wrong: [(&str, fn(&Path) -> anyhow::Result<()>); 3] = [
+    let wrong: [(&str, Spoil); 3] = [
         ("of another value size", |path| Ok(Array::<MapData, u64>::create(1, 0)?.pin(path)?)),
         ("of another type", |path| Ok(Array::<MapData, [u8; 32_768]>::create(2, 0)?.pin(path)?)),
         ("of too many entries", |path| {
