@@ -77,9 +77,22 @@ fn parent(process: &str) -> Option<String> {
 ///
 /// What [`check_folder`] finds.
 pub fn make_folder(path: &Path) -> anyhow::Result<()> {
-    match fs::DirBuilder::new().mode(0o755).create(path) {
+    make(path, 0o755)
+}
+
+/// The same, and only root may open it.
+///
+/// # Errors
+///
+/// What [`check_folder`] finds.
+pub fn make_private_folder(path: &Path) -> anyhow::Result<()> {
+    make(path, 0o700)
+}
+
+fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
         // The umask may have taken more away than readers can do without.
-        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o755))?,
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error).with_context(|| format!("create {}", path.display())),
     }

@@ -70,12 +70,20 @@ impl Store {
         }
         bpffs::ensure_mounted(bpffs)?;
         let store = Self::open(bpffs)?;
-        let lock = Lock::take(&store.namespace, || store.folders().into_iter().try_for_each(bpffs::make_folder))?;
+        let lock = Lock::take(&store.lock(), || {
+            store.folders().into_iter().try_for_each(bpffs::make_folder)?;
+            bpffs::make_private_folder(&store.lock())
+        })?;
         Ok((store.clone(), Change { store, lock }))
     }
 
     fn folders(&self) -> [&Path; 3] {
         [&self.top, &self.layout, &self.namespace]
+    }
+
+    /// What is locked: nothing that everybody may open, for who can open a folder can hold its lock.
+    fn lock(&self) -> PathBuf {
+        self.namespace.join("lock")
     }
 
     fn refuse_other_layouts(&self) -> anyhow::Result<()> {
@@ -126,6 +134,7 @@ impl Store {
 
     /// Removes the folders in which nothing is left.
     fn tidy(&self) {
+        let _in_use = fs::remove_dir(self.lock());
         let interfaces = names_in(&self.namespace).unwrap_or_default();
         for interface in interfaces.into_iter().filter(|name| name.starts_with("if-")) {
             let _not_empty = fs::remove_dir(self.namespace.join(interface));
