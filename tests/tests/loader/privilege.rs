@@ -109,7 +109,8 @@ fn nobody_else_can_hold_a_change_up() -> anyhow::Result<()> {
     let mut holders = Vec::new();
     for folder in folders(&public.router.bpffs)? {
         let mut flock = words(&format!("setpriv {NOBODY} flock -F -x -n"));
-        let mut holder = flock.arg(&folder).args(["sh", "-c", "echo held; exec sleep 60"]).stdout(Stdio::piped()).spawn()?;
+        let mut holder =
+            flock.arg(&folder).args(["sh", "-c", "echo held; exec sleep 60"]).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(holder.stdout.take().expect("stdout")).read_line(&mut line)?;
         assert_eq!(line, "held\n", "{}", folder.display());
