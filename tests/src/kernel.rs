@@ -4,10 +4,18 @@ use std::{io, os::fd::AsFd as _};
 
 use anyhow::Context as _;
 use aya::{
-    programs::{LinkOrder, TcAttachType, XdpMode, tc::TcAttachOptions},
+    maps::PerCpuArray,
+    programs::{
+        LinkOrder, TcAttachType, XdpMode,
+        tc::{SchedClassifierLink, TcAttachOptions},
+        xdp::XdpLink,
+    },
     util::KernelVersion,
 };
-use qos_common::locate::Link;
+use qos_common::{
+    abi::{Counters, RemarkedHalf},
+    locate::Link,
+};
 use qosbpf::{
     hook::Direction,
     kernel::{
@@ -40,6 +48,15 @@ pub struct Kernel {
     loaded: Loaded,
     program: Program,
     checksum_complete: bool,
+    attached: Option<Attached>,
+}
+
+/// Detaches when it is dropped.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held, not read")]
+enum Attached {
+    Xdp(XdpLink),
+    Tc(SchedClassifierLink),
 }
 
 impl Kernel {
@@ -53,7 +70,7 @@ impl Kernel {
         // A test run takes the first 14 bytes for an Ethernet header and leaves them out of the sum.
         let summed = matches!(program, Program::Tc(_)) && wanted.link == Link::Ethernet;
         let checksum_complete = summed && has_checksum_complete()?;
-        Ok(Self { loaded, program, checksum_complete })
+        Ok(Self { loaded, program, checksum_complete, attached: None })
     }
 
     /// Whether the kernel accepts a frame for a test run of this program.
@@ -104,7 +121,26 @@ impl Kernel {
         Ok(timeless(counters::read_maps(self.loaded.ebpf())?))
     }
 
-    /// Attaches it, XDP in the driver and TC by TCX, for as long as the value lives.
+    /// Sets all counters to zero.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn reset(&mut self) -> anyhow::Result<()> {
+        let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
+        let ebpf = self.loaded.ebpf();
+        let mut counters: PerCpuArray<_, [u64; Counters::WORDS]> =
+            ebpf.map_mut("COUNTERS").context("COUNTERS")?.try_into()?;
+        counters.set(0, vec![[0; Counters::WORDS]; cpus].try_into()?, 0)?;
+        let mut remarked: PerCpuArray<_, [u64; RemarkedHalf::WORDS]> =
+            ebpf.map_mut("REMARKED").context("REMARKED")?.try_into()?;
+        for half in 0..2 {
+            remarked.set(half, vec![[0; RemarkedHalf::WORDS]; cpus].try_into()?, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Attaches it, XDP in the driver and TC by TCX, for as long as the value lives or until [`detach`](Self::detach).
     ///
     /// # Errors
     ///
@@ -112,14 +148,23 @@ impl Kernel {
     pub fn attach(&mut self, interface: &str, ifindex: u32) -> anyhow::Result<()> {
         let side = match self.program {
             Program::Xdp | Program::XdpFrags => {
-                self.loaded.xdp()?.attach_to_if_index(ifindex, XdpMode::Driver)?;
+                let xdp = self.loaded.xdp()?;
+                let id = xdp.attach_to_if_index(ifindex, XdpMode::Driver)?;
+                self.attached = Some(Attached::Xdp(xdp.take_link(id)?));
                 return Ok(());
             }
             Program::Tc(Direction::Ingress) => TcAttachType::Ingress,
             Program::Tc(Direction::Egress) => TcAttachType::Egress,
         };
-        self.loaded.tc()?.attach_with_options(interface, side, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
+        let tc = self.loaded.tc()?;
+        let id = tc.attach_with_options(interface, side, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
+        self.attached = Some(Attached::Tc(tc.take_link(id)?));
         Ok(())
+    }
+
+    /// Detaches it, if it is attached.
+    pub fn detach(&mut self) {
+        self.attached = None;
     }
 
     /// Which one it is.

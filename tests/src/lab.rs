@@ -39,22 +39,31 @@ pub fn in_namespace<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) ->
     })
 }
 
-/// Two ends of a cable on which nobody speaks but us: no ARP, and no IPv6, whose neighbour discovery would be counted.
+/// Two ends of a cable on which nobody speaks but us: no ARP, and no IPv6.
 ///
 /// # Errors
 ///
 /// What ip(8) says.
 pub fn cable() -> anyhow::Result<()> {
-    let quiet = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
-    match fs::write(quiet, "1") {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context(quiet),
-        _ => {}
-    }
+    disable_ipv6()?;
     ip(&format!(
         "link add {NEAR} mtu {MTU} type veth peer name {FAR} mtu {MTU}\n\
          link set {NEAR} arp off up\n\
          link set {FAR} arp off up\n"
     ))
+}
+
+/// Keeps IPv6 off interfaces that are made from now on in this namespace: neighbour discovery would be counted.
+///
+/// # Errors
+///
+/// The setting cannot be written.
+pub fn disable_ipv6() -> anyhow::Result<()> {
+    let setting = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
+    match fs::write(setting, "1") {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context(setting),
+        _ => Ok(()),
+    }
 }
 
 /// Runs a batch of ip(8).

@@ -1,7 +1,7 @@
 //! What the tests that need a kernel have in common. All of them need root, and fail without it.
 //!
 //! One frame goes two ways, through the loaded program by a test run ([`kernel`]) and through the same code on the host
-//! ([`host`]); or it is sent over a real pair of interfaces ([`lab`]). Captures are read by [`capture`], and what they
+//! ([`host`]); or it is sent over real interfaces ([`lab`], [`tun`]). Captures are read by [`capture`], and what they
 //! have to count as is in [`oracle`].
 
 pub mod binary;
@@ -12,9 +12,11 @@ pub mod host;
 pub mod kernel;
 pub mod lab;
 pub mod oracle;
+pub mod pool;
 pub mod router;
 pub mod tables;
 pub mod tally;
+pub mod tun;
 
 use std::fmt::Write as _;
 

@@ -37,13 +37,14 @@ impl Expected {
     ///
     /// A DS field is not a number, or has no captured bytes.
     pub fn tally(&self, frames: &[Captured]) -> anyhow::Result<Tally> {
-        let cut = |class: Located| frames.iter().filter(move |frame| located(frame) == Some(class)).map(cut_off).sum();
-        let (not_ip_cut, malformed_cut): (u64, u64) = (cut(Located::NotIp), cut(Located::Malformed));
+        let cut = |class| frames.iter().filter(move |frame| located(frame) == Some(class)).map(cut_off).sum::<i64>();
+        let captured_of =
+            |bytes: u64, class| bytes.checked_add_signed(-cut(class)).context("more is cut than there was");
         Ok(Tally {
             v4: captured(&self.v4, self.v4_cap.as_ref())?,
             v6: captured(&self.v6, self.v6_cap.as_ref())?,
-            not_ip: [self.non_ip, self.non_ip_bytes - not_ip_cut],
-            malformed: [self.bad_ip, self.bad_ip_bytes - malformed_cut],
+            not_ip: [self.non_ip, captured_of(self.non_ip_bytes, Located::NotIp)?],
+            malformed: [self.bad_ip, captured_of(self.bad_ip_bytes, Located::Malformed)?],
         })
     }
 }
@@ -52,8 +53,9 @@ fn located(frame: &Captured) -> Option<Located> {
     Some(reader::read(&frame.bytes, capture::link(frame.link_type)?, 0).located)
 }
 
-fn cut_off(frame: &Captured) -> u64 {
-    frame.length - frame.bytes.len() as u64
+/// Below 0 in captures that were damaged on purpose.
+fn cut_off(frame: &Captured) -> i64 {
+    frame.length as i64 - frame.bytes.len() as i64
 }
 
 fn captured(by_ds: &ByDs, cut: Option<&BTreeMap<String, u64>>) -> anyhow::Result<BTreeMap<u8, [u64; 2]>> {

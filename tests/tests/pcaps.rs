@@ -31,7 +31,7 @@ use qosbpf_tests::{
     kernel::{Kernel, PROGRAMS},
     lab::{self, Injector},
     oracle::{self, Expected},
-    tables,
+    pool, tables,
     tally::Tally,
 };
 use serde::Deserialize;
@@ -57,6 +57,9 @@ struct Capture {
     link: Link,
     expected: Tally,
 }
+
+/// What a test does with a capture.
+type Check = fn(&Capture) -> anyhow::Result<()>;
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::from_args();
@@ -105,7 +108,7 @@ impl Folder {
             Ok(capture) => Arc::new(capture),
             Err(error) => return vec![Trial::test(entry.file.clone(), move || Err(format!("{error:#}").into()))],
         };
-        let mut checks: Vec<(&str, fn(&Capture) -> anyhow::Result<()>)> = vec![("counts", counts)];
+        let mut checks: Vec<(&str, Check)> = vec![("counts", counts)];
         if !capture.injectable().is_empty() {
             checks.push(("injected", injected));
         }
@@ -128,7 +131,7 @@ impl Folder {
     }
 }
 
-fn trial(kind: &str, file: &str, capture: Arc<Capture>, check: fn(&Capture) -> anyhow::Result<()>) -> Trial {
+fn trial(kind: &str, file: &str, capture: Arc<Capture>, check: Check) -> Trial {
     Trial::test(format!("{file}: {kind}"), move || check(&capture).map_err(|error| format!("{error:#}").into()))
 }
 
@@ -148,33 +151,43 @@ impl Capture {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Runs all frames, those on the host that are not fit for a test run; returns what was counted, and them.
-    fn run(&self, program: Program, wanted: &Specialisation) -> anyhow::Result<(Tally, Vec<Vec<u8>>)> {
-        let (mut kernel, mut host) = (Kernel::load(program, wanted)?, Host::new(wanted));
-        let mut left = Vec::new();
-        for Captured { bytes, .. } in &self.frames {
-            if !kernel.accepts(bytes) {
-                left.push(host.receive(bytes, &Arrival::single(bytes.len(), 0)));
-                continue;
+    /// Runs all frames, those on the host that are not fit for a test run.
+    fn run(&self, program: Program, wanted: &Specialisation) -> anyhow::Result<Ran> {
+        let (mut host, mut left) = (Host::new(wanted), Vec::new());
+        let mut tally = pool::with(program, wanted, |kernel| {
+            for Captured { bytes, .. } in &self.frames {
+                if !kernel.accepts(bytes) {
+                    left.push(host.receive(bytes, &Arrival::single(bytes.len(), 0)));
+                    continue;
+                }
+                let output = kernel.run(bytes, None).with_context(|| hex(bytes))?;
+                ensure!(output.verdict == kernel.pass(), "{program:?} returned {}: {}", output.verdict, hex(bytes));
+                left.push(output.frame);
             }
-            let output = kernel.run(bytes, None).with_context(|| hex(bytes))?;
-            ensure!(output.verdict == kernel.pass(), "{program:?} returned {}: {}", output.verdict, hex(bytes));
-            left.push(output.frame);
-        }
-        let (mut tally, on_host) = (Tally::from(&kernel.counts()?), Tally::from(&host.counts()));
-        if on_host.frames() > 0 {
-            let (file, program) = (self.name(), program.name());
-            eprintln!("{file}: {program}: {} frames on the host, unfit for a test run", on_host.frames());
-        }
+            Ok(Tally::from(&kernel.counts()?))
+        })?;
+        let on_host = Tally::from(&host.counts());
+        let unfit = on_host.frames();
         tally += on_host;
-        Ok((tally, left))
+        Ok(Ran { tally, left, unfit })
     }
+}
+
+/// What came of the frames of a capture.
+struct Ran {
+    tally: Tally,
+    left: Vec<Vec<u8>>,
+    /// How many were not fit for a test run.
+    unfit: u64,
 }
 
 /// Packets and bytes are those of the oracle, and nothing is changed.
 fn counts(capture: &Capture) -> anyhow::Result<()> {
     for program in PROGRAMS {
-        let (tally, left) = capture.run(program, &Specialisation::counting(capture.link))?;
+        let Ran { tally, left, unfit } = capture.run(program, &Specialisation::counting(capture.link))?;
+        if unfit > 0 {
+            eprintln!("{}: {}: {unfit} frames unfit for a test run, run on the host", capture.name(), program.name());
+        }
         ensure!(tally == capture.expected, "{program:?}: counted {tally:?} instead of {:?}", capture.expected);
         ensure!(left.iter().zip(&capture.frames).all(|(left, came)| *left == came.bytes), "{program:?} wrote");
     }
@@ -184,12 +197,11 @@ fn counts(capture: &Capture) -> anyhow::Result<()> {
 /// Remarked by each table, the frames are those that the oracle writes.
 fn remarked(capture: &Capture) -> anyhow::Result<()> {
     let oracles = oracles().context("QOSBPF_ORACLES")?;
-    for (name, table) in tables::ALL {
-        let table = table();
+    for (name, table) in tables::all() {
         let expected = oracle::remarked(&oracles, &capture.path, &table)?;
         for program in PROGRAMS {
             let wanted = Specialisation { link: capture.link, table: Some(table), local: Local::Policy, log: false };
-            let (tally, left) = capture.run(program, &wanted)?;
+            let Ran { tally, left, .. } = capture.run(program, &wanted)?;
             ensure!(tally == capture.expected, "{program:?}, {name}: counted {tally:?}");
             ensure!(left.len() == expected.len(), "{} frames instead of {}", left.len(), expected.len());
             for (left, right) in left.iter().zip(&expected) {
@@ -212,32 +224,36 @@ fn injected(capture: &Capture) -> anyhow::Result<()> {
         eprintln!("{}: {left_out} frames cannot be sent over a cable", capture.name());
         Tally::read(&frames, capture.link)
     };
+    let wanted = Specialisation::counting(Link::Ethernet);
+    let [near, far, behind] = [Program::Tc(Direction::Egress), Program::Xdp, Program::Tc(Direction::Ingress)];
     lab::in_namespace(|| {
         lab::cable()?;
-        let near = Program::Tc(Direction::Egress);
-        let far = [Program::Xdp, Program::Tc(Direction::Ingress)];
-        let mut hooks = [attached(near, lab::NEAR)?, attached(far[0], lab::FAR)?, attached(far[1], lab::FAR)?];
-        let injector = Injector::open(lab::NEAR)?;
-        // Fewer than a veth keeps for XDP (256), so that none is lost.
-        let mut sent = 0;
-        for some in frames.chunks(100) {
-            some.iter().try_for_each(|frame| injector.send(frame)).context("send")?;
-            sent += some.len() as u64;
-            hooks.iter_mut().try_for_each(|hook| wait_for(hook, sent))?;
-        }
-        thread::sleep(Duration::from_millis(20));
-        for hook in &mut hooks {
-            let tally = Tally::from(&hook.counts()?);
-            ensure!(tally == expected, "{:?}: counted {tally:?} instead of {expected:?}", hook.program());
-        }
-        Ok(())
+        pool::with(near, &wanted, |near| {
+            pool::with(far, &wanted, |far| {
+                pool::with(behind, &wanted, |behind| send(&frames, &expected, [near, far, behind]))
+            })
+        })
     })
 }
 
-fn attached(program: Program, interface: &str) -> anyhow::Result<Kernel> {
-    let mut kernel = Kernel::load(program, &Specialisation::counting(Link::Ethernet))?;
-    kernel.attach(interface, lab::index(interface)?)?;
-    Ok(kernel)
+fn send(frames: &[Vec<u8>], expected: &Tally, mut hooks: [&mut Kernel; 3]) -> anyhow::Result<()> {
+    for (hook, interface) in hooks.iter_mut().zip([lab::NEAR, lab::FAR, lab::FAR]) {
+        hook.attach(interface, lab::index(interface)?)?;
+    }
+    let injector = Injector::open(lab::NEAR)?;
+    let mut sent = 0;
+    // Fewer at a time than a veth keeps for XDP (256), so that none is lost.
+    for some in frames.chunks(100) {
+        some.iter().try_for_each(|frame| injector.send(frame)).context("send")?;
+        sent += some.len() as u64;
+        hooks.iter_mut().try_for_each(|hook| wait_for(hook, sent))?;
+    }
+    thread::sleep(Duration::from_millis(20));
+    for hook in hooks {
+        let tally = Tally::from(&hook.counts()?);
+        ensure!(tally == *expected, "{:?}: counted {tally:?} instead of {expected:?}", hook.program());
+    }
+    Ok(())
 }
 
 /// Frames go on their way in softirqs, a little after they were sent.

@@ -42,6 +42,9 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let interface = context.network()?.interface(&args.interface)?;
     let (store, change) = Store::change(&context.bpffs)?;
     let site = recovered(store)?;
+    if args.foreground {
+        refuse_to_borrow(args, &site, &interface)?;
+    }
     let adopted = match &given {
         Some((source, policy)) => adopt(&site, source, policy)?,
         None => false,
@@ -73,6 +76,21 @@ pub fn recovered(store: Store) -> anyhow::Result<Site> {
         datapath::recover(pins, &net)?;
     }
     Site::of(store)
+}
+
+/// A hook that somebody else attached is not there to be detached at the end.
+fn refuse_to_borrow(args: &AttachArgs, site: &Site, interface: &Interface) -> anyhow::Result<()> {
+    let wanted = directions(args);
+    let there = |hook: &&Hook| {
+        hook.running != Observed::Gone
+            && hook.pins.ifindex == interface.ifindex
+            && wanted.contains(&hook.pins.direction)
+    };
+    let Some(hook) = site.hooks.iter().find(there) else { return Ok(()) };
+    let name = format!("{}:{}", interface.name, hook.pins.direction);
+    Err(Failure::new("attached", format!("{name} is attached already, and --foreground detaches at the end"))
+        .hint(format!("qosbpf detach {name} first, losing its counters; or name the other direction"))
+        .into())
 }
 
 /// XDP has no egress: who asks for it without naming a direction gets TC there.

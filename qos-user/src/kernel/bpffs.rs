@@ -71,7 +71,7 @@ fn parent(process: &str) -> Option<String> {
     (parent != "0").then(|| parent.to_owned())
 }
 
-/// Makes a folder that only root writes to, or takes the one that is there.
+/// Makes a folder that only root writes to and everybody reads, or takes the one that is there.
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ pub fn make_folder(path: &Path) -> anyhow::Result<()> {
     make(path, 0o755)
 }
 
-/// The same, and only root may open it.
+/// Makes a folder that only root opens, or takes the one that is there.
 ///
 /// # Errors
 ///

@@ -3,7 +3,7 @@
 //! The order of work survives a kill at any point. A change is written down (`next-state`), then made in one system
 //! call, then promoted (`state`). Whoever comes next compares the program that runs with the two and finishes or undoes.
 
-use std::fs;
+use std::{fs, time::SystemTime};
 
 use anyhow::Context as _;
 
@@ -164,8 +164,18 @@ pub fn attach_new(pins: &HookPins, mut state: HookState, interface: &str, net: &
     state.made_clsact = state.via == Via::Clsact && (!net.qdiscs(pins.ifindex)?.clsact || made_for_the_other(pins)?);
     announce(pins, &mut state, &mut loaded)?;
     mechanism::attach(state.via, &mut loaded, interface, pins, net)?;
+    begin(pins, &mut state, net)?;
     promote(pins)?;
     observe(pins.clone(), net)?.context("attached, and not found afterwards")
+}
+
+/// Notes from when on the hook counts, and what the device and its qdisc had counted by then.
+fn begin(pins: &HookPins, state: &mut HookState, net: &Network) -> anyhow::Result<()> {
+    state.since = SystemTime::now();
+    let now = net.interfaces()?.into_iter().find(|interface| interface.ifindex == pins.ifindex);
+    state.device = now.context("the interface went away")?.device(pins.direction);
+    state.qdisc = net.qdiscs(pins.ifindex)?.root;
+    document::write(&pins.path(Pin::NextState), state)
 }
 
 /// Whether the clsact qdisc is there because we made it for the other direction: it goes with the last of the two.

@@ -1,4 +1,4 @@
-//! One change at a time: a lock on a folder among the pins of a network namespace.
+//! One change at a time: a lock in the folder of a network namespace.
 
 use std::{
     fs::File,

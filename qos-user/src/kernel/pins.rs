@@ -81,11 +81,6 @@ impl Store {
         [&self.top, &self.layout, &self.namespace]
     }
 
-    /// What is locked: nothing that everybody may open, for who can open a folder can hold its lock.
-    fn lock(&self) -> PathBuf {
-        self.namespace.join("lock")
-    }
-
     fn refuse_other_layouts(&self) -> anyhow::Result<()> {
         let Ok(entries) = fs::read_dir(&self.top) else { return Ok(()) };
         let Some(name) = self.namespace.file_name() else { return Ok(()) };
@@ -101,6 +96,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// What is locked: a folder, since bpffs has no files, and one that only root can open.
+    fn lock(&self) -> PathBuf {
+        self.namespace.join("lock")
     }
 
     /// Where the policy in force is kept.
@@ -132,12 +132,23 @@ impl Store {
         Ok(hooks)
     }
 
+    /// Forgets the policy in force if no hook is left for it.
+    ///
+    /// # Errors
+    ///
+    /// That a folder cannot be read or the policy not be removed.
+    pub fn leave(&self) -> anyhow::Result<()> {
+        if self.hooks()?.is_empty() { remove(&self.policy()) } else { Ok(()) }
+    }
+
     /// Removes the folders in which nothing is left.
     fn tidy(&self) {
-        let _in_use = fs::remove_dir(self.lock());
         let interfaces = names_in(&self.namespace).unwrap_or_default();
         for interface in interfaces.into_iter().filter(|name| name.starts_with("if-")) {
             let _not_empty = fs::remove_dir(self.namespace.join(interface));
+        }
+        if names_in(&self.namespace).is_ok_and(|names| names == ["lock"]) {
+            let _taken = fs::remove_dir(self.lock());
         }
         for folder in self.folders().into_iter().rev() {
             let _not_empty = fs::remove_dir(folder);
@@ -205,12 +216,7 @@ impl HookPins {
     ///
     /// That it cannot be removed.
     pub fn remove(&self, pin: Pin) -> anyhow::Result<()> {
-        match fs::remove_file(self.path(pin)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("remove {}", self.path(pin).display()))
-            }
-            _ => Ok(()),
-        }
+        remove(&self.path(pin))
     }
 
     /// Removes everything, the state first: without it nothing else counts as attached.
@@ -281,6 +287,15 @@ impl Pin {
 /// That the mode cannot be changed.
 pub fn readable_by_all(path: &Path) -> anyhow::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).with_context(|| path.display().to_string())
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn names_in(folder: &Path) -> anyhow::Result<Vec<String>> {

@@ -25,7 +25,7 @@ pub struct Arrival {
 impl Arrival {
     /// Reads an Ethernet frame; none if it is not a probe's.
     ///
-    /// Checksums must be whole, as the lab's devices make them.
+    /// Its checksums are judged as they lie in the frame; [`send`](super::probe::send) makes them whole.
     #[must_use]
     pub fn read(frame: &[u8]) -> Option<Self> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;

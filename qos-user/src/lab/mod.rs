@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Nothing is on the wire but what is sent on purpose: neighbours are permanent, and the kernel's own IPv6 chatter is
-//! off or over when the lab stands. Every device has its checksum offload switched off, so that a frame on the wire
-//! carries the checksum that a real network card would have put there.
+//! off or over when the lab stands. A probe has its whole checksum on the wire, although a veth device offers to compute
+//! checksums and then leaves it at that.
 //!
 //! The lab is removed when it is dropped, also by a panic. A process that ends by a signal must drop it first; see
 //! [`Interrupt`](interrupt::Interrupt). What a killed process left is removed when the next lab is made.
@@ -19,7 +19,6 @@ pub mod frame;
 pub mod interrupt;
 mod iproute;
 pub mod namespace;
-mod offload;
 pub mod probe;
 mod reservation;
 mod settle;

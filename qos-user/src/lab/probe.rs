@@ -2,12 +2,13 @@
 
 use std::{
     net::{SocketAddr, UdpSocket},
+    os::fd::AsRawFd as _,
     thread,
     time::Duration,
 };
 
 use anyhow::Context as _;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto, setsockopt, sockopt};
 use qos_common::{ds::DsField, locate::Family};
 
 use super::{namespace::Namespace, topology::End};
@@ -37,7 +38,7 @@ pub struct Probe {
 }
 
 /// What a probe's payload says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label {
     /// The probe's id.
     pub id: u32,
@@ -76,7 +77,7 @@ impl Label {
     }
 }
 
-/// Sends the probes, one after the other, from a network namespace.
+/// Sends the probes, one after the other, from a network namespace, with whole checksums.
 ///
 /// # Errors
 ///
@@ -97,9 +98,19 @@ fn send_one(socket: &UdpSocket, probe: &Probe) -> anyhow::Result<()> {
         SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6TClass, &ds)?,
     }
     for sequence in 0..probe.count {
-        socket.send_to(&Label { id: probe.id, sequence }.payload(), probe.to)?;
+        send_whole(socket, &Label { id: probe.id, sequence }.payload(), probe.to)?;
         thread::sleep(probe.pace);
     }
+    Ok(())
+}
+
+/// Hands a datagram over in two pieces. Of one in a single piece Linux leaves the checksum to the device, if that says
+/// that it computes checksums, and a veth device, which says so, passes it on as it is. Of one in pieces Linux computes
+/// the checksum itself.
+fn send_whole(socket: &UdpSocket, payload: &[u8], to: SocketAddr) -> anyhow::Result<()> {
+    let (first, rest) = payload.split_at(payload.len() / 2);
+    sendto(socket.as_raw_fd(), first, &SockaddrStorage::from(to), MsgFlags::from_bits_retain(libc::MSG_MORE))?;
+    socket.send_to(rest, to)?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use qos_common::locate::Family;
 
-use super::{iproute, namespace::Namespace, offload, settle};
+use super::{iproute, namespace::Namespace, settle};
 
 /// One end of a veth pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,9 +100,6 @@ pub fn build(lan: &Namespace, edge: &Namespace, wan: &Namespace) -> anyhow::Resu
     edge.set(&FORWARDING)?;
     iproute::batch(edge.name(), &(pair(&EDGE_LAN, &LAN_HOST, lan) + &pair(&EDGE_WAN, &WAN_HOST, wan)))?;
     let ends = [(lan, LAN_HOST), (edge, EDGE_LAN), (edge, EDGE_WAN), (wan, WAN_HOST)];
-    for (namespace, end) in ends {
-        offload::switch_checksums_off(namespace, end.device)?;
-    }
     iproute::batch(edge.name(), &(device(&EDGE_LAN, &LAN_HOST) + &device(&EDGE_WAN, &WAN_HOST)))?;
     iproute::batch(lan.name(), &(device(&LAN_HOST, &EDGE_LAN) + &route(&EDGE_LAN)))?;
     iproute::batch(wan.name(), &(device(&WAN_HOST, &EDGE_WAN) + &route(&EDGE_WAN)))?;
