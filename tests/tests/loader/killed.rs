@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use aya::maps::{Array, MapData};
 use qosbpf_tests::router::Router;
 
 use crate::left::assert_nothing;
@@ -96,6 +97,21 @@ fn attach_and_detach_by_xdp_and_tcx() -> anyhow::Result<()> {
 #[test]
 fn attach_and_detach_by_clsact() -> anyhow::Result<()> {
     attach_and_detach("clsact")
+}
+
+/// What a kill between making a pin and giving it its name would leave.
+#[test]
+fn half_written_pins_go_with_all() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    let namespace = std::fs::read_dir(router.bpffs.join("qosbpf/v1"))?.next().expect("a namespace")?.path();
+    let status = router.ok("status --json")?.json()?;
+    let ingress = namespace.join(format!("if-{}/ingress", status["hooks"][0]["ifindex"]));
+    for path in [namespace.join("new-policy"), ingress.join("new-state"), ingress.join("new-baseline")] {
+        Array::<MapData, u64>::create(1, 0)?.pin(path)?;
+    }
+    router.ok("detach --all")?;
+    assert_nothing(&router, "detach --all")
 }
 
 fn changes_of_policy(hook: &str) -> anyhow::Result<()> {

@@ -127,12 +127,13 @@ fn nobody_else_can_hold_a_change_up() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A folder and all below it.
+/// A folder and all below it that everybody may open.
 fn folders(top: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut all = vec![top.to_owned()];
     for entry in fs::read_dir(top)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
+        let meta = entry.metadata()?;
+        if meta.is_dir() && meta.permissions().mode() & 0o004 != 0 {
             all.extend(folders(&entry.path())?);
         }
     }
