@@ -3,7 +3,10 @@
 //! What is known of a hook (its table, since when, how it is attached) lives as long as its counters do and in the same
 //! folder. A file elsewhere could outlast them, or be lost before them.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use aya::maps::{Array, Map, MapData};
@@ -33,12 +36,17 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> anyhow::Result<()> {
         piece[..bytes.len()].copy_from_slice(bytes);
         map.set(index, piece, 0)?;
     }
-    let fresh = path.with_file_name(format!("new-{}", path.file_name().and_then(|n| n.to_str()).unwrap_or("text")));
-    // What a killed process left is nobody's.
+    let fresh = unfinished(path);
     let _absent = fs::remove_file(&fresh);
     map.pin(&fresh).with_context(|| format!("pin {}", fresh.display()))?;
     super::pins::readable_by_all(&fresh)?;
     fs::rename(&fresh, path).with_context(|| format!("pin {}", path.display()))
+}
+
+/// Where a text is before it takes its place; after a kill in between it stays there, and is nobody's.
+#[must_use]
+pub fn unfinished(path: &Path) -> PathBuf {
+    path.with_file_name(format!("new-{}", path.file_name().and_then(|name| name.to_str()).unwrap_or("text")))
 }
 
 /// Reads what [`write`] wrote; `None` where there is no such pin.

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use qos_common::abi::LAYOUT;
 
-use super::{bpffs, lock::Lock, netns, privilege};
+use super::{bpffs, document, lock::Lock, netns, privilege};
 use crate::{error::Failure, hook::Direction};
 
 /// The pins of one network namespace.
@@ -141,8 +141,9 @@ impl Store {
         if self.hooks()?.is_empty() { remove(&self.policy()) } else { Ok(()) }
     }
 
-    /// Removes the folders in which nothing is left.
+    /// Removes what a killed process left unfinished, and the folders in which nothing is left.
     fn tidy(&self) {
+        let _absent = fs::remove_file(document::unfinished(&self.policy()));
         let interfaces = names_in(&self.namespace).unwrap_or_default();
         for interface in interfaces.into_iter().filter(|name| name.starts_with("if-")) {
             let _not_empty = fs::remove_dir(self.namespace.join(interface));

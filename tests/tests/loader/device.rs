@@ -66,10 +66,15 @@ fn a_deleted_interface_is_said_to_be_gone_and_cleaned() -> anyhow::Result<()> {
         router.ok(&format!("attach lan0 --hook {hook}"))?;
         router.ok("attach wan0")?;
         run_in(router.edge(), "ip link del lan0")?;
-        let status = router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone", "detach if-"])?;
+        let status = router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone: qosbpf detach if-"])?;
         assert!(status.stdout.contains("wan0:egress"), "{status:?}");
         let stats = router.ok("stats --json")?.json()?;
         assert_eq!(stats["hooks"].as_array().map(Vec::len), Some(4), "what was counted is still there: {stats:#}");
+        let gone = stats["hooks"][0]["interface"].as_str().unwrap_or_default().to_owned();
+        router
+            .ok(&format!("detach {gone}"))?
+            .says(&[&format!("{gone}:ingress  detached"), &format!("{gone}:egress  detached")])?;
+        router.ok("status")?;
         router.ok("detach --all")?;
         assert_eq!(pins(&router.bpffs)?, [""; 0], "{hook}");
         router.ok("status")?.says(&["nothing is attached"])?;

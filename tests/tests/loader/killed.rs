@@ -9,11 +9,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use aya::maps::{Array, MapData};
 use qosbpf_tests::router::Router;
 
 use crate::left::assert_nothing;
 
-const ROUNDS: u64 = 50;
+/// Each has two kills where a hook is attached and detached, and one where its policy is changed.
+const ROUNDS: usize = 10;
 const FIRST: &str = "[interface.lan0]\ningress = \"t\"\negress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
 const SECOND: &str = "[interface.lan0]\ningress = \"t\"\negress = \"t\"\n[remark.t]\nEF = \"AF31\"\nother = \"keep\"\n";
 
@@ -67,7 +69,7 @@ fn attach_and_detach(hook: &str) -> anyhow::Result<()> {
     let mut moments = Moments::new()?;
     let attach = format!("attach lan0 --hook {hook}");
     let (attaching, detaching) = (duration(&router, &attach)?, duration(&router, "detach lan0")?);
-    for round in 0..ROUNDS / 4 {
+    for round in 0..ROUNDS {
         let moment = moments.before(attaching);
         killed_after(&router, &attach, moment)?;
         let what = format!("{hook}, round {round}: attach killed after {moment:?}");
@@ -97,6 +99,21 @@ fn attach_and_detach_by_clsact() -> anyhow::Result<()> {
     attach_and_detach("clsact")
 }
 
+/// What a kill between making a pin and giving it its name would leave.
+#[test]
+fn half_written_pins_go_with_all() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    let namespace = std::fs::read_dir(router.bpffs.join("qosbpf/v1"))?.next().expect("a namespace")?.path();
+    let status = router.ok("status --json")?.json()?;
+    let ingress = namespace.join(format!("if-{}/ingress", status["hooks"][0]["ifindex"]));
+    for path in [namespace.join("new-policy"), ingress.join("new-state"), ingress.join("new-baseline")] {
+        Array::<MapData, u64>::create(1, 0)?.pin(path)?;
+    }
+    router.ok("detach --all")?;
+    assert_nothing(&router, "detach --all")
+}
+
 fn changes_of_policy(hook: &str) -> anyhow::Result<()> {
     let router = Router::start()?;
     let mut moments = Moments::new()?;
@@ -106,8 +123,8 @@ fn changes_of_policy(hook: &str) -> anyhow::Result<()> {
     router.ok(&format!("attach lan0 --hook {hook}"))?;
     let changing = duration(&router, &commands[3])?;
     let mut sent = 0;
-    for round in 0..ROUNDS / 2 {
-        let line = &commands[round as usize % commands.len()];
+    for round in 0..ROUNDS {
+        let line = &commands[round % commands.len()];
         let moment = moments.before(changing);
         killed_after(&router, line, moment)?;
         let what = format!("{hook}, round {round}: {line} killed after {moment:?}");

@@ -1,6 +1,13 @@
 //! Without root: looking works as far as the kernel allows, and changing says which capability is missing.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use qosbpf_tests::{
     binary::{self, Answer},
@@ -92,6 +99,45 @@ fn a_change_names_what_is_missing() -> anyhow::Result<()> {
     refused.complains(&["this process lacks CAP_PERFMON (for the verifier"])?;
     public.router.ok("status")?.says(&["wan0:egress"])?;
     Ok(())
+}
+
+/// Who may look at the pins could lock their folders, and keep root out.
+#[test]
+fn nobody_else_can_hold_a_change_up() -> anyhow::Result<()> {
+    let public = Public::new()?;
+    public.router.ok("attach lan0")?;
+    let mut holders = Vec::new();
+    for folder in folders(&public.router.bpffs)? {
+        let mut flock = words(&format!("setpriv {NOBODY} flock -F -x -n"));
+        let mut holder =
+            flock.arg(&folder).args(["sh", "-c", "echo held; exec sleep 60"]).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().expect("stdout")).read_line(&mut line)?;
+        assert_eq!(line, "held\n", "{}", folder.display());
+        holders.push(holder);
+    }
+    let start = Instant::now();
+    let detached = public.router.ask("detach lan0");
+    for holder in &mut holders {
+        holder.kill()?;
+        holder.wait()?;
+    }
+    detached?.expect(0)?;
+    assert!(holders.len() > 4 && start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    Ok(())
+}
+
+/// A folder and all below it that everybody may open.
+fn folders(top: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut all = vec![top.to_owned()];
+    for entry in fs::read_dir(top)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        if meta.is_dir() && meta.permissions().mode() & 0o004 != 0 {
+            all.extend(folders(&entry.path())?);
+        }
+    }
+    Ok(all)
 }
 
 /// What the unit file of a service would give.

@@ -62,8 +62,8 @@ fn switched(hook: &str, times: usize) -> anyhow::Result<()> {
 }
 
 #[test]
-fn two_hundred_times_by_tcx() -> anyhow::Result<()> {
-    switched("tcx", 200)
+fn a_hundred_and_fifty_times_by_tcx() -> anyhow::Result<()> {
+    switched("tcx", 150)
 }
 
 #[test]
