@@ -39,7 +39,7 @@ impl From<[u64; 2]> for Counter {
     }
 }
 
-/// Why a frame is not in `before`.
+/// Why a frame is in neither `kept` nor `changed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Uncounted {
@@ -53,8 +53,13 @@ pub enum Uncounted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counters {
-    /// By family, then by whole DS byte, as the packet came to the hook.
-    pub before: [[Counter; 256]; 2],
+    /// By family, then by whole DS byte: packets that left the hook as they came.
+    pub kept: [[Counter; 256]; 2],
+    /// The same, as they came: packets that did not. The remark matrix and `dropped` say what became of them.
+    ///
+    /// Before is `kept` and `changed` together, after is `kept` and a column of the matrix: sums, so that both only
+    /// grow, whenever they are read.
+    pub changed: [[Counter; 256]; 2],
     /// By DSCP, where a policy said `drop`.
     pub dropped: [Counter; Dscp::COUNT],
     /// What `local` kept from the policy.
@@ -74,7 +79,8 @@ pub struct Counters {
 impl Counters {
     /// All zero, as the kernel makes them.
     pub const ZERO: Self = Self {
-        before: [[Counter { packets: 0, bytes: 0 }; 256]; 2],
+        kept: [[Counter { packets: 0, bytes: 0 }; 256]; 2],
+        changed: [[Counter { packets: 0, bytes: 0 }; 256]; 2],
         dropped: [Counter { packets: 0, bytes: 0 }; Dscp::COUNT],
         protected: Counter { packets: 0, bytes: 0 },
         uncounted: [Counter { packets: 0, bytes: 0 }; 2],
@@ -90,7 +96,8 @@ impl Counters {
     /// Adds what a CPU counted, as the words of its value in the map.
     pub fn merge(&mut self, cpu: &[u64; Self::WORDS]) {
         let (cells, rest) = cpu.split_at(Self::WORDS - 3);
-        let sums = self.before.as_flattened_mut().iter_mut().chain(&mut self.dropped).chain([&mut self.protected]);
+        let sums = self.kept.as_flattened_mut().iter_mut().chain(self.changed.as_flattened_mut());
+        let sums = sums.chain(&mut self.dropped).chain([&mut self.protected]);
         let sums = sums.chain(&mut self.uncounted).chain(&mut self.limited);
         sums.zip(cells.as_chunks().0).for_each(|(sum, words)| sum.add(Counter::from(*words)));
         self.last = self.last.max(rest[0]);
@@ -108,13 +115,28 @@ impl Counters {
         granted
     }
 
-    /// The counter of a DS field as it came.
-    #[inline(always)]
-    pub const fn before_mut(&mut self, family: Family, ds: DsField) -> &mut Counter {
-        &mut self.before[family as usize][ds.bits() as usize]
+    /// What came, by family and whole DS byte: kept and changed together.
+    #[must_use]
+    pub fn before(&self) -> [[Counter; 256]; 2] {
+        let mut before = self.kept;
+        let sums = before.as_flattened_mut().iter_mut();
+        sums.zip(self.changed.as_flattened()).for_each(|(sum, changed)| sum.add(*changed));
+        before
     }
 
-    /// The counter of what is not in `before`.
+    /// The counter of a DS field that stays.
+    #[inline(always)]
+    pub const fn kept_mut(&mut self, family: Family, ds: DsField) -> &mut Counter {
+        &mut self.kept[family as usize][ds.bits() as usize]
+    }
+
+    /// The counter of a DS field that does not, as it came.
+    #[inline(always)]
+    pub const fn changed_mut(&mut self, family: Family, ds: DsField) -> &mut Counter {
+        &mut self.changed[family as usize][ds.bits() as usize]
+    }
+
+    /// The counter of what is in neither.
     #[inline(always)]
     pub const fn uncounted_mut(&mut self, reason: Uncounted) -> &mut Counter {
         &mut self.uncounted[reason as usize]
@@ -176,7 +198,7 @@ impl Settings {
 
 const _: () = {
     assert!(size_of::<Counter>() == 16);
-    assert!(size_of::<Counters>() == 9_320, "userspace and kernel disagree, or LAYOUT has to change");
+    assert!(size_of::<Counters>() == 17_512, "userspace and kernel disagree, or LAYOUT has to change");
     assert!(size_of::<RemarkedHalf>() == 32_768, "the most that a per-CPU value may have");
     assert!(size_of::<Settings>() == 8);
 };

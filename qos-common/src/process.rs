@@ -20,6 +20,12 @@ pub trait Frame {
 
     /// Where it came from.
     fn origin(&self) -> Origin;
+
+    /// Whether the kernel has noted MPLS beside a packet without a link header (RFC 3032): a label may begin like IP.
+    #[inline(always)]
+    fn is_mpls(&self) -> bool {
+        false
+    }
 }
 
 /// The counters of a hook and what it is specialised for.
@@ -59,8 +65,8 @@ pub enum Outcome {
 
 /// Counts, decides and remarks one packet.
 ///
-/// The order is part of the contract: `before` first, and the remark matrix only after a mark has really been changed.
-/// A reader who takes the matrix first and `before` last therefore never derives a negative `after`.
+/// One counter is updated for a packet that stays as it is, two for one whose mark has really been changed: `changed`
+/// first, then the matrix. A reader who takes the matrix first never sees more leave than came.
 ///
 /// ```
 /// use qos_common::{
@@ -103,45 +109,39 @@ pub enum Outcome {
 ///
 /// assert_eq!(outcome, Outcome::Counted(DsField::new(0xba), Decision::Remark(Dscp::DF)));
 /// assert_eq!(packet[..2], [0x60, 0x20]); // ECT(0) stays
-/// assert_eq!(wash.counters.before[1][0xba].packets, 1);
+/// assert_eq!(wash.counters.changed[1][0xba].packets, 1);
 /// assert_eq!(wash.remarked[1].cell_mut(Dscp::EF, Dscp::DF).bytes, 40);
 /// ```
 #[inline(always)]
 pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
-    let located = locate(packet, tables.link(), frame.stripped_tags());
-    let header = match located {
+    let header = match locate(packet, tables.link(), frame.stripped_tags()) {
+        _ if tables.link() == Link::Layer3 && frame.is_mpls() => return uncounted(Uncounted::NotIp, frame, tables),
         Located::Ip(header) => header,
         Located::NotIp => return uncounted(Uncounted::NotIp, frame, tables),
         Located::Malformed => return uncounted(Uncounted::Malformed, frame, tables),
     };
-    let now = tables.now();
+    let (ds, now) = (header.ds, tables.now());
     let weight = frame.length().weigh(packet, &header);
+    let (remarks, to, local) = (tables.remarks(), tables.target(ds.dscp()), tables.local());
     let Some(counters) = tables.counters() else {
         return Outcome::Untouched;
     };
     counters.last = now;
-    counters.before_mut(header.family, header.ds).add(weight);
-    if !tables.remarks() {
-        return Outcome::Counted(header.ds, Decision::Keep);
-    }
-    let decision = decide(header.ds, tables.target(header.ds.dscp()), tables.local(), || frame.origin());
-    match decision {
-        Decision::Keep => {}
-        Decision::Protected => {
-            if let Some(counters) = tables.counters() {
-                counters.protected.add(weight);
-            }
+    let decision = if remarks { decide(ds, to, local, || frame.origin()) } else { Decision::Keep };
+    if let Decision::Remark(dscp) = decision
+        && remark(packet, &header, dscp).is_some()
+    {
+        counters.changed_mut(header.family, ds).add(weight);
+        if let Some(half) = tables.remarked(ds.dscp()) {
+            half.cell_mut(ds.dscp(), dscp).add(weight);
         }
-        Decision::Remark(dscp) => {
-            let from = header.ds.dscp();
-            if remark(packet, &header, dscp).is_some()
-                && let Some(half) = tables.remarked(from)
-            {
-                half.cell_mut(from, dscp).add(weight);
-            }
-        }
+        return Outcome::Counted(ds, decision);
     }
-    Outcome::Counted(header.ds, decision)
+    counters.kept_mut(header.family, ds).add(weight);
+    if decision == Decision::Protected {
+        counters.protected.add(weight);
+    }
+    Outcome::Counted(ds, decision)
 }
 
 #[inline(always)]

@@ -28,7 +28,8 @@ pub fn remark<P: Packet + ?Sized>(packet: &mut P, header: &Header, dscp: Dscp) -
         Family::V4 => {
             let bytes: [u8; Ipv4Hdr::LEN] = packet.read(header.offset)?;
             let check = [bytes[offset_of!(Ipv4Hdr, check)], bytes[offset_of!(Ipv4Hdr, check) + 1]];
-            packet.write(header.offset + offset_of!(Ipv4Hdr, tos), [new])?;
+            // Version and IHL are written along as they are: see `Packet::read` on accesses of one byte.
+            packet.write(header.offset, [bytes[0], new])?;
             packet.write(header.offset + offset_of!(Ipv4Hdr, check), checksum::update(check, [0, old], [0, new]))
         }
         Family::V6 => {

@@ -107,7 +107,8 @@ fn counters_of_two_cpus_are_added_and_wrap() {
         word += 2;
         Counter { packets: 2 * (word - 2), bytes: 2 * (word - 1) }
     };
-    assert_eq!(sum.before, std::array::from_fn(|_| std::array::from_fn(|_| twice())));
+    assert_eq!(sum.kept, std::array::from_fn(|_| std::array::from_fn(|_| twice())));
+    assert_eq!(sum.changed, std::array::from_fn(|_| std::array::from_fn(|_| twice())));
     assert_eq!(sum.dropped, std::array::from_fn(|_| twice()));
     assert_eq!(sum.protected, twice());
     assert_eq!(sum.uncounted, std::array::from_fn(|_| twice()));

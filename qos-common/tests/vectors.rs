@@ -77,7 +77,7 @@ fn a_program_that_does_not_remark_only_counts() {
     let outcome = hook.receive(&mut packet[..], &Arrival::single(40, 0));
     assert_eq!(outcome, Outcome::Counted(DsField::new(0xb8), Decision::Keep));
     assert_eq!(packet, before);
-    assert_eq!(hook.counters.unwrap().before[1][0xb8].packets, 1);
+    assert_eq!(hook.counters.unwrap().kept[1][0xb8].packets, 1);
 }
 
 /// What no kernel would say, since the parameter is a number.

@@ -85,7 +85,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn counters(&mut self) -> Option<&mut Counters> {
-        // SAFETY: the value is this CPU's own, and a program at a network hook is not preempted by itself.
+        // SAFETY: the value is this CPU's own, each hook has a map of its own, and a hook runs with bottom halves off, so
+        // that no second run of it begins on this CPU before the first ends. Userspace only reads copies.
         COUNTERS.get_ptr_mut(0).map(|counters| unsafe { &mut *counters })
     }
 

@@ -1,17 +1,23 @@
 //! The TC side: a packet as Linux handles it, which may be a super-packet, lie in pieces, or have a tag beside it.
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_csum_update, programs::TcContext};
+use network_types::{
+    eth::{EthHdr, EtherType},
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    vlan::VlanHdr,
+};
 use qos_common::{
     gso::{Gso, Length},
+    locate::{Link, MAX_TAGS},
     packet::Packet,
     policy::Origin,
-    process::{Frame, process},
+    process::{Frame, Tables as _, process},
 };
 
 use crate::{log::log, maps::Maps, window::Window};
 
-/// Ethernet, four tags and an IPv6 header: what has to be in the linear part.
-const HEADERS: u32 = 14 + 16 + 40;
+/// Ethernet, four tags and an IPv6 header: the most that has to be in the linear part.
+const HEADERS: usize = EthHdr::LEN + MAX_TAGS * VlanHdr::LEN + Ipv6Hdr::LEN;
 
 /// Bytes of a VLAN tag.
 const TAG: u32 = 4;
@@ -63,6 +69,11 @@ impl Frame for Skb<'_> {
             _ => Origin::Forwarded,
         }
     }
+
+    #[inline(always)]
+    fn is_mpls(&self) -> bool {
+        matches!(u16::from_be(self.fields().protocol as u16), 0x8847 | 0x8848)
+    }
 }
 
 struct SkbWindow<'a> {
@@ -92,12 +103,8 @@ impl Packet for SkbWindow<'_> {
 /// Handles one packet.
 #[inline(always)]
 pub fn handle(context: &TcContext, direction: Direction) {
-    let mut window = Window::of_skb(context);
-    if window.len() < HEADERS as usize && window.len() < context.len() as usize {
-        window = pull(context);
-    }
+    let mut packet = SkbWindow { window: linear(context), context };
     let skb = Skb { context, direction };
-    let mut packet = SkbWindow { window, context };
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if Maps::logs() {
         log(context, process(&mut packet, &skb, &mut Maps));
@@ -106,9 +113,32 @@ pub fn handle(context: &TcContext, direction: Direction) {
     }
 }
 
-/// Brings the headers into the linear part; where the kernel cannot, the packet stays as it is.
+/// The linear part of the packet, with the headers in it.
+///
+/// They nearly always are. Pulling is dear, and makes a private copy: so it is done only for what is really missing.
+/// Where the kernel cannot, the packet stays as it is and is counted as too short.
 #[inline(always)]
-fn pull(context: &TcContext) -> Window {
-    let _unchanged_on_error = context.pull_data(context.len().min(HEADERS));
+fn linear(context: &TcContext) -> Window {
+    let window = Window::of_skb(context);
+    let whole = context.len() as usize;
+    if window.len() >= HEADERS || window.len() >= whole || window.len() >= needed(&window) {
+        return window;
+    }
+    let _unchanged_on_error = context.pull_data(whole.min(HEADERS) as u32);
     Window::of_skb(context)
+}
+
+/// How many bytes the headers take that the EtherType promises.
+#[inline(always)]
+fn needed(window: &Window) -> usize {
+    const IPV4: u16 = EtherType::Ipv4 as u16;
+    const IPV6: u16 = EtherType::Ipv6 as u16;
+    if Maps.link() == Link::Layer3 {
+        return Ipv6Hdr::LEN;
+    }
+    match window.read::<{ EthHdr::LEN }>(0).map(|bytes| u16::from_ne_bytes([bytes[12], bytes[13]])) {
+        Some(IPV4) => EthHdr::LEN + Ipv4Hdr::LEN,
+        Some(IPV6) => EthHdr::LEN + Ipv6Hdr::LEN,
+        _ => HEADERS,
+    }
 }

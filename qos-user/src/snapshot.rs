@@ -1,7 +1,7 @@
 //! What was counted, at one moment: the sums over all CPUs, and what follows from them.
 //!
-//! `after` is derived: before, less what was remarked away or dropped, plus what was remarked into it. Reading takes
-//! the matrix and the drops before `before`, and the kernel counts in the other order, so `after` is never negative.
+//! Before is what was kept and what was changed; after is what was kept and what was remarked into a codepoint. Both are
+//! sums of counters that only grow, so they only grow themselves.
 
 use std::time::SystemTime;
 

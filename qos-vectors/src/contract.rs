@@ -92,7 +92,9 @@ fn check_counters(hook: &Hook, located: Located, outcome: Outcome, weight: Count
         Located::NotIp => counters.uncounted[0] = weight,
         Located::Malformed => counters.uncounted[1] = weight,
         Located::Ip(Header { family, ds, .. }) => {
-            counters.before[usize::from(family == Family::V6)][usize::from(ds.bits())] = weight;
+            let changed = matches!(outcome, Outcome::Counted(_, Decision::Remark(_)));
+            let counted = if changed { &mut counters.changed } else { &mut counters.kept };
+            counted[usize::from(family == Family::V6)][usize::from(ds.bits())] = weight;
         }
     }
     match outcome {

@@ -119,6 +119,13 @@ impl Injector {
         Ok(Self { socket: unsafe { OwnedFd::from_raw_fd(socket) }, to })
     }
 
+    /// The same, for packets of an EtherType that the kernel could not guess.
+    #[must_use]
+    pub const fn of_type(mut self, ether_type: u16) -> Self {
+        self.to.sll_protocol = ether_type.to_be();
+        self
+    }
+
     /// Sends one frame.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ impl Tally {
 
 impl From<&Counts> for Tally {
     fn from(counts: &Counts) -> Self {
-        let [v4, v6] = counts.sums.before.each_ref().map(|family| {
+        let [v4, v6] = counts.sums.before().each_ref().map(|family| {
             let seen = (0..=255).zip(family).filter(|(_, counter)| **counter != Counter::default());
             seen.map(|(ds, counter)| (ds, pair(counter))).collect()
         });

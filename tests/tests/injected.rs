@@ -121,6 +121,27 @@ fn sent_by_tun(name: &str, wanted: &Specialisation) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// On a device without a link header only the kernel's note tells a label stack from an IP header (RFC 3032).
+#[test]
+fn an_mpls_label_that_begins_like_ip_is_left_alone() {
+    const MPLS: u16 = 0x8847;
+    let wanted = Specialisation { table: Some(tables::wash()), ..Specialisation::counting(Link::Layer3) };
+    lab::in_namespace(|| {
+        let mut tun = quiet_tun()?;
+        let mut kernel = Kernel::load(Program::Tc(Direction::Egress), &wanted)?;
+        kernel.attach(TUN, lab::index(TUN)?)?;
+        let packet = [&[0x45, 0xb8, 0x11, 0x40], &[0; 36][..]].concat();
+        Injector::open(TUN)?.of_type(MPLS).send(&packet)?;
+        ensure!(tun.receive()? == packet, "the packet was changed");
+        let counts = kernel.counts()?;
+        ensure!(counts.sums.uncounted[0].packets == 1 && Tally::from(&counts).frames() == 1, "{counts:?}");
+        Injector::open(TUN)?.of_type(0x0800).send(&packet)?;
+        ensure!(tun.receive()? != packet, "as IP it is washed: the table is in force");
+        Ok(())
+    })
+    .unwrap();
+}
+
 fn layer3_packets() -> Vec<Vec<u8>> {
     let vectors = qos_vectors::all().into_iter().filter(|vector| vector.link == Link::Layer3);
     let packets: Vec<_> =

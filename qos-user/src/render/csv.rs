@@ -85,7 +85,7 @@ impl Csv {
     }
 
     fn before(&mut self, hook: &Hook, counts: &Counts) {
-        for (family, bytes) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before) {
+        for (family, bytes) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before()) {
             for (ds, amount) in (0..=u8::MAX).zip(bytes).filter(|(_, amount)| amount.packets > 0) {
                 let (dscp, ecn) = (Dscp::new(ds >> 2), (ds & 3).to_string());
                 let row = Row { family, ds: ds.to_string(), dscp, ecn, ..Row::of("before", Some(*amount)) };

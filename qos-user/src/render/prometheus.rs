@@ -63,7 +63,7 @@ fn counters(text: &mut Text, snapshot: &Snapshot) {
 
 fn before(counts: &Counts, _: &Hook, named: &[Dscp]) -> Series {
     let mut series = Series::new();
-    for (family, bytes) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before) {
+    for (family, bytes) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before()) {
         for (dscp, ecns) in Dscp::all().zip(bytes.as_chunks::<4>().0) {
             for (ecn, amount) in ecns.iter().enumerate() {
                 if amount.packets > 0 || (ecn == 0 && named.contains(&dscp)) {

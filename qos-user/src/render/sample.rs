@@ -67,15 +67,17 @@ fn amount(packets: u64, bytes: u64) -> Counter {
 
 fn wan_counts() -> Counts {
     let mut counts = Counts::zero();
-    let before = &mut counts.sums.before;
-    before[0][184] = amount(184_000, 100);
+    let before = &mut counts.sums.kept;
+    before[0][184] = amount(184_000 - 13_220, 100);
     before[1][186] = amount(520, 120);
-    before[0][136] = amount(92_113, 1_200);
+    before[0][136] = amount(92_113 - 12_112, 1_200);
     before[0][192] = amount(1_204, 90);
     before[0][0] = amount(9_000_000, 900);
     before[1][0] = amount(120_331, 1_100);
     before[0][216] = amount(17, 110);
+    counts.sums.changed[0][184] = amount(13_220, 100);
     counts.remarked[46][0] = amount(13_220, 100);
+    counts.sums.changed[0][136] = amount(12_112, 1_200);
     counts.remarked[34][36] = amount(12_112, 1_200);
     counts.sums.protected = amount(1_204, 90);
     counts.sums.uncounted = [amount(312, 60), amount(0, 0)];
@@ -85,9 +87,9 @@ fn wan_counts() -> Counts {
 
 fn lan_counts() -> Counts {
     let mut counts = Counts::zero();
-    counts.sums.before[0][184] = amount(1_204, 100);
-    counts.sums.before[0][0] = amount(311_000, 80);
-    counts.sums.before[1][8] = amount(5, 80);
+    counts.sums.kept[0][184] = amount(1_204, 100);
+    counts.sums.kept[0][0] = amount(311_000, 80);
+    counts.sums.kept[1][8] = amount(5, 80);
     counts
 }
 
@@ -121,10 +123,11 @@ pub fn snapshot() -> Snapshot {
 pub fn later() -> Snapshot {
     let mut later = snapshot();
     let counts = later.hooks[1].counts.as_mut().unwrap();
-    counts.sums.before[0][184].add(amount(50, 100));
-    counts.sums.before[0][136].add(amount(712, 1_200));
+    counts.sums.kept[0][184].add(amount(50, 100));
+    counts.sums.kept[0][136].add(amount(712 - 88, 1_200));
+    counts.sums.changed[0][136].add(amount(88, 1_200));
     counts.remarked[34][36].add(amount(88, 1_200));
-    counts.sums.before[0][0].add(amount(7_320, 900));
+    counts.sums.kept[0][0].add(amount(7_320, 900));
     later.hooks[1].device = Some(Device { packets: 9_398_414 + 50 + 712 + 7_320, bytes: 8_508_000_000, drops: 0 });
     later
 }
@@ -143,7 +146,7 @@ pub fn long_names() -> Snapshot {
         table.entries.iter_mut().for_each(|entry| entry.key = format!("{:k<64}", entry.key));
         hook.table = Some(table);
         if let Ok(counts) = &mut hook.counts {
-            counts.sums.before[1][184] = amount(1 << 44, 1_500);
+            counts.sums.kept[1][184] = amount(1 << 44, 1_500);
             counts.remarked[46] = [amount(1_234_567, 100); 64];
         }
     }

@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(cleared.counts.unwrap().totals().before, Counter::default());
         assert_eq!((cleared.since, cleared.device), (snapshot.time, Some(Device::default())));
 
-        hook.counts.as_mut().unwrap().sums.before[0][184].add(Counter { packets: 3, bytes: 300 });
+        hook.counts.as_mut().unwrap().sums.kept[0][184].add(Counter { packets: 3, bytes: 300 });
         let after = hook.since(&baseline).unwrap().counts.unwrap();
         assert_eq!(after.before(Dscp::EF), Counter { packets: 3, bytes: 300 });
     }

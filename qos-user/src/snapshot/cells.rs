@@ -10,7 +10,9 @@ use super::Counts;
 #[serde(rename_all = "snake_case")]
 enum Array {
     /// Index: family x 256 + DS byte.
-    Before,
+    Kept,
+    /// The same.
+    Changed,
     /// Index: from x 64 + to.
     Remarked,
     /// Index: DSCP.
@@ -23,8 +25,8 @@ enum Array {
     Limited,
 }
 
-const ARRAYS: [Array; 6] =
-    [Array::Before, Array::Remarked, Array::Dropped, Array::Protected, Array::Uncounted, Array::Limited];
+const ARRAYS: [Array; 7] =
+    [Array::Kept, Array::Changed, Array::Remarked, Array::Dropped, Array::Protected, Array::Uncounted, Array::Limited];
 
 /// The cells of [`Counts`] that are not zero: array, index, packets, bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +36,8 @@ pub struct Cells(Vec<(Array, usize, u64, u64)>);
 impl Counts {
     fn array(&self, array: Array) -> &[Counter] {
         match array {
-            Array::Before => self.sums.before.as_flattened(),
+            Array::Kept => self.sums.kept.as_flattened(),
+            Array::Changed => self.sums.changed.as_flattened(),
             Array::Remarked => self.remarked.as_flattened(),
             Array::Dropped => &self.sums.dropped,
             Array::Protected => std::slice::from_ref(&self.sums.protected),
@@ -45,7 +48,8 @@ impl Counts {
 
     fn array_mut(&mut self, array: Array) -> &mut [Counter] {
         match array {
-            Array::Before => self.sums.before.as_flattened_mut(),
+            Array::Kept => self.sums.kept.as_flattened_mut(),
+            Array::Changed => self.sums.changed.as_flattened_mut(),
             Array::Remarked => self.remarked.as_flattened_mut(),
             Array::Dropped => &mut self.sums.dropped,
             Array::Protected => std::slice::from_mut(&mut self.sums.protected),
@@ -99,10 +103,10 @@ mod tests {
     fn only_what_moved_is_written() {
         let mut counts = Counts::zero();
         assert_eq!(serde_json::to_string(&counts.cells()).unwrap(), "[]");
-        counts.sums.before[1][184] = Counter { packets: 2, bytes: 300 };
+        counts.sums.changed[1][184] = Counter { packets: 2, bytes: 300 };
         counts.remarked[46][0] = Counter { packets: 1, bytes: 150 };
         let text = serde_json::to_string(&counts.cells()).unwrap();
-        assert_eq!(text, r#"[["before",440,2,300],["remarked",2944,1,150]]"#);
+        assert_eq!(text, r#"[["changed",440,2,300],["remarked",2944,1,150]]"#);
     }
 
     #[test]

@@ -31,25 +31,21 @@ impl Counts {
     /// A codepoint as it came, both families and all ECN together.
     #[must_use]
     pub fn before(&self, dscp: Dscp) -> Counter {
-        let mut sum = Counter::default();
-        for family in &self.sums.before {
-            let first = dscp.index() * 4;
-            family[first..first + 4].iter().for_each(|counter| sum.add(*counter));
-        }
-        sum
+        total([self.kept(dscp), of_dscp(&self.sums.changed, dscp)])
+    }
+
+    /// A codepoint that left as it came.
+    fn kept(&self, dscp: Dscp) -> Counter {
+        of_dscp(&self.sums.kept, dscp)
     }
 
     /// A codepoint as it left.
     #[must_use]
     pub fn after(&self, dscp: Dscp) -> Counter {
-        let mut after = self.before(dscp);
-        for other in Dscp::all() {
-            after.add(self.remarked[other.index()][dscp.index()]);
+        let mut after = self.kept(dscp);
+        for from in Dscp::all() {
+            after.add(self.remarked[from.index()][dscp.index()]);
         }
-        for to in Dscp::all() {
-            subtract(&mut after, self.remarked[dscp.index()][to.index()]);
-        }
-        subtract(&mut after, self.sums.dropped[dscp.index()]);
         after
     }
 
@@ -106,9 +102,10 @@ pub fn total(counters: impl IntoIterator<Item = Counter>) -> Counter {
     })
 }
 
-fn subtract(from: &mut Counter, less: Counter) {
-    from.packets = from.packets.wrapping_sub(less.packets);
-    from.bytes = from.bytes.wrapping_sub(less.bytes);
+/// The counters of a codepoint, both families and all ECN together.
+fn of_dscp(counters: &[[Counter; 256]; 2], dscp: Dscp) -> Counter {
+    let first = dscp.index() * 4;
+    total(counters.iter().flat_map(|family| family[first..first + 4].iter().copied()))
 }
 
 #[cfg(test)]
@@ -136,11 +133,17 @@ pub(super) mod tests {
         for (family, ds, bytes, fate) in packets {
             let one = Counter { packets: 1, bytes: *bytes };
             let from = usize::from(*ds >> 2);
-            counts.sums.before[*family][usize::from(*ds)].add(one);
+            let ds = usize::from(*ds);
             match fate {
-                Fate::Remarked(to) if usize::from(*to) != from => counts.remarked[from][usize::from(*to)].add(one),
-                Fate::Dropped => counts.sums.dropped[from].add(one),
-                Fate::Kept | Fate::Remarked(_) => {}
+                Fate::Remarked(to) if usize::from(*to) != from => {
+                    counts.sums.changed[*family][ds].add(one);
+                    counts.remarked[from][usize::from(*to)].add(one);
+                }
+                Fate::Dropped => {
+                    counts.sums.changed[*family][ds].add(one);
+                    counts.sums.dropped[from].add(one);
+                }
+                Fate::Kept | Fate::Remarked(_) => counts.sums.kept[*family][ds].add(one),
             }
         }
         counts
@@ -169,9 +172,10 @@ pub(super) mod tests {
     #[test]
     fn cpus_are_summed_and_each_half_of_the_matrix_has_its_place() {
         let mut cpu = [0; Counters::WORDS];
-        let (ipv4, ipv6) = (0, 512);
-        [cpu[ipv4 + 2 * 184], cpu[ipv4 + 2 * 184 + 1]] = [2, 200];
-        [cpu[ipv6 + 2 * 185], cpu[ipv6 + 2 * 185 + 1]] = [1, 100];
+        let (changed_ipv4, kept_ipv6) = (1024, 512);
+        [cpu[changed_ipv4 + 2 * 184], cpu[changed_ipv4 + 2 * 184 + 1]] = [1, 100];
+        [cpu[2 * 184], cpu[2 * 184 + 1]] = [1, 100];
+        [cpu[kept_ipv6 + 2 * 185], cpu[kept_ipv6 + 2 * 185 + 1]] = [1, 100];
         let (mut low, mut high) = ([0; RemarkedHalf::WORDS], [0; RemarkedHalf::WORDS]);
         [low[10 * 128], low[10 * 128 + 1]] = [5, 500];
         [high[(46 - 32) * 128], high[(46 - 32) * 128 + 1]] = [1, 100];

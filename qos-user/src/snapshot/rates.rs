@@ -121,7 +121,8 @@ mod tests {
         let earlier = sample::snapshot();
         let mut later = earlier.clone();
         let counts = later.hooks[1].counts.as_mut().unwrap();
-        counts.sums.before[0][184].add(Counter { packets: 100, bytes: 10_000 });
+        counts.sums.kept[0][184].add(Counter { packets: 60, bytes: 6_000 });
+        counts.sums.changed[0][184].add(Counter { packets: 40, bytes: 4_000 });
         counts.remarked[46][0].add(Counter { packets: 40, bytes: 4_000 });
         let rates = Rates::between(&earlier, &later, Duration::from_secs(2));
         let hook = rates.of(&later.hooks[1]).unwrap();

@@ -171,7 +171,7 @@ fn counters(counts: &Counts, named: &[Dscp]) -> Counters {
 
 fn before(counts: &Counts) -> Vec<Before> {
     let mut rows = Vec::new();
-    for (family, bytes) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before) {
+    for (family, bytes) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before()) {
         for (ds, counter) in (0..=u8::MAX).map(DsField::new).zip(bytes).filter(|(_, counter)| counter.packets > 0) {
             let (dscp, ecn) = (ds.dscp(), ds.ecn() as u8);
             let amount = (*counter).into();
