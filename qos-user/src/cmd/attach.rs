@@ -9,6 +9,7 @@ use crate::{
     cmd::{
         Context, foreground,
         policy::read_policy,
+        recovery::recovered,
         site::{self, Site},
         who,
     },
@@ -19,6 +20,7 @@ use crate::{
         datapath::{self, Hook, Observed},
         document,
         network::Interface,
+        past,
         pins::Store,
         state::PolicyRecord,
     },
@@ -41,7 +43,7 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let given = args.policy.as_deref().map(read_policy).transpose()?;
     let interface = context.network()?.interface(&args.interface)?;
     let (store, lock) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
+    let site = recovered(store, context)?;
     if let Some((source, policy)) = &given {
         adopt(&site, source, policy)?;
     }
@@ -50,6 +52,9 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     for direction in directions(args) {
         done.push(attach_one(args, &site, &interface, direction, in_force)?);
     }
+    if let (Some((source, policy)), None) = (&given, &site.policy) {
+        past::add(&site.store, site::identity(policy), &who::am_i(), &record(source))?;
+    }
     drop(lock);
     report(args, context, &interface, &done)?;
     if args.foreground {
@@ -57,15 +62,6 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
         foreground::stay(&hooks, &interface.name, args.log_decisions, context)?;
     }
     Ok(Exit::Done)
-}
-
-/// The network namespace, after what killed processes left half done has been finished or undone.
-pub fn recovered(store: Store) -> anyhow::Result<Site> {
-    let net = crate::kernel::network::Network::open()?;
-    for pins in store.hooks()? {
-        datapath::recover(pins, &net)?;
-    }
-    Site::of(store)
 }
 
 /// XDP has no egress: who asks for it without naming a direction gets TC there.

@@ -13,6 +13,9 @@ use super::sys;
 
 const PIECE: usize = 4096;
 
+/// What the name of a pin begins with until it has its own.
+pub const FRESH: &str = "new-";
+
 /// The largest text in bytes: a policy file of a megabyte, with its quotes escaped.
 const MAX: usize = 4 << 20;
 
@@ -33,7 +36,7 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> anyhow::Result<()> {
         piece[..bytes.len()].copy_from_slice(bytes);
         map.set(index, piece, 0)?;
     }
-    let fresh = path.with_file_name(format!("new-{}", path.file_name().and_then(|n| n.to_str()).unwrap_or("text")));
+    let fresh = path.with_file_name(format!("{FRESH}{}", path.file_name().and_then(|n| n.to_str()).unwrap_or("text")));
     // What a killed process left is nobody's.
     let _absent = fs::remove_file(&fresh);
     map.pin(&fresh).with_context(|| format!("pin {}", fresh.display()))?;

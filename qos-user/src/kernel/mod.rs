@@ -1,6 +1,8 @@
 //! What touches the kernel: load, attach, pin, read. The only place that says `aya::`.
 
+pub mod boottime;
 pub mod bpffs;
+pub mod change;
 pub mod choice;
 pub mod counters;
 pub mod datapath;
@@ -12,7 +14,10 @@ pub mod mechanism;
 pub mod netns;
 pub mod network;
 pub mod object;
+pub mod past;
 pub mod pins;
 pub mod privilege;
+pub mod route;
+pub mod socket;
 pub mod state;
 pub mod sys;

@@ -11,8 +11,11 @@ use std::{
 use anyhow::Context as _;
 use qos_common::abi::LAYOUT;
 
-use super::{bpffs, lock::Lock, netns, privilege};
+use super::{bpffs, document, lock::Lock, netns, privilege};
 use crate::{error::Failure, hook::Direction};
+
+/// What the names of the pins of earlier policies begin with.
+const PAST: &str = "past-";
 
 /// The pins of one network namespace.
 #[derive(Clone, Debug)]
@@ -66,6 +69,15 @@ impl Store {
         Ok((store, lock))
     }
 
+    /// Whether somebody is changing something right now.
+    ///
+    /// # Errors
+    ///
+    /// That the folder cannot be read.
+    pub fn is_busy(&self) -> anyhow::Result<bool> {
+        Ok(self.namespace.is_dir() && Lock::attempt(&self.namespace)?.is_none())
+    }
+
     fn folders(&self) -> [&Path; 3] {
         [&self.top, &self.layout, &self.namespace]
     }
@@ -93,6 +105,30 @@ impl Store {
         self.namespace.join("policy")
     }
 
+    /// Where a change that may still be taken back is kept.
+    #[must_use]
+    pub fn change_pin(&self) -> PathBuf {
+        self.namespace.join("change")
+    }
+
+    /// Where a policy that was in force is kept, by its number.
+    #[must_use]
+    pub fn past_pin(&self, number: u64) -> PathBuf {
+        self.namespace.join(format!("{PAST}{number}"))
+    }
+
+    /// The numbers of the policies that were in force, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// That the folder cannot be read.
+    pub fn past(&self) -> anyhow::Result<Vec<u64>> {
+        let names = names_in(&self.namespace)?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.strip_prefix(PAST)?.parse().ok()).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
     /// The pins of a hook, whether they are there or not.
     #[must_use]
     pub fn hook(&self, ifindex: u32, direction: Direction) -> HookPins {
@@ -116,14 +152,21 @@ impl Store {
         Ok(hooks)
     }
 
-    /// Forgets the policy in force if no hook is left for it, and removes the folders in which nothing is.
+    /// Forgets the policy in force, and those before it, if no hook is left for it; removes the folders in which nothing
+    /// is.
     ///
     /// # Errors
     ///
-    /// That a folder cannot be read or the policy not be removed.
+    /// That a folder cannot be read or a policy not be removed.
     pub fn leave(&self) -> anyhow::Result<()> {
         if self.hooks()?.is_empty() {
+            remove(&self.change_pin())?;
             remove(&self.policy())?;
+            self.past()?.into_iter().try_for_each(|number| remove(&self.past_pin(number)))?;
+            names_in(&self.namespace)?
+                .iter()
+                .filter(|name| name.starts_with(document::FRESH))
+                .try_for_each(|name| remove(&self.namespace.join(name)))?;
         }
         self.tidy();
         Ok(())
@@ -260,7 +303,12 @@ pub fn readable_by_all(path: &Path) -> anyhow::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).with_context(|| path.display().to_string())
 }
 
-fn remove(path: &Path) -> anyhow::Result<()> {
+/// Removes a pin, if it is there.
+///
+/// # Errors
+///
+/// That it cannot be removed.
+pub fn remove(path: &Path) -> anyhow::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove {}", path.display()))
