@@ -13,9 +13,14 @@ use crate::kernel::{
 pub fn settle(context: &Context) {
     // What is wrong with the pins, a command that reads them says better.
     let Ok(store) = context.store() else { return };
-    let settled = is_due(&store).and_then(|due| if due { take_back(context) } else { Ok(()) });
-    if let Err(error) = settled {
-        tracing::warn!("deadlines: {error:#}");
+    match is_due(&store) {
+        Ok(false) => {}
+        Ok(true) => {
+            if let Err(error) = take_back(context) {
+                tracing::error!("a rollback is due: {error:#}");
+            }
+        }
+        Err(error) => tracing::debug!("deadlines: {error:#}"),
     }
 }
 
