@@ -3,8 +3,8 @@
 use super::{Context, recovery::recovered};
 use crate::kernel::{
     boottime::BootTime,
-    change::Change,
     datapath,
+    pending::Pending,
     pins::{Pin, Store},
     privilege,
 };
@@ -29,14 +29,14 @@ fn take_back(context: &Context) -> anyhow::Result<()> {
         context.warn("qosbpf: ! a rollback is due: run any qosbpf command as root\n");
         return Ok(());
     }
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     recovered(store, context).map(drop)
 }
 
 /// Whether a deadline has passed, or a process was killed in the middle of a change.
 fn is_due(store: &Store) -> anyhow::Result<bool> {
     let now = BootTime::now()?;
-    if let Some(change) = Change::read(store)?
+    if let Some(change) = Pending::read(store)?
         && (change.expired(now) || !change.complete && !store.is_busy()?)
     {
         return Ok(true);
@@ -50,7 +50,7 @@ fn is_due(store: &Store) -> anyhow::Result<bool> {
 ///
 /// Foreign or unreadable pins.
 pub fn next(store: &Store) -> anyhow::Result<Option<BootTime>> {
-    let change = Change::read(store)?.and_then(|change| change.until);
+    let change = Pending::read(store)?.and_then(|change| change.until);
     Ok(change.into_iter().chain(bypasses(store)?).min())
 }
 

@@ -5,7 +5,7 @@ use super::{
     policy::{bypass, undo},
     site::Site,
 };
-use crate::kernel::{boottime::BootTime, change::Change, datapath, network::Network, pins::Store};
+use crate::kernel::{boottime::BootTime, datapath, network::Network, pending::Pending, pins::Store};
 
 /// Reads a network namespace that is locked, after putting it in order.
 ///
@@ -29,7 +29,7 @@ pub fn recovered(store: Store, context: &Context) -> anyhow::Result<Site> {
 /// Takes back what is overdue; whether anything was.
 fn take_back(site: &Site, context: &Context) -> anyhow::Result<bool> {
     let now = BootTime::now()?;
-    let change = Change::read(&site.store)?.filter(|change| !change.complete || change.expired(now));
+    let change = Pending::read(&site.store)?.filter(|change| !change.complete || change.expired(now));
     let Some(change) = change else { return bypass::end_expired(site, now, context) };
     let why = if change.complete { "was not confirmed in time" } else { "was cut short while it was being applied" };
     undo::run(site, &change, why)?;

@@ -7,11 +7,11 @@ use crate::{
     error::Failure,
     hook::{Direction, HookName},
     kernel::{
-        change::Identity,
         counters,
         datapath::{self, Hook, Observed},
         document,
         network::{Interface, Network},
+        pending::Identity,
         pins::{Pin, Store},
         state::{Binding, PolicyRecord, QdiscBaseline},
     },

@@ -16,10 +16,10 @@ use crate::{
     hook::Direction,
     kernel::{
         boottime::BootTime,
-        change::Change,
         counters,
         datapath::{Hook, Observed},
         jiffies,
+        pending::Pending,
     },
     render::{json, table},
     snapshot::State,
@@ -65,7 +65,7 @@ fn report(site: &Site, context: &Context) -> StatusReport {
 
 /// The policy that waits to be confirmed. A clock or a pin that cannot be read is no reason to say nothing else.
 fn confirm(site: &Site) -> Option<Confirm> {
-    let change = Change::read(&site.store).ok()??;
+    let change = Pending::read(&site.store).ok()??;
     let back = change.back.as_ref().and_then(site::parse);
     Some(Confirm {
         left: left(change.until?)?,
@@ -126,7 +126,9 @@ fn unknown(hook: &Hook) -> Option<crate::kernel::mechanism::Running> {
 
 fn why(site: &Site, hook: &Hook) -> String {
     match (hook.running, site.interface_of(hook)) {
-        (Observed::Gone, None) => "the interface is gone: qosbpf detach --all removes what is left".to_owned(),
+        (Observed::Gone, None) => {
+            format!("the interface is gone: qosbpf detach {} removes what is left", site.name_of(hook))
+        }
         (Observed::Gone, Some(interface)) => {
             format!("the program was removed by someone else: qosbpf attach {}", interface.name)
         }

@@ -2,7 +2,6 @@
 
 pub mod boottime;
 pub mod bpffs;
-pub mod change;
 pub mod choice;
 pub mod counters;
 pub mod datapath;
@@ -15,6 +14,7 @@ pub mod netns;
 pub mod network;
 pub mod object;
 pub mod past;
+pub mod pending;
 pub mod pins;
 pub mod privilege;
 pub mod route;

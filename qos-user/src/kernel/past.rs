@@ -5,7 +5,7 @@ use std::{fs, time::SystemTime};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::{change::Identity, document, pins::Store, state::PolicyRecord};
+use super::{document, pending::Identity, pins::Store, state::PolicyRecord};
 
 /// How many are kept.
 pub const KEPT: usize = 10;

@@ -25,6 +25,14 @@ pub struct Store {
     namespace: PathBuf,
 }
 
+/// A change under way. However it ends, the folders in which nothing is left go, and then the lock.
+#[derive(Debug)]
+pub struct Change {
+    store: Store,
+    #[expect(dead_code, reason = "held, not read")]
+    lock: Lock,
+}
+
 /// The pins of one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookPins {
@@ -58,15 +66,18 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `privilege`, those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
-    pub fn change(bpffs: &Path) -> anyhow::Result<(Self, Lock)> {
-        if let Some(missing) = privilege::missing() {
-            return Err(missing);
+    /// `privilege`; those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
+    pub fn change(bpffs: &Path) -> anyhow::Result<(Self, Change)> {
+        if let Some(lacking) = privilege::missing() {
+            return Err(lacking);
         }
         bpffs::ensure_mounted(bpffs)?;
         let store = Self::open(bpffs)?;
-        let lock = Lock::take(&store.namespace, || store.folders().into_iter().try_for_each(bpffs::make_folder))?;
-        Ok((store, lock))
+        let lock = Lock::take(&store.lock(), || {
+            store.folders().into_iter().try_for_each(bpffs::make_folder)?;
+            bpffs::make_private_folder(&store.lock())
+        })?;
+        Ok((store.clone(), Change { store, lock }))
     }
 
     /// Whether somebody is changing something right now.
@@ -75,7 +86,7 @@ impl Store {
     ///
     /// That the folder cannot be read.
     pub fn is_busy(&self) -> anyhow::Result<bool> {
-        Ok(self.namespace.is_dir() && Lock::attempt(&self.namespace)?.is_none())
+        Ok(self.lock().is_dir() && Lock::attempt(&self.lock())?.is_none())
     }
 
     fn folders(&self) -> [&Path; 3] {
@@ -99,6 +110,11 @@ impl Store {
         Ok(())
     }
 
+    /// What is locked: a folder, since bpffs has no files, and one that only root can open.
+    fn lock(&self) -> PathBuf {
+        self.namespace.join("lock")
+    }
+
     /// Where the policy in force is kept.
     #[must_use]
     pub fn policy(&self) -> PathBuf {
@@ -107,8 +123,8 @@ impl Store {
 
     /// Where a change that may still be taken back is kept.
     #[must_use]
-    pub fn change_pin(&self) -> PathBuf {
-        self.namespace.join("change")
+    pub fn pending_pin(&self) -> PathBuf {
+        self.namespace.join("pending")
     }
 
     /// Where a policy that was in force is kept, by its number.
@@ -152,31 +168,31 @@ impl Store {
         Ok(hooks)
     }
 
-    /// Forgets the policy in force, and those before it, if no hook is left for it; removes the folders in which nothing
-    /// is.
+    /// Forgets the policy in force, and those before it, if no hook is left for it.
     ///
     /// # Errors
     ///
     /// That a folder cannot be read or a policy not be removed.
     pub fn leave(&self) -> anyhow::Result<()> {
-        if self.hooks()?.is_empty() {
-            remove(&self.change_pin())?;
-            remove(&self.policy())?;
-            self.past()?.into_iter().try_for_each(|number| remove(&self.past_pin(number)))?;
-            names_in(&self.namespace)?
-                .iter()
-                .filter(|name| name.starts_with(document::FRESH))
-                .try_for_each(|name| remove(&self.namespace.join(name)))?;
+        if !self.hooks()?.is_empty() {
+            return Ok(());
         }
-        self.tidy();
-        Ok(())
+        let names = names_in(&self.namespace)?;
+        let left_by_a_kill = names.iter().filter(|name| name.starts_with(document::FRESH));
+        left_by_a_kill.map(|name| self.namespace.join(name)).try_for_each(|path| remove(&path))?;
+        remove(&self.pending_pin())?;
+        remove(&self.policy())?;
+        self.past()?.into_iter().try_for_each(|number| remove(&self.past_pin(number)))
     }
 
     /// Removes the folders in which nothing is left.
-    pub fn tidy(&self) {
+    fn tidy(&self) {
         let interfaces = names_in(&self.namespace).unwrap_or_default();
         for interface in interfaces.into_iter().filter(|name| name.starts_with("if-")) {
             let _not_empty = fs::remove_dir(self.namespace.join(interface));
+        }
+        if names_in(&self.namespace).is_ok_and(|names| names == ["lock"]) {
+            let _taken = fs::remove_dir(self.lock());
         }
         for folder in self.folders().into_iter().rev() {
             let _not_empty = fs::remove_dir(folder);
@@ -184,7 +200,21 @@ impl Store {
     }
 }
 
+impl Drop for Change {
+    fn drop(&mut self) {
+        self.store.tidy();
+    }
+}
+
 impl HookPins {
+    /// The pins of the same interface's other direction.
+    #[must_use]
+    pub fn other_direction(&self) -> Self {
+        let [direction, other] = Direction::BOTH;
+        let direction = if self.direction == direction { other } else { direction };
+        Self { folder: self.folder.with_file_name(direction.as_str()), direction, ..*self }
+    }
+
     /// Whether anything of the hook is pinned.
     #[must_use]
     pub fn exists(&self) -> bool {

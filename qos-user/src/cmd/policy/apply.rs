@@ -20,9 +20,9 @@ use crate::{
     error::{Exit, Failure},
     kernel::{
         boottime::BootTime,
-        change::{Change, HookBefore},
         choice::{self, Request, Wanted},
         document, past,
+        pending::{HookBefore, Pending},
         pins::{self, Store},
         state::PolicyRecord,
     },
@@ -46,7 +46,7 @@ pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
 /// `pending`, `not-in-file`; what the kernel says: the old policy is in force then, at every hook. `not-saved`: the new
 /// one is.
 pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Context) -> anyhow::Result<Exit> {
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store, context)?;
     refuse_while_pending(&site.store)?;
     let items = plan::plan(how, &site, policy);
@@ -71,7 +71,7 @@ pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Con
 ///
 /// `pending`, with who and how long.
 pub fn refuse_while_pending(store: &Store) -> anyhow::Result<()> {
-    let Some(change) = Change::read(store)? else { return Ok(()) };
+    let Some(change) = Pending::read(store)? else { return Ok(()) };
     let left = change.until.map_or(Ok(Duration::ZERO), |until| BootTime::now().map(|now| until.left(now)))?;
     let (to, left) = (&change.to, said::seconds(left));
     let message = format!("policy {} {} by {} waits to be confirmed, {left} left", to.name, to.hash, change.by);
@@ -81,7 +81,7 @@ pub fn refuse_while_pending(store: &Store) -> anyhow::Result<()> {
 }
 
 /// What is about to be done, with all that is needed to go back.
-fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) -> anyhow::Result<Change> {
+fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) -> anyhow::Result<Pending> {
     let before = site.hooks.iter().map(|hook| HookBefore {
         ifindex: hook.pins.ifindex,
         direction: hook.pins.direction,
@@ -91,7 +91,7 @@ fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) 
         Place::Bare(interface, direction) if item.effect == Effect::Attached => Some((interface.ifindex, direction)),
         _ => None,
     });
-    Ok(Change {
+    Ok(Pending {
         to: site::identity(policy),
         since: SystemTime::now(),
         by: who::am_i(),
@@ -110,7 +110,7 @@ fn deadline(how: &ApplyOptions) -> nix::Result<Option<BootTime>> {
 
 fn enforce(
     site: &Site,
-    mut change: Change,
+    mut change: Pending,
     items: &[Item<'_>],
     record: &PolicyRecord,
     how: &ApplyOptions,
@@ -128,7 +128,7 @@ fn enforce(
     items.iter().try_for_each(|item| attach(site, item))?;
     past::add(&site.store, change.to.clone(), &change.by, record)?;
     if how.confirm.is_none() {
-        return pins::remove(&site.store.change_pin());
+        return pins::remove(&site.store.pending_pin());
     }
     // The time that was asked for begins now that everything is in force.
     change.until = deadline(how)?;
@@ -147,7 +147,7 @@ fn attach(site: &Site, item: &Item<'_>) -> anyhow::Result<()> {
     choice::attach(&request, &site.net).map(drop)
 }
 
-fn go_back(site: &Site, change: &Change, context: &Context) {
+fn go_back(site: &Site, change: &Pending, context: &Context) {
     let fresh = Site::of(site.store.clone(), context);
     if let Err(error) = fresh.and_then(|site| undo::run(&site, change, "could not be applied")) {
         tracing::error!("cannot go back to what ran before: {error:#}");

@@ -7,7 +7,7 @@ use crate::{
     cmd::{Context, recovery::recovered},
     error::{Exit, Failure},
     kernel::{
-        change::Change,
+        pending::Pending,
         pins::{self, Store},
     },
 };
@@ -18,16 +18,15 @@ use crate::{
 ///
 /// `not-pending`, with exit 3; `not-saved`: it is confirmed all the same.
 pub fn run(json: bool, context: &Context) -> anyhow::Result<Exit> {
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store, context)?;
-    let Some(change) = Change::read(&site.store)?.filter(|change| change.complete) else {
-        site.store.tidy();
+    let Some(change) = Pending::read(&site.store)?.filter(|change| change.complete) else {
         return Err(Failure::new("not-pending", "no policy waits to be confirmed")
             .exit(Exit::No)
             .hint("qosbpf status shows what is in force, qosbpf policy history what was")
             .into());
     };
-    pins::remove(&site.store.change_pin())?;
+    pins::remove(&site.store.pending_pin())?;
     // Only now: a saved policy that is then rolled back would come back at the next boot.
     if let (true, Some(in_force)) = (change.save, &site.policy) {
         save::write(&context.saved(), &in_force.record.text)?;
@@ -36,7 +35,7 @@ pub fn run(json: bool, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn say(change: &Change, json: bool, context: &Context) -> anyhow::Result<()> {
+fn say(change: &Pending, json: bool, context: &Context) -> anyhow::Result<()> {
     let to = &change.to;
     if json {
         let policy = json!({ "name": to.name, "hash": to.hash });

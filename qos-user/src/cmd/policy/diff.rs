@@ -97,7 +97,7 @@ fn compare(site: &Site, item: &Item<'_>, before: Option<[Rate; Dscp::COUNT]>) ->
         effect: item.effect.word(),
         differs: !entries.is_empty() || local.is_some(),
         live: before.is_some(),
-        bypassed: matches!(item.place, Place::Hook(hook) if hook.state.bypass.is_some()),
+        bypassed: item.bypassed,
         local,
         entries,
     })

@@ -55,6 +55,8 @@ pub struct Item<'a> {
     pub binding: Option<Binding>,
     /// What that means.
     pub effect: Effect,
+    /// Whether the table is out of the path all the same.
+    pub bypassed: bool,
     /// Where it is.
     pub place: Place<'a>,
 }
@@ -82,9 +84,16 @@ fn attached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item
     let items = present.map(|hook| {
         let interface = site.name_of(hook);
         let binding = site::binding(policy, &interface, hook.pins.direction);
+        let bypassed = hook.state.bypass.is_some();
         let left_out = how.only.as_ref().is_some_and(|only| *only != interface);
         let effect = if left_out { Effect::LeftOut } else { compare(hook.state.binding.as_ref(), binding.as_ref()) };
-        Item { name: format!("{interface}:{}", hook.pins.direction), binding, effect, place: Place::Hook(hook) }
+        Item {
+            name: format!("{interface}:{}", hook.pins.direction),
+            binding,
+            effect,
+            bypassed,
+            place: Place::Hook(hook),
+        }
     });
     items.collect()
 }
@@ -111,7 +120,13 @@ fn unattached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<It
             let binding = site::binding(policy, &interface.name, direction)?;
             let name = format!("{}:{direction}", interface.name);
             let place = Place::Bare(interface, direction);
-            (!is_attached(interface.ifindex, direction)).then_some(Item { name, binding: Some(binding), effect, place })
+            (!is_attached(interface.ifindex, direction)).then_some(Item {
+                name,
+                binding: Some(binding),
+                effect,
+                bypassed: false,
+                place,
+            })
         })
     });
     items.collect()
@@ -126,6 +141,7 @@ fn absent<'a>(how: &ApplyOptions, site: &Site, policy: &Policy) -> Vec<Item<'a>>
         name: format!("{}:{}", binding.pattern, binding.direction),
         binding: None,
         effect: Effect::NotAttached,
+        bypassed: false,
         place: Place::Nowhere,
     });
     items.collect()

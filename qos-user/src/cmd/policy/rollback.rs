@@ -8,8 +8,8 @@ use crate::{
     cmd::{Context, recovery::recovered, site::Site, who},
     error::{Exit, Failure},
     kernel::{
-        change::Change,
         past::{self, Past},
+        pending::Pending,
         pins::Store,
     },
     policy::{self, Source},
@@ -35,12 +35,12 @@ pub fn run(args: &RollbackArgs, context: &Context) -> anyhow::Result<Exit> {
 
 /// Goes back from a policy that waits to be confirmed; whether there was one.
 fn give_up(args: &RollbackArgs, context: &Context) -> anyhow::Result<bool> {
-    if Change::read(&context.store()?)?.is_none() {
+    if Pending::read(&context.store()?)?.is_none() {
         return Ok(false);
     }
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store, context)?;
-    let Some(change) = Change::read(&site.store)? else { return Ok(false) };
+    let Some(change) = Pending::read(&site.store)? else { return Ok(false) };
     undo::run(&site, &change, &format!("was taken back by {}", who::am_i()))?;
     let (to, back) = (&change.to, undo::back_to(&change));
     if args.how.json {

@@ -44,9 +44,7 @@ pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
     }
     context.print(&format!("policy {} {} is in force{}\n", policy.name(), policy.hash(), how_long(applied)))?;
     for item in applied.items {
-        let warning = if item.effect == Effect::NotAttached { "! " } else { "  " };
-        let table = item.binding.as_ref().map_or("-", |binding| binding.table.as_str());
-        context.print(&format!("{warning}{:<24} table {table:<16} {}\n", item.name, item.effect.word()))?;
+        context.print(&line(item))?;
     }
     if let Some(session) = session {
         context.print(&format!("{session}\n"))?;
@@ -55,6 +53,14 @@ pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
         context.print(&format!("saved to {}\n", context.saved().display()))?;
     }
     Ok(())
+}
+
+fn line(item: &Item<'_>) -> String {
+    let Item { name, effect, bypassed, .. } = item;
+    let warning = if *bypassed || *effect == Effect::NotAttached { "! " } else { "  " };
+    let table = item.binding.as_ref().map_or("-", |binding| binding.table.as_str());
+    let bypass = if *bypassed { format!("; BYPASSED: qosbpf policy resume {name}") } else { String::new() };
+    format!("{warning}{name:<24} table {table:<16} {}{bypass}\n", effect.word())
 }
 
 fn how_long(applied: &Applied<'_>) -> String {
@@ -84,5 +90,6 @@ fn document_of(item: &Item<'_>) -> Value {
         "hook": item.name,
         "table": item.binding.as_ref().map(|binding| &binding.table),
         "result": item.effect.word(),
+        "bypassed": item.bypassed,
     })
 }

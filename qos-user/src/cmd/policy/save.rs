@@ -22,11 +22,10 @@ use crate::{
 ///
 /// `no-policy`, `pending`, `not-saved`.
 pub fn run(json: bool, context: &Context) -> anyhow::Result<Exit> {
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store, context)?;
     refuse_while_pending(&site.store)?;
     let Some(in_force) = &site.policy else {
-        site.store.tidy();
         return Err(Failure::new("no-policy", "no policy is in force")
             .hint("qosbpf policy apply FILE --save puts one in force and saves it")
             .into());

@@ -4,9 +4,10 @@ use super::switch::switch_all;
 use crate::{
     cmd::site::{self, Site},
     kernel::{
-        change::{Change, Identity},
         datapath::{self, Hook, Observed},
-        document, past, pins,
+        document, past,
+        pending::{Identity, Pending},
+        pins,
         state::Binding,
     },
     policy::Policy,
@@ -17,7 +18,7 @@ use crate::{
 /// # Errors
 ///
 /// What the kernel says; the change is still written down then.
-pub fn run(site: &Site, change: &Change, why: &str) -> anyhow::Result<()> {
+pub fn run(site: &Site, change: &Pending, why: &str) -> anyhow::Result<()> {
     let back = change.back.as_ref().and_then(site::parse);
     let mut targets = Vec::new();
     for hook in site.hooks.iter().filter(|hook| hook.running != Observed::Gone) {
@@ -33,13 +34,12 @@ pub fn run(site: &Site, change: &Change, why: &str) -> anyhow::Result<()> {
         None => pins::remove(&site.store.policy())?,
     }
     remember(site, change, back.as_ref(), why)?;
-    pins::remove(&site.store.change_pin())?;
-    site.store.tidy();
+    pins::remove(&site.store.pending_pin())?;
     Ok(())
 }
 
 /// What a hook did before the change; for one that was attached since, what the policy of then says of it.
-fn before(site: &Site, hook: &Hook, change: &Change, back: Option<&Policy>) -> Option<Binding> {
+fn before(site: &Site, hook: &Hook, change: &Pending, back: Option<&Policy>) -> Option<Binding> {
     let place = (hook.pins.ifindex, hook.pins.direction);
     match change.hooks.iter().find(|before| (before.ifindex, before.direction) == place) {
         Some(before) => before.binding.clone(),
@@ -48,7 +48,7 @@ fn before(site: &Site, hook: &Hook, change: &Change, back: Option<&Policy>) -> O
 }
 
 /// The policy is in force again, unless the history says so anyhow: the new one may never have come that far.
-fn remember(site: &Site, change: &Change, back: Option<&Policy>, why: &str) -> anyhow::Result<()> {
+fn remember(site: &Site, change: &Pending, back: Option<&Policy>, why: &str) -> anyhow::Result<()> {
     let (Some(record), Some(policy)) = (&change.back, back) else { return Ok(()) };
     let identity = site::identity(policy);
     if past::all(&site.store)?.last().is_some_and(|last| last.policy == identity) {
@@ -59,7 +59,7 @@ fn remember(site: &Site, change: &Change, back: Option<&Policy>, why: &str) -> a
 }
 
 /// Where that leads, in words.
-pub fn back_to(change: &Change) -> String {
+pub fn back_to(change: &Pending) -> String {
     match change.back.as_ref().and_then(site::parse) {
         Some(policy) => format!("back to {} {}", policy.name(), policy.hash()),
         None => "back to no policy".to_owned(),

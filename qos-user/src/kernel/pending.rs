@@ -1,4 +1,4 @@
-//! A change of policy that may still be taken back. Kept in the pin `change`.
+//! A change of policy that may still be taken back. Kept in the pin `pending`.
 
 use std::time::SystemTime;
 
@@ -17,7 +17,7 @@ use crate::hook::Direction;
 /// It is written before the first hook is switched. Whoever holds the lock and finds one that is not complete knows
 /// that its process was killed, and goes back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Change {
+pub struct Pending {
     /// The policy that is put in force.
     pub to: Identity,
     /// When that began.
@@ -58,14 +58,14 @@ pub struct HookBefore {
     pub binding: Option<Binding>,
 }
 
-impl Change {
+impl Pending {
     /// Reads the one that is under way or waits for its confirmation.
     ///
     /// # Errors
     ///
     /// That the pin is foreign or not readable.
     pub fn read(store: &Store) -> anyhow::Result<Option<Self>> {
-        document::read(&store.change_pin())
+        document::read(&store.pending_pin())
     }
 
     /// Writes it down.
@@ -74,7 +74,7 @@ impl Change {
     ///
     /// What the kernel says to the pin.
     pub fn write(&self, store: &Store) -> anyhow::Result<()> {
-        document::write(&store.change_pin(), self)
+        document::write(&store.pending_pin(), self)
     }
 
     /// Whether its time is over.
