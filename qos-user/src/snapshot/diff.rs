@@ -190,7 +190,10 @@ mod tests {
         rates
     }
 
-    fn told(old: Option<&str>, new: Option<&str>) -> Vec<(String, Option<Outcome>, Option<Outcome>, usize, f64)> {
+    /// Key, what it makes of packets now and then, how many codepoints, and how many packets a second.
+    type Told = (String, Option<Outcome>, Option<Outcome>, usize, f64);
+
+    fn told(old: Option<&str>, new: Option<&str>) -> Vec<Told> {
         let (old, new) = (old.map(table), new.map(table));
         let rows = tables(old.as_ref(), new.as_ref(), &before());
         rows.into_iter().map(|row| (row.key.clone(), row.old, row.new, row.marks.len(), row.rate().packets)).collect()

@@ -9,3 +9,4 @@ mod history;
 mod killed;
 mod load;
 mod saved;
+mod session;
