@@ -30,6 +30,9 @@ pub struct Global {
     /// The bpf file system that keeps the pins; mounted if it is not.
     #[arg(long, global = true, value_name = "PATH", default_value = "/sys/fs/bpf")]
     pub bpffs: PathBuf,
+    /// The folder of the saved policy.
+    #[arg(long, global = true, value_name = "PATH", default_value = "/etc/qosbpf")]
+    pub etc: PathBuf,
     /// Say more; twice for everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -84,6 +87,9 @@ pub enum Command {
     Dscp(DscpArgs),
     /// A lab of its own: a router between two hosts, marked traffic, counters, remarking.
     Demo(DemoArgs),
+    /// Wait for deadlines and go back; started by the command that sets one.
+    #[command(hide = true)]
+    Timer,
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -105,11 +111,16 @@ impl Command {
             | Self::Policy(
                 PolicyCommand::Check { json, .. }
                 | PolicyCommand::Show { json, .. }
-                | PolicyCommand::Apply(ApplyArgs { json, .. })
+                | PolicyCommand::Diff { json, .. }
+                | PolicyCommand::Apply(ApplyArgs { how: ApplyOptions { json, .. }, .. })
+                | PolicyCommand::Rollback(RollbackArgs { how: ApplyOptions { json, .. }, .. })
+                | PolicyCommand::Confirm { json }
+                | PolicyCommand::History { json }
+                | PolicyCommand::Save { json }
                 | PolicyCommand::Bypass(BypassArgs { json, .. })
-                | PolicyCommand::Resume(BypassArgs { json, .. }),
+                | PolicyCommand::Resume(ResumeArgs { json, .. }),
             ) => *json,
-            Self::Demo(_) | Self::Completions { .. } => false,
+            Self::Demo(_) | Self::Completions { .. } | Self::Timer => false,
         }
     }
 }
@@ -261,12 +272,40 @@ pub enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// What a file would change per hook, and how many packets per second now; exit 3 if anything.
+    Diff {
+        /// TOML or JSON; `-` is stdin.
+        file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Switch to the policy of a file, at each hook at once.
     Apply(ApplyArgs),
+    /// Keep what was applied with --confirm.
+    Confirm {
+        /// Print what was done as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The last 10 policies that were in force.
+    History {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Apply an earlier policy; while one waits to be confirmed and without N, go back at once.
+    Rollback(RollbackArgs),
+    /// Save the policy in force, so that a reboot brings it back.
+    Save {
+        /// Print what was done as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Take the policy out of the path; counts go on.
     Bypass(BypassArgs),
     /// Put it back.
-    Resume(BypassArgs),
+    Resume(ResumeArgs),
 }
 
 /// `policy apply`
@@ -274,6 +313,31 @@ pub enum PolicyCommand {
 pub struct ApplyArgs {
     /// TOML or JSON; `-` is stdin.
     pub file: PathBuf,
+    /// How it is applied.
+    #[command(flatten)]
+    pub how: ApplyOptions,
+}
+
+/// `policy rollback`
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// A number of `policy history`; none: the latest that is not in force.
+    #[arg(value_name = "N")]
+    pub number: Option<u64>,
+    /// How it is applied.
+    #[command(flatten)]
+    pub how: ApplyOptions,
+}
+
+/// How a policy is applied.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ApplyOptions {
+    /// Go back to what runs now, unless `policy confirm` follows within this time.
+    #[arg(long, value_name = "TIME", value_parser = at_least_a_second)]
+    pub confirm: Option<Duration>,
+    /// Also save it, so that a reboot brings it back; with --confirm once it is confirmed.
+    #[arg(long)]
+    pub save: bool,
     /// Attach what the file binds and is not attached.
     #[arg(long)]
     pub attach: bool,
@@ -288,9 +352,23 @@ pub struct ApplyArgs {
     pub json: bool,
 }
 
-/// `policy bypass` and `policy resume`
+/// `policy bypass`
 #[derive(Debug, Args)]
 pub struct BypassArgs {
+    /// One interface or hook; none: all.
+    #[arg(value_name = "IFACE[:DIR]")]
+    pub hook: Option<HookName>,
+    /// End by itself after this time.
+    #[arg(long = "for", value_name = "TIME", value_parser = at_least_a_second)]
+    pub time: Option<Duration>,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `policy resume`
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
     /// One interface or hook; none: all.
     #[arg(value_name = "IFACE[:DIR]")]
     pub hook: Option<HookName>,
@@ -354,6 +432,15 @@ pub struct DemoArgs {
 /// Writes a completion script for a shell.
 pub fn completions(shell: clap_complete::Shell, out: &mut impl Write) {
     clap_complete::generate(shell, &mut Cli::command(), "qosbpf", out);
+}
+
+/// `60s`, `10m`, `1h 30m`.
+fn at_least_a_second(word: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(word) {
+        Ok(time) if time >= Duration::from_secs(1) => Ok(time),
+        Ok(_) => Err("at least 1s".to_owned()),
+        Err(error) => Err(format!("{error}; write 60s or 10m")),
+    }
 }
 
 fn seconds(word: &str) -> Result<Duration, String> {

@@ -15,6 +15,7 @@ use crate::hook::{Direction, Via};
 pub mod baseline;
 pub mod cells;
 mod counts;
+pub mod diff;
 pub mod history;
 pub mod named;
 pub mod rates;

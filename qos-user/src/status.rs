@@ -21,8 +21,59 @@ pub struct StatusReport {
     pub policy: Option<PolicyLabel>,
     /// The hooks, by interface, ingress first.
     pub hooks: Vec<HookStatus>,
+    /// The policy that waits to be confirmed.
+    pub confirm: Option<Confirm>,
     /// What concerns no single hook.
     pub notes: Vec<Note>,
+}
+
+/// A policy that waits to be confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirm {
+    /// Its name.
+    pub name: String,
+    /// Its hash.
+    pub hash: String,
+    /// When it was applied.
+    pub since: SystemTime,
+    /// By whom.
+    pub by: String,
+    /// How long until it is rolled back.
+    pub left: Duration,
+    /// Whether it is saved once it is confirmed.
+    pub save: bool,
+    /// The policy that then comes back, by name and hash.
+    pub back: Option<(String, String)>,
+}
+
+/// The policy of a hook out of the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BypassStatus {
+    /// Since when.
+    pub since: SystemTime,
+    /// By whom.
+    pub by: String,
+    /// How long until it ends by itself.
+    pub left: Option<Duration>,
+}
+
+/// A policy that was in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastPolicy {
+    /// Its number, from 1; none is given twice.
+    pub number: u64,
+    /// When it was put in force.
+    pub when: SystemTime,
+    /// By whom.
+    pub by: String,
+    /// Its name.
+    pub name: String,
+    /// Its hash.
+    pub hash: String,
+    /// The file it came from.
+    pub file: String,
+    /// Whether it is in force now.
+    pub in_force: bool,
 }
 
 /// One hook.
@@ -52,6 +103,8 @@ pub struct HookStatus {
     pub last_packet: Option<Duration>,
     /// Why it is at this mechanism and not a better one, or why it is not there.
     pub reason: Option<String>,
+    /// The policy out of the path, if it is.
+    pub bypass: Option<BypassStatus>,
     /// The version of the program at the hook.
     pub datapath_version: Option<String>,
     /// What else is to be said of it.

@@ -9,6 +9,7 @@ use crate::{
     cmd::{
         Context, foreground,
         policy::read_policy,
+        recovery::recovered,
         site::{self, Site},
         who,
     },
@@ -19,6 +20,7 @@ use crate::{
         datapath::{self, Hook, Observed},
         document,
         network::Interface,
+        past,
         pins::Store,
         state::PolicyRecord,
     },
@@ -41,7 +43,7 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let given = args.policy.as_deref().map(read_policy).transpose()?;
     let interface = context.network()?.interface(&args.interface)?;
     let (store, change) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
+    let site = recovered(store, context)?;
     if args.foreground {
         refuse_to_borrow(args, &site, &interface)?;
     }
@@ -60,6 +62,9 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
             }
         }
     }
+    if let (Some((source, policy)), None) = (&given, &site.policy) {
+        past::add(&site.store, site::identity(policy), &who::am_i(), &record(source))?;
+    }
     drop(change);
     report(args, context, &interface, &done)?;
     if args.foreground {
@@ -67,15 +72,6 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
         foreground::stay(&hooks, &interface.name, args.log_decisions, context)?;
     }
     Ok(Exit::Done)
-}
-
-/// The network namespace, after what killed processes left half done has been finished or undone.
-pub fn recovered(store: Store) -> anyhow::Result<Site> {
-    let net = crate::kernel::network::Network::open()?;
-    for pins in store.hooks()? {
-        datapath::recover(pins, &net)?;
-    }
-    Site::of(store)
 }
 
 /// A hook that somebody else attached is not there to be detached at the end.

@@ -19,6 +19,8 @@ use crate::{
 pub struct Context {
     /// Where the pins are.
     pub bpffs: PathBuf,
+    /// The folder of the saved policy.
+    pub etc: PathBuf,
     /// The network namespace as it was named.
     pub netns: Option<String>,
     /// Leave out explanations.
@@ -36,6 +38,7 @@ impl Context {
         let global = &cli.global;
         Self {
             bpffs: global.bpffs.clone(),
+            etc: global.etc.clone(),
             netns: global.netns.clone(),
             quiet: global.quiet,
             color: wants_color(global.color, stdout().is_terminal()),
@@ -51,6 +54,12 @@ impl Context {
     pub fn store(&self) -> anyhow::Result<Store> {
         bpffs::refuse_hidden(&self.bpffs)?;
         Store::open(&self.bpffs)
+    }
+
+    /// The policy that a reboot brings back.
+    #[must_use]
+    pub fn saved(&self) -> PathBuf {
+        self.etc.join("policy.toml")
     }
 
     /// A netlink connection to it.

@@ -2,16 +2,19 @@
 
 mod attach;
 mod context;
+mod deadline;
 mod demo;
 mod detach;
 pub mod dscp;
 mod expect;
 mod foreground;
 mod policy;
+mod recovery;
 mod report;
 mod site;
 mod stats;
 mod status;
+mod timer;
 mod watch;
 mod who;
 
@@ -37,6 +40,10 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         netns::enter(name)?;
     }
     let context = Context::new(cli);
+    // The timer detaches itself first.
+    if !matches!(cli.command, Command::Timer) {
+        deadline::settle(&context);
+    }
     match &cli.command {
         Command::Attach(args) => attach::run(args, &context),
         Command::Detach(args) => detach::run(args, &context),
@@ -46,6 +53,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Expect(args) => expect::run(args, &context),
         Command::Dscp(args) => dscp::run(args, &mut stdout().lock()),
         Command::Demo(args) => demo::run(args, &context),
+        Command::Timer => timer::run(&context),
         Command::Completions { shell } => {
             cli::completions(*shell, &mut stdout());
             Ok(Exit::Done)

@@ -11,15 +11,13 @@ use crate::{
         datapath::{self, Hook, Observed},
         document,
         network::{Interface, Network},
+        pending::Identity,
         pins::{Pin, Store},
         state::{Binding, PolicyRecord, QdiscBaseline},
     },
     policy::{self, Policy, Source},
     snapshot::{self, Device, PolicyLabel, Qdisc, Snapshot, State, baseline::Baseline},
 };
-
-/// The policy that a reboot brings back.
-pub const SAVED: &str = "/etc/qosbpf/policy.toml";
 
 /// Everything that commands ask about.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ impl Site {
     ///
     /// Foreign or unreadable pins.
     pub fn read(context: &Context) -> anyhow::Result<Self> {
-        Self::of(context.store()?)
+        Self::of(context.store()?, context)
     }
 
     /// Reads what `store` has.
@@ -62,11 +60,11 @@ impl Site {
     /// # Errors
     ///
     /// Foreign or unreadable pins.
-    pub fn of(store: Store) -> anyhow::Result<Self> {
+    pub fn of(store: Store, context: &Context) -> anyhow::Result<Self> {
         let net = Network::open()?;
         let interfaces = net.interfaces()?;
         let hooks = datapath::observe_all(&store, &net)?;
-        let policy = InForce::read(&store)?;
+        let policy = InForce::read(&store, &context.saved())?;
         Ok(Self { store, net, interfaces, hooks, policy })
     }
 
@@ -151,26 +149,33 @@ impl Site {
 
 impl InForce {
     /// A policy that this version cannot read is no reason to keep the counters from anybody.
-    fn read(store: &Store) -> anyhow::Result<Option<Self>> {
+    fn read(store: &Store, saved: &Path) -> anyhow::Result<Option<Self>> {
         let Some(record) = document::read::<PolicyRecord>(&store.policy())? else { return Ok(None) };
-        let source = Source::new(&record.file, record.text.clone().into_bytes());
-        match source.and_then(|source| policy::parse(&source)) {
-            Ok(policy) => {
-                let saved = saved_hash().is_some_and(|hash| hash == policy.hash());
-                Ok(Some(Self { record, policy, saved }))
-            }
-            Err(report) => {
-                tracing::warn!("the policy in force cannot be read: {}", report.into_failure());
-                Ok(None)
-            }
-        }
+        Ok(parse(&record).map(|policy| {
+            let saved = saved_hash(saved).is_some_and(|hash| hash == policy.hash());
+            Self { record, policy, saved }
+        }))
     }
 }
 
+/// The policy of a record, unless this version cannot read it.
+#[must_use]
+pub fn parse(record: &PolicyRecord) -> Option<Policy> {
+    let source = Source::new(&record.file, record.text.clone().into_bytes());
+    let parsed = source.and_then(|source| policy::parse(&source));
+    parsed.map_err(|report| tracing::warn!("a policy that was in force cannot be read: {}", report.into_failure())).ok()
+}
+
+/// What a policy is called where its text is not at hand.
+#[must_use]
+pub fn identity(policy: &Policy) -> Identity {
+    Identity { name: policy.name().to_owned(), hash: policy.hash().to_owned() }
+}
+
 /// The hash of the saved policy, if there is a good one.
-fn saved_hash() -> Option<String> {
-    let bytes = std::fs::read(Path::new(SAVED)).ok()?;
-    let policy = policy::parse(&Source::new(SAVED, bytes).ok()?).ok()?;
+pub fn saved_hash(path: &Path) -> Option<String> {
+    let bytes = std::fs::read(path).ok()?;
+    let policy = policy::parse(&Source::new(&path.display().to_string(), bytes).ok()?).ok()?;
     Some(policy.hash().to_owned())
 }
 

@@ -6,7 +6,7 @@ use crate::{
     cli::{By, StatsArgs, StatsCommand, StatsFormat},
     cmd::{
         Context,
-        attach::recovered,
+        recovery::recovered,
         site::{self, Site},
         watch,
     },
@@ -95,7 +95,7 @@ fn screen(args: &StatsArgs, snapshot: &Snapshot, rates: &Rates, context: &Contex
 
 fn clear(hooks: &[HookName], context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
+    let site = recovered(store, context)?;
     let snapshot = site.snapshot(hooks, context)?;
     for (shown, hook) in snapshot.hooks.iter().zip(site.select(hooks)?) {
         let Some(baseline) = Baseline::of(shown, snapshot.time) else { continue };

@@ -1,23 +1,29 @@
 //! `qosbpf status`: every hook that is wanted or there.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     cli::StatusArgs,
     cmd::{
         Context,
+        policy::seconds,
         site::{self, Site},
     },
     error::Exit,
     hook::Direction,
     kernel::{
+        boottime::BootTime,
         counters,
         datapath::{Hook, Observed},
         jiffies,
+        pending::Pending,
     },
     render::{json, table},
     snapshot::State,
-    status::{HookStatus, Note, StatusReport},
+    status::{BypassStatus, Confirm, HookStatus, Note, StatusReport},
 };
 
 /// Prints what is wanted and what is there; 3 if they differ.
@@ -51,9 +57,29 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         host: site::host(),
         netns: context.netns.clone(),
         policy: site.label(),
+        confirm: confirm(site),
         hooks: hooks.into_values().collect(),
         notes: site.policy.iter().map(applied).collect(),
     }
+}
+
+/// The policy that waits to be confirmed. A clock or a pin that cannot be read is no reason to say nothing else.
+fn confirm(site: &Site) -> Option<Confirm> {
+    let change = Pending::read(&site.store).ok()??;
+    let back = change.back.as_ref().and_then(site::parse);
+    Some(Confirm {
+        left: left(change.until?)?,
+        name: change.to.name,
+        hash: change.to.hash,
+        since: change.since,
+        by: change.by,
+        save: change.save,
+        back: back.map(|back| (back.name().to_owned(), back.hash().to_owned())),
+    })
+}
+
+fn left(until: BootTime) -> Option<Duration> {
+    BootTime::now().ok().map(|now| until.left(now))
 }
 
 fn applied(in_force: &site::InForce) -> Note {
@@ -82,6 +108,11 @@ fn status_of(site: &Site, hook: &Hook) -> HookStatus {
         since: Some(state.since),
         last_packet: counts.as_ref().ok().and_then(|counts| jiffies::since(counts.sums.last)),
         reason: Some(why(site, hook)),
+        bypass: state.bypass.as_ref().map(|bypass| BypassStatus {
+            since: bypass.since,
+            by: bypass.by.clone(),
+            left: bypass.until.and_then(left),
+        }),
         datapath_version: Some(state.version.clone()),
         notes: notes(site, hook, counts.err()),
     }
@@ -111,7 +142,8 @@ fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Not
     if let Some(bypass) = &hook.state.bypass {
         let since = humantime::format_rfc3339_seconds(bypass.since);
         let resume = format!("qosbpf policy resume {}:{}", site.name_of(hook), hook.pins.direction);
-        notes.push(Note::warning(format!("BYPASS by {} since {since}: {resume}", bypass.by)));
+        let end = bypass.until.and_then(left).map(|left| format!(", ends in {}", seconds(left))).unwrap_or_default();
+        notes.push(Note::warning(format!("BYPASS by {} since {since}{end}: {resume}", bypass.by)));
     }
     if let Some(error) = unreadable {
         notes.push(Note::warning(format!("counters: {error:#}")));
@@ -169,6 +201,7 @@ fn missing(interface: &str, ifindex: Option<u32>, direction: Direction, table: &
         since: None,
         last_packet: None,
         reason: Some(reason),
+        bypass: None,
         datapath_version: None,
         notes: Vec::new(),
     }

@@ -78,7 +78,12 @@ pub fn observe(pins: HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
     Ok(None)
 }
 
-fn remembered(pins: &HookPins, pin: Pin) -> anyhow::Result<Option<HookState>> {
+/// What is remembered of a hook, by one of its two pins for that.
+///
+/// # Errors
+///
+/// Foreign or unreadable pins.
+pub fn remembered(pins: &HookPins, pin: Pin) -> anyhow::Result<Option<HookState>> {
     match pins.trusted(pin)? {
         Some(path) => document::read(&path),
         None => Ok(None),

@@ -16,6 +16,9 @@ use super::sys;
 
 const PIECE: usize = 4096;
 
+/// What the name of a pin begins with until it has its own.
+pub const FRESH: &str = "new-";
+
 /// The largest text in bytes: a policy file of a megabyte, with its quotes escaped.
 const MAX: usize = 4 << 20;
 
@@ -37,6 +40,7 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> anyhow::Result<()> {
         map.set(index, piece, 0)?;
     }
     let fresh = unfinished(path);
+    // What a killed process left is nobody's.
     let _absent = fs::remove_file(&fresh);
     map.pin(&fresh).with_context(|| format!("pin {}", fresh.display()))?;
     super::pins::readable_by_all(&fresh)?;
@@ -44,9 +48,8 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> anyhow::Result<()> {
 }
 
 /// Where a text is before it takes its place; after a kill in between it stays there, and is nobody's.
-#[must_use]
-pub fn unfinished(path: &Path) -> PathBuf {
-    path.with_file_name(format!("new-{}", path.file_name().and_then(|name| name.to_str()).unwrap_or("text")))
+fn unfinished(path: &Path) -> PathBuf {
+    path.with_file_name(format!("{FRESH}{}", path.file_name().and_then(|name| name.to_str()).unwrap_or("text")))
 }
 
 /// Reads what [`write`] wrote; `None` where there is no such pin.

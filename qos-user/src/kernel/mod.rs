@@ -1,5 +1,6 @@
 //! What touches the kernel: load, attach, pin, read. The only place that says `aya::`.
 
+pub mod boottime;
 pub mod bpffs;
 pub mod choice;
 pub mod counters;
@@ -12,7 +13,11 @@ pub mod mechanism;
 pub mod netns;
 pub mod network;
 pub mod object;
+pub mod past;
+pub mod pending;
 pub mod pins;
 pub mod privilege;
+pub mod route;
+pub mod socket;
 pub mod state;
 pub mod sys;

@@ -18,7 +18,7 @@ use crate::{error::Failure, hook::Direction, snapshot::Device};
 #[derive(Debug)]
 pub struct Network {
     runtime: Runtime,
-    handle: rtnetlink::Handle,
+    pub(super) handle: rtnetlink::Handle,
 }
 
 /// An interface as it is now.
@@ -83,7 +83,7 @@ impl Network {
         Ok(Self { runtime, handle })
     }
 
-    fn wait<T>(&self, request: impl Future<Output = Result<T, rtnetlink::Error>>) -> anyhow::Result<T> {
+    pub(super) fn wait<T>(&self, request: impl Future<Output = Result<T, rtnetlink::Error>>) -> anyhow::Result<T> {
         self.runtime.block_on(request).context("netlink")
     }
 

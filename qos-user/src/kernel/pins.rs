@@ -14,6 +14,9 @@ use qos_common::abi::LAYOUT;
 use super::{bpffs, document, lock::Lock, netns, privilege};
 use crate::{error::Failure, hook::Direction};
 
+/// What the names of the pins of earlier policies begin with.
+const PAST: &str = "past-";
+
 /// The pins of one network namespace.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -77,6 +80,15 @@ impl Store {
         Ok((store.clone(), Change { store, lock }))
     }
 
+    /// Whether somebody is changing something right now.
+    ///
+    /// # Errors
+    ///
+    /// That the folder cannot be read.
+    pub fn is_busy(&self) -> anyhow::Result<bool> {
+        Ok(self.lock().is_dir() && Lock::attempt(&self.lock())?.is_none())
+    }
+
     fn folders(&self) -> [&Path; 3] {
         [&self.top, &self.layout, &self.namespace]
     }
@@ -109,6 +121,30 @@ impl Store {
         self.namespace.join("policy")
     }
 
+    /// Where a change that may still be taken back is kept.
+    #[must_use]
+    pub fn pending_pin(&self) -> PathBuf {
+        self.namespace.join("pending")
+    }
+
+    /// Where a policy that was in force is kept, by its number.
+    #[must_use]
+    pub fn past_pin(&self, number: u64) -> PathBuf {
+        self.namespace.join(format!("{PAST}{number}"))
+    }
+
+    /// The numbers of the policies that were in force, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// That the folder cannot be read.
+    pub fn past(&self) -> anyhow::Result<Vec<u64>> {
+        let names = names_in(&self.namespace)?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.strip_prefix(PAST)?.parse().ok()).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
     /// The pins of a hook, whether they are there or not.
     #[must_use]
     pub fn hook(&self, ifindex: u32, direction: Direction) -> HookPins {
@@ -132,21 +168,29 @@ impl Store {
         Ok(hooks)
     }
 
-    /// Forgets the policy in force if no hook is left for it.
+    /// Forgets the policy in force, and those before it, if no hook is left for it.
     ///
     /// # Errors
     ///
-    /// That a folder cannot be read or the policy not be removed.
+    /// That a folder cannot be read or a policy not be removed.
     pub fn leave(&self) -> anyhow::Result<()> {
-        if self.hooks()?.is_empty() { remove(&self.policy()) } else { Ok(()) }
+        if !self.hooks()?.is_empty() {
+            return Ok(());
+        }
+        remove(&self.pending_pin())?;
+        remove(&self.policy())?;
+        self.past()?.into_iter().try_for_each(|number| remove(&self.past_pin(number)))
     }
 
     /// Removes what a killed process left unfinished, and the folders in which nothing is left.
     fn tidy(&self) {
-        let _absent = fs::remove_file(document::unfinished(&self.policy()));
-        let interfaces = names_in(&self.namespace).unwrap_or_default();
-        for interface in interfaces.into_iter().filter(|name| name.starts_with("if-")) {
-            let _not_empty = fs::remove_dir(self.namespace.join(interface));
+        for name in names_in(&self.namespace).unwrap_or_default() {
+            let path = self.namespace.join(&name);
+            if name.starts_with(document::FRESH) {
+                let _taken = fs::remove_file(&path);
+            } else if name.starts_with("if-") {
+                let _not_empty = fs::remove_dir(&path);
+            }
         }
         if names_in(&self.namespace).is_ok_and(|names| names == ["lock"]) {
             let _taken = fs::remove_dir(self.lock());
@@ -290,7 +334,12 @@ pub fn readable_by_all(path: &Path) -> anyhow::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).with_context(|| path.display().to_string())
 }
 
-fn remove(path: &Path) -> anyhow::Result<()> {
+/// Removes a pin, if it is there.
+///
+/// # Errors
+///
+/// That it cannot be removed.
+pub fn remove(path: &Path) -> anyhow::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove {}", path.display()))

@@ -10,7 +10,10 @@ use qos_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::object::{Program, Specialisation};
+use super::{
+    boottime::BootTime,
+    object::{Program, Specialisation},
+};
 use crate::{
     hook::{Direction, Via},
     snapshot::{Device, EntryLabel, TableLabel},
@@ -88,6 +91,9 @@ pub struct Bypass {
     pub since: SystemTime,
     /// Who.
     pub by: String,
+    /// When it ends by itself.
+    #[serde(default)]
+    pub until: Option<BootTime>,
 }
 
 /// The root qdisc at one moment; a qdisc with another handle or kind began at zero.
@@ -146,6 +152,12 @@ impl HookState {
         }
     }
 
+    /// Whether the time of its bypass is over.
+    #[must_use]
+    pub fn bypass_expired(&self, now: BootTime) -> bool {
+        self.bypass.as_ref().and_then(|bypass| bypass.until).is_some_and(|until| until <= now)
+    }
+
     /// Whether the table is in the path.
     #[must_use]
     pub const fn enforces(&self) -> bool {
@@ -190,6 +202,18 @@ impl Binding {
     pub fn table(&self) -> anyhow::Result<Table> {
         let targets: Vec<u8> = self.entries.iter().map(|entry| entry.to).collect();
         Table::from_bytes(&targets).context("not a table of 64 codepoints")
+    }
+}
+
+impl LocalWord {
+    /// The word of the policy file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::KeepControl => "keep-control",
+            Self::Keep => "keep",
+        }
     }
 }
 

@@ -9,10 +9,14 @@ use crate::{
     snapshot::PolicyLabel,
 };
 
+mod diff;
+mod history;
 mod policy;
 mod stats;
 mod status;
 
+pub use diff::diff;
+pub use history::history;
 pub use policy::policy;
 pub use stats::stats;
 pub use status::status;

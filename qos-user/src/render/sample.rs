@@ -8,8 +8,12 @@ use qos_common::{abi::Counter, ds::Dscp};
 use super::Look;
 use crate::{
     hook::{Direction, Via},
-    snapshot::{Counts, Device, EntryLabel, Hook, PolicyLabel, Qdisc, Snapshot, State, TableLabel},
-    status::{HookStatus, Note, StatusReport},
+    snapshot::{
+        Counts, Device, EntryLabel, Hook, PolicyLabel, Qdisc, Snapshot, State, TableLabel,
+        diff::{EntryDiff, HookDiff, MarkDiff, Outcome, PolicyDiff},
+        rates::Rate,
+    },
+    status::{BypassStatus, Confirm, HookStatus, Note, PastPolicy, StatusReport},
 };
 
 pub fn dscp(word: &str) -> Dscp {
@@ -167,6 +171,7 @@ pub fn status() -> StatusReport {
         since: via.map(|_| since()),
         last_packet: via.map(|_| Duration::from_secs(7)),
         reason: None,
+        bypass: None,
         datapath_version: via.map(|_| "0.1.0".to_owned()),
         notes: Vec::new(),
     };
@@ -179,6 +184,8 @@ pub fn status() -> StatusReport {
     let mut bypassed = hook("ppp0", Direction::Egress, State::Bypassed, Some(Via::Clsact));
     bypassed.table = Some("to-isp".to_owned());
     bypassed.notes.push(Note::warning("bypassed since 21:20:11: qosbpf policy resume ppp0:egress"));
+    let left = Some(Duration::from_secs(362));
+    bypassed.bypass = Some(BypassStatus { since: since(), by: "rt (ssh 192.0.2.7)".to_owned(), left });
     let mut missing = hook("ppp1", Direction::Egress, State::Missing, None);
     missing.table = Some("to-isp".to_owned());
     missing.reason = Some("bound by \"ppp*\", not attached: qosbpf attach ppp1 --egress".to_owned());
@@ -190,6 +197,64 @@ pub fn status() -> StatusReport {
         netns: None,
         policy: Some(policy()),
         hooks: vec![lan, wan, bypassed, missing, broken],
+        confirm: Some(Confirm {
+            name: "edge-standard".to_owned(),
+            hash: "3f9a1c7d".to_owned(),
+            since: since(),
+            by: "rt (ssh 192.0.2.7)".to_owned(),
+            left: Duration::from_millis(42_000),
+            save: true,
+            back: Some(("edge-old".to_owned(), "91be02aa".to_owned())),
+        }),
         notes: vec![Note::info("the policy was applied 21:00:03")],
     }
+}
+
+pub fn history() -> Vec<PastPolicy> {
+    let past = |number, name: &str, hash: &str, in_force| PastPolicy {
+        number,
+        when: since() + Duration::from_secs(number),
+        by: "rt (ssh 192.0.2.7)".to_owned(),
+        name: name.to_owned(),
+        hash: hash.to_owned(),
+        file: "/etc/qosbpf/policy.toml".to_owned(),
+        in_force,
+    };
+    vec![past(12, "edge-standard", "3f9a1c7d", true), past(11, "edge-old", "91be02aa", false)]
+}
+
+pub fn diff() -> PolicyDiff {
+    let hook = |name: &str, differs, entries| HookDiff {
+        name: name.to_owned(),
+        old_table: Some("to-isp".to_owned()),
+        new_table: Some("to-isp".to_owned()),
+        effect: if differs { "changed" } else { "same" },
+        differs,
+        live: differs,
+        bypassed: false,
+        local: None,
+        entries,
+    };
+    let mark = |from: &str, old: &str, new: &str, packets| MarkDiff {
+        from: dscp(from),
+        old: dscp(old),
+        new: dscp(new),
+        rate: Rate { packets, bits: packets * 8_000.0 },
+    };
+    let entry = |key: &str, line, old, new, marks| EntryDiff { key: key.to_owned(), line, old, new, marks };
+    let entries = vec![
+        entry("VA", Some(31), None, Some(Outcome::Mark(dscp("EF"))), vec![mark("VA", "VA", "EF", 0.0)]),
+        entry(
+            "other",
+            Some(36),
+            Some(Outcome::Keep),
+            Some(Outcome::Mark(Dscp::DF)),
+            vec![mark("AF31", "AF31", "DF", 1_298.0), mark("CS3", "CS3", "DF", 12.0), mark("CS4", "CS4", "DF", 0.0)],
+        ),
+        entry("bulk", None, Some(Outcome::Mark(Dscp::DF)), None, vec![mark("LE", "DF", "LE", 0.4)]),
+    ];
+    let next = PolicyLabel { hash: "91be02aa".to_owned(), file: "new.toml".to_owned(), saved: false, ..policy() };
+    let hooks = vec![hook("lan0:ingress", false, Vec::new()), hook("ppp0:egress", true, entries)];
+    let session = "your SSH session 192.0.2.7:51514 > 203.0.113.1:22: passes, mark CS2 -> DF at ppp0:egress";
+    PolicyDiff { running: Some(policy()), next, hooks, session: Some(session.to_owned()) }
 }

@@ -1,7 +1,9 @@
 //! The screens of `stats`, `status` and `policy show`.
 
 mod class;
+mod diff;
 mod foot;
+mod history;
 mod hook;
 mod overview;
 mod policy;
@@ -9,6 +11,8 @@ mod row;
 mod status;
 mod watch;
 
+pub use diff::diff;
+pub use history::history;
 pub use hook::{Rows, hook};
 pub use overview::overview;
 pub use policy::policy;

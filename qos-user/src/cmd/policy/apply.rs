@@ -1,243 +1,155 @@
 //! `qosbpf policy apply`: one policy for the whole network namespace, switched at each hook in one system call.
 
-use serde_json::json;
+use std::time::{Duration, SystemTime};
 
-use super::read_policy;
+use super::{
+    plan::{self, Effect, Item, Place},
+    read_policy, said, save,
+    switch::switch_all,
+    undo,
+};
 use crate::{
-    cli::ApplyArgs,
+    cli::{ApplyArgs, ApplyOptions},
     cmd::{
         Context,
-        attach::{record, recovered},
+        attach::record,
+        recovery::recovered,
         site::{self, Site},
+        timer, who,
     },
     error::{Exit, Failure},
-    hook::Direction,
     kernel::{
+        boottime::BootTime,
         choice::{self, Request, Wanted},
-        datapath::{self, Hook, Observed},
-        document,
-        network::Interface,
-        pins::{Pin, Store},
-        state::{Binding, HookState},
+        document, past,
+        pending::{HookBefore, Pending},
+        pins::{self, Store},
+        state::PolicyRecord,
     },
-    policy::Policy,
+    policy::{Policy, Source},
 };
 
-/// What the new policy means for one hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    /// Another table, or the first.
-    Changed,
-    /// The same marks leave.
-    Same,
-    /// It has a table, and the new policy none for it.
-    Lost,
-    /// It counts, and goes on counting.
-    Counts,
-    /// `--only` leaves it as it is.
-    LeftOut,
-    /// Bound, and nothing attached there.
-    NotAttached,
-    /// Bound, and attached just now.
-    Attached,
-}
-
-impl Change {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Changed => "changed",
-            Self::Same => "same",
-            Self::Lost => "not in the file: counts without a table",
-            Self::Counts => "counts, not bound",
-            Self::LeftOut => "left as it is",
-            Self::NotAttached => "bound, not attached",
-            Self::Attached => "attached",
-        }
-    }
-}
-
-/// One hook with what the new policy says of it.
-struct Item {
-    name: String,
-    binding: Option<Binding>,
-    change: Change,
-    /// Whether the table is out of the path all the same.
-    bypassed: bool,
+/// Applies the policy of a file.
+///
+/// # Errors
+///
+/// [`super::WrongPolicy`], and those of [`apply`].
+pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
+    let (source, policy) = read_policy(&args.file)?;
+    apply(&source, &policy, &args.how, context)
 }
 
 /// Applies a policy.
 ///
 /// # Errors
 ///
-/// [`super::WrongPolicy`]; `not-in-file`; what the kernel says: the old policy is in force then, at every hook.
-pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
-    let (source, policy) = read_policy(&args.file)?;
+/// `pending`, `not-in-file`; what the kernel says: the old policy is in force then, at every hook. `not-saved`: the new
+/// one is.
+pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
-    let mut items = plan(args, &site, &policy);
-    refuse_losses(args, &items)?;
-    switch_all(&site, &items)?;
-    document::write(&site.store.policy(), &record(&source))?;
-    let unattached = unattached(args, &site, &policy);
-    for (interface, direction, binding) in unattached {
-        items.push(attach_bound(args, &site, &interface, direction, binding)?);
+    let site = recovered(store, context)?;
+    refuse_while_pending(&site.store)?;
+    let items = plan::plan(how, &site, policy);
+    plan::refuse_losses(how, source.file(), &items)?;
+    let (record, change) = (record(source), intent(how, &site, policy, &items)?);
+    change.write(&site.store)?;
+    if let Err(error) = enforce(&site, change.clone(), &items, &record, how, context) {
+        go_back(&site, &change, context);
+        return Err(error);
     }
-    items.extend(absent(args, &site, &policy));
-    say(args, &policy, &items, context)?;
+    let saved = how.save && how.confirm.is_none();
+    if saved {
+        save::write(&context.saved(), &record.text)?;
+    }
+    said::say(&said::Applied { policy, items: &items, site: &site, how, saved }, context)?;
     Ok(Exit::Done)
 }
 
-fn plan(args: &ApplyArgs, site: &Site, policy: &Policy) -> Vec<Item> {
-    let present = |hook: &&Hook| hook.running != Observed::Gone;
-    let items = site.hooks.iter().filter(present).map(|hook| {
-        let interface = site.name_of(hook);
-        let binding = site::binding(policy, &interface, hook.pins.direction);
-        let change = if args.only.as_ref().is_some_and(|only| *only != interface) {
-            Change::LeftOut
-        } else {
-            compare(hook.state.binding.as_ref(), binding.as_ref())
-        };
-        let bypassed = hook.state.bypass.is_some();
-        Item { name: format!("{interface}:{}", hook.pins.direction), binding, change, bypassed }
-    });
-    items.collect()
-}
-
-fn compare(now: Option<&Binding>, next: Option<&Binding>) -> Change {
-    match (now, next) {
-        (Some(now), Some(next)) if now.does_the_same_as(next) => Change::Same,
-        (_, Some(_)) => Change::Changed,
-        (Some(_), None) => Change::Lost,
-        (None, None) => Change::Counts,
-    }
-}
-
-fn refuse_losses(args: &ApplyArgs, items: &[Item]) -> anyhow::Result<()> {
-    let lost = |item: &&Item| item.change == Change::Lost;
-    let lost: Vec<_> = items.iter().filter(lost).map(|item| item.name.as_str()).collect();
-    if lost.is_empty() || args.prune || args.only.is_some() {
-        return Ok(());
-    }
-    let file = args.file.display();
-    Err(Failure::new("not-in-file", format!("{} would lose its table: {file} does not bind it", lost.join(", ")))
-        .hint(format!(
-            "a policy is the whole statement for this network namespace: bind it, or\n  \
-             qosbpf policy apply {file} --prune (it goes on counting), or --only IFACE"
-        ))
+/// Refuses a change while another waits to be confirmed.
+///
+/// # Errors
+///
+/// `pending`, with who and how long.
+pub fn refuse_while_pending(store: &Store) -> anyhow::Result<()> {
+    let Some(change) = Pending::read(store)? else { return Ok(()) };
+    let left = change.until.map_or(Ok(Duration::ZERO), |until| BootTime::now().map(|now| until.left(now)))?;
+    let (to, left) = (&change.to, said::seconds(left));
+    let message = format!("policy {} {} by {} waits to be confirmed, {left} left", to.name, to.hash, change.by);
+    Err(Failure::new("pending", message)
+        .hint("qosbpf policy confirm keeps it, qosbpf policy rollback goes back at once")
         .into())
 }
 
-/// Prepares every program before the first is switched; one that cannot be switched takes the others back.
-fn switch_all(site: &Site, items: &[Item]) -> anyhow::Result<()> {
-    let present = site.hooks.iter().filter(|hook| hook.running != Observed::Gone);
-    let mut prepared = Vec::new();
-    for (hook, item) in present.zip(items) {
-        let next = HookState { binding: item.binding.clone(), ..hook.state.clone() };
-        match item.change {
-            Change::Changed | Change::Lost => prepared.push((hook, datapath::prepare(hook, next)?)),
-            // The marks are the same, the policy's name and hash perhaps not.
-            Change::Same => document::write(&hook.pins.path(Pin::State), &next)?,
-            _ => {}
-        }
-    }
-    let mut switched = Vec::new();
-    for (hook, program) in prepared {
-        if let Err(error) = datapath::switch(program, &site.name_of(hook)) {
-            take_back(site, &switched);
-            return Err(error.context(format!("{}:{}", site.name_of(hook), hook.pins.direction)));
-        }
-        switched.push(hook);
-    }
-    Ok(())
-}
-
-fn take_back(site: &Site, switched: &[&Hook]) {
-    for hook in switched {
-        let name = site.name_of(hook);
-        let undone = datapath::prepare(hook, hook.state.clone()).and_then(|old| datapath::switch(old, &name));
-        if let Err(error) = undone {
-            tracing::error!(hook = %format!("{name}:{}", hook.pins.direction), "cannot go back: {error:#}");
-        }
-    }
-}
-
-/// What the policy binds on interfaces that exist, and where nothing is attached.
-fn unattached(args: &ApplyArgs, site: &Site, policy: &Policy) -> Vec<(Interface, Direction, Binding)> {
-    let attached = |ifindex, direction| {
-        let there = |hook: &Hook| (hook.pins.ifindex, hook.pins.direction) == (ifindex, direction);
-        site.hooks.iter().any(|hook| there(hook) && hook.running != Observed::Gone)
-    };
-    let meant = |interface: &&Interface| args.only.as_ref().is_none_or(|only| *only == interface.name);
-    let all = site.interfaces.iter().filter(meant).flat_map(|interface| {
-        Direction::BOTH.into_iter().filter_map(|direction| {
-            let binding = site::binding(policy, &interface.name, direction)?;
-            (!attached(interface.ifindex, direction)).then(|| (interface.clone(), direction, binding))
-        })
+/// What is about to be done, with all that is needed to go back.
+fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) -> anyhow::Result<Pending> {
+    let before = site.hooks.iter().map(|hook| HookBefore {
+        ifindex: hook.pins.ifindex,
+        direction: hook.pins.direction,
+        binding: hook.state.binding.clone(),
     });
-    all.collect()
-}
-
-fn attach_bound(
-    args: &ApplyArgs,
-    site: &Site,
-    interface: &Interface,
-    direction: Direction,
-    binding: Binding,
-) -> anyhow::Result<Item> {
-    let mut change = Change::NotAttached;
-    if args.attach {
-        let pins = site.store.hook(interface.ifindex, direction);
-        let request = Request { interface, pins, wanted: Wanted::Best, binding: Some(binding.clone()), log: false };
-        choice::attach(&request, &site.net)?;
-        change = Change::Attached;
-    }
-    let name = format!("{}:{direction}", interface.name);
-    Ok(Item { name, binding: Some(binding), change, bypassed: false })
-}
-
-/// What the policy binds by exact name, and no interface has that name.
-fn absent(args: &ApplyArgs, site: &Site, policy: &Policy) -> Vec<Item> {
-    let exists = |name: &str| site.interfaces.iter().any(|interface| interface.name == name);
-    let absent = policy.bindings().filter(|binding| !binding.is_glob() && !exists(binding.pattern));
-    let absent = absent.filter(|binding| args.only.as_ref().is_none_or(|only| only == binding.pattern));
-    let items = absent.map(|binding| Item {
-        name: format!("{}:{}", binding.pattern, binding.direction),
-        binding: None,
-        change: Change::NotAttached,
-        bypassed: false,
+    let attaches = items.iter().filter_map(|item| match item.place {
+        Place::Bare(interface, direction) if item.effect == Effect::Attached => Some((interface.ifindex, direction)),
+        _ => None,
     });
-    items.collect()
-}
-
-fn say(args: &ApplyArgs, policy: &Policy, items: &[Item], context: &Context) -> anyhow::Result<()> {
-    if args.json {
-        let hooks: Vec<_> = items.iter().map(document_of).collect();
-        let policy = json!({ "name": policy.name(), "hash": policy.hash() });
-        return context.print(&format!("{}\n", json!({ "schema": 1, "policy": policy, "hooks": hooks })));
-    }
-    if !policy.warnings().is_empty() {
-        context.warn(&policy.warnings().render(context.color_on_stderr));
-    }
-    context.print(&format!("policy {} {} is in force\n", policy.name(), policy.hash()))?;
-    for item in items {
-        context.print(&line(item))?;
-    }
-    Ok(())
-}
-
-fn line(item: &Item) -> String {
-    let Item { name, change, bypassed, .. } = item;
-    let warning = if *bypassed || *change == Change::NotAttached { "! " } else { "  " };
-    let table = item.binding.as_ref().map_or("-", |binding| binding.table.as_str());
-    let bypass = if *bypassed { format!("; BYPASSED: qosbpf policy resume {name}") } else { String::new() };
-    format!("{warning}{name:<24} table {table:<16} {}{bypass}\n", change.word())
-}
-
-fn document_of(item: &Item) -> serde_json::Value {
-    json!({
-        "hook": item.name,
-        "table": item.binding.as_ref().map(|binding| &binding.table),
-        "result": item.change.word(),
-        "bypassed": item.bypassed,
+    Ok(Pending {
+        to: site::identity(policy),
+        since: SystemTime::now(),
+        by: who::am_i(),
+        complete: false,
+        until: deadline(how)?,
+        save: how.save,
+        back: document::read(&site.store.policy())?,
+        hooks: before.collect(),
+        attaches: attaches.collect(),
     })
+}
+
+fn deadline(how: &ApplyOptions) -> nix::Result<Option<BootTime>> {
+    how.confirm.map(|time| BootTime::now().map(|now| now.plus(time))).transpose()
+}
+
+fn enforce(
+    site: &Site,
+    mut change: Pending,
+    items: &[Item<'_>],
+    record: &PolicyRecord,
+    how: &ApplyOptions,
+    context: &Context,
+) -> anyhow::Result<()> {
+    if change.until.is_some() {
+        timer::start(context)?;
+    }
+    let targets = items.iter().filter_map(|item| match item.place {
+        Place::Hook(hook) if item.effect != Effect::LeftOut => Some((hook, item.binding.clone())),
+        _ => None,
+    });
+    switch_all(site, targets.collect())?;
+    document::write(&site.store.policy(), record)?;
+    items.iter().try_for_each(|item| attach(site, item))?;
+    past::add(&site.store, change.to.clone(), &change.by, record)?;
+    if how.confirm.is_none() {
+        return pins::remove(&site.store.pending_pin());
+    }
+    // The time that was asked for begins now that everything is in force.
+    change.until = deadline(how)?;
+    change.complete = true;
+    change.write(&site.store)
+}
+
+fn attach(site: &Site, item: &Item<'_>) -> anyhow::Result<()> {
+    let Place::Bare(interface, direction) = item.place else { return Ok(()) };
+    if item.effect != Effect::Attached {
+        return Ok(());
+    }
+    let pins = site.store.hook(interface.ifindex, direction);
+    let binding = item.binding.clone();
+    let request = Request { interface, pins, wanted: Wanted::Best, binding, log: false };
+    choice::attach(&request, &site.net).map(drop)
+}
+
+fn go_back(site: &Site, change: &Pending, context: &Context) {
+    let fresh = Site::of(site.store.clone(), context);
+    if let Err(error) = fresh.and_then(|site| undo::run(&site, change, "could not be applied")) {
+        tracing::error!("cannot go back to what ran before: {error:#}");
+    }
 }

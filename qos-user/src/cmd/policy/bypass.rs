@@ -1,39 +1,56 @@
 //! `qosbpf policy bypass` and `resume`: the policy out of the path and back, while counts go on.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
+use super::said::seconds;
 use crate::{
-    cli::BypassArgs,
-    cmd::{Context, attach::recovered, site::Site, who},
+    cli::{BypassArgs, ResumeArgs},
+    cmd::{Context, recovery::recovered, site::Site, timer, who},
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
+        boottime::BootTime,
         datapath::{self, Hook, Observed},
-        pins::Store,
+        document,
+        pins::{Pin, Store},
         state::{Bypass, HookState},
     },
 };
 
-/// Which way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// Out of the path.
-    Off,
-    /// Back.
-    On,
+/// What is wanted of the hooks that are meant.
+struct Turn {
+    bypass: Option<Bypass>,
+    time: Option<Duration>,
+    json: bool,
 }
 
-/// Switches every hook that is meant and has a table.
+/// Takes the policy out of the path.
 ///
 /// # Errors
 ///
 /// `not-attached`, `no-policy`, and what the kernel says.
-pub fn run(args: &BypassArgs, turn: Turn, context: &Context) -> anyhow::Result<Exit> {
+pub fn bypass(args: &BypassArgs, context: &Context) -> anyhow::Result<Exit> {
+    let until = args.time.map(|time| BootTime::now().map(|now| now.plus(time))).transpose()?;
+    let bypass = Bypass { since: SystemTime::now(), by: who::am_i(), until };
+    run(args.hook.as_ref(), &Turn { bypass: Some(bypass), time: args.time, json: args.json }, context)
+}
+
+/// Puts it back.
+///
+/// # Errors
+///
+/// `not-attached`, `no-policy`, and what the kernel says.
+pub fn resume(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> {
+    run(args.hook.as_ref(), &Turn { bypass: None, time: None, json: args.json }, context)
+}
+
+/// Switches every hook that is meant and has a table.
+fn run(name: Option<&HookName>, turn: &Turn, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
-    let names: Vec<HookName> = args.hook.iter().cloned().collect();
+    let site = recovered(store, context)?;
+    let names: Vec<HookName> = name.into_iter().cloned().collect();
     let bound = |hook: &&Hook| hook.state.binding.is_some() && hook.running != Observed::Gone;
     let hooks: Vec<_> = site.select(&names)?.into_iter().filter(bound).collect();
     if hooks.is_empty() {
@@ -43,47 +60,76 @@ pub fn run(args: &BypassArgs, turn: Turn, context: &Context) -> anyhow::Result<E
     }
     let mut done = Vec::new();
     for hook in hooks {
-        done.push((name(&site, hook), turn_one(&site, hook, turn)?));
+        done.push((full_name(&site, hook), turn_one(&site, hook, turn.bypass.clone())?));
     }
-    say(args, turn, &done, context)?;
+    if turn.time.is_some() {
+        // After the pins: it ends when no deadline is left.
+        timer::start(context)?;
+    }
+    say(turn, &done, context)?;
     Ok(Exit::Done)
 }
 
-fn name(site: &Site, hook: &Hook) -> String {
+fn full_name(site: &Site, hook: &Hook) -> String {
     format!("{}:{}", site.name_of(hook), hook.pins.direction)
 }
 
-/// Whether anything had to be switched.
-fn turn_one(site: &Site, hook: &Hook, turn: Turn) -> anyhow::Result<bool> {
-    let bypass = match turn {
-        Turn::Off => Some(Bypass { since: SystemTime::now(), by: who::am_i() }),
-        Turn::On => None,
-    };
-    if bypass.is_some() == hook.state.bypass.is_some() {
-        return Ok(false);
+/// Whether anything had to be switched; a bypass that is there gets the new end, and keeps its beginning.
+fn turn_one(site: &Site, hook: &Hook, bypass: Option<Bypass>) -> anyhow::Result<bool> {
+    match (bypass, &hook.state.bypass) {
+        (None, None) => Ok(false),
+        (Some(new), Some(old)) => {
+            let bypass = Some(Bypass { until: new.until, ..old.clone() });
+            document::write(&hook.pins.path(Pin::State), &HookState { bypass, ..hook.state.clone() })?;
+            Ok(false)
+        }
+        (bypass, _) => {
+            let next = HookState { bypass, ..hook.state.clone() };
+            datapath::switch(datapath::prepare(hook, next)?, &site.name_of(hook))?;
+            Ok(true)
+        }
     }
-    let next = HookState { bypass, ..hook.state.clone() };
-    datapath::switch(datapath::prepare(hook, next)?, &site.name_of(hook))?;
-    Ok(true)
 }
 
-fn say(args: &BypassArgs, turn: Turn, done: &[(String, bool)], context: &Context) -> anyhow::Result<()> {
-    let state = match turn {
-        Turn::Off => "bypassed",
-        Turn::On => "active",
-    };
-    if args.json {
-        let hooks: Vec<_> =
-            done.iter().map(|(hook, changed)| json!({ "hook": hook, "state": state, "changed": changed })).collect();
-        return context.print(&format!("{}\n", json!({ "schema": 1, "hooks": hooks })));
+/// Ends the bypasses whose time is over; whether there was one.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn end_expired(site: &Site, now: BootTime, context: &Context) -> anyhow::Result<bool> {
+    let expired = site.hooks.iter().filter(|hook| hook.running != Observed::Gone && hook.state.bypass_expired(now));
+    let mut any = false;
+    for hook in expired {
+        turn_one(site, hook, None)?;
+        let by = hook.state.bypass.as_ref().map_or("", |bypass| &bypass.by);
+        context.warn(&format!(
+            "qosbpf: {} is in the policy's path again: the bypass by {by} ended\n",
+            full_name(site, hook)
+        ));
+        any = true;
     }
+    Ok(any)
+}
+
+fn say(turn: &Turn, done: &[(String, bool)], context: &Context) -> anyhow::Result<()> {
+    let bypassed = turn.bypass.is_some();
+    if turn.json {
+        let state = if bypassed { "bypassed" } else { "active" };
+        let ends_in = turn.time.map(|time| time.as_secs_f64());
+        let hooks = done
+            .iter()
+            .map(|(hook, changed)| json!({ "hook": hook, "state": state, "changed": changed, "ends_in": ends_in }));
+        return context.print(&format!("{}\n", json!({ "schema": 1, "hooks": hooks.collect::<Vec<_>>() })));
+    }
+    let ends = turn.time.map_or_else(String::new, |time| format!(", for {}", seconds(time)));
     for (hook, changed) in done {
         let already = if *changed { "" } else { "already " };
-        let words = match turn {
-            Turn::Off => "out of the policy's path; counts go on, nothing is changed",
-            Turn::On => "in the policy's path again",
+        let words = if bypassed {
+            "out of the policy's path; counts go on, nothing is changed"
+        } else {
+            "in the policy's path again"
         };
-        context.print(&format!("{hook}  {already}{words}\n"))?;
+        context.print(&format!("{hook}  {already}{words}{ends}\n"))?;
     }
     Ok(())
 }

@@ -1,10 +1,21 @@
 //! `qosbpf policy`: one file a verb, and how a policy file is read.
 
 mod apply;
-mod bypass;
+pub mod bypass;
 mod check;
+mod confirm;
+mod diff;
+mod history;
+mod plan;
+mod rollback;
+mod said;
+mod save;
+mod session;
 mod show;
+mod switch;
+pub mod undo;
 
+pub use self::said::seconds;
 use std::{
     fs,
     io::{self, Read as _},
@@ -27,9 +38,14 @@ pub fn run(command: &PolicyCommand, context: &Context) -> anyhow::Result<Exit> {
     match command {
         PolicyCommand::Check { file, json } => check::run(file, *json, context),
         PolicyCommand::Show { hooks, json } => show::run(hooks, *json, context),
+        PolicyCommand::Diff { file, json } => diff::run(file, *json, context),
         PolicyCommand::Apply(args) => apply::run(args, context),
-        PolicyCommand::Bypass(args) => bypass::run(args, bypass::Turn::Off, context),
-        PolicyCommand::Resume(args) => bypass::run(args, bypass::Turn::On, context),
+        PolicyCommand::Confirm { json } => confirm::run(*json, context),
+        PolicyCommand::Rollback(args) => rollback::run(args, context),
+        PolicyCommand::History { json } => history::run(*json, context),
+        PolicyCommand::Save { json } => save::run(*json, context),
+        PolicyCommand::Bypass(args) => bypass::bypass(args, context),
+        PolicyCommand::Resume(args) => bypass::resume(args, context),
     }
 }
 

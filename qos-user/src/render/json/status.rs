@@ -1,5 +1,7 @@
 //! `status --json`.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
 
 use super::{Policy, SCHEMA};
@@ -8,7 +10,7 @@ use crate::{
     hook::{Direction, Via},
     render::text::rfc3339,
     snapshot::State,
-    status::{HookStatus, Note, StatusReport},
+    status::{BypassStatus, Confirm, HookStatus, Note, StatusReport},
 };
 
 /// The document of `status --json`.
@@ -21,6 +23,7 @@ pub fn status(report: &StatusReport) -> impl Serialize + '_ {
         netns: report.netns.as_deref(),
         version: VERSION,
         policy: report.policy.as_ref().map(Policy::from),
+        confirm: report.confirm.as_ref().map(|confirm| ConfirmDocument::new(confirm, report.time)),
         hooks: report.hooks.iter().map(HookDocument::from).collect(),
         notes: notes(&report.notes),
     }
@@ -34,8 +37,60 @@ struct Document<'a> {
     netns: Option<&'a str>,
     version: &'static str,
     policy: Option<Policy<'a>>,
+    confirm: Option<ConfirmDocument<'a>>,
     hooks: Vec<HookDocument<'a>>,
     notes: Vec<&'a str>,
+}
+
+/// A policy that waits to be confirmed.
+#[derive(Serialize)]
+struct ConfirmDocument<'a> {
+    name: &'a str,
+    hash: &'a str,
+    by: &'a str,
+    since: String,
+    deadline: String,
+    seconds_left: f64,
+    save: bool,
+    back: Option<Back<'a>>,
+}
+
+/// What comes back if nobody confirms.
+#[derive(Serialize)]
+struct Back<'a> {
+    name: &'a str,
+    hash: &'a str,
+}
+
+impl<'a> ConfirmDocument<'a> {
+    fn new(confirm: &'a Confirm, now: SystemTime) -> Self {
+        Self {
+            name: &confirm.name,
+            hash: &confirm.hash,
+            by: &confirm.by,
+            since: rfc3339(confirm.since),
+            deadline: rfc3339(now + confirm.left),
+            seconds_left: confirm.left.as_secs_f64(),
+            save: confirm.save,
+            back: confirm.back.as_ref().map(|(name, hash)| Back { name, hash }),
+        }
+    }
+}
+
+/// The policy of a hook out of the path.
+#[derive(Serialize)]
+struct BypassDocument<'a> {
+    by: &'a str,
+    since: String,
+    /// Until it ends by itself.
+    seconds_left: Option<f64>,
+}
+
+impl<'a> From<&'a BypassStatus> for BypassDocument<'a> {
+    fn from(bypass: &'a BypassStatus) -> Self {
+        let seconds_left = bypass.left.map(|left| left.as_secs_f64());
+        Self { by: &bypass.by, since: rfc3339(bypass.since), seconds_left }
+    }
 }
 
 #[derive(Serialize)]
@@ -53,6 +108,7 @@ struct HookDocument<'a> {
     /// Seconds since the last frame came.
     last_packet: Option<f64>,
     reason: Option<&'a str>,
+    bypass: Option<BypassDocument<'a>>,
     tcpdump_sees: Option<&'static str>,
     binary_version: &'static str,
     datapath_version: Option<&'a str>,
@@ -74,6 +130,7 @@ impl<'a> From<&'a HookStatus> for HookDocument<'a> {
             since: hook.since.map(rfc3339),
             last_packet: hook.last_packet.map(|age| age.as_secs_f64()),
             reason: hook.reason.as_deref(),
+            bypass: hook.bypass.as_ref().map(BypassDocument::from),
             tcpdump_sees: hook.tcpdump_sees(),
             binary_version: VERSION,
             datapath_version: hook.datapath_version.as_deref(),

@@ -8,7 +8,7 @@ use crate::{
         text::{local, shorten, span},
     },
     snapshot::{PolicyLabel, State},
-    status::{HookStatus, Note, StatusReport},
+    status::{Confirm, HookStatus, Note, StatusReport},
 };
 
 /// The screen of `status`.
@@ -21,6 +21,7 @@ pub fn status(report: &StatusReport, look: &Look) -> String {
         screen.line(&format!("network namespace {netns}"));
     }
     notes(&mut screen, &report.notes, "");
+    report.confirm.iter().for_each(|confirm| countdown(&mut screen, confirm));
     screen.blank();
     if report.hooks.is_empty() {
         screen.line("nothing is attached: qosbpf attach IFACE");
@@ -38,6 +39,19 @@ const fn saved(policy: Option<&PolicyLabel>) -> &'static str {
         Some(_) => ", NOT SAVED: lost at reboot",
         None => "",
     }
+}
+
+/// What happens if nobody says otherwise, and when.
+fn countdown(screen: &mut Screen, confirm: &Confirm) {
+    let name = |name: &str, hash: &str| format!("{} {}", shorten(name, NAME), shorten(hash, 8));
+    let back = confirm.back.as_ref().map_or_else(|| "no policy".to_owned(), |(policy, hash)| name(policy, hash));
+    let saved = if confirm.save { ", and saves it" } else { "" };
+    screen.alert(&format!(
+        "NOT CONFIRMED: {} by {}; in {} back to {back}. qosbpf policy confirm keeps it{saved}",
+        name(&confirm.name, &confirm.hash),
+        confirm.by,
+        span(confirm.left),
+    ));
 }
 
 fn hooks(report: &StatusReport, look: &Look) -> Columns {

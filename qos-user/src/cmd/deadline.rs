@@ -1,0 +1,65 @@
+//! Deadlines: a policy that nobody confirmed, a bypass that ends. Every command looks at them before its own work.
+
+use super::{Context, recovery::recovered};
+use crate::kernel::{
+    boottime::BootTime,
+    datapath,
+    pending::Pending,
+    pins::{Pin, Store},
+    privilege,
+};
+
+/// Takes back what is overdue, or says that it is if this process may not. A failure keeps no command from its work.
+pub fn settle(context: &Context) {
+    // What is wrong with the pins, a command that reads them says better.
+    let Ok(store) = context.store() else { return };
+    match is_due(&store) {
+        Ok(false) => {}
+        Ok(true) => {
+            if let Err(error) = take_back(context) {
+                tracing::error!("a rollback is due: {error:#}");
+            }
+        }
+        Err(error) => tracing::debug!("deadlines: {error:#}"),
+    }
+}
+
+fn take_back(context: &Context) -> anyhow::Result<()> {
+    if privilege::missing().is_some() {
+        context.warn("qosbpf: ! a rollback is due: run any qosbpf command as root\n");
+        return Ok(());
+    }
+    let (store, _change) = Store::change(&context.bpffs)?;
+    recovered(store, context).map(drop)
+}
+
+/// Whether a deadline has passed, or a process was killed in the middle of a change.
+fn is_due(store: &Store) -> anyhow::Result<bool> {
+    let now = BootTime::now()?;
+    if let Some(change) = Pending::read(store)?
+        && (change.expired(now) || !change.complete && !store.is_busy()?)
+    {
+        return Ok(true);
+    }
+    Ok(bypasses(store)?.into_iter().any(|until| until <= now))
+}
+
+/// The next deadline, passed or not.
+///
+/// # Errors
+///
+/// Foreign or unreadable pins.
+pub fn next(store: &Store) -> anyhow::Result<Option<BootTime>> {
+    let change = Pending::read(store)?.and_then(|change| change.until);
+    Ok(change.into_iter().chain(bypasses(store)?).min())
+}
+
+/// When the bypasses end that end by themselves.
+fn bypasses(store: &Store) -> anyhow::Result<Vec<BootTime>> {
+    let mut ends = Vec::new();
+    for pins in store.hooks()? {
+        let state = datapath::remembered(&pins, Pin::State)?;
+        ends.extend(state.and_then(|state| state.bypass).and_then(|bypass| bypass.until));
+    }
+    Ok(ends)
+}

@@ -1,0 +1,113 @@
+//! `qosbpf policy diff`: what a policy would change, and how many packets a second that is now.
+
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use qos_common::ds::Dscp;
+
+use super::{
+    plan::{self, Effect, Item, Place},
+    read_policy,
+    session::Session,
+};
+use crate::{
+    cli::ApplyOptions,
+    cmd::{
+        Context,
+        site::{self, Site},
+    },
+    error::Exit,
+    kernel::state::Binding,
+    policy::Policy,
+    render::{json, table},
+    snapshot::{
+        Snapshot,
+        diff::{self, HookDiff, PolicyDiff},
+        rates::{Rate, Rates},
+    },
+};
+
+const SAMPLE: Duration = Duration::from_secs(1);
+
+/// Compares what runs with a file; 3 if they differ.
+///
+/// # Errors
+///
+/// [`super::WrongPolicy`], and pins that are foreign or not readable.
+pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
+    let (_, policy) = read_policy(file)?;
+    let site = Site::read(context)?;
+    let items = plan::plan(&ApplyOptions::default(), &site, &policy);
+    let changes = |item: &Item<'_>| matches!(item.effect, Effect::Changed | Effect::Lost);
+    let (snapshot, rates) = if items.iter().any(changes) { sample(&site, context)? } else { (None, Rates::default()) };
+    let speed = |item: &Item<'_>| before(item, snapshot.as_ref(), &rates);
+    let hooks = items.iter().map(|item| compare(&site, item, speed(item)));
+    let found = PolicyDiff {
+        running: site.label(),
+        hooks: hooks.collect::<anyhow::Result<_>>()?,
+        session: Session::find(&site, &policy, None).map(|session| session.to_string()),
+        next: label(&policy, context),
+    };
+    let text = if json {
+        json::document(&json::diff(&found), json::Layout::Pretty)?
+    } else {
+        table::diff(&found, &context.look())
+    };
+    context.print(&text)?;
+    Ok(if found.differs() { Exit::No } else { Exit::Done })
+}
+
+fn label(policy: &Policy, context: &Context) -> crate::snapshot::PolicyLabel {
+    let saved = site::saved_hash(&context.saved()).is_some_and(|hash| hash == policy.hash());
+    policy.label(saved)
+}
+
+fn sample(site: &Site, context: &Context) -> anyhow::Result<(Option<Snapshot>, Rates)> {
+    let (earlier, start) = (site.snapshot(&[], context)?, Instant::now());
+    thread::sleep(SAMPLE);
+    let later = site.snapshot(&[], context)?;
+    let rates = Rates::between(&earlier, &later, start.elapsed());
+    Ok((Some(later), rates))
+}
+
+/// How fast each codepoint comes to a hook.
+fn before(item: &Item<'_>, snapshot: Option<&Snapshot>, rates: &Rates) -> Option<[Rate; Dscp::COUNT]> {
+    let Place::Hook(hook) = item.place else { return None };
+    let place = (hook.pins.ifindex, hook.pins.direction);
+    let shown = snapshot?.hooks.iter().find(|shown| (shown.ifindex, shown.direction) == place)?;
+    rates.of(shown).map(|rates| rates.before)
+}
+
+fn compare(site: &Site, item: &Item<'_>, before: Option<[Rate; Dscp::COUNT]>) -> anyhow::Result<HookDiff> {
+    let old = now(site, item);
+    let new = item.binding.clone();
+    let labels = [&old, &new].map(|binding| binding.as_ref().map(Binding::label).transpose());
+    let [old_label, new_label] = labels;
+    let local = old.as_ref().zip(new.as_ref()).map(|(old, new)| (old.local.as_str(), new.local.as_str()));
+    let entries =
+        diff::tables(old_label?.as_ref(), new_label?.as_ref(), &before.unwrap_or([Rate::default(); Dscp::COUNT]));
+    let local = local.filter(|(old, new)| old != new);
+    Ok(HookDiff {
+        name: item.name.clone(),
+        old_table: old.map(|binding| binding.table),
+        new_table: new.map(|binding| binding.table),
+        effect: item.effect.word(),
+        differs: !entries.is_empty() || local.is_some(),
+        live: before.is_some(),
+        bypassed: item.bypassed,
+        local,
+        entries,
+    })
+}
+
+/// What is in force at a hook, or would be if something were attached there.
+fn now(site: &Site, item: &Item<'_>) -> Option<Binding> {
+    match item.place {
+        Place::Hook(hook) => hook.state.binding.clone(),
+        Place::Bare(interface, direction) => site::binding(&site.policy.as_ref()?.policy, &interface.name, direction),
+        Place::Nowhere => None,
+    }
+}

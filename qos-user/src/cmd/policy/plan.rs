@@ -1,0 +1,167 @@
+//! What a policy would mean for every hook that is there or bound, before anything is done.
+
+use crate::{
+    cli::ApplyOptions,
+    cmd::site::{self, Site},
+    error::Failure,
+    hook::Direction,
+    kernel::{
+        datapath::{Hook, Observed},
+        network::Interface,
+        state::Binding,
+    },
+    policy::Policy,
+};
+
+/// What the new policy means for one hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Another table, or the first.
+    Changed,
+    /// The same marks leave.
+    Same,
+    /// It has a table, and the new policy none for it.
+    Lost,
+    /// It counts, and goes on counting.
+    Counts,
+    /// `--only` leaves it as it is.
+    LeftOut,
+    /// Bound, and nothing attached there.
+    NotAttached,
+    /// Bound, and attached by this very command.
+    Attached,
+}
+
+impl Effect {
+    /// The same in words.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Same => "same",
+            Self::Lost => "not in the file: counts without a table",
+            Self::Counts => "counts, not bound",
+            Self::LeftOut => "left as it is",
+            Self::NotAttached => "bound, not attached",
+            Self::Attached => "attached",
+        }
+    }
+}
+
+/// One hook with what the new policy says of it.
+pub struct Item<'a> {
+    /// `wan0:egress`.
+    pub name: String,
+    /// What it is bound to.
+    pub binding: Option<Binding>,
+    /// What that means.
+    pub effect: Effect,
+    /// Whether the table is out of the path all the same.
+    pub bypassed: bool,
+    /// Where it is.
+    pub place: Place<'a>,
+}
+
+/// Where a hook is.
+pub enum Place<'a> {
+    /// Attached.
+    Hook(&'a Hook),
+    /// Not attached, at an interface that exists.
+    Bare(&'a Interface, Direction),
+    /// Bound by a name that no interface has.
+    Nowhere,
+}
+
+/// Every hook that is there, then what the policy binds beside them.
+pub fn plan<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item<'a>> {
+    let mut items = attached(how, site, policy);
+    items.extend(unattached(how, site, policy));
+    items.extend(absent(how, site, policy));
+    items
+}
+
+fn attached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item<'a>> {
+    let present = site.hooks.iter().filter(|hook| hook.running != Observed::Gone);
+    let items = present.map(|hook| {
+        let interface = site.name_of(hook);
+        let binding = site::binding(policy, &interface, hook.pins.direction);
+        let bypassed = hook.state.bypass.is_some();
+        let left_out = how.only.as_ref().is_some_and(|only| *only != interface);
+        let effect = if left_out { Effect::LeftOut } else { compare(hook.state.binding.as_ref(), binding.as_ref()) };
+        Item {
+            name: format!("{interface}:{}", hook.pins.direction),
+            binding,
+            effect,
+            bypassed,
+            place: Place::Hook(hook),
+        }
+    });
+    items.collect()
+}
+
+fn compare(now: Option<&Binding>, next: Option<&Binding>) -> Effect {
+    match (now, next) {
+        (Some(now), Some(next)) if now.does_the_same_as(next) => Effect::Same,
+        (_, Some(_)) => Effect::Changed,
+        (Some(_), None) => Effect::Lost,
+        (None, None) => Effect::Counts,
+    }
+}
+
+/// What the policy binds on interfaces that exist, and where nothing is attached.
+fn unattached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item<'a>> {
+    let is_attached = |ifindex, direction| {
+        let there = |hook: &Hook| (hook.pins.ifindex, hook.pins.direction) == (ifindex, direction);
+        site.hooks.iter().any(|hook| there(hook) && hook.running != Observed::Gone)
+    };
+    let effect = if how.attach { Effect::Attached } else { Effect::NotAttached };
+    let meant = |interface: &&Interface| how.only.as_ref().is_none_or(|only| *only == interface.name);
+    let items = site.interfaces.iter().filter(meant).flat_map(|interface| {
+        Direction::BOTH.into_iter().filter_map(move |direction| {
+            let binding = site::binding(policy, &interface.name, direction)?;
+            let name = format!("{}:{direction}", interface.name);
+            let place = Place::Bare(interface, direction);
+            (!is_attached(interface.ifindex, direction)).then_some(Item {
+                name,
+                binding: Some(binding),
+                effect,
+                bypassed: false,
+                place,
+            })
+        })
+    });
+    items.collect()
+}
+
+/// What the policy binds by exact name, and no interface has that name.
+fn absent<'a>(how: &ApplyOptions, site: &Site, policy: &Policy) -> Vec<Item<'a>> {
+    let exists = |name: &str| site.interfaces.iter().any(|interface| interface.name == name);
+    let absent = policy.bindings().filter(|binding| !binding.is_glob() && !exists(binding.pattern));
+    let absent = absent.filter(|binding| how.only.as_ref().is_none_or(|only| only == binding.pattern));
+    let items = absent.map(|binding| Item {
+        name: format!("{}:{}", binding.pattern, binding.direction),
+        binding: None,
+        effect: Effect::NotAttached,
+        bypassed: false,
+        place: Place::Nowhere,
+    });
+    items.collect()
+}
+
+/// Refuses a policy that takes tables away without being told to.
+///
+/// # Errors
+///
+/// `not-in-file`.
+pub fn refuse_losses(how: &ApplyOptions, file: &str, items: &[Item<'_>]) -> anyhow::Result<()> {
+    let lost = |item: &&Item<'_>| item.effect == Effect::Lost;
+    let lost: Vec<_> = items.iter().filter(lost).map(|item| item.name.as_str()).collect();
+    if lost.is_empty() || how.prune || how.only.is_some() {
+        return Ok(());
+    }
+    Err(Failure::new("not-in-file", format!("{} would lose its table: {file} does not bind it", lost.join(", ")))
+        .hint(
+            "a policy is the whole statement for this network namespace: bind it, or the same command with\n  \
+             --prune (it goes on counting), or --only IFACE",
+        )
+        .into())
+}

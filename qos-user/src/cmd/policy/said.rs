@@ -1,0 +1,95 @@
+//! What `apply` says of what it did.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{
+    plan::{Effect, Item},
+    session::Session,
+};
+use crate::{
+    cli::ApplyOptions,
+    cmd::{Context, site::Site},
+    policy::Policy,
+};
+
+/// What was done.
+pub struct Applied<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Every hook with what it means there.
+    pub items: &'a [Item<'a>],
+    /// The network namespace, as it was before.
+    pub site: &'a Site,
+    /// What was asked for.
+    pub how: &'a ApplyOptions,
+    /// Whether it has been saved.
+    pub saved: bool,
+}
+
+/// Says it.
+///
+/// # Errors
+///
+/// That nobody reads any more.
+pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
+    let session = Session::find(applied.site, applied.policy, applied.how.only.as_deref());
+    if applied.how.json {
+        return context.print(&format!("{}\n", document(applied, session.as_ref())));
+    }
+    let policy = applied.policy;
+    if !policy.warnings().is_empty() {
+        context.warn(&policy.warnings().render(context.color_on_stderr));
+    }
+    context.print(&format!("policy {} {} is in force{}\n", policy.name(), policy.hash(), how_long(applied)))?;
+    for item in applied.items {
+        context.print(&line(item))?;
+    }
+    if let Some(session) = session {
+        context.print(&format!("{session}\n"))?;
+    }
+    if applied.saved {
+        context.print(&format!("saved to {}\n", context.saved().display()))?;
+    }
+    Ok(())
+}
+
+fn line(item: &Item<'_>) -> String {
+    let Item { name, effect, bypassed, .. } = item;
+    let warning = if *bypassed || *effect == Effect::NotAttached { "! " } else { "  " };
+    let table = item.binding.as_ref().map_or("-", |binding| binding.table.as_str());
+    let bypass = if *bypassed { format!("; BYPASSED: qosbpf policy resume {name}") } else { String::new() };
+    format!("{warning}{name:<24} table {table:<16} {}{bypass}\n", effect.word())
+}
+
+fn how_long(applied: &Applied<'_>) -> String {
+    let Some(time) = applied.how.confirm else { return String::new() };
+    format!(" for {}, and stays if you say so: qosbpf policy confirm", seconds(time))
+}
+
+/// `1m 30s`; what is begun counts.
+pub fn seconds(time: Duration) -> String {
+    let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    humantime::format_duration(Duration::from_secs(whole)).to_string()
+}
+
+fn document(applied: &Applied<'_>, session: Option<&Session>) -> Value {
+    let hooks: Vec<_> = applied.items.iter().map(document_of).collect();
+    json!({
+        "schema": 1,
+        "policy": { "name": applied.policy.name(), "hash": applied.policy.hash(), "saved": applied.saved },
+        "confirm_within": applied.how.confirm.map(|time| time.as_secs_f64()),
+        "session": session.map(Session::document),
+        "hooks": hooks,
+    })
+}
+
+fn document_of(item: &Item<'_>) -> Value {
+    json!({
+        "hook": item.name,
+        "table": item.binding.as_ref().map(|binding| &binding.table),
+        "result": item.effect.word(),
+        "bypassed": item.bypassed,
+    })
+}

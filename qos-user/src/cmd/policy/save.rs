@@ -1,0 +1,147 @@
+//! `qosbpf policy save`: the policy that a reboot brings back, written whole or not at all.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use super::apply::refuse_while_pending;
+use crate::{
+    cmd::{Context, recovery::recovered},
+    error::{Exit, Failure},
+    kernel::pins::Store,
+};
+
+/// Saves the policy in force.
+///
+/// # Errors
+///
+/// `no-policy`, `pending`, `not-saved`.
+pub fn run(json: bool, context: &Context) -> anyhow::Result<Exit> {
+    let (store, _change) = Store::change(&context.bpffs)?;
+    let site = recovered(store, context)?;
+    refuse_while_pending(&site.store)?;
+    let Some(in_force) = &site.policy else {
+        return Err(Failure::new("no-policy", "no policy is in force")
+            .hint("qosbpf policy apply FILE --save puts one in force and saves it")
+            .into());
+    };
+    let path = context.saved();
+    write(&path, &in_force.record.text)?;
+    let (name, hash) = (in_force.policy.name(), in_force.policy.hash());
+    if json {
+        let policy = json!({ "name": name, "hash": hash, "saved": true });
+        context.print(&format!("{}\n", json!({ "schema": 1, "policy": policy, "file": path })))?;
+    } else {
+        context.print(&format!("policy {name} {hash} is saved to {}\n", path.display()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Writes the saved policy as it was given, comments and all. Whoever reads meanwhile, or after a crash, finds the old
+/// text or the new one. Mode and owner stay what they were.
+///
+/// # Errors
+///
+/// `not-saved`, with what the file system says.
+pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    replace(path, text).map_err(|error| {
+        Failure::new("not-saved", format!("{}: {error}; the policy is in force, and lost at reboot", path.display()))
+            .hint("qosbpf policy save tries again")
+            .into()
+    })
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    fs::create_dir_all(folder)?;
+    // A link that somebody made, perhaps into a folder under version control, stays one.
+    let path = fs::canonicalize(path).unwrap_or_else(|_not_there| path.to_owned());
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let fresh = fresh(&path)?;
+    let written = fill(&fresh, &path, text).and_then(|()| fs::rename(&fresh, &path));
+    if written.is_err() {
+        let _absent = fs::remove_file(&fresh);
+    }
+    written?;
+    File::open(folder)?.sync_all()
+}
+
+/// The name until it is whole; what a killed process left there is nobody's.
+fn fresh(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let fresh = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(fresh),
+    }
+}
+
+fn fill(fresh: &Path, old: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(fresh)?;
+    if let Ok(old) = old.metadata() {
+        fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    }
+
+    #[test]
+    fn the_text_is_kept_as_given_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("qosbpf/policy.toml");
+        for text in ["# why\nversion = 1\n", "short"] {
+            write(&path, text).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(names(path.parent().unwrap()), ["policy.toml"]);
+        }
+    }
+
+    #[test]
+    fn mode_and_links_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("real.toml"), folder.path().join("policy.toml"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink("real.toml", &link).unwrap();
+        write(&link, "new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o600);
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(".policy.toml.new"), "half").unwrap();
+        let path = folder.path().join("policy.toml");
+        write(&path, "whole").unwrap();
+        assert_eq!(names(folder.path()), ["policy.toml"]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
+    }
+
+    #[test]
+    fn a_failure_leaves_the_old_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.toml");
+        fs::write(&path, "old").unwrap();
+        fs::create_dir(folder.path().join(".policy.toml.new")).unwrap();
+        let error = write(&path, "new").unwrap_err();
+        assert_eq!(error.downcast_ref::<Failure>().unwrap().code, "not-saved");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
+}

@@ -1,0 +1,44 @@
+//! The switch itself: every program is prepared before the first takes its place.
+
+use anyhow::Context as _;
+
+use crate::{
+    cmd::site::Site,
+    kernel::{
+        datapath::{self, Hook, Observed},
+        document,
+        pins::Pin,
+        state::{Binding, HookState},
+    },
+};
+
+/// Gives hooks their tables, or none. Hooks at which nothing runs are left out.
+///
+/// # Errors
+///
+/// What the verifier or the kernel says; what was switched until then stays so, and the caller goes back.
+pub fn switch_all(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow::Result<()> {
+    let name = |hook: &Hook| format!("{}:{}", site.name_of(hook), hook.pins.direction);
+    let (mut prepared, mut labels) = (Vec::new(), Vec::new());
+    for (hook, binding) in targets {
+        if hook.running == Observed::Gone || hook.state.binding == binding {
+            continue;
+        }
+        let same = does_the_same(hook.state.binding.as_ref(), binding.as_ref());
+        let next = HookState { binding, ..hook.state.clone() };
+        if same {
+            labels.push((hook, next));
+        } else {
+            prepared.push((hook, datapath::prepare(hook, next).with_context(|| name(hook))?));
+        }
+    }
+    for (hook, program) in prepared {
+        datapath::switch(program, &site.name_of(hook)).with_context(|| name(hook))?;
+    }
+    // The marks are the same, the policy's name and hash perhaps not.
+    labels.into_iter().try_for_each(|(hook, next)| document::write(&hook.pins.path(Pin::State), &next))
+}
+
+fn does_the_same(now: Option<&Binding>, next: Option<&Binding>) -> bool {
+    now.zip(next).is_some_and(|(now, next)| now.does_the_same_as(next))
+}

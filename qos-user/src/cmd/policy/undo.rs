@@ -1,0 +1,67 @@
+//! Back to what ran before a change: the policy, and every hook's table, also `none`.
+
+use super::switch::switch_all;
+use crate::{
+    cmd::site::{self, Site},
+    kernel::{
+        datapath::{self, Hook, Observed},
+        document, past,
+        pending::{Identity, Pending},
+        pins,
+        state::Binding,
+    },
+    policy::Policy,
+};
+
+/// Goes back. The change is forgotten last, so that whoever finds it after a kill goes back once more.
+///
+/// # Errors
+///
+/// What the kernel says; the change is still written down then.
+pub fn run(site: &Site, change: &Pending, why: &str) -> anyhow::Result<()> {
+    let back = change.back.as_ref().and_then(site::parse);
+    let mut targets = Vec::new();
+    for hook in site.hooks.iter().filter(|hook| hook.running != Observed::Gone) {
+        if change.attaches.contains(&(hook.pins.ifindex, hook.pins.direction)) {
+            datapath::detach(hook, Some(&site.name_of(hook)), &site.net)?;
+        } else {
+            targets.push((hook, before(site, hook, change, back.as_ref())));
+        }
+    }
+    switch_all(site, targets)?;
+    match &change.back {
+        Some(record) => document::write(&site.store.policy(), record)?,
+        None => pins::remove(&site.store.policy())?,
+    }
+    remember(site, change, back.as_ref(), why)?;
+    pins::remove(&site.store.pending_pin())?;
+    Ok(())
+}
+
+/// What a hook did before the change; for one that was attached since, what the policy of then says of it.
+fn before(site: &Site, hook: &Hook, change: &Pending, back: Option<&Policy>) -> Option<Binding> {
+    let place = (hook.pins.ifindex, hook.pins.direction);
+    match change.hooks.iter().find(|before| (before.ifindex, before.direction) == place) {
+        Some(before) => before.binding.clone(),
+        None => site::binding(back?, &site.name_of(hook), hook.pins.direction),
+    }
+}
+
+/// The policy is in force again, unless the history says so anyhow: the new one may never have come that far.
+fn remember(site: &Site, change: &Pending, back: Option<&Policy>, why: &str) -> anyhow::Result<()> {
+    let (Some(record), Some(policy)) = (&change.back, back) else { return Ok(()) };
+    let identity = site::identity(policy);
+    if past::all(&site.store)?.last().is_some_and(|last| last.policy == identity) {
+        return Ok(());
+    }
+    let Identity { name, hash } = &change.to;
+    past::add(&site.store, identity, &format!("qosbpf: {name} {hash} {why}"), record)
+}
+
+/// Where that leads, in words.
+pub fn back_to(change: &Pending) -> String {
+    match change.back.as_ref().and_then(site::parse) {
+        Some(policy) => format!("back to {} {}", policy.name(), policy.hash()),
+        None => "back to no policy".to_owned(),
+    }
+}

@@ -1,0 +1,78 @@
+//! The process that waits for a deadline: started by the command that sets one, and detached from everything.
+//!
+//! It may be killed: the next command does its work then. So it needs no memory of its own, and reads the pins again
+//! every second until no deadline is left.
+
+use std::{
+    fs::OpenOptions,
+    io::Read as _,
+    os::unix::process::CommandExt as _,
+    path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+
+use super::{Context, deadline};
+use crate::{
+    error::{Exit, Failure},
+    kernel::boottime::BootTime,
+};
+
+/// Said to the starter once nothing can take the process down with its terminal.
+const READY: &str = "ready\n";
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Starts the process in this network namespace, and waits until it stands on its own.
+///
+/// # Errors
+///
+/// `timer`: without it, only the next command would go back.
+pub fn start(context: &Context) -> anyhow::Result<()> {
+    // The link stays good when the binary is replaced or removed.
+    let mut child = Command::new("/proc/self/exe")
+        .arg0("qosbpf")
+        .arg("--bpffs")
+        .arg(path::absolute(&context.bpffs)?)
+        .arg("--etc")
+        .arg(path::absolute(&context.etc)?)
+        .arg("timer")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("start the timer's process")?;
+    let mut said = String::new();
+    child.stdout.take().context("timer")?.read_to_string(&mut said)?;
+    if said == READY {
+        return Ok(());
+    }
+    Err(Failure::new("timer", format!("the timer's process did not start: {said}")).into())
+}
+
+/// What that process does.
+///
+/// # Errors
+///
+/// That it cannot detach itself, or the pins are not readable.
+pub fn run(context: &Context) -> anyhow::Result<Exit> {
+    setsid().context("setsid")?;
+    context.print(READY)?;
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stderr(&null)?;
+    // The last: its end is what the starter waits for.
+    dup2_stdout(&null)?;
+    loop {
+        deadline::settle(context);
+        let Some(next) = deadline::next(&context.store()?)? else { return Ok(Exit::Done) };
+        let now = BootTime::now()?;
+        let soon = now.plus(PAUSE);
+        // What could not be taken back is tried again, but not in haste.
+        if next > now { next.min(soon) } else { soon }.sleep_until();
+    }
+}

@@ -1,0 +1,55 @@
+//! The policies that were in force, the last ten of them: a pin each, written once.
+
+use std::{fs, time::SystemTime};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::{document, pending::Identity, pins::Store, state::PolicyRecord};
+
+/// How many are kept.
+pub const KEPT: usize = 10;
+
+/// A policy that was put in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Past {
+    /// Its number, from 1; none is given twice.
+    pub number: u64,
+    /// When it was put in force.
+    pub when: SystemTime,
+    /// By whom.
+    pub by: String,
+    /// Its name and hash.
+    pub policy: Identity,
+    /// Its text, and where that came from.
+    pub record: PolicyRecord,
+}
+
+/// All that are kept, the oldest first.
+///
+/// # Errors
+///
+/// That a pin is foreign or not readable.
+pub fn all(store: &Store) -> anyhow::Result<Vec<Past>> {
+    let pins = store.past()?;
+    let past = pins.into_iter().filter_map(|number| document::read(&store.past_pin(number)).transpose());
+    past.collect()
+}
+
+/// Adds a policy that has just been put in force, and forgets what is older than the last ten. Needs the lock.
+///
+/// # Errors
+///
+/// What the kernel says to a pin.
+pub fn add(store: &Store, policy: Identity, by: &str, record: &PolicyRecord) -> anyhow::Result<()> {
+    let mut numbers = store.past()?;
+    let number = numbers.last().map_or(1, |last| last + 1);
+    let past = Past { number, when: SystemTime::now(), by: by.to_owned(), policy, record: record.clone() };
+    document::write(&store.past_pin(number), &past)?;
+    numbers.push(number);
+    for old in numbers.iter().rev().skip(KEPT) {
+        let path = store.past_pin(*old);
+        fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! A change of policy that may still be taken back. Kept in the pin `pending`.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    boottime::BootTime,
+    document,
+    pins::Store,
+    state::{Binding, PolicyRecord},
+};
+use crate::hook::Direction;
+
+/// A change from one policy to another, with all that is needed to go back.
+///
+/// It is written before the first hook is switched. Whoever holds the lock and finds one that is not complete knows
+/// that its process was killed, and goes back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pending {
+    /// The policy that is put in force.
+    pub to: Identity,
+    /// When that began.
+    pub since: SystemTime,
+    /// By whom.
+    pub by: String,
+    /// Whether every hook has been switched.
+    pub complete: bool,
+    /// When to go back unless it is confirmed; `None` for a change that needs no confirmation.
+    pub until: Option<BootTime>,
+    /// Whether the policy is to be saved once it is confirmed.
+    pub save: bool,
+    /// The policy that was in force before.
+    pub back: Option<PolicyRecord>,
+    /// What it did at each hook.
+    pub hooks: Vec<HookBefore>,
+    /// The hooks that the change itself attaches: interface and direction.
+    pub attaches: Vec<(u32, Direction)>,
+}
+
+/// A policy by name and hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// Eight hexadecimal digits.
+    pub hash: String,
+}
+
+/// What a hook did before a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookBefore {
+    /// Its interface.
+    pub ifindex: u32,
+    /// Its direction.
+    pub direction: Direction,
+    /// Its table, if it had one.
+    pub binding: Option<Binding>,
+}
+
+impl Pending {
+    /// Reads the one that is under way or waits for its confirmation.
+    ///
+    /// # Errors
+    ///
+    /// That the pin is foreign or not readable.
+    pub fn read(store: &Store) -> anyhow::Result<Option<Self>> {
+        document::read(&store.pending_pin())
+    }
+
+    /// Writes it down.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says to the pin.
+    pub fn write(&self, store: &Store) -> anyhow::Result<()> {
+        document::write(&store.pending_pin(), self)
+    }
+
+    /// Whether its time is over.
+    #[must_use]
+    pub fn expired(&self, now: BootTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}

@@ -1,0 +1,125 @@
+//! `policy diff`: what a policy would change, hook by hook.
+
+use super::{NAME, policy_name};
+use crate::{
+    render::{
+        Look,
+        screen::Screen,
+        text::{count, shorten},
+    },
+    snapshot::diff::{EntryDiff, HookDiff, MarkDiff, Outcome, PolicyDiff},
+};
+
+/// More codepoints than these make a line hard to read.
+const MARKS: usize = 6;
+
+/// The screen of `policy diff`.
+#[must_use]
+pub fn diff(found: &PolicyDiff, look: &Look) -> String {
+    let mut screen = Screen::default();
+    let next = &found.next;
+    let saved = if next.saved { "yes" } else { "no" };
+    let running = policy_name(found.running.as_ref());
+    screen.heading(&format!("running {running}  ->  {} {}   saved: {saved}", shorten(&next.file, 40), next.hash));
+    for hook in &found.hooks {
+        screen.blank();
+        block(&mut screen, hook);
+    }
+    screen.blank();
+    if let Some(session) = &found.session {
+        screen.line(session);
+    }
+    if found.differs() {
+        screen.line(&format!("apply: qosbpf policy apply {} --confirm 60s", next.file));
+        screen.footnote(
+            look,
+            "pkt/s = packets of one second that came to the hook in these codepoints, also protected ones.",
+        );
+    } else {
+        screen.line("no difference: the same marks leave at every hook");
+    }
+    screen.finish(look)
+}
+
+fn block(screen: &mut Screen, hook: &HookDiff) {
+    if !hook.differs {
+        screen.line(&format!("{}   no difference   ({})", hook.name, hook.effect));
+        return;
+    }
+    let name = |table: &Option<String>| table.as_ref().map_or("none".to_owned(), |table| shorten(table, NAME));
+    let (old, new) = (name(&hook.old_table), name(&hook.new_table));
+    let tables = if old == new { old } else { format!("{old} -> {new}") };
+    screen.heading(&format!("{}   table {tables}   {}", hook.name, hook.effect));
+    if hook.bypassed {
+        screen.alert("BYPASSED: nothing changes here until it is resumed");
+    }
+    if let Some((old, new)) = hook.local {
+        screen.line(&format!("  ~ local  {old} -> {new}"));
+    }
+    for entry in &hook.entries {
+        screen.line(&line(entry, hook.live));
+    }
+}
+
+fn line(entry: &EntryDiff, live: bool) -> String {
+    let key = shorten(&entry.key, NAME);
+    let change = match (entry.old, entry.new) {
+        (None, Some(new)) => format!("+ {key:<10} {}", word(new)),
+        (Some(old), None) => format!("- {key:<10} {}", word(old)),
+        (Some(old), Some(new)) if old != new => format!("~ {key:<10} {} -> {}", word(old), word(new)),
+        _ => format!("~ {key:<10} of more or fewer codepoints"),
+    };
+    if live { format!("  {change:<28}  {}", estimate(entry)) } else { format!("  {change}") }
+}
+
+fn word(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Keep => "keep".to_owned(),
+        Outcome::Mark(to) => to.to_string(),
+    }
+}
+
+fn estimate(entry: &EntryDiff) -> String {
+    let moving: Vec<&MarkDiff> = entry.marks.iter().filter(|mark| mark.rate.packets > 0.0).collect();
+    if moving.is_empty() {
+        return "would change nothing now: none comes".to_owned();
+    }
+    let told =
+        moving.iter().take(MARKS).map(|mark| format!("{} -> {} {}/s", mark.old, mark.new, rounded(mark.rate.packets)));
+    let told = told.collect::<Vec<_>>().join(", ");
+    let more = if moving.len() > MARKS { format!(", and {} more", moving.len() - MARKS) } else { String::new() };
+    format!("would change {} pkt/s now:  {told}{more}", rounded(entry.rate().packets))
+}
+
+/// Whole packets; less than one a second is still some.
+fn rounded(rate: f64) -> String {
+    count(rate.round().max(1.0) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::{sample, screen::WIDTH, text::width};
+
+    #[test]
+    fn the_screen() {
+        insta::assert_snapshot!(diff(&sample::diff(), &sample::look()));
+    }
+
+    #[test]
+    fn no_difference_is_said() {
+        let mut found = sample::diff();
+        found.hooks.truncate(1);
+        assert!(!found.differs());
+        assert!(diff(&found, &sample::look()).ends_with("no difference: the same marks leave at every hook\n"));
+    }
+
+    #[test]
+    fn nothing_is_wider_than_a_hundred_columns() {
+        let mut found = sample::diff();
+        found.next.file = "f".repeat(200);
+        found.hooks.iter_mut().flat_map(|hook| &mut hook.entries).for_each(|entry| entry.key = "k".repeat(64));
+        let text = diff(&found, &sample::look());
+        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+    }
+}

@@ -1,0 +1,247 @@
+//! What another policy would change: two tables, and how fast packets come that they mark differently.
+
+use qos_common::ds::Dscp;
+
+use super::{
+    PolicyLabel, TableLabel,
+    named::Entry,
+    rates::{Rate, total},
+};
+
+/// Everything that `policy diff` says.
+#[derive(Clone, Debug)]
+pub struct PolicyDiff {
+    /// What runs.
+    pub running: Option<PolicyLabel>,
+    /// What would run.
+    pub next: PolicyLabel,
+    /// Every hook that is there or bound.
+    pub hooks: Vec<HookDiff>,
+    /// What becomes of the SSH session that asks.
+    pub session: Option<String>,
+}
+
+/// One hook.
+#[derive(Clone, Debug)]
+pub struct HookDiff {
+    /// `wan0:egress`.
+    pub name: String,
+    /// Its table now.
+    pub old_table: Option<String>,
+    /// Its table then.
+    pub new_table: Option<String>,
+    /// What applying the policy would do to the hook, in `apply`'s words.
+    pub effect: &'static str,
+    /// Whether other marks would leave.
+    pub differs: bool,
+    /// Whether packets are counted there, so that an estimate is possible.
+    pub live: bool,
+    /// Whether the table is out of the path.
+    pub bypassed: bool,
+    /// Which of this host's own packets are spared, if that changes: now and then.
+    pub local: Option<(&'static str, &'static str)>,
+    /// The entries that mark something differently.
+    pub entries: Vec<EntryDiff>,
+}
+
+/// One entry of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntryDiff {
+    /// Its key: a codepoint, a class, or `other`.
+    pub key: String,
+    /// Its line in the new file, unless it is gone.
+    pub line: Option<usize>,
+    /// What it makes of packets now; `None` if it is new.
+    pub old: Option<Outcome>,
+    /// What it would make of them; `None` if it is gone.
+    pub new: Option<Outcome>,
+    /// The codepoints that would leave with another mark, the busiest first.
+    pub marks: Vec<MarkDiff>,
+}
+
+/// What an entry makes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its mark stays.
+    Keep,
+    /// It becomes this one.
+    Mark(Dscp),
+}
+
+/// One codepoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MarkDiff {
+    /// As it comes.
+    pub from: Dscp,
+    /// As it leaves now.
+    pub old: Dscp,
+    /// As it would leave.
+    pub new: Dscp,
+    /// How fast it comes.
+    pub rate: Rate,
+}
+
+impl PolicyDiff {
+    /// Whether any hook would mark differently.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        self.hooks.iter().any(|hook| hook.differs)
+    }
+}
+
+impl EntryDiff {
+    /// How fast packets come that would leave with another mark.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        total(self.marks.iter().map(|mark| mark.rate))
+    }
+
+    fn of(old: Option<&Entry<'_>>, new: Option<&Entry<'_>>) -> Self {
+        let key = new.or(old).map_or("", |entry| entry.key).to_owned();
+        let outcome = |entry: &Entry<'_>| entry.result().map_or(Outcome::Keep, Outcome::Mark);
+        let line = new.map(|entry| entry.line);
+        Self { key, line, old: old.map(outcome), new: new.map(outcome), marks: Vec::new() }
+    }
+}
+
+/// What changes from one table to another, `None` being none; `before` is how fast each codepoint comes.
+///
+/// A codepoint is told of once: at the entry of the new table that decides on it if that entry is new or says something
+/// else, at the entry of the old table if that is gone, else again at that of the new one.
+#[must_use]
+pub fn tables(old: Option<&TableLabel>, new: Option<&TableLabel>, before: &[Rate; Dscp::COUNT]) -> Vec<EntryDiff> {
+    let was = old.map(TableLabel::by_entry).unwrap_or_default();
+    let will = new.map(TableLabel::by_entry).unwrap_or_default();
+    let mut rows: Vec<EntryDiff> = Vec::new();
+    for (from, rate) in Dscp::all().zip(before) {
+        let mark = MarkDiff { from, old: target(old, from), new: target(new, from), rate: *rate };
+        if mark.old == mark.new {
+            continue;
+        }
+        let row = owner(&was, &will, from);
+        match rows.iter_mut().find(|known| (&known.key, known.line) == (&row.key, row.line)) {
+            Some(known) => known.marks.push(mark),
+            None => rows.push(EntryDiff { marks: vec![mark], ..row }),
+        }
+    }
+    for row in &mut rows {
+        row.marks.sort_by(|one, other| other.rate.packets.total_cmp(&one.rate.packets));
+    }
+    rows.sort_by_key(|row| (row.line.is_none(), row.line));
+    rows
+}
+
+fn target(table: Option<&TableLabel>, from: Dscp) -> Dscp {
+    table.and_then(|table| table.entries.get(from.index())).map_or(from, |entry| entry.to)
+}
+
+fn owner(was: &[Entry<'_>], will: &[Entry<'_>], from: Dscp) -> EntryDiff {
+    let (old, new) = (deciding(was, from), deciding(will, from));
+    let new_before = new.and_then(|new| was.iter().find(|entry| same_key(entry.key, new.key)));
+    let old_is_gone = old.is_some_and(|old| !will.iter().any(|entry| same_key(entry.key, old.key)));
+    let new_says_the_same = new.is_some_and(|new| new_before.is_some_and(|before| before.result() == new.result()));
+    if old_is_gone && (new.is_none() || new_says_the_same) {
+        EntryDiff::of(old, None)
+    } else {
+        EntryDiff::of(new_before, new)
+    }
+}
+
+fn deciding<'a, 'b>(entries: &'a [Entry<'b>], from: Dscp) -> Option<&'a Entry<'b>> {
+    entries.iter().find(|entry| entry.decides_on.iter().any(|(decided, _)| *decided == from))
+}
+
+/// `EF` and `46` are one key.
+fn same_key(one: &str, other: &str) -> bool {
+    one == other || matches!((one.parse::<Dscp>(), other.parse::<Dscp>()), (Ok(one), Ok(other)) if one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{render::sample::dscp, snapshot::EntryLabel};
+
+    /// `EF=DF video=DF other=keep`; the class is AF41 and AF42.
+    fn table(text: &str) -> TableLabel {
+        let lines: Vec<(usize, &str, &str)> = text
+            .split(' ')
+            .enumerate()
+            .map(|(at, word)| word.split_once('=').map(|(key, to)| (at, key, to)).unwrap())
+            .collect();
+        let own = |from: Dscp, key: &str| key.parse() == Ok(from);
+        let class = |from: Dscp, key: &str| key == "video" && [dscp("AF41"), dscp("AF42")].contains(&from);
+        let decides = |from: Dscp| {
+            let by = |fits: &dyn Fn(Dscp, &str) -> bool| lines.iter().find(|(_, key, _)| fits(from, key)).copied();
+            by(&own).or_else(|| by(&class)).or_else(|| by(&|_, key| key == "other")).unwrap()
+        };
+        let entries = Dscp::all().map(|from| {
+            let (line, key, to) = decides(from);
+            EntryLabel { key: key.to_owned(), to: to.parse().unwrap_or(from), line }
+        });
+        TableLabel { name: "t".to_owned(), entries: entries.collect() }
+    }
+
+    /// As many packets a second as the codepoint's number.
+    fn before() -> [Rate; Dscp::COUNT] {
+        let mut rates = [Rate::default(); Dscp::COUNT];
+        for (rate, dscp) in rates.iter_mut().zip(Dscp::all()) {
+            rate.packets = f64::from(dscp.value());
+        }
+        rates
+    }
+
+    /// Key, what it makes of packets now and then, how many codepoints, and how many packets a second.
+    type Told = (String, Option<Outcome>, Option<Outcome>, usize, f64);
+
+    fn told(old: Option<&str>, new: Option<&str>) -> Vec<Told> {
+        let (old, new) = (old.map(table), new.map(table));
+        let rows = tables(old.as_ref(), new.as_ref(), &before());
+        rows.into_iter().map(|row| (row.key.clone(), row.old, row.new, row.marks.len(), row.rate().packets)).collect()
+    }
+
+    const DF: Option<Outcome> = Some(Outcome::Mark(Dscp::DF));
+    const KEEP: Option<Outcome> = Some(Outcome::Keep);
+
+    #[test]
+    fn the_same_in_other_words_is_no_difference() {
+        assert!(told(Some("EF=DF other=keep"), Some("46=DF VA=keep other=keep")).is_empty());
+        assert!(told(None, Some("other=keep")).is_empty());
+        assert!(told(None, None).is_empty());
+    }
+
+    #[test]
+    fn an_entry_that_says_something_else_counts_what_it_decides_on() {
+        let all = (0..64).map(f64::from).sum::<f64>();
+        let rows = told(Some("EF=keep other=keep"), Some("EF=keep other=DF"));
+        assert_eq!(rows, [("other".to_owned(), KEEP, DF, 62, all - 46.0)]);
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_told_at_its_own_entry() {
+        let (short, long) = ("other=keep", "EF=DF other=keep");
+        assert_eq!(told(Some(short), Some(long)), [("EF".to_owned(), None, DF, 1, 46.0)]);
+        assert_eq!(told(Some(long), Some(short)), [("EF".to_owned(), DF, None, 1, 46.0)]);
+        assert_eq!(told(Some(long), None), [("EF".to_owned(), DF, None, 1, 46.0)]);
+        assert_eq!(told(None, Some(long)), [("EF".to_owned(), None, DF, 1, 46.0)]);
+    }
+
+    #[test]
+    fn a_codepoint_that_moves_to_an_entry_that_stays_is_told_there() {
+        let old = "AF42=keep video=DF AF43=DF other=keep";
+        let new = "AF42=keep video=DF AF43=keep other=keep";
+        assert_eq!(told(Some(old), Some(new)), [("AF43".to_owned(), DF, KEEP, 1, 38.0)]);
+        // AF42 falls back to its class.
+        let without = "video=DF AF43=DF other=keep";
+        assert_eq!(told(Some(old), Some(without)), [("AF42".to_owned(), KEEP, None, 1, 36.0)]);
+        assert_eq!(told(Some(without), Some(old)), [("AF42".to_owned(), None, KEEP, 1, 36.0)]);
+    }
+
+    #[test]
+    fn the_busiest_comes_first() {
+        let (old, new) = (table("other=keep"), table("other=DF"));
+        let rows = tables(Some(&old), Some(&new), &before());
+        let first: Vec<_> = rows[0].marks.iter().take(3).map(|mark| mark.from).collect();
+        assert_eq!(first, [63, 62, 61].map(|value| Dscp::new(value).unwrap()));
+        assert_eq!(rows[0].marks.iter().find(|mark| mark.from == dscp("EF")).unwrap().new, Dscp::DF);
+    }
+}

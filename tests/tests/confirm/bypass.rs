@@ -1,0 +1,75 @@
+//! `policy bypass --for`: ends by itself, or by the next command.
+
+use std::{thread, time::Duration};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::edge::{Edge, eventually};
+
+fn bypassed() -> anyhow::Result<Edge> {
+    let edge = Edge::start()?;
+    edge.ok(&format!("policy apply {}", edge.mark))?;
+    Ok(edge)
+}
+
+fn lan(edge: &Edge) -> anyhow::Result<Value> {
+    let status = edge.status()?;
+    let hooks = status["hooks"].as_array().context("hooks")?;
+    hooks.iter().find(|hook| hook["interface"] == "lan0").cloned().context("lan0")
+}
+
+#[test]
+fn it_ends_by_itself() -> anyhow::Result<()> {
+    let edge = bypassed()?;
+    edge.ok("policy bypass --for 2s")?.says(&["lan0:ingress  out of the policy's path", "for 2s"])?;
+    assert_eq!(edge.mark_of_ef()?, 46);
+    let hook = lan(&edge)?;
+    let left = hook["bypass"]["seconds_left"].as_f64().context("seconds_left")?;
+    assert!(left > 0.0 && left <= 2.0 && hook["state"] == "bypassed" && hook["bypass"]["by"] == "root", "{hook:#}");
+    edge.ok("status")?.says(&["BYPASS by root", "ends in "])?;
+    edge.wait_for_timers(Duration::from_secs(10))?;
+    assert_eq!(edge.ok("status")?.stderr, "");
+    assert_eq!((edge.mark_of_ef()?, &lan(&edge)?["bypass"]), (34, &Value::Null));
+    Ok(())
+}
+
+#[test]
+fn the_next_command_ends_it_if_the_timer_was_killed() -> anyhow::Result<()> {
+    let edge = bypassed()?;
+    edge.ok("policy bypass lan0:ingress --for 1s")?;
+    edge.kill_timers()?;
+    thread::sleep(Duration::from_millis(1_100));
+    edge.ok("stats")?.complains(&["lan0:ingress is in the policy's path again", "root"])?;
+    assert_eq!(edge.mark_of_ef()?, 34);
+    Ok(())
+}
+
+#[test]
+fn a_new_end_replaces_the_old_one() -> anyhow::Result<()> {
+    let edge = bypassed()?;
+    edge.ok("policy bypass --for 1s")?;
+    let since = lan(&edge)?["bypass"]["since"].clone();
+    edge.ok("policy bypass --for 1h")?.says(&["already out of the policy's path", "for 1h"])?;
+    thread::sleep(Duration::from_millis(1_500));
+    let hook = lan(&edge)?;
+    assert_eq!((&hook["state"], &hook["bypass"]["since"]), (&"bypassed".into(), &since), "{hook:#}");
+    edge.ok("policy bypass")?;
+    assert!(lan(&edge)?["bypass"]["seconds_left"].is_null());
+    eventually(Duration::from_secs(5), || Ok(edge.timers()?.is_empty()))?;
+    edge.ok("policy resume")?;
+    assert_eq!(edge.mark_of_ef()?, 34);
+    Ok(())
+}
+
+/// What is out of the path stays out while policies come and go.
+#[test]
+fn a_rollback_does_not_end_it() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.ok("policy bypass --for 1h")?;
+    edge.ok(&format!("policy apply {} --confirm 1s", edge.mark))?;
+    thread::sleep(Duration::from_millis(1_300));
+    assert_eq!((edge.in_force()?.as_str(), &lan(&edge)?["state"]), ("keep", &"bypassed".into()));
+    edge.ok("policy resume")?;
+    eventually(Duration::from_secs(5), || Ok(edge.timers()?.is_empty()))
+}

@@ -1,0 +1,140 @@
+//! The router with two hooks and a policy in force, and what the tests ask of it.
+
+use std::{
+    fs, iter,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use qosbpf_tests::{
+    binary::Answer,
+    router::{Router, words},
+};
+use serde_json::Value;
+
+/// Nothing changes.
+pub const KEEP: &str =
+    "[interface.lan0]\ningress = \"t\"\n[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n";
+/// EF becomes AF41 where it comes in, and stays that where it goes out.
+pub const MARK: &str = "[interface.lan0]\ningress = \"t\"\n[interface.wan0]\negress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
+
+const EF: u8 = 46 << 2;
+
+/// A router whose `lan0:ingress` and `wan0:egress` have policy `keep`.
+pub struct Edge {
+    pub router: Router,
+    /// The files of the two policies.
+    pub keep: String,
+    pub mark: String,
+}
+
+impl Edge {
+    pub fn start() -> anyhow::Result<Self> {
+        let edge = Self::bare()?;
+        edge.ok(&format!("policy apply {}", edge.keep))?;
+        Ok(edge)
+    }
+
+    /// The same before any policy.
+    pub fn bare() -> anyhow::Result<Self> {
+        let router = Router::start()?;
+        let (keep, mark) = (router.policy("keep", KEEP)?, router.policy("mark", MARK)?);
+        router.ok("attach lan0 --ingress --hook tcx")?;
+        router.ok("attach wan0 --egress --hook tcx")?;
+        Ok(Self { router, keep, mark })
+    }
+
+    /// Runs `qosbpf` with a folder for saved policies of its own.
+    pub fn ask(&self, line: &str) -> anyhow::Result<Answer> {
+        self.router.ask(&self.with_etc(line))
+    }
+
+    /// The same, and it has to succeed.
+    pub fn ok(&self, line: &str) -> anyhow::Result<Answer> {
+        self.ask(line)?.expect(0)
+    }
+
+    pub fn with_etc(&self, line: &str) -> String {
+        format!("{line} --etc {}", self.router.folder().join("etc").display())
+    }
+
+    pub fn status(&self) -> anyhow::Result<Value> {
+        self.ok("status --json")?.json()
+    }
+
+    /// The policy in force, which has to run at both hooks.
+    pub fn in_force(&self) -> anyhow::Result<String> {
+        let status = self.status()?;
+        for hook in status["hooks"].as_array().context("hooks")? {
+            ensure!(hook["policy_hash"] == status["policy"]["hash"], "{status:#}");
+        }
+        Ok(status["policy"]["name"].as_str().context("policy")?.to_owned())
+    }
+
+    /// What the far end gets of EF, by the counters of `wan0:egress`.
+    pub fn mark_of_ef(&self) -> anyhow::Result<u8> {
+        let earlier = self.router.counted("wan0:egress")?;
+        self.router.ping(false, EF, 5)?;
+        let after = self.router.counted("wan0:egress")?.since(&earlier).packets_after();
+        ensure!(after.values().sum::<u64>() == 5 && after.len() == 1, "{after:?}");
+        after.keys().next().copied().context("a mark")
+    }
+
+    /// The processes that wait for the deadlines of this router.
+    pub fn timers(&self) -> anyhow::Result<Vec<i32>> {
+        let processes = fs::read_dir("/proc")?.flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        Ok(pids.filter(|pid| is_timer(*pid, &self.router.bpffs)).collect())
+    }
+
+    /// Waits until none of them is left.
+    pub fn wait_for_timers(&self, patience: Duration) -> anyhow::Result<()> {
+        let start = Instant::now();
+        while !self.timers()?.is_empty() {
+            ensure!(start.elapsed() < patience, "still there after {patience:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Kills them, and waits until they are gone.
+    pub fn kill_timers(&self) -> anyhow::Result<()> {
+        let timers = self.timers()?;
+        ensure!(!timers.is_empty(), "no timer to kill");
+        for pid in timers {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
+        }
+        self.wait_for_timers(Duration::from_secs(5))
+    }
+
+    /// Runs `qosbpf` in the router without any capability.
+    pub fn ask_without_capabilities(&self, line: &str) -> anyhow::Result<Answer> {
+        let binary = qosbpf_tests::binary::path()?;
+        self.router.edge().run(|| {
+            let mut command = words("setpriv --bounding-set -all --inh-caps -all");
+            command.arg(binary).arg("--bpffs").arg(&self.router.bpffs).args(line.split(' '));
+            Answer::of(&mut command)
+        })
+    }
+}
+
+fn is_timer(pid: i32, bpffs: &Path) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let words: Vec<_> = line.split(|byte| *byte == 0).collect();
+    words.contains(&&b"timer"[..]) && words.contains(&bpffs.as_os_str().as_encoded_bytes())
+}
+
+/// Runs `step` until it is so, at most this long.
+pub fn eventually(patience: Duration, mut step: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let start = Instant::now();
+    for _ in iter::repeat(()) {
+        if step()? {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < patience, "not so after {patience:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! What was in force before, and the way back to it.
+
+use anyhow::Context as _;
+
+use crate::edge::{Edge, KEEP};
+
+fn numbers(edge: &Edge) -> anyhow::Result<Vec<(u64, String, bool)>> {
+    let history = edge.ok("policy history --json")?.json()?;
+    let policies = history["policies"].as_array().context("policies")?.iter().map(|past| {
+        let name = past["name"].as_str().context("name")?.to_owned();
+        Ok((past["number"].as_u64().context("number")?, name, past["in_force"] == true))
+    });
+    policies.collect()
+}
+
+#[test]
+fn the_last_ten_are_remembered() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    assert!(numbers(&edge)?.is_empty());
+    edge.ask("policy rollback")?.expect(1)?.complains(&["no other policy"])?;
+    for name in 1..=12 {
+        let file = edge.router.policy(&format!("p{name}"), KEEP)?;
+        edge.ok(&format!("policy apply {file}"))?;
+    }
+    let wanted: Vec<_> = (3..=12).rev().map(|number| (number, format!("p{number}"), number == 12)).collect();
+    assert_eq!(numbers(&edge)?, wanted);
+    edge.ask("policy rollback 2")?.expect(1)?.complains(&["no policy 2 is remembered", "policy history"])?;
+    edge.ok("policy rollback")?.says(&["policy p11"])?;
+    edge.ok("policy rollback 5")?.says(&["policy p5"])?;
+    assert_eq!(edge.in_force()?, "p5");
+    assert_eq!(numbers(&edge)?[..2], [(14, "p5".to_owned(), true), (13, "p11".to_owned(), false)]);
+    edge.ok("policy history")?.says(&["now, since", "p11", "root"])?;
+    Ok(())
+}
+
+#[test]
+fn a_rollback_is_an_apply_and_may_wait_for_its_confirmation() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.ok(&format!("policy apply {}", edge.mark))?;
+    assert_eq!(edge.mark_of_ef()?, 34);
+    // The text counts, not the file, which may be gone.
+    std::fs::remove_file(&edge.keep)?;
+    edge.ok("policy rollback --confirm 1h")?.says(&["policy keep", "in force for 1h"])?;
+    assert_eq!(edge.mark_of_ef()?, 46);
+    edge.ok("policy rollback")?.says(&["is taken back: back to mark"])?;
+    assert_eq!(edge.mark_of_ef()?, 34);
+    let names: Vec<_> = numbers(&edge)?.into_iter().map(|(_, name, _)| name).collect();
+    assert_eq!(names, ["mark", "keep", "mark", "keep"]);
+    Ok(())
+}
+
+#[test]
+fn attach_with_a_policy_begins_the_history_and_the_last_detach_ends_it() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    edge.ok("detach --all")?;
+    edge.ok(&format!("attach lan0 --policy {}", edge.keep))?;
+    edge.ok(&format!("attach wan0 --policy {}", edge.keep))?;
+    assert_eq!(numbers(&edge)?, [(1, "keep".to_owned(), true)]);
+    edge.ok(&format!("policy apply {} --confirm 1h", edge.mark))?;
+    edge.ok("detach --all")?;
+    assert!(!edge.router.bpffs.join("qosbpf").exists());
+    edge.wait_for_timers(std::time::Duration::from_secs(5))
+}

@@ -1,0 +1,12 @@
+//! Policies that are taken back: unless confirmed, by hand, after a kill at any moment; saved ones, and bypasses that end.
+//! Needs root, iproute2 and util-linux.
+
+mod bypass;
+mod confirm;
+mod diff;
+mod edge;
+mod history;
+mod killed;
+mod load;
+mod saved;
+mod session;

@@ -1,0 +1,67 @@
+//! The saved policy: written as it was given, once it is sure.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+};
+
+use crate::edge::Edge;
+
+impl Edge {
+    fn saved(&self) -> Option<String> {
+        fs::read_to_string(self.router.folder().join("etc/policy.toml")).ok()
+    }
+}
+
+#[test]
+fn save_writes_what_is_in_force_as_it_was_given() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    edge.ask("policy save")?.expect(1)?.complains(&["no policy is in force"])?;
+    let commented = edge.router.policy("commented", &format!("# why\n{}\n\n# the end", crate::edge::KEEP))?;
+    edge.ok(&format!("policy apply {commented}"))?;
+    edge.ok("status")?.says(&["NOT SAVED: lost at reboot"])?;
+    assert_eq!(edge.saved(), None);
+    edge.ok("policy save")?.says(&["is saved to", "policy.toml"])?;
+    assert_eq!(edge.saved(), Some(fs::read_to_string(&commented)?));
+    edge.ok("status")?.says(&[", saved"])?;
+    assert_eq!(edge.status()?["policy"]["saved"], true);
+    Ok(())
+}
+
+#[test]
+fn apply_saves_if_told_to_and_keeps_the_mode() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.ok("policy save")?;
+    let path = edge.router.folder().join("etc/policy.toml");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    edge.ok(&format!("policy apply {} --save", edge.mark))?.says(&["saved to"])?;
+    assert_eq!(edge.saved(), Some(fs::read_to_string(&edge.mark)?));
+    assert_eq!(path.metadata()?.mode() & 0o7777, 0o600);
+    Ok(())
+}
+
+#[test]
+fn what_waits_for_its_confirmation_is_saved_by_it_and_not_before() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.ok("policy save")?;
+    let keep = edge.saved();
+    edge.ok(&format!("policy apply {} --save --confirm 1h", edge.mark))?;
+    assert_eq!(edge.saved(), keep);
+    edge.ok("policy rollback")?;
+    assert_eq!(edge.saved(), keep);
+    edge.ok(&format!("policy apply {} --save --confirm 1h", edge.mark))?;
+    edge.ok("policy confirm")?.says(&["is confirmed", "saved to"])?;
+    assert_eq!(edge.saved(), Some(fs::read_to_string(&edge.mark)?));
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_saved_is_in_force_all_the_same() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    fs::write(edge.router.folder().join("etc"), "in the way")?;
+    let failed = edge.ask(&format!("policy apply {} --save --json", edge.mark))?.expect(1)?;
+    let failed = failed.complains(&["the policy is in force, and lost at reboot"])?;
+    assert_eq!(failed.json()?["error"]["code"], "not-saved");
+    assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("mark", 34));
+    Ok(())
+}
