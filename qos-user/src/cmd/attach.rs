@@ -18,7 +18,7 @@ use crate::{
         choice::{self, Request, Wanted},
         datapath::{self, Hook, Observed},
         document,
-        network::Interface,
+        network::{Interface, Network},
         pins::Store,
         state::PolicyRecord,
     },
@@ -39,9 +39,11 @@ enum Done {
 /// `no-such-interface`, `attach`, `other-policy`, and what the kernel says.
 pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let given = args.policy.as_deref().map(read_policy).transpose()?;
-    let interface = context.network()?.interface(&args.interface)?;
+    // A name that was never there is refused before anything is made; the device counts that has it under the lock.
+    context.network()?.interface(&args.interface)?;
     let (store, change) = Store::change(&context.bpffs)?;
     let site = recovered(store)?;
+    let interface = site.net.interface(&args.interface)?;
     if args.foreground {
         refuse_to_borrow(args, &site, &interface)?;
     }
@@ -71,7 +73,7 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
 
 /// The network namespace, after what killed processes left half done has been finished or undone.
 pub fn recovered(store: Store) -> anyhow::Result<Site> {
-    let net = crate::kernel::network::Network::open()?;
+    let net = Network::open()?;
     for pins in store.hooks()? {
         datapath::recover(pins, &net)?;
     }
@@ -124,7 +126,7 @@ fn attach_one(
     let pins = site.store.hook(interface.ifindex, direction);
     let wanted = wanted(args, direction);
     if let Some(hook) = site.hooks.iter().find(|hook| hook.pins == pins && hook.running != Observed::Gone) {
-        return keep(hook, wanted, &interface.name);
+        return keep(hook, wanted, &interface.name, &site.net);
     }
     let binding = policy.and_then(|policy| site::binding(policy, &interface.name, direction));
     let request = Request { interface, pins, wanted, binding, log: args.log_decisions };
@@ -146,7 +148,7 @@ fn take_back(site: &Site, interface: &Interface, done: &[Done], adopted: bool) {
 }
 
 /// A second attach changes nothing, unless the program there is of another version of qosbpf.
-fn keep(hook: &Hook, wanted: Wanted, interface: &str) -> anyhow::Result<Done> {
+fn keep(hook: &Hook, wanted: Wanted, interface: &str, net: &Network) -> anyhow::Result<Done> {
     let via = hook.state.via;
     if let Wanted::Exactly(other) = wanted
         && other != via
@@ -161,7 +163,7 @@ fn keep(hook: &Hook, wanted: Wanted, interface: &str) -> anyhow::Result<Done> {
         return Ok(Done::AlreadyThere(hook.clone()));
     }
     let next = crate::kernel::state::HookState { version: version.to_owned(), ..hook.state.clone() };
-    datapath::switch(datapath::prepare(hook, next)?, interface)?;
+    datapath::switch(datapath::prepare(hook, next)?, interface, net)?;
     Ok(Done::Upgraded(hook.clone()))
 }
 

@@ -15,7 +15,7 @@ use super::{
     pins::{HookPins, Pin, Store},
     state::HookState,
 };
-use crate::hook::Via;
+use crate::{error::Failure, hook::Via};
 
 /// A hook as it is found.
 #[derive(Clone, Debug)]
@@ -137,7 +137,11 @@ fn forget(pins: &HookPins) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// Foreign pins.
-pub fn make_room(pins: &HookPins) -> anyhow::Result<()> {
+pub fn make_room(pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    // Nobody else would know that the qdisc is ours.
+    if remembered(pins, Pin::State)?.is_some_and(|state| state.made_clsact) {
+        mechanism::remove_own_clsact(pins.ifindex, net)?;
+    }
     pins.make()?;
     pins.remove_all()?;
     pins.make()
@@ -164,9 +168,21 @@ pub fn attach_new(pins: &HookPins, mut state: HookState, interface: &str, net: &
     state.made_clsact = state.via == Via::Clsact && (!net.qdiscs(pins.ifindex)?.clsact || made_for_the_other(pins)?);
     announce(pins, &mut state, &mut loaded)?;
     mechanism::attach(state.via, &mut loaded, interface, pins, net)?;
-    begin(pins, &mut state, net)?;
+    settle(pins, &mut state, net).or_else(|error| {
+        mechanism::detach(&state, Some(interface), pins, net)?;
+        Err(error)
+    })
+}
+
+/// What is attached begins to count, and is found to do so.
+fn settle(pins: &HookPins, state: &mut HookState, net: &Network) -> anyhow::Result<Hook> {
+    begin(pins, state, net)?;
     promote(pins)?;
-    observe(pins.clone(), net)?.context("attached, and not found afterwards")
+    let hook = observe(pins.clone(), net)?;
+    hook.filter(|hook| hook.running != Observed::Gone).ok_or_else(|| {
+        let message = format!("what was just attached at interface {} is not there any more", pins.ifindex);
+        Failure::new("device-changed", message).hint("ip -d link show it; then repeat the command").into()
+    })
 }
 
 /// Notes from when on the hook counts, and what the device and its qdisc had counted by then.
@@ -199,10 +215,10 @@ pub fn prepare(hook: &Hook, next: HookState) -> anyhow::Result<Prepared> {
 /// # Errors
 ///
 /// What the kernel says; the old program runs on then.
-pub fn switch(prepared: Prepared, interface: &str) -> anyhow::Result<()> {
+pub fn switch(prepared: Prepared, interface: &str, net: &Network) -> anyhow::Result<()> {
     let Prepared { hook, mut next, mut loaded } = prepared;
     announce(&hook.pins, &mut next, &mut loaded)?;
-    match mechanism::replace(hook.state.via, &mut loaded, interface, &hook.pins) {
+    match mechanism::replace(&hook.state, &mut loaded, interface, &hook.pins, net) {
         Ok(()) => promote(&hook.pins),
         Err(error) => {
             forget(&hook.pins)?;
@@ -217,6 +233,6 @@ pub fn switch(prepared: Prepared, interface: &str) -> anyhow::Result<()> {
 ///
 /// What the kernel says.
 pub fn detach(hook: &Hook, interface: Option<&str>, net: &Network) -> anyhow::Result<()> {
-    mechanism::detach(hook.state.via, hook.state.made_clsact, interface, &hook.pins, net)?;
+    mechanism::detach(&hook.state, interface, &hook.pins, net)?;
     hook.pins.remove_all()
 }

@@ -1,6 +1,6 @@
 //! Interfaces that are renamed, resized, deleted and made again; namespaces that go.
 
-use std::{fs, os::unix::fs::MetadataExt as _};
+use std::{fs, os::unix::fs::MetadataExt as _, process::Stdio, thread, time::Duration};
 
 use qosbpf_tests::{
     binary::{Answer, command},
@@ -93,6 +93,28 @@ fn an_interface_made_again_is_attached_anew() -> anyhow::Result<()> {
     router.ok("attach lan0")?.says(&["lan0:ingress  attached:", "lan0:egress  attached:"])?;
     router.ok("detach --all")?;
     assert_nothing(&router, "the old hooks and the new ones")
+}
+
+/// The device that counts is the one that has the name once the change may begin.
+#[test]
+fn an_interface_made_again_meanwhile_is_the_one_attached() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach wan0 --ingress")?;
+    let pins = pins(&router.bpffs)?;
+    let lock = fs::File::open(pins.iter().find(|path| path.ends_with("/lock")).expect("a lock"))?;
+    for hook in ["tcx", "clsact"] {
+        lock.lock()?;
+        let attach = router.command(&format!("attach lan0 --hook {hook}"))?.stdout(Stdio::null()).spawn()?;
+        thread::sleep(Duration::from_millis(500));
+        run_in(router.edge(), "ip link del lan0")?;
+        run_in(router.edge(), "ip link add lan0 type veth peer name lan0peer")?;
+        lock.unlock()?;
+        assert!(attach.wait_with_output()?.status.success(), "{hook}");
+        router.ok("status")?.says(&["lan0:ingress", "lan0:egress"])?;
+        router.ok("detach lan0")?;
+    }
+    router.ok("detach --all")?;
+    assert_nothing(&router, "detach --all")
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn switch_all(site: &Site, items: &[Item]) -> anyhow::Result<()> {
     }
     let mut switched = Vec::new();
     for (hook, program) in prepared {
-        if let Err(error) = datapath::switch(program, &site.name_of(hook)) {
+        if let Err(error) = datapath::switch(program, &site.name_of(hook), &site.net) {
             take_back(site, &switched);
             return Err(error.context(format!("{}:{}", site.name_of(hook), hook.pins.direction)));
         }
@@ -154,7 +154,8 @@ fn switch_all(site: &Site, items: &[Item]) -> anyhow::Result<()> {
 fn take_back(site: &Site, switched: &[&Hook]) {
     for hook in switched {
         let name = site.name_of(hook);
-        let undone = datapath::prepare(hook, hook.state.clone()).and_then(|old| datapath::switch(old, &name));
+        let undone =
+            datapath::prepare(hook, hook.state.clone()).and_then(|old| datapath::switch(old, &name, &site.net));
         if let Err(error) = undone {
             tracing::error!(hook = %format!("{name}:{}", hook.pins.direction), "cannot go back: {error:#}");
         }

@@ -63,7 +63,7 @@ fn turn_one(site: &Site, hook: &Hook, turn: Turn) -> anyhow::Result<bool> {
         return Ok(false);
     }
     let next = HookState { bypass, ..hook.state.clone() };
-    datapath::switch(datapath::prepare(hook, next)?, &site.name_of(hook))?;
+    datapath::switch(datapath::prepare(hook, next)?, &site.name_of(hook), &site.net)?;
     Ok(true)
 }
 
