@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     cli::DetachArgs,
     cmd::{Context, attach::recovered, site::Site},
-    error::Exit,
+    error::{Exit, Failure},
     hook::HookName,
     kernel::{
         datapath,
@@ -19,12 +19,21 @@ use crate::{
 ///
 /// `not-attached`, and what the kernel says.
 pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
-    let (store, _change) = Store::change(&context.bpffs)?;
+    let (store, _change) = match Store::change_attached(&context.bpffs) {
+        Err(error) if args.all && is_not_attached(&error) => {
+            return say(args, context, &[]).map(|()| Exit::Done);
+        }
+        change => change?,
+    };
     let site = recovered(store)?;
     let removed = detach(args, &site)?;
     site.store.leave()?;
     say(args, context, &removed)?;
     Ok(Exit::Done)
+}
+
+fn is_not_attached(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == "not-attached")
 }
 
 fn detach(args: &DetachArgs, site: &Site) -> anyhow::Result<Vec<String>> {

@@ -65,10 +65,27 @@ impl Store {
     ///
     /// `privilege`; those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
     pub fn change(bpffs: &Path) -> anyhow::Result<(Self, Change)> {
-        if let Some(lacking) = privilege::missing() {
-            return Err(lacking);
-        }
+        privilege::demand()?;
         bpffs::ensure_mounted(bpffs)?;
+        Self::locked(bpffs)
+    }
+
+    /// The same for a change of what is attached already: where there is no bpf file system none is mounted.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`change`](Self::change), and `not-attached`.
+    pub fn change_attached(bpffs: &Path) -> anyhow::Result<(Self, Change)> {
+        privilege::demand()?;
+        bpffs::refuse_hidden(bpffs)?;
+        if bpffs::is_mounted(bpffs) {
+            return Self::locked(bpffs);
+        }
+        let message = format!("nothing is attached: {} is no bpf file system", bpffs.display());
+        Err(Failure::new("not-attached", message).hint("--bpffs names another").into())
+    }
+
+    fn locked(bpffs: &Path) -> anyhow::Result<(Self, Change)> {
         let store = Self::open(bpffs)?;
         let lock = Lock::take(&store.lock(), || {
             store.folders().into_iter().try_for_each(bpffs::make_folder)?;
@@ -224,13 +241,18 @@ impl HookPins {
     ///
     /// # Errors
     ///
-    /// That something cannot be removed.
+    /// That something cannot be removed; what is gone already is no fault.
     pub fn remove_all(&self) -> anyhow::Result<()> {
         Pin::ALL.into_iter().try_for_each(|pin| self.remove(pin))?;
         for leftover in names_in(&self.folder)? {
-            fs::remove_file(self.folder.join(leftover))?;
+            remove(&self.folder.join(leftover))?;
         }
-        fs::remove_dir(&self.folder).with_context(|| format!("remove {}", self.folder.display()))
+        match fs::remove_dir(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("remove {}", self.folder.display()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

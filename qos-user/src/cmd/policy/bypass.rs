@@ -31,7 +31,7 @@ pub enum Turn {
 ///
 /// `not-attached`, `no-policy`, and what the kernel says.
 pub fn run(args: &BypassArgs, turn: Turn, context: &Context) -> anyhow::Result<Exit> {
-    let (store, _change) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change_attached(&context.bpffs)?;
     let site = recovered(store)?;
     let names: Vec<HookName> = args.hook.iter().cloned().collect();
     let bound = |hook: &&Hook| hook.state.binding.is_some() && hook.running != Observed::Gone;
