@@ -75,7 +75,10 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
 pub fn recovered(store: Store) -> anyhow::Result<Site> {
     let net = Network::open()?;
     for pins in store.hooks()? {
-        datapath::recover(pins, &net)?;
+        let (ifindex, direction) = (pins.ifindex, pins.direction);
+        if let Err(error) = datapath::recover(pins, &net) {
+            tracing::warn!(ifindex, %direction, "not to be read, and left as it is: {error:#}");
+        }
     }
     Site::of(store)
 }

@@ -39,10 +39,15 @@ fn is_not_attached(error: &anyhow::Error) -> bool {
 fn detach(args: &DetachArgs, site: &Site) -> anyhow::Result<Vec<String>> {
     let names: Vec<HookName> = args.hook.iter().cloned().collect();
     let mut removed = Vec::new();
-    for hook in site.select(&names)? {
+    for hook in site.select_readable(&names)? {
         let interface = site.interface_of(hook).map(|interface| interface.name.as_str());
         datapath::detach(hook, interface, &site.net)?;
         removed.push(format!("{}:{}", site.name_of(hook), hook.pins.direction));
+    }
+    for broken in site.select_broken(&names) {
+        let interface = site.interface_at(&broken.pins).map(|interface| interface.name.as_str());
+        datapath::detach_broken(&broken.pins, interface, &site.net)?;
+        removed.push(format!("{}:{}", site.name_at(&broken.pins), broken.pins.direction));
     }
     if args.all {
         // Pins without a state are what a killed attach left: nothing runs by them.

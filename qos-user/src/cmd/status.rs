@@ -12,7 +12,7 @@ use crate::{
     hook::Direction,
     kernel::{
         counters,
-        datapath::{Hook, Observed},
+        datapath::{Broken, Hook, Observed},
         jiffies,
     },
     render::{json, table},
@@ -41,6 +41,10 @@ fn report(site: &Site, context: &Context) -> StatusReport {
     let mut hooks: BTreeMap<(String, Direction), HookStatus> = BTreeMap::new();
     for hook in &site.hooks {
         let status = status_of(site, hook);
+        hooks.insert((status.interface.clone(), status.direction), status);
+    }
+    for broken in &site.broken {
+        let status = status_of_broken(site, broken);
         hooks.insert((status.interface.clone(), status.direction), status);
     }
     for wanted in wanted(site) {
@@ -153,6 +157,17 @@ fn wanted(site: &Site) -> Vec<HookStatus> {
         }
     }
     wanted
+}
+
+fn status_of_broken(site: &Site, broken: &Broken) -> HookStatus {
+    let (interface, direction) = (site.name_at(&broken.pins), broken.pins.direction);
+    let remedy = Note::warning(format!("qosbpf detach {interface}:{direction} removes what is pinned there"));
+    HookStatus {
+        state: State::Error,
+        table: None,
+        notes: vec![remedy],
+        ..missing(&interface, Some(broken.pins.ifindex), direction, "", format!("{:#}", broken.error))
+    }
 }
 
 fn missing(interface: &str, ifindex: Option<u32>, direction: Direction, table: &str, reason: String) -> HookStatus {

@@ -4,7 +4,7 @@ use std::{mem::ManuallyDrop, os::fd::AsFd as _};
 
 use anyhow::Context as _;
 use aya::programs::{
-    LinkOrder, SchedClassifier, TcAttachType, XdpMode,
+    LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, XdpMode,
     links::{FdLink, PinnedLink},
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
     xdp::XdpLink,
@@ -252,6 +252,23 @@ pub fn detach(state: &HookState, interface: Option<&str>, pins: &HookPins, net: 
             }
         },
     }
+}
+
+/// Removes our filter, known by the program that is pinned; a link goes with its pin.
+///
+/// # Errors
+///
+/// What the kernel says, or foreign pins.
+pub fn detach_unknown(interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    let Some(filter) = running(Via::Clsact, pins, net)? else { return Ok(()) };
+    for pin in [Pin::Program, Pin::NextProgram] {
+        let Some(path) = pins.trusted(pin)? else { continue };
+        if ProgramInfo::from_pin(path)?.id() == filter.program_id {
+            drop(our_filter(interface, pins)?);
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// Removes a clsact qdisc that we made, unless somebody uses it: others may have come to rely on it.

@@ -195,6 +195,18 @@ impl HookPins {
         self.folder.is_dir()
     }
 
+    /// Whether something is or was attached by these pins: what is known of a hook is the first pin to go.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        [Pin::State, Pin::NextState].into_iter().any(|pin| self.path(pin).symlink_metadata().is_ok())
+    }
+
+    /// The command that removes the folder, where qosbpf will not.
+    #[must_use]
+    pub fn removal(&self) -> String {
+        format!("look who made it; to start over: rm -r {}", self.folder.display())
+    }
+
     /// Makes the folder.
     ///
     /// # Errors
@@ -243,6 +255,9 @@ impl HookPins {
     ///
     /// That something cannot be removed; what is gone already is no fault.
     pub fn remove_all(&self) -> anyhow::Result<()> {
+        if self.folder.is_symlink() {
+            return remove(&self.folder);
+        }
         Pin::ALL.into_iter().try_for_each(|pin| self.remove(pin))?;
         for leftover in names_in(&self.folder)? {
             remove(&self.folder.join(leftover))?;

@@ -130,13 +130,12 @@ fn refuse_losses(args: &ApplyArgs, items: &[Item]) -> anyhow::Result<()> {
 /// Prepares every program before the first is switched; one that cannot be switched takes the others back.
 fn switch_all(site: &Site, items: &[Item]) -> anyhow::Result<()> {
     let present = site.hooks.iter().filter(|hook| hook.running != Observed::Gone);
-    let mut prepared = Vec::new();
+    let (mut prepared, mut same) = (Vec::new(), Vec::new());
     for (hook, item) in present.zip(items) {
         let next = HookState { binding: item.binding.clone(), ..hook.state.clone() };
         match item.change {
             Change::Changed | Change::Lost => prepared.push((hook, datapath::prepare(hook, next)?)),
-            // The marks are the same, the policy's name and hash perhaps not.
-            Change::Same => document::write(&hook.pins.path(Pin::State), &next)?,
+            Change::Same => same.push((hook, next)),
             _ => {}
         }
     }
@@ -148,7 +147,8 @@ fn switch_all(site: &Site, items: &[Item]) -> anyhow::Result<()> {
         }
         switched.push(hook);
     }
-    Ok(())
+    // The marks are the same, the policy's name and hash perhaps not.
+    same.iter().try_for_each(|(hook, next)| document::write(&hook.pins.path(Pin::State), next))
 }
 
 fn take_back(site: &Site, switched: &[&Hook]) {
@@ -166,7 +166,9 @@ fn take_back(site: &Site, switched: &[&Hook]) {
 fn unattached(args: &ApplyArgs, site: &Site, policy: &Policy) -> Vec<(Interface, Direction, Binding)> {
     let attached = |ifindex, direction| {
         let there = |hook: &Hook| (hook.pins.ifindex, hook.pins.direction) == (ifindex, direction);
-        site.hooks.iter().any(|hook| there(hook) && hook.running != Observed::Gone)
+        let unreadable =
+            site.broken.iter().any(|broken| (broken.pins.ifindex, broken.pins.direction) == (ifindex, direction));
+        unreadable || site.hooks.iter().any(|hook| there(hook) && hook.running != Observed::Gone)
     };
     let meant = |interface: &&Interface| args.only.as_ref().is_none_or(|only| *only == interface.name);
     let all = site.interfaces.iter().filter(meant).flat_map(|interface| {
