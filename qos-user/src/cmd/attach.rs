@@ -42,7 +42,8 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     // A name that was never there is refused before anything is made; the device counts that has it under the lock.
     context.network()?.interface(&args.interface)?;
     let (store, change) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
+    let mut site = recovered(store)?;
+    site.collect_dead()?;
     let interface = site.net.interface(&args.interface)?;
     if args.foreground {
         refuse_to_borrow(args, &site, &interface)?;

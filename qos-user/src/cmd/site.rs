@@ -72,6 +72,23 @@ impl Site {
         Ok(Self { store, net, interfaces, hooks, broken, policy })
     }
 
+    /// Removes the pins of hooks whose interfaces are gone: a new device has a new index.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says. Needs the lock.
+    pub fn collect_dead(&mut self) -> anyhow::Result<()> {
+        for hook in std::mem::take(&mut self.hooks) {
+            if datapath::is_dead(&hook, &self.net)? {
+                tracing::info!(hook = %format!("{}:{}", self.name_of(&hook), hook.pins.direction), "gone: pins removed");
+                hook.pins.remove_all()?;
+            } else {
+                self.hooks.push(hook);
+            }
+        }
+        Ok(())
+    }
+
     /// The interface of a hook; `None` once it is gone.
     #[must_use]
     pub fn interface_of(&self, hook: &Hook) -> Option<&Interface> {

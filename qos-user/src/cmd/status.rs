@@ -39,7 +39,8 @@ pub fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> {
 /// What is wanted and what is there.
 fn report(site: &Site, context: &Context) -> StatusReport {
     let mut hooks: BTreeMap<(String, Direction), HookStatus> = BTreeMap::new();
-    for hook in &site.hooks {
+    let (left_over, there): (Vec<_>, Vec<_>) = site.hooks.iter().partition(|hook| is_left_over(site, hook));
+    for hook in there {
         let status = status_of(site, hook);
         hooks.insert((status.interface.clone(), status.direction), status);
     }
@@ -56,8 +57,19 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         netns: context.netns.clone(),
         policy: site.label(),
         hooks: hooks.into_values().collect(),
-        notes: site.policy.iter().map(applied).collect(),
+        notes: site.policy.iter().map(applied).chain(left_over.into_iter().map(|hook| gone(site, hook))).collect(),
     }
+}
+
+/// Pins of an interface that is gone, such as a PPP session's, unless the policy in force bound it.
+fn is_left_over(site: &Site, hook: &Hook) -> bool {
+    let in_force = site.policy.as_ref().map(|in_force| in_force.policy.hash());
+    let bound = hook.state.binding.as_ref().is_some_and(|binding| Some(binding.policy.as_str()) == in_force);
+    hook.running == Observed::Gone && site.interface_of(hook).is_none() && !bound
+}
+
+fn gone(site: &Site, hook: &Hook) -> Note {
+    Note::info(format!("{}:{}: {}", site.name_of(hook), hook.pins.direction, why(site, hook)))
 }
 
 fn applied(in_force: &site::InForce) -> Note {

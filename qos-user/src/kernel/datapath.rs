@@ -131,6 +131,16 @@ fn is_not_found(error: &anyhow::Error) -> bool {
     causes.any(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
+/// Whether nothing can come back here: the interface is gone, and the link has no device any more.
+///
+/// # Errors
+///
+/// Foreign pins, or what bpf(2) says.
+pub fn is_dead(hook: &Hook, net: &Network) -> anyhow::Result<bool> {
+    let gone = hook.running == Observed::Gone && !net.exists(hook.pins.ifindex)?;
+    Ok(gone && mechanism::has_no_device(&hook.pins)?)
+}
+
 /// Finishes or undoes what a killed process left half done, then reads the hook. Needs the lock.
 ///
 /// # Errors

@@ -222,6 +222,15 @@ pub fn running(via: Via, pins: &HookPins, net: &Network) -> anyhow::Result<Optio
     Ok(alive.then(|| Running { program_id: info.program_id(), link_id: Some(info.id()) }))
 }
 
+/// Whether the link, if there is one, has outlived its device; one that moved to another namespace has not.
+///
+/// # Errors
+///
+/// Foreign pins, or what bpf(2) says.
+pub fn has_no_device(pins: &HookPins) -> anyhow::Result<bool> {
+    Ok(pins.trusted(Pin::Link)?.is_none() || link_interface(pins)? == 0)
+}
+
 fn link_interface(pins: &HookPins) -> anyhow::Result<u32> {
     let path = pins.path(Pin::Link);
     let link = sys::open_pin(&path, false).with_context(|| path.display().to_string())?;

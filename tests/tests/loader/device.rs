@@ -66,7 +66,7 @@ fn a_deleted_interface_is_said_to_be_gone_and_cleaned() -> anyhow::Result<()> {
         router.ok(&format!("attach lan0 --hook {hook}"))?;
         router.ok("attach wan0")?;
         run_in(router.edge(), "ip link del lan0")?;
-        let status = router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone: qosbpf detach if-"])?;
+        let status = router.ok("status")?.says(&["ingress: the interface is gone", "qosbpf detach if-"])?;
         assert!(status.stdout.contains("wan0:egress"), "{status:?}");
         let stats = router.ok("stats --json")?.json()?;
         assert_eq!(stats["hooks"].as_array().map(Vec::len), Some(4), "what was counted is still there: {stats:#}");
@@ -89,10 +89,17 @@ fn an_interface_made_again_is_attached_anew() -> anyhow::Result<()> {
     router.ok("attach lan0")?;
     run_in(router.edge(), "ip link del lan0")?;
     run_in(router.edge(), "ip link add lan0 type veth peer name lan0peer")?;
-    router.ask("status")?.expect(3)?;
+    router.ok("status")?.says(&["the interface is gone"])?;
     router.ok("attach lan0")?.says(&["lan0:ingress  attached:", "lan0:egress  attached:"])?;
+    let status = router.ok("status")?;
+    assert!(!status.stdout.contains("gone"), "collected: {status:?}");
+    let policy = router.policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+    router.ok(&format!("policy apply {policy}"))?;
+    run_in(router.edge(), "ip link del lan0")?;
+    router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone: qosbpf detach if-"])?;
     router.ok("detach --all")?;
-    assert_nothing(&router, "the old hooks and the new ones")
+    assert_eq!(pins(&router.bpffs)?, [""; 0], "the old hooks and the new ones");
+    Ok(())
 }
 
 /// The device that counts is the one that has the name once the change may begin.

@@ -73,7 +73,8 @@ struct Item {
 pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
     let (source, policy) = read_policy(&args.file)?;
     let (store, _change) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
+    let mut site = recovered(store)?;
+    site.collect_dead()?;
     let mut items = plan(args, &site, &policy);
     refuse_losses(args, &items)?;
     switch_all(&site, &items)?;
