@@ -44,7 +44,12 @@ impl Lock {
             .into())
     }
 
-    fn attempt(folder: &Path) -> anyhow::Result<Option<Self>> {
+    /// Locks `folder` if it is there and nobody else has it.
+    ///
+    /// # Errors
+    ///
+    /// That it cannot be asked for its inode.
+    pub fn attempt(folder: &Path) -> anyhow::Result<Option<Self>> {
         let Ok(file) = File::open(folder) else { return Ok(None) };
         let inode = file.metadata().context("lock")?.ino();
         let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use qos_common::abi::LAYOUT;
 
-use super::{bpffs, document, lock::Lock, netns, privilege};
+use super::{bpffs, document, lock::Lock, mechanism, netns, privilege};
 use crate::{error::Failure, hook::Direction};
 
 /// The pins of one network namespace.
@@ -91,7 +91,40 @@ impl Store {
             store.folders().into_iter().try_for_each(bpffs::make_folder)?;
             bpffs::make_private_folder(&store.lock())
         })?;
+        store.collect_ghosts();
         Ok((store.clone(), Change { store, lock }))
+    }
+
+    /// Removes the pins of network namespaces that are gone: nobody can enter them to detach.
+    fn collect_ghosts(&self) {
+        for name in names_in(&self.layout).unwrap_or_default() {
+            let namespace = self.layout.join(&name);
+            if name.starts_with("netns-")
+                && namespace != self.namespace
+                && let Err(error) = (Self { namespace, ..self.clone() }).bury()
+            {
+                tracing::debug!(name, "not known to be gone: {error:#}");
+            }
+        }
+    }
+
+    /// A namespace with a policy, a change under way, or a hook that could still have a device is let alone.
+    fn bury(&self) -> anyhow::Result<()> {
+        bpffs::check_folder(&self.namespace)?;
+        let Some(lock) = Lock::attempt(&self.lock())? else { return Ok(()) };
+        let hooks = self.hooks()?;
+        for hook in &hooks {
+            if hook.trusted(Pin::Link)?.is_none() || !mechanism::has_no_device(hook)? {
+                return Ok(());
+            }
+        }
+        if hooks.is_empty() || self.policy().exists() {
+            return Ok(());
+        }
+        tracing::info!(pins = %self.namespace.display(), "the devices of this network namespace are gone: pins removed");
+        hooks.iter().try_for_each(HookPins::remove_all)?;
+        drop(Change { store: self.clone(), lock });
+        Ok(())
     }
 
     fn folders(&self) -> [&Path; 3] {

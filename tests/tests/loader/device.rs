@@ -1,6 +1,12 @@
 //! Interfaces that are renamed, resized, deleted and made again; namespaces that go.
 
-use std::{fs, os::unix::fs::MetadataExt as _, process::Stdio, thread, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use qosbpf_tests::{
     binary::{Answer, command},
@@ -162,6 +168,13 @@ fn a_namespace_made_again_has_no_ghosts() -> anyhow::Result<()> {
         Answer::of(&mut words(&format!("ip netns del {name}")))?.expect(0)?;
         result.map_err(|error| error.context(format!("{made:?}, inodes {inodes:?}")))?;
     }
+    // The kernel takes a namespace apart when it has time.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) && !pins(&router.bpffs)?.is_empty() {
+        router.ok("attach lan0 --ingress")?;
+        router.ok("detach lan0")?;
+    }
+    assert_eq!(pins(&router.bpffs)?, [""; 0], "the pins of namespaces that are gone go with the next change");
     Ok(())
 }
 
