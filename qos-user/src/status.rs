@@ -133,10 +133,13 @@ impl Note {
 }
 
 impl StatusReport {
-    /// 3 if something wanted is not there or not right, so that one command is enough to monitor it.
+    /// 3 if something wanted is not there or not right, or runs another policy than the one in force, so that one command
+    /// is enough to monitor it.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        let fault = |hook: &HookStatus| matches!(hook.state, State::Missing | State::Error);
+        let in_force = self.policy.as_ref().map(|policy| policy.hash.as_str());
+        let other = |hook: &HookStatus| hook.policy_hash.as_deref().is_some_and(|hash| Some(hash) != in_force);
+        let fault = |hook: &HookStatus| matches!(hook.state, State::Missing | State::Error) || other(hook);
         if self.hooks.iter().any(fault) { Exit::No } else { Exit::Done }
     }
 }

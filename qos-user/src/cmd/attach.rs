@@ -19,7 +19,7 @@ use crate::{
         choice::{self, Request, Wanted},
         datapath::{self, Hook, Observed},
         document,
-        network::Interface,
+        network::{Interface, Network},
         past,
         pins::Store,
         state::PolicyRecord,
@@ -41,9 +41,12 @@ enum Done {
 /// `no-such-interface`, `attach`, `other-policy`, and what the kernel says.
 pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let given = args.policy.as_deref().map(read_policy).transpose()?;
-    let interface = context.network()?.interface(&args.interface)?;
+    // A name that was never there is refused before anything is made; the device counts that has it under the lock.
+    context.network()?.interface(&args.interface)?;
     let (store, change) = Store::change(&context.bpffs)?;
-    let site = recovered(store, context)?;
+    let mut site = recovered(store, context)?;
+    site.collect_dead()?;
+    let interface = site.net.interface(&args.interface)?;
     if args.foreground {
         refuse_to_borrow(args, &site, &interface)?;
     }
@@ -120,7 +123,7 @@ fn attach_one(
     let pins = site.store.hook(interface.ifindex, direction);
     let wanted = wanted(args, direction);
     if let Some(hook) = site.hooks.iter().find(|hook| hook.pins == pins && hook.running != Observed::Gone) {
-        return keep(hook, wanted, &interface.name);
+        return keep(hook, wanted, &interface.name, &site.net);
     }
     let binding = policy.and_then(|policy| site::binding(policy, &interface.name, direction));
     let request = Request { interface, pins, wanted, binding, log: args.log_decisions };
@@ -142,7 +145,7 @@ fn take_back(site: &Site, interface: &Interface, done: &[Done], adopted: bool) {
 }
 
 /// A second attach changes nothing, unless the program there is of another version of qosbpf.
-fn keep(hook: &Hook, wanted: Wanted, interface: &str) -> anyhow::Result<Done> {
+fn keep(hook: &Hook, wanted: Wanted, interface: &str, net: &Network) -> anyhow::Result<Done> {
     let via = hook.state.via;
     if let Wanted::Exactly(other) = wanted
         && other != via
@@ -157,7 +160,7 @@ fn keep(hook: &Hook, wanted: Wanted, interface: &str) -> anyhow::Result<Done> {
         return Ok(Done::AlreadyThere(hook.clone()));
     }
     let next = crate::kernel::state::HookState { version: version.to_owned(), ..hook.state.clone() };
-    datapath::switch(datapath::prepare(hook, next)?, interface)?;
+    datapath::switch(datapath::prepare(hook, next)?, interface, net)?;
     Ok(Done::Upgraded(hook.clone()))
 }
 

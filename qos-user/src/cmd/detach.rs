@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     cli::DetachArgs,
     cmd::{Context, recovery::recovered, site::Site},
-    error::Exit,
+    error::{Exit, Failure},
     hook::HookName,
     kernel::{
         datapath,
@@ -19,7 +19,12 @@ use crate::{
 ///
 /// `not-attached`, and what the kernel says.
 pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
-    let (store, _change) = Store::change(&context.bpffs)?;
+    let (store, _change) = match Store::change_attached(&context.bpffs) {
+        Err(error) if args.all && is_not_attached(&error) => {
+            return say(args, context, &[]).map(|()| Exit::Done);
+        }
+        change => change?,
+    };
     let site = recovered(store, context)?;
     let removed = detach(args, &site)?;
     site.store.leave()?;
@@ -27,13 +32,22 @@ pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+fn is_not_attached(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == "not-attached")
+}
+
 fn detach(args: &DetachArgs, site: &Site) -> anyhow::Result<Vec<String>> {
     let names: Vec<HookName> = args.hook.iter().cloned().collect();
     let mut removed = Vec::new();
-    for hook in site.select(&names)? {
+    for hook in site.select_readable(&names)? {
         let interface = site.interface_of(hook).map(|interface| interface.name.as_str());
         datapath::detach(hook, interface, &site.net)?;
         removed.push(format!("{}:{}", site.name_of(hook), hook.pins.direction));
+    }
+    for broken in site.select_broken(&names) {
+        let interface = site.interface_at(&broken.pins).map(|interface| interface.name.as_str());
+        datapath::detach_broken(&broken.pins, interface, &site.net)?;
+        removed.push(format!("{}:{}", site.name_at(&broken.pins), broken.pins.direction));
     }
     if args.all {
         // Pins without a state are what a killed attach left: nothing runs by them.

@@ -3,11 +3,10 @@
 use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use crate::{
-    cmd::Context,
+    cmd::{Context, recovery::recovered},
     kernel::{
         datapath::{self, Hook},
         logs::DecisionLog,
-        network::Network,
         pins::Store,
     },
 };
@@ -32,10 +31,16 @@ pub fn stay(hooks: &[Hook], interface: &str, log: bool, context: &Context) -> an
         thread::sleep(PAUSE);
     }
     logs.iter_mut().for_each(DecisionLog::flush);
-    let (store, _change) = Store::change(&context.bpffs)?;
-    let net = Network::open()?;
-    for hook in hooks {
-        datapath::detach(hook, Some(interface), &net)?;
+    let (store, _change) = Store::change_attached(&context.bpffs)?;
+    let site = recovered(store, context)?;
+    for hook in site.hooks.iter().filter(|now| hooks.iter().any(|then| is_the_same(now, then))) {
+        let interface = site.interface_of(hook).map(|interface| interface.name.as_str());
+        datapath::detach(hook, interface, &site.net)?;
     }
-    store.leave()
+    site.store.leave()
+}
+
+/// Its program may have changed with the policy; one attached anew meanwhile is somebody else's.
+fn is_the_same(now: &Hook, then: &Hook) -> bool {
+    now.pins == then.pins && now.state.since == then.state.since
 }

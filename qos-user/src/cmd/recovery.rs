@@ -15,7 +15,10 @@ use crate::kernel::{boottime::BootTime, datapath, network::Network, pending::Pen
 pub fn recovered(store: Store, context: &Context) -> anyhow::Result<Site> {
     let net = Network::open()?;
     for pins in store.hooks()? {
-        datapath::recover(pins, &net)?;
+        let (ifindex, direction) = (pins.ifindex, pins.direction);
+        if let Err(error) = datapath::recover(pins, &net) {
+            tracing::warn!(ifindex, %direction, "not to be read, and left as it is: {error:#}");
+        }
     }
     let site = Site::of(store, context)?;
     // What cannot be taken back must not keep anybody from detaching.

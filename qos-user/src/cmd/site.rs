@@ -5,14 +5,14 @@ use std::{path::Path, time::SystemTime};
 use crate::{
     cmd::Context,
     error::Failure,
-    hook::{Direction, HookName},
+    hook::{Direction, HookName, Via},
     kernel::{
         counters,
-        datapath::{self, Hook, Observed},
+        datapath::{self, Broken, Hook, Observed},
         document,
         network::{Interface, Network},
         pending::Identity,
-        pins::{Pin, Store},
+        pins::{HookPins, Pin, Store},
         state::{Binding, PolicyRecord, QdiscBaseline},
     },
     policy::{self, Policy, Source},
@@ -30,6 +30,8 @@ pub struct Site {
     pub interfaces: Vec<Interface>,
     /// The hooks, by interface, ingress first.
     pub hooks: Vec<Hook>,
+    /// Those that cannot be read.
+    pub broken: Vec<Broken>,
     /// The policy in force.
     pub policy: Option<InForce>,
 }
@@ -63,32 +65,84 @@ impl Site {
     pub fn of(store: Store, context: &Context) -> anyhow::Result<Self> {
         let net = Network::open()?;
         let interfaces = net.interfaces()?;
-        let hooks = datapath::observe_all(&store, &net)?;
+        let (hooks, broken) = datapath::observe_all(&store, &net)?;
         let policy = InForce::read(&store, &context.saved())?;
-        Ok(Self { store, net, interfaces, hooks, policy })
+        Ok(Self { store, net, interfaces, hooks, broken, policy })
+    }
+
+    /// Removes the pins of hooks whose interfaces are gone: a new device has a new index.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says. Needs the lock.
+    pub fn collect_dead(&mut self) -> anyhow::Result<()> {
+        for hook in std::mem::take(&mut self.hooks) {
+            if datapath::is_dead(&hook, &self.net)? {
+                tracing::info!(hook = %format!("{}:{}", self.name_of(&hook), hook.pins.direction), "gone: pins removed");
+                hook.pins.remove_all()?;
+            } else {
+                self.hooks.push(hook);
+            }
+        }
+        Ok(())
     }
 
     /// The interface of a hook; `None` once it is gone.
     #[must_use]
     pub fn interface_of(&self, hook: &Hook) -> Option<&Interface> {
-        self.interfaces.iter().find(|interface| interface.ifindex == hook.pins.ifindex)
+        self.interface_at(&hook.pins)
+    }
+
+    /// The same by its pins.
+    #[must_use]
+    pub fn interface_at(&self, pins: &HookPins) -> Option<&Interface> {
+        self.interfaces.iter().find(|interface| interface.ifindex == pins.ifindex)
     }
 
     /// How a hook is called.
     #[must_use]
     pub fn name_of(&self, hook: &Hook) -> String {
-        self.interface_of(hook).map_or_else(|| format!("if-{}", hook.pins.ifindex), |interface| interface.name.clone())
+        self.name_at(&hook.pins)
     }
 
-    /// The hooks that are meant; no name means all.
+    /// How the interface of these pins is called.
+    #[must_use]
+    pub fn name_at(&self, pins: &HookPins) -> String {
+        self.interface_at(pins).map_or_else(|| format!("if-{}", pins.ifindex), |interface| interface.name.clone())
+    }
+
+    /// The hooks that are meant and cannot be read; no name means all.
+    pub fn select_broken(&self, names: &[HookName]) -> impl Iterator<Item = &Broken> {
+        self.broken.iter().filter(move |broken| {
+            let covers = |name: &HookName| name.covers(&self.name_at(&broken.pins), broken.pins.direction);
+            names.is_empty() || names.iter().any(covers)
+        })
+    }
+
+    /// The hooks that are meant; no name means all that can be read.
     ///
     /// # Errors
     ///
-    /// `not-attached` for a name that means none.
+    /// `not-attached` for a name that means none; what is wrong with one that is named and cannot be read.
     pub fn select(&self, names: &[HookName]) -> anyhow::Result<Vec<&Hook>> {
+        if !names.is_empty()
+            && let Some(broken) = self.select_broken(names).next()
+        {
+            return Err(broken.refusal().into());
+        }
+        self.select_readable(names)
+    }
+
+    /// The same, without those that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// `not-attached` for a name that means nothing at all.
+    pub fn select_readable(&self, names: &[HookName]) -> anyhow::Result<Vec<&Hook>> {
         let covers = |name: &HookName, hook: &Hook| name.covers(&self.name_of(hook), hook.pins.direction);
         for name in names {
-            if !self.hooks.iter().any(|hook| covers(name, hook)) {
+            let broken = self.select_broken(std::slice::from_ref(name)).next().is_some();
+            if !broken && !self.hooks.iter().any(|hook| covers(name, hook)) {
                 return Err(self.not_attached(name));
             }
         }
@@ -111,9 +165,12 @@ impl Site {
     ///
     /// `not-attached`; what cannot be read of one hook stands in its place.
     pub fn snapshot(&self, names: &[HookName], context: &Context) -> anyhow::Result<Snapshot> {
-        let hooks = self.select(names)?;
+        let hooks = self.select_readable(names)?.into_iter().map(|hook| (hook, self.snapshot_of(hook)));
+        // What somebody detached meanwhile is not there any more.
+        let there = hooks.filter(|(hook, shown)| shown.counts.is_ok() || hook.pins.is_attached());
+        let broken = self.select_broken(names).map(|broken| self.snapshot_of_broken(broken));
         Ok(Snapshot {
-            hooks: hooks.into_iter().map(|hook| self.snapshot_of(hook)).collect(),
+            hooks: there.map(|(_, shown)| shown).chain(broken).collect(),
             time: SystemTime::now(),
             host: host(),
             netns: context.netns.clone(),
@@ -143,6 +200,25 @@ impl Site {
             counts,
             device: self.interface_of(hook).map(|now| since(now.device(direction), hook.state.device)),
             qdisc: qdisc.map(|now| qdisc_since(now.root, &hook.state.qdisc)),
+        }
+    }
+}
+
+impl Site {
+    /// What is wrong stands in the place of the counters; by which mechanism, and since when, nobody knows.
+    fn snapshot_of_broken(&self, broken: &Broken) -> snapshot::Hook {
+        snapshot::Hook {
+            interface: self.name_at(&broken.pins),
+            ifindex: broken.pins.ifindex,
+            direction: broken.pins.direction,
+            via: Via::Tcx,
+            state: State::Error,
+            since: SystemTime::UNIX_EPOCH,
+            table: None,
+            program_id: 0,
+            counts: Err(format!("{:#}", broken.error)),
+            device: None,
+            qdisc: None,
         }
     }
 }
@@ -197,18 +273,22 @@ pub const fn state_of(hook: &Hook) -> State {
     }
 }
 
+/// A driver that was reset began at zero, with all of its counters.
 fn since(now: Device, then: Device) -> Device {
-    Device {
-        packets: now.packets.wrapping_sub(then.packets),
-        bytes: now.bytes.wrapping_sub(then.bytes),
-        drops: now.drops.wrapping_sub(then.drops),
-    }
+    let less = |now: u64, then: u64| now.checked_sub(then);
+    less(now.packets, then.packets)
+        .zip(less(now.bytes, then.bytes))
+        .zip(less(now.drops, then.drops))
+        .map_or(now, |((packets, bytes), drops)| Device { packets, bytes, drops })
 }
 
-/// A qdisc with another handle or kind was made since, and began at zero; its drops are 32 bits wide.
+/// A qdisc with another handle or kind was made since, and began at zero. Its drops are 32 bits wide: far below what
+/// they were they have wrapped, a little below the qdisc was made again under its handle.
 fn qdisc_since(now: QdiscBaseline, then: &QdiscBaseline) -> Qdisc {
+    const HALF: u64 = 1 << 31;
     let same = (&now.kind, now.handle) == (&then.kind, then.handle);
-    let earlier = if same { then.drops } else { 0 };
+    let made_again = now.drops < then.drops && then.drops - now.drops < HALF;
+    let earlier = if same && !made_again { then.drops } else { 0 };
     Qdisc { kind: now.kind, drops: now.drops.wrapping_sub(earlier) & u64::from(u32::MAX) }
 }
 
@@ -224,4 +304,29 @@ pub fn host() -> String {
 pub fn baseline(hook: &Hook) -> Option<Baseline> {
     let path = hook.pins.trusted(Pin::Baseline).ok()??;
     document::read(&path).ok()?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drops(then: u64, now: u64) -> u64 {
+        let qdisc = |drops| QdiscBaseline { kind: "fq_codel".to_owned(), handle: 1, drops };
+        qdisc_since(qdisc(now), &qdisc(then)).drops
+    }
+
+    #[test]
+    fn a_qdisc_made_again_began_at_zero_and_one_that_wrapped_did_not() {
+        assert_eq!(drops(7, 9), 2);
+        assert_eq!(drops(7, 0), 0);
+        assert_eq!(drops(7, 3), 3);
+        assert_eq!(drops(u64::from(u32::MAX), 4), 5);
+    }
+
+    #[test]
+    fn a_driver_that_was_reset_counts_from_there() {
+        let device = |packets, drops| Device { packets, bytes: 100 * packets, drops };
+        assert_eq!(since(device(9, 3), device(7, 1)), device(2, 2));
+        assert_eq!(since(device(2, 0), device(7, 1)), device(2, 0));
+    }
 }

@@ -17,7 +17,7 @@ use crate::{
     kernel::{
         boottime::BootTime,
         counters,
-        datapath::{Hook, Observed},
+        datapath::{Broken, Hook, Observed},
         jiffies,
         pending::Pending,
     },
@@ -45,8 +45,13 @@ pub fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> {
 /// What is wanted and what is there.
 fn report(site: &Site, context: &Context) -> StatusReport {
     let mut hooks: BTreeMap<(String, Direction), HookStatus> = BTreeMap::new();
-    for hook in &site.hooks {
+    let (left_over, there): (Vec<_>, Vec<_>) = site.hooks.iter().partition(|hook| is_left_over(site, hook));
+    for hook in there {
         let status = status_of(site, hook);
+        hooks.insert((status.interface.clone(), status.direction), status);
+    }
+    for broken in &site.broken {
+        let status = status_of_broken(site, broken);
         hooks.insert((status.interface.clone(), status.direction), status);
     }
     for wanted in wanted(site) {
@@ -59,7 +64,7 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         policy: site.label(),
         confirm: confirm(site),
         hooks: hooks.into_values().collect(),
-        notes: site.policy.iter().map(applied).collect(),
+        notes: site.policy.iter().map(applied).chain(left_over.into_iter().map(|hook| gone(site, hook))).collect(),
     }
 }
 
@@ -80,6 +85,17 @@ fn confirm(site: &Site) -> Option<Confirm> {
 
 fn left(until: BootTime) -> Option<Duration> {
     BootTime::now().ok().map(|now| until.left(now))
+}
+
+/// Pins of an interface that is gone, such as a PPP session's, unless the policy in force bound it.
+fn is_left_over(site: &Site, hook: &Hook) -> bool {
+    let in_force = site.policy.as_ref().map(|in_force| in_force.policy.hash());
+    let bound = hook.state.binding.as_ref().is_some_and(|binding| Some(binding.policy.as_str()) == in_force);
+    hook.running == Observed::Gone && site.interface_of(hook).is_none() && !bound
+}
+
+fn gone(site: &Site, hook: &Hook) -> Note {
+    Note::info(format!("{}:{}: {}", site.name_of(hook), hook.pins.direction, why(site, hook)))
 }
 
 fn applied(in_force: &site::InForce) -> Note {
@@ -185,6 +201,17 @@ fn wanted(site: &Site) -> Vec<HookStatus> {
         }
     }
     wanted
+}
+
+fn status_of_broken(site: &Site, broken: &Broken) -> HookStatus {
+    let (interface, direction) = (site.name_at(&broken.pins), broken.pins.direction);
+    let remedy = Note::warning(format!("qosbpf detach {interface}:{direction} removes what is pinned there"));
+    HookStatus {
+        state: State::Error,
+        table: None,
+        notes: vec![remedy],
+        ..missing(&interface, Some(broken.pins.ifindex), direction, "", format!("{:#}", broken.error))
+    }
 }
 
 fn missing(interface: &str, ifindex: Option<u32>, direction: Direction, table: &str, reason: String) -> HookStatus {

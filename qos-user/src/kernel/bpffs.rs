@@ -24,19 +24,32 @@ pub fn is_mounted(path: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// `bpffs-private`, where the mount would vanish with this process; or what mount(2) says.
+/// `bpffs-private`, where the mount would vanish with this process; `bpffs-not-empty`, where it would hide what is
+/// there; or what mount(2) says.
 pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
     if is_mounted(path) {
         return Ok(());
     }
     refuse_hidden(path)?;
-    if !path.exists() {
+    if path.exists() {
+        refuse_in_use(path)?;
+    } else {
         fs::create_dir(path).with_context(|| format!("create {}", path.display()))?;
     }
     mount(Some("bpf"), path, Some("bpf"), MsFlags::empty(), Some("mode=0755"))
         .map_err(|error| Failure::new("bpffs", format!("mount a bpf file system at {}: {error}", path.display())))?;
     tracing::info!(path = %path.display(), "mounted a bpf file system");
     Ok(())
+}
+
+/// A mistyped `--bpffs` must not hide somebody's files below a mount.
+fn refuse_in_use(path: &Path) -> anyhow::Result<()> {
+    let ours = fs::metadata(path).is_ok_and(|meta| meta.uid() == 0);
+    if path == Path::new("/sys/fs/bpf") || ours && fs::read_dir(path).is_ok_and(|mut names| names.next().is_none()) {
+        return Ok(());
+    }
+    let message = format!("{} is neither a bpf file system nor an empty folder of root's", path.display());
+    Err(Failure::new("bpffs-not-empty", message).hint("--bpffs names where pins go; /sys/fs/bpf if left out").into())
 }
 
 /// Refuses to look for pins, or to make some, where a private mount namespace hides the bpf file system.

@@ -64,7 +64,7 @@ pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
     let layer =
         interface.link.clone().map_err(|why| Failure::new("link-type", format!("{}: {why}", interface.name)))?;
     refuse_xdp_at_egress(*wanted, pins.direction)?;
-    datapath::make_room(pins)?;
+    datapath::make_room(pins, net)?;
     let mut refusals: Vec<(Via, String)> = Vec::new();
     for via in wanted.candidates(pins.direction) {
         if let Some(why) = unfit(via, layer, interface, *wanted) {
@@ -74,7 +74,7 @@ pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
         let state = request.first_state(via, layer, reason(via, *wanted, &refusals));
         match attempt(pins, state, interface, net) {
             Ok(hook) => return Ok(hook),
-            Err(error) if error.is::<Failure>() => return abandon(pins, error),
+            Err(error) if is_final(&error) => return abandon(pins, error),
             Err(error) => refusals.push((via, format!("{error:#}"))),
         }
     }
@@ -91,6 +91,12 @@ fn refuse_xdp_at_egress(wanted: Wanted, direction: Direction) -> anyhow::Result<
     }
 }
 
+/// Whether no other mechanism would fare better; a program that the verifier refuses is one refusal among others.
+fn is_final(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| ["privilege", "foreign-pin", "layout", "device-changed"].contains(&failure.code))
+}
+
 fn abandon(pins: &HookPins, error: anyhow::Error) -> anyhow::Result<Hook> {
     pins.remove_all()?;
     Err(error)
@@ -100,7 +106,7 @@ fn abandon(pins: &HookPins, error: anyhow::Error) -> anyhow::Result<Hook> {
 fn attempt(pins: &HookPins, state: HookState, interface: &Interface, net: &Network) -> anyhow::Result<Hook> {
     let plain = datapath::attach_new(pins, state.clone(), &interface.name, net);
     match plain {
-        Err(error) if state.via == Via::XdpNative && !error.is::<Failure>() => {
+        Err(error) if state.via == Via::XdpNative && !is_final(&error) => {
             tracing::debug!(interface = interface.name, "XDP without frags: {error:#}");
             datapath::attach_new(pins, HookState { frags: true, ..state }, &interface.name, net).map_err(|_also| error)
         }

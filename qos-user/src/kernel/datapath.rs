@@ -15,7 +15,7 @@ use super::{
     pins::{HookPins, Pin, Store},
     state::HookState,
 };
-use crate::hook::Via;
+use crate::{error::Failure, hook::Via};
 
 /// A hook as it is found.
 #[derive(Clone, Debug)]
@@ -47,14 +47,39 @@ pub struct Prepared {
     loaded: Loaded,
 }
 
+/// A hook whose pins cannot be read, or are not ours; the others are none the worse for it.
+#[derive(Debug)]
+pub struct Broken {
+    /// Its pins.
+    pub pins: HookPins,
+    /// What is wrong with them.
+    pub error: anyhow::Error,
+}
+
+impl Broken {
+    /// What is wrong, for a command that is about this hook.
+    #[must_use]
+    pub fn refusal(&self) -> Failure {
+        let cause = self.error.downcast_ref::<Failure>();
+        let hint = cause.and_then(|cause| cause.hint.clone()).unwrap_or_else(|| self.pins.removal());
+        Failure::new(cause.map_or("foreign-pin", |cause| cause.code), format!("{:#}", self.error)).hint(hint)
+    }
+}
+
 /// Reads every hook of a network namespace, and changes nothing.
 ///
 /// # Errors
 ///
-/// Foreign or unreadable pins.
-pub fn observe_all(store: &Store, net: &Network) -> anyhow::Result<Vec<Hook>> {
-    let hooks = store.hooks()?.into_iter().filter_map(|pins| observe(pins, net).transpose());
-    hooks.collect()
+/// That the folder of the namespace cannot be read.
+pub fn observe_all(store: &Store, net: &Network) -> anyhow::Result<(Vec<Hook>, Vec<Broken>)> {
+    let (mut hooks, mut broken) = (Vec::new(), Vec::new());
+    for pins in store.hooks()? {
+        match observe(pins.clone(), net) {
+            Ok(hook) => hooks.extend(hook),
+            Err(error) => broken.push(Broken { pins, error }),
+        }
+    }
+    Ok((hooks, broken))
 }
 
 /// Reads one hook; `None` if nothing is attached there.
@@ -63,9 +88,18 @@ pub fn observe_all(store: &Store, net: &Network) -> anyhow::Result<Vec<Hook>> {
 ///
 /// Foreign or unreadable pins.
 pub fn observe(pins: HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
+    match look(&pins, net) {
+        // Somebody detached it meanwhile, or finished a switch.
+        Err(_gone) if !pins.is_attached() => Ok(None),
+        Err(error) if is_not_found(&error) => look(&pins, net),
+        result => result,
+    }
+}
+
+fn look(pins: &HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
     for pin in [Pin::NextState, Pin::State] {
-        let Some(state) = remembered(&pins, pin)? else { continue };
-        let running = match mechanism::running(state.via, &pins, net) {
+        let Some(state) = remembered(pins, pin)? else { continue };
+        let running = match mechanism::running(state.via, pins, net) {
             Ok(Some(running)) if running.program_id == state.program_id => Observed::Running(running),
             Ok(_) if pin == Pin::NextState => continue,
             Ok(_) => Observed::Gone,
@@ -73,7 +107,7 @@ pub fn observe(pins: HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
             Err(error) if is_permission(&error) => Observed::Unknown,
             Err(error) => return Err(error),
         };
-        return Ok(Some(Hook { pins, state, running }));
+        return Ok(Some(Hook { pins: pins.clone(), state, running }));
     }
     Ok(None)
 }
@@ -95,6 +129,21 @@ fn is_permission(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|error| matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)))
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Whether nothing can come back here: the interface is gone, and the link has no device any more.
+///
+/// # Errors
+///
+/// Foreign pins, or what bpf(2) says.
+pub fn is_dead(hook: &Hook, net: &Network) -> anyhow::Result<bool> {
+    let gone = hook.running == Observed::Gone && !net.exists(hook.pins.ifindex)?;
+    Ok(gone && mechanism::has_no_device(&hook.pins)?)
 }
 
 /// Finishes or undoes what a killed process left half done, then reads the hook. Needs the lock.
@@ -142,7 +191,11 @@ fn forget(pins: &HookPins) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// Foreign pins.
-pub fn make_room(pins: &HookPins) -> anyhow::Result<()> {
+pub fn make_room(pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    // Nobody else would know that the qdisc is ours.
+    if remembered(pins, Pin::State)?.is_some_and(|state| state.made_clsact) {
+        mechanism::remove_own_clsact(pins.ifindex, net)?;
+    }
     pins.make()?;
     pins.remove_all()?;
     pins.make()
@@ -169,9 +222,21 @@ pub fn attach_new(pins: &HookPins, mut state: HookState, interface: &str, net: &
     state.made_clsact = state.via == Via::Clsact && (!net.qdiscs(pins.ifindex)?.clsact || made_for_the_other(pins)?);
     announce(pins, &mut state, &mut loaded)?;
     mechanism::attach(state.via, &mut loaded, interface, pins, net)?;
-    begin(pins, &mut state, net)?;
+    settle(pins, &mut state, net).or_else(|error| {
+        mechanism::detach(&state, Some(interface), pins, net)?;
+        Err(error)
+    })
+}
+
+/// What is attached begins to count, and is found to do so.
+fn settle(pins: &HookPins, state: &mut HookState, net: &Network) -> anyhow::Result<Hook> {
+    begin(pins, state, net)?;
     promote(pins)?;
-    observe(pins.clone(), net)?.context("attached, and not found afterwards")
+    let hook = observe(pins.clone(), net)?;
+    hook.filter(|hook| hook.running != Observed::Gone).ok_or_else(|| {
+        let message = format!("what was just attached at interface {} is not there any more", pins.ifindex);
+        Failure::new("device-changed", message).hint("ip -d link show it; then repeat the command").into()
+    })
 }
 
 /// Notes from when on the hook counts, and what the device and its qdisc had counted by then.
@@ -204,10 +269,10 @@ pub fn prepare(hook: &Hook, next: HookState) -> anyhow::Result<Prepared> {
 /// # Errors
 ///
 /// What the kernel says; the old program runs on then.
-pub fn switch(prepared: Prepared, interface: &str) -> anyhow::Result<()> {
+pub fn switch(prepared: Prepared, interface: &str, net: &Network) -> anyhow::Result<()> {
     let Prepared { hook, mut next, mut loaded } = prepared;
     announce(&hook.pins, &mut next, &mut loaded)?;
-    match mechanism::replace(hook.state.via, &mut loaded, interface, &hook.pins) {
+    match mechanism::replace(&hook.state, &mut loaded, interface, &hook.pins, net) {
         Ok(()) => promote(&hook.pins),
         Err(error) => {
             forget(&hook.pins)?;
@@ -222,6 +287,20 @@ pub fn switch(prepared: Prepared, interface: &str) -> anyhow::Result<()> {
 ///
 /// What the kernel says.
 pub fn detach(hook: &Hook, interface: Option<&str>, net: &Network) -> anyhow::Result<()> {
-    mechanism::detach(hook.state.via, hook.state.made_clsact, interface, &hook.pins, net)?;
+    mechanism::detach(&hook.state, interface, &hook.pins, net)?;
     hook.pins.remove_all()
+}
+
+/// Removes a hook of which nothing is known but what is pinned.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn detach_broken(pins: &HookPins, interface: Option<&str>, net: &Network) -> anyhow::Result<()> {
+    if let Some(interface) = interface
+        && let Err(error) = mechanism::detach_unknown(interface, pins, net)
+    {
+        tracing::warn!(interface, direction = %pins.direction, "perhaps a filter is left: {error:#}");
+    }
+    pins.remove_all()
 }

@@ -4,19 +4,24 @@ use std::{mem::ManuallyDrop, os::fd::AsFd as _};
 
 use anyhow::Context as _;
 use aya::programs::{
-    LinkOrder, SchedClassifier, TcAttachType, XdpMode,
+    LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, XdpMode,
     links::{FdLink, PinnedLink},
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
     xdp::XdpLink,
 };
+use nix::net::if_::if_nametoindex;
 
 use super::{
     network::Network,
     object::Loaded,
     pins::{HookPins, Pin},
+    state::HookState,
     sys,
 };
-use crate::hook::{Direction, Via};
+use crate::{
+    error::Failure,
+    hook::{Direction, Via},
+};
 
 /// The priority and handle of our clsact filter: fixed, so that a replacement hits it, and nobody else's by chance.
 const PRIORITY: u16 = 0x5153;
@@ -64,27 +69,63 @@ fn attach_tcx(loaded: &mut Loaded, interface: &str, pins: &HookPins) -> anyhow::
     let tc = loaded.tc()?;
     let id = tc.attach_with_options(interface, side(pins.direction), TcAttachOptions::TcxOrder(order))?;
     let link: FdLink = tc.take_link(id)?.try_into()?;
-    link.pin(pins.path(Pin::Link))?;
-    Ok(())
+    let pinned = link.pin(pins.path(Pin::Link))?;
+    if link_interface(pins)? == pins.ifindex {
+        return Ok(());
+    }
+    // The kernel detaches it with its last descriptor.
+    pins.remove(Pin::Link)?;
+    drop(pinned);
+    Err(device_changed(interface))
+}
+
+/// TC attaches by name, and a name may have gone to another device since it was looked up.
+fn device_changed(interface: &str) -> anyhow::Error {
+    Failure::new("device-changed", format!("{interface} became another device while qosbpf attached to it"))
+        .hint("ip -d link show it; then repeat the command")
+        .into()
+}
+
+/// Refuses a name that is another device's by now.
+fn check_name(interface: &str, pins: &HookPins) -> anyhow::Result<()> {
+    if if_nametoindex(interface).ok() == Some(pins.ifindex) { Ok(()) } else { Err(device_changed(interface)) }
 }
 
 fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<bool> {
     let make = !net.qdiscs(pins.ifindex)?.clsact;
+    check_name(interface, pins)?;
     if make {
-        tc::qdisc_add_clsact(interface)?;
+        make_clsact(interface, pins, net)?;
     }
+    match add_filter(loaded, interface, pins, net) {
+        Err(error) if make => remove_own_clsact(pins.ifindex, net).and(Err(error)),
+        result => result.map(|()| make),
+    }
+}
+
+fn make_clsact(interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    tc::qdisc_add_clsact(interface)?;
+    if net.qdiscs(pins.ifindex)?.clsact {
+        return Ok(());
+    }
+    // It went to a device that has just taken the name.
+    remove_own_clsact(if_nametoindex(interface)?, net)?;
+    Err(device_changed(interface))
+}
+
+fn add_filter(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    let program_id = loaded.info()?.id();
     let tc = loaded.tc()?;
     let options = TcAttachOptions::Netlink(NlOptions { priority: PRIORITY, handle: HANDLE, classid: None });
-    match tc.attach_with_options(interface, side(pins.direction), options) {
-        Ok(id) => keep(tc.take_link(id)?),
-        Err(error) => {
-            if make {
-                remove_own_clsact(pins.ifindex, net)?;
-            }
-            return Err(error.into());
-        }
+    let id = tc.attach_with_options(interface, side(pins.direction), options)?;
+    let filter = tc.take_link(id)?;
+    if running(Via::Clsact, pins, net)?.is_some_and(|running| running.program_id == program_id) {
+        keep(filter);
+        return Ok(());
     }
-    Ok(make)
+    // It knows the device that it went to, and its end removes it there.
+    drop(filter);
+    Err(device_changed(interface))
 }
 
 /// A filter stays when its maker ends; aya would remove it with the value.
@@ -103,9 +144,15 @@ const fn side(direction: Direction) -> TcAttachType {
 ///
 /// # Errors
 ///
-/// What the kernel says; the old program runs on then.
-pub fn replace(via: Via, loaded: &mut Loaded, interface: &str, pins: &HookPins) -> anyhow::Result<()> {
-    match via {
+/// What the kernel says; the old program runs on then. `foreign-filter` if the one that `state` describes is gone.
+pub fn replace(
+    state: &HookState,
+    loaded: &mut Loaded,
+    interface: &str,
+    pins: &HookPins,
+    net: &Network,
+) -> anyhow::Result<()> {
+    match state.via {
         Via::XdpNative | Via::XdpGeneric => {
             let link = XdpLink::try_from(pinned_link(pins)?)?;
             let xdp = loaded.xdp()?;
@@ -120,7 +167,10 @@ pub fn replace(via: Via, loaded: &mut Loaded, interface: &str, pins: &HookPins) 
             drop(tc.take_link(id)?);
         }
         Via::Clsact => {
-            let filter = our_filter(interface, pins.direction)?;
+            if !is_running(state, pins, net)? {
+                return Err(foreign_filter(interface, pins));
+            }
+            let filter = our_filter(interface, pins)?;
             let tc = loaded.tc()?;
             let id = tc.attach_to_link(filter)?;
             keep(tc.take_link(id)?);
@@ -134,8 +184,21 @@ fn pinned_link(pins: &HookPins) -> anyhow::Result<FdLink> {
     Ok(PinnedLink::from_pin(path)?.into())
 }
 
-fn our_filter(interface: &str, direction: Direction) -> anyhow::Result<SchedClassifierLink> {
-    Ok(SchedClassifierLink::attached(interface, side(direction), PRIORITY, HANDLE, None)?)
+fn our_filter(interface: &str, pins: &HookPins) -> anyhow::Result<SchedClassifierLink> {
+    check_name(interface, pins)?;
+    Ok(SchedClassifierLink::attached(interface, side(pins.direction), PRIORITY, HANDLE, None)?)
+}
+
+/// Whether the program at the hook is the one that `state` describes: at our priority there may be another's by now.
+fn is_running(state: &HookState, pins: &HookPins, net: &Network) -> anyhow::Result<bool> {
+    Ok(running(state.via, pins, net)?.is_some_and(|running| running.program_id == state.program_id))
+}
+
+fn foreign_filter(interface: &str, pins: &HookPins) -> anyhow::Error {
+    let direction = pins.direction;
+    Failure::new("foreign-filter", format!("{interface}:{direction}: the filter at our priority is not ours any more"))
+        .hint(format!("look: tc filter show dev {interface} {direction}; then qosbpf detach {interface}:{direction}"))
+        .into()
 }
 
 /// What runs at the hook; `None` if nothing of ours does.
@@ -145,7 +208,7 @@ fn our_filter(interface: &str, direction: Direction) -> anyhow::Result<SchedClas
 /// That this process may not know.
 pub fn running(via: Via, pins: &HookPins, net: &Network) -> anyhow::Result<Option<Running>> {
     if via == Via::Clsact {
-        let filters = net.filters(pins.ifindex, pins.direction).unwrap_or_default();
+        let filters = net.filters(pins.ifindex, pins.direction)?;
         let ours = filters.iter().find(|filter| filter.priority == PRIORITY && filter.handle == u32::from(HANDLE));
         let program_id = ours.and_then(|filter| filter.program_id);
         return Ok(program_id.map(|program_id| Running { program_id, link_id: None }));
@@ -159,6 +222,15 @@ pub fn running(via: Via, pins: &HookPins, net: &Network) -> anyhow::Result<Optio
     Ok(alive.then(|| Running { program_id: info.program_id(), link_id: Some(info.id()) }))
 }
 
+/// Whether the link, if there is one, has outlived its device; one that moved to another namespace has not.
+///
+/// # Errors
+///
+/// Foreign pins, or what bpf(2) says.
+pub fn has_no_device(pins: &HookPins) -> anyhow::Result<bool> {
+    Ok(pins.trusted(Pin::Link)?.is_none() || link_interface(pins)? == 0)
+}
+
 fn link_interface(pins: &HookPins) -> anyhow::Result<u32> {
     let path = pins.path(Pin::Link);
     let link = sys::open_pin(&path, false).with_context(|| path.display().to_string())?;
@@ -170,19 +242,13 @@ fn link_interface(pins: &HookPins) -> anyhow::Result<u32> {
 /// # Errors
 ///
 /// What the kernel says.
-pub fn detach(
-    via: Via,
-    made_clsact: bool,
-    interface: Option<&str>,
-    pins: &HookPins,
-    net: &Network,
-) -> anyhow::Result<()> {
-    match (via, interface) {
+pub fn detach(state: &HookState, interface: Option<&str>, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    match (state.via, interface) {
         (Via::Clsact, Some(interface)) => {
-            if running(via, pins, net)?.is_some() {
-                drop(our_filter(interface, pins.direction)?);
+            if is_running(state, pins, net)? {
+                drop(our_filter(interface, pins)?);
             }
-            if made_clsact { remove_own_clsact(pins.ifindex, net) } else { Ok(()) }
+            if state.made_clsact { remove_own_clsact(pins.ifindex, net) } else { Ok(()) }
         }
         (Via::Clsact, None) => Ok(()),
         _ => match pins.trusted(Pin::Link)? {
@@ -195,6 +261,23 @@ pub fn detach(
             }
         },
     }
+}
+
+/// Removes our filter, known by the program that is pinned; a link goes with its pin.
+///
+/// # Errors
+///
+/// What the kernel says, or foreign pins.
+pub fn detach_unknown(interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    let Some(filter) = running(Via::Clsact, pins, net)? else { return Ok(()) };
+    for pin in [Pin::Program, Pin::NextProgram] {
+        let Some(path) = pins.trusted(pin)? else { continue };
+        if ProgramInfo::from_pin(path)?.id() == filter.program_id {
+            drop(our_filter(interface, pins)?);
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// Removes a clsact qdisc that we made, unless somebody uses it: others may have come to rely on it.

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use qos_common::abi::LAYOUT;
 
-use super::{bpffs, document, lock::Lock, netns, privilege};
+use super::{bpffs, document, lock::Lock, mechanism, netns, privilege};
 use crate::{error::Failure, hook::Direction};
 
 /// What the names of the pins of earlier policies begin with.
@@ -68,15 +68,33 @@ impl Store {
     ///
     /// `privilege`; those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
     pub fn change(bpffs: &Path) -> anyhow::Result<(Self, Change)> {
-        if let Some(lacking) = privilege::missing() {
-            return Err(lacking);
-        }
+        privilege::demand()?;
         bpffs::ensure_mounted(bpffs)?;
+        Self::locked(bpffs)
+    }
+
+    /// The same for a change of what is attached already: where there is no bpf file system none is mounted.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`change`](Self::change), and `not-attached`.
+    pub fn change_attached(bpffs: &Path) -> anyhow::Result<(Self, Change)> {
+        privilege::demand()?;
+        bpffs::refuse_hidden(bpffs)?;
+        if bpffs::is_mounted(bpffs) {
+            return Self::locked(bpffs);
+        }
+        let message = format!("nothing is attached: {} is no bpf file system", bpffs.display());
+        Err(Failure::new("not-attached", message).hint("--bpffs names another").into())
+    }
+
+    fn locked(bpffs: &Path) -> anyhow::Result<(Self, Change)> {
         let store = Self::open(bpffs)?;
         let lock = Lock::take(&store.lock(), || {
             store.folders().into_iter().try_for_each(bpffs::make_folder)?;
             bpffs::make_private_folder(&store.lock())
         })?;
+        store.collect_ghosts();
         Ok((store.clone(), Change { store, lock }))
     }
 
@@ -87,6 +105,38 @@ impl Store {
     /// That the folder cannot be read.
     pub fn is_busy(&self) -> anyhow::Result<bool> {
         Ok(self.lock().is_dir() && Lock::attempt(&self.lock())?.is_none())
+    }
+
+    /// Removes the pins of network namespaces that are gone: nobody can enter them to detach.
+    fn collect_ghosts(&self) {
+        for name in names_in(&self.layout).unwrap_or_default() {
+            let namespace = self.layout.join(&name);
+            if name.starts_with("netns-")
+                && namespace != self.namespace
+                && let Err(error) = (Self { namespace, ..self.clone() }).bury()
+            {
+                tracing::debug!(name, "not known to be gone: {error:#}");
+            }
+        }
+    }
+
+    /// A namespace with a policy, a change under way, or a hook that could still have a device is let alone.
+    fn bury(&self) -> anyhow::Result<()> {
+        bpffs::check_folder(&self.namespace)?;
+        let Some(lock) = Lock::attempt(&self.lock())? else { return Ok(()) };
+        let hooks = self.hooks()?;
+        for hook in &hooks {
+            if hook.trusted(Pin::Link)?.is_none() || !mechanism::has_no_device(hook)? {
+                return Ok(());
+            }
+        }
+        if hooks.is_empty() || self.policy().exists() {
+            return Ok(());
+        }
+        tracing::info!(pins = %self.namespace.display(), "the devices of this network namespace are gone: pins removed");
+        hooks.iter().try_for_each(HookPins::remove_all)?;
+        drop(Change { store: self.clone(), lock });
+        Ok(())
     }
 
     fn folders(&self) -> [&Path; 3] {
@@ -222,6 +272,18 @@ impl HookPins {
         self.folder.is_dir()
     }
 
+    /// Whether something is or was attached by these pins: what is known of a hook is the first pin to go.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        [Pin::State, Pin::NextState].into_iter().any(|pin| self.path(pin).symlink_metadata().is_ok())
+    }
+
+    /// The command that removes the folder, where qosbpf will not.
+    #[must_use]
+    pub fn removal(&self) -> String {
+        format!("look who made it; to start over: rm -r {}", self.folder.display())
+    }
+
     /// Makes the folder.
     ///
     /// # Errors
@@ -268,13 +330,21 @@ impl HookPins {
     ///
     /// # Errors
     ///
-    /// That something cannot be removed.
+    /// That something cannot be removed; what is gone already is no fault.
     pub fn remove_all(&self) -> anyhow::Result<()> {
+        if self.folder.is_symlink() {
+            return remove(&self.folder);
+        }
         Pin::ALL.into_iter().try_for_each(|pin| self.remove(pin))?;
         for leftover in names_in(&self.folder)? {
-            fs::remove_file(self.folder.join(leftover))?;
+            remove(&self.folder.join(leftover))?;
         }
-        fs::remove_dir(&self.folder).with_context(|| format!("remove {}", self.folder.display()))
+        match fs::remove_dir(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("remove {}", self.folder.display()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

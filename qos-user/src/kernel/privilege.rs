@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use nix::unistd::geteuid;
+
 use crate::error::{Exit, Failure};
 
 /// A capability that changing the datapath needs, with its bit in `/proc/self/status`.
@@ -24,9 +26,26 @@ pub fn missing() -> Option<anyhow::Error> {
     (!missing.is_empty()).then(|| {
         Failure::new("privilege", format!("this process lacks {}", missing.join(", ")))
             .exit(Exit::Failed)
-            .hint("run it as root, or give a service AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON")
+            .hint("run it as root; a service may drop all but CAP_BPF CAP_NET_ADMIN CAP_PERFMON")
             .into()
     })
+}
+
+/// Refuses a change that this process may not make, before anything is made.
+///
+/// # Errors
+///
+/// `privilege`, for a capability that is missing, and for everybody but root: only root's pins are trusted.
+pub fn demand() -> anyhow::Result<()> {
+    if let Some(lacking) = missing() {
+        return Err(lacking);
+    }
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Failure::new("privilege", format!("the pins belong to root, and this process is uid {}", geteuid()))
+        .hint("run it as root; a service may drop all but CAP_BPF CAP_NET_ADMIN CAP_PERFMON")
+        .into())
 }
 
 fn effective() -> Option<u64> {

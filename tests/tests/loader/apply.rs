@@ -57,6 +57,7 @@ fn only_changes_one_interface() -> anyhow::Result<()> {
     router.ok(&format!("policy apply {both} --attach"))?;
     let applied = router.ok(&format!("policy apply {lan} --only lan0 --json"))?.json()?;
     assert_eq!(results(&applied), [pair("lan0:ingress", "changed"), pair("wan0:egress", "left as it is")]);
+    router.ask("status")?.expect(3)?.says(&["runs policy", "not the one in force"])?;
     router.ping(false, 184, 3)?;
     router.ping(false, 32, 3)?;
     assert_eq!(router.counted("lan0:ingress")?.packets_after(), [(46, 3), (1, 3)].into());

@@ -1,6 +1,12 @@
 //! Interfaces that are renamed, resized, deleted and made again; namespaces that go.
 
-use std::{fs, os::unix::fs::MetadataExt as _};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use qosbpf_tests::{
     binary::{Answer, command},
@@ -66,7 +72,7 @@ fn a_deleted_interface_is_said_to_be_gone_and_cleaned() -> anyhow::Result<()> {
         router.ok(&format!("attach lan0 --hook {hook}"))?;
         router.ok("attach wan0")?;
         run_in(router.edge(), "ip link del lan0")?;
-        let status = router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone: qosbpf detach if-"])?;
+        let status = router.ok("status")?.says(&["ingress: the interface is gone", "qosbpf detach if-"])?;
         assert!(status.stdout.contains("wan0:egress"), "{status:?}");
         let stats = router.ok("stats --json")?.json()?;
         assert_eq!(stats["hooks"].as_array().map(Vec::len), Some(4), "what was counted is still there: {stats:#}");
@@ -89,10 +95,39 @@ fn an_interface_made_again_is_attached_anew() -> anyhow::Result<()> {
     router.ok("attach lan0")?;
     run_in(router.edge(), "ip link del lan0")?;
     run_in(router.edge(), "ip link add lan0 type veth peer name lan0peer")?;
-    router.ask("status")?.expect(3)?;
+    router.ok("status")?.says(&["the interface is gone"])?;
     router.ok("attach lan0")?.says(&["lan0:ingress  attached:", "lan0:egress  attached:"])?;
+    let status = router.ok("status")?;
+    assert!(!status.stdout.contains("gone"), "collected: {status:?}");
+    let policy = router.policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+    router.ok(&format!("policy apply {policy}"))?;
+    run_in(router.edge(), "ip link del lan0")?;
+    router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone: qosbpf detach if-"])?;
     router.ok("detach --all")?;
-    assert_nothing(&router, "the old hooks and the new ones")
+    assert_eq!(pins(&router.bpffs)?, [""; 0], "the old hooks and the new ones");
+    Ok(())
+}
+
+/// The device that counts is the one that has the name once the change may begin.
+#[test]
+fn an_interface_made_again_meanwhile_is_the_one_attached() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach wan0 --ingress")?;
+    let pins = pins(&router.bpffs)?;
+    let lock = fs::File::open(pins.iter().find(|path| path.ends_with("/lock")).expect("a lock"))?;
+    for hook in ["tcx", "clsact"] {
+        lock.lock()?;
+        let attach = router.command(&format!("attach lan0 --hook {hook}"))?.stdout(Stdio::null()).spawn()?;
+        thread::sleep(Duration::from_millis(500));
+        run_in(router.edge(), "ip link del lan0")?;
+        run_in(router.edge(), "ip link add lan0 type veth peer name lan0peer")?;
+        lock.unlock()?;
+        assert!(attach.wait_with_output()?.status.success(), "{hook}");
+        router.ok("status")?.says(&["lan0:ingress", "lan0:egress"])?;
+        router.ok("detach lan0")?;
+    }
+    router.ok("detach --all")?;
+    assert_nothing(&router, "detach --all")
 }
 
 #[test]
@@ -133,6 +168,13 @@ fn a_namespace_made_again_has_no_ghosts() -> anyhow::Result<()> {
         Answer::of(&mut words(&format!("ip netns del {name}")))?.expect(0)?;
         result.map_err(|error| error.context(format!("{made:?}, inodes {inodes:?}")))?;
     }
+    // The kernel takes a namespace apart when it has time.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) && !pins(&router.bpffs)?.is_empty() {
+        router.ok("attach lan0 --ingress")?;
+        router.ok("detach lan0")?;
+    }
+    assert_eq!(pins(&router.bpffs)?, [""; 0], "the pins of namespaces that are gone go with the next change");
     Ok(())
 }
 

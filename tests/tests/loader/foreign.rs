@@ -107,6 +107,26 @@ fn our_own_clsact_qdisc_stays_for_others() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Somebody put their own filter where ours was.
+#[test]
+fn a_foreign_filter_in_our_place_is_neither_replaced_nor_removed() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let path = foreign(&router, Kind::Classifier, "foreign")?;
+    let policy = router.policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+    router.ok("attach lan0 --ingress --hook clsact")?;
+    run_in(router.edge(), "tc filter del dev lan0 ingress")?;
+    run_in(router.edge(), &format!("tc filter add dev lan0 ingress prio 20819 handle 1 bpf da pinned {path}"))?;
+    let filter = || anyhow::Ok(run_in(router.edge(), "tc filter show dev lan0 ingress")?.stdout);
+    let earlier = filter()?;
+    assert!(earlier.contains("pref 20819") && earlier.contains("handle 0x1 foreign"), "{earlier}");
+    router.ask("status")?.expect(3)?.says(&["removed by someone else"])?;
+    router.ok(&format!("policy apply {policy}"))?;
+    assert_eq!(filter()?, earlier);
+    router.ok("detach lan0")?;
+    assert_eq!(filter()?, earlier);
+    Ok(())
+}
+
 #[test]
 fn foreign_tcx_programs_stay_and_keep_their_order() -> anyhow::Result<()> {
     let router = Router::start()?;

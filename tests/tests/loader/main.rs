@@ -5,6 +5,7 @@ mod again;
 mod apply;
 mod clear;
 mod device;
+mod foreground;
 mod foreign;
 mod killed;
 mod left;

@@ -33,6 +33,30 @@ fn one_that_is_not_mounted_is_mounted() -> anyhow::Result<()> {
     assert_nothing(&router, "the other bpf file system")
 }
 
+/// A mistyped `--bpffs`.
+#[test]
+fn nothing_is_mounted_over_files_nor_to_detach() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let ask = |path: &str, line: &str| {
+        let mut command = binary::command(&["--netns", router.edge().name(), "--bpffs", path])?;
+        Answer::of(command.args(line.split(' ')))
+    };
+    let used = router.folder().join("used");
+    std::fs::create_dir_all(used.join("file"))?;
+    let empty = tempfile::tempdir()?;
+    let [used, empty] = [&used, empty.path()].map(|path| path.display().to_string());
+    let refused = ask(&used, "attach lan0 --json")?.expect(1)?.complains(&[&used, "nor an empty folder"])?;
+    assert_eq!(refused.json()?["error"]["code"], "bpffs-not-empty");
+    ask(&empty, "detach --all")?.expect(0)?.says(&["nothing was attached"])?;
+    for line in ["detach lan0", "stats clear", "policy bypass", "policy resume"] {
+        ask(&empty, line)?.expect(1)?.complains(&["nothing is attached", &empty])?;
+    }
+    for path in [used, empty] {
+        assert_ne!(statfs(path.as_str())?.filesystem_type(), BPF_FS_MAGIC, "{path}");
+    }
+    Ok(())
+}
+
 /// `ip netns exec` gives its child a /sys of its own: a pin made there would be gone with it, and those outside are not
 /// to be seen.
 #[test]

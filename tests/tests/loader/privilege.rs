@@ -140,6 +140,21 @@ fn folders(top: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(all)
 }
 
+/// Only root's pins are trusted: whoever made others would lock root out.
+#[test]
+fn capabilities_without_root_make_nothing() -> anyhow::Result<()> {
+    let public = Public::new()?;
+    fs::create_dir(&public.router.bpffs)?;
+    nix::mount::mount(Some("bpf"), &public.router.bpffs, Some("bpf"), nix::mount::MsFlags::empty(), Some("mode=1777"))?;
+    let three = "--inh-caps=+net_admin,+bpf,+perfmon --ambient-caps=+net_admin,+bpf,+perfmon";
+    let refused = public.ask_as(&format!("{NOBODY} {three}"), "attach lan0 --json")?.expect(1)?;
+    assert_eq!(refused.json()?["error"]["code"], "privilege");
+    refused.complains(&["the pins belong to root", "run it as root"])?;
+    public.router.ok("attach lan0")?;
+    public.router.ok("detach --all")?;
+    Ok(())
+}
+
 /// What the unit file of a service would give.
 #[test]
 fn three_capabilities_are_enough() -> anyhow::Result<()> {

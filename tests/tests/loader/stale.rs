@@ -40,6 +40,30 @@ fn refused_by_all(router: &Router, words: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// One bad pin of lan0:ingress: that hook is refused by name, every other one works, and detaching it removes it.
+fn spoils_itself_alone(router: &Router, path: &Path, fault: &str) -> anyhow::Result<()> {
+    let name = path.display().to_string();
+    let policy = router.policy("p", "[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+    for line in ["attach lan0 --ingress", "stats lan0", "stats clear lan0", "policy bypass lan0"] {
+        router.ask(line)?.expect(1)?.complains(&[&name, fault])?;
+    }
+    router.ok("attach wan0")?;
+    router.ok(&format!("policy apply {policy} --attach"))?.says(&["wan0:egress", "changed"])?;
+    router.ok("policy bypass")?.says(&["wan0:egress"])?;
+    router.ok("policy resume")?;
+    router.ask("status")?.expect(3)?.says(&["ERROR", "wan0:egress", "qosbpf detach lan0:ingress"])?;
+    let stats = router.ask("stats --json")?.expect(1)?.json()?;
+    let hooks: Vec<_> = stats["hooks"].as_array().into_iter().flatten().collect();
+    let broken = hooks.iter().find(|hook| hook["interface"] == "lan0").expect("the hook's place");
+    assert!(broken["error"].as_str().is_some_and(|error| error.contains(&name)), "{broken}");
+    assert_eq!(hooks.iter().filter(|hook| hook["interface"] == "wan0" && hook["error"].is_null()).count(), 2);
+    router.ok("detach wan0")?;
+    router.ok("detach lan0")?.says(&["lan0:ingress"])?;
+    assert!(!router.bpffs.join("qosbpf").exists(), "detach removes all of it");
+    router.ok("attach lan0")?;
+    Ok(())
+}
+
 /// Puts something else in the place of a pin.
 type Spoil = fn(&Path) -> anyhow::Result<()>;
 
@@ -79,8 +103,7 @@ fn a_symbolic_link_in_the_place_of_a_pin_is_refused() -> anyhow::Result<()> {
     let away = router.bpffs.join("elsewhere");
     fs::rename(&path, &away)?;
     symlink(&away, &path)?;
-    let name = path.display().to_string();
-    refused_by_all(&router, &[&name, "is not a pin: refused"])
+    spoils_itself_alone(&router, &path, "is not a pin: refused")
 }
 
 #[test]
@@ -118,7 +141,16 @@ fn a_pin_of_somebody_else_is_refused() -> anyhow::Result<()> {
     let router = attached()?;
     let path = hook_folder(&router)?.join("state");
     chown(&path, Some(65_534), None)?;
-    refused_by_all(&router, &[&path.display().to_string(), "does not belong to root: refused"])
+    spoils_itself_alone(&router, &path, "does not belong to root: refused")
+}
+
+#[test]
+fn a_state_that_is_no_text_is_refused() -> anyhow::Result<()> {
+    let router = attached()?;
+    let path = hook_folder(&router)?.join("state");
+    fs::remove_file(&path)?;
+    Array::<MapData, u64>::create(1, 0)?.pin(&path)?;
+    spoils_itself_alone(&router, &path, "pin ")
 }
 
 #[test]

@@ -47,7 +47,8 @@ pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
 /// one is.
 pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
-    let site = recovered(store, context)?;
+    let mut site = recovered(store, context)?;
+    site.collect_dead()?;
     refuse_while_pending(&site.store)?;
     let items = plan::plan(how, &site, policy);
     plan::refuse_losses(how, source.file(), &items)?;

@@ -48,7 +48,7 @@ pub fn resume(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> {
 
 /// Switches every hook that is meant and has a table.
 fn run(name: Option<&HookName>, turn: &Turn, context: &Context) -> anyhow::Result<Exit> {
-    let (store, _change) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change_attached(&context.bpffs)?;
     let site = recovered(store, context)?;
     let names: Vec<HookName> = name.into_iter().cloned().collect();
     let bound = |hook: &&Hook| hook.state.binding.is_some() && hook.running != Observed::Gone;
@@ -85,7 +85,7 @@ fn turn_one(site: &Site, hook: &Hook, bypass: Option<Bypass>) -> anyhow::Result<
         }
         (bypass, _) => {
             let next = HookState { bypass, ..hook.state.clone() };
-            datapath::switch(datapath::prepare(hook, next)?, &site.name_of(hook))?;
+            datapath::switch(datapath::prepare(hook, next)?, &site.name_of(hook), &site.net)?;
             Ok(true)
         }
     }

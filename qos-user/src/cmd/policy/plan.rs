@@ -111,7 +111,9 @@ fn compare(now: Option<&Binding>, next: Option<&Binding>) -> Effect {
 fn unattached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item<'a>> {
     let is_attached = |ifindex, direction| {
         let there = |hook: &Hook| (hook.pins.ifindex, hook.pins.direction) == (ifindex, direction);
-        site.hooks.iter().any(|hook| there(hook) && hook.running != Observed::Gone)
+        let unreadable =
+            site.broken.iter().any(|broken| (broken.pins.ifindex, broken.pins.direction) == (ifindex, direction));
+        unreadable || site.hooks.iter().any(|hook| there(hook) && hook.running != Observed::Gone)
     };
     let effect = if how.attach { Effect::Attached } else { Effect::NotAttached };
     let meant = |interface: &&Interface| how.only.as_ref().is_none_or(|only| *only == interface.name);

@@ -33,7 +33,7 @@ pub fn switch_all(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow
         }
     }
     for (hook, program) in prepared {
-        datapath::switch(program, &site.name_of(hook)).with_context(|| name(hook))?;
+        datapath::switch(program, &site.name_of(hook), &site.net).with_context(|| name(hook))?;
     }
     // The marks are the same, the policy's name and hash perhaps not.
     labels.into_iter().try_for_each(|(hook, next)| document::write(&hook.pins.path(Pin::State), &next))
