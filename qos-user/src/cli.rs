@@ -20,6 +20,39 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Why there is nothing to run: the line is wrong, or asks for help or the version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unparsed {
+    /// Whether the text is what was asked for, and no mistake.
+    pub asked_for: bool,
+    /// All that is to be said.
+    pub text: String,
+    /// The same with color.
+    pub colored: String,
+}
+
+impl Unparsed {
+    /// What is wrong, in one line.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.text.lines().next().unwrap_or_default().trim_start_matches("error: ")
+    }
+}
+
+impl Cli {
+    /// Reads the command line of this process.
+    ///
+    /// # Errors
+    ///
+    /// What is to be said instead of running a command.
+    pub fn read() -> Result<Self, Unparsed> {
+        Self::try_parse().map_err(|error| {
+            let text = error.render();
+            Unparsed { asked_for: !error.use_stderr(), text: text.to_string(), colored: text.ansi().to_string() }
+        })
+    }
+}
+
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]

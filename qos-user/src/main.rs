@@ -2,7 +2,6 @@
 
 use std::{env, io::IsTerminal as _, process::ExitCode};
 
-use clap::Parser as _;
 use qosbpf::{
     cli::{Cli, LogFormat},
     cmd,
@@ -10,9 +9,9 @@ use qosbpf::{
 };
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(error) => return cmd::report_usage(&error, env::args_os().skip(1)).into(),
+        Err(unparsed) => return cmd::report_usage(&unparsed, env::args_os().skip(1)).into(),
     };
     log_to_stderr(&cli);
     let outcome = cmd::run(&cli);

@@ -2,12 +2,12 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
-use super::{Context, policy::WrongPolicy};
+use super::{Context, policy::WrongPolicy, wants_color};
 use crate::{
-    cli::Cli,
+    cli::{Cli, Color, Unparsed},
     error::{Exit, Failure},
     kernel::privilege,
     render::json,
@@ -49,16 +49,16 @@ fn lacking(error: &anyhow::Error) -> Option<anyhow::Error> {
 
 /// Says what is wrong with the command line, or prints the help that was asked for.
 #[must_use]
-pub fn report_usage(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> Exit {
-    let _nobody_reads = error.print();
-    if !error.use_stderr() {
+pub fn report_usage(unparsed: &Unparsed, arguments: impl Iterator<Item = OsString>) -> Exit {
+    let shown = |terminal| if wants_color(Color::Auto, terminal) { &unparsed.colored } else { &unparsed.text };
+    if unparsed.asked_for {
+        let _nobody_reads = io::stdout().lock().write_all(shown(io::stdout().is_terminal()).as_bytes());
         return Exit::Done;
     }
+    let _nobody_reads = io::stderr().lock().write_all(shown(io::stderr().is_terminal()).as_bytes());
     // What follows `--` is another command's.
     if arguments.take_while(|word| word != "--").any(|word| word == "--json") {
-        let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let failure = Failure::new("usage", message).exit(Exit::Usage).hint("qosbpf help");
+        let failure = Failure::new("usage", unparsed.message()).exit(Exit::Usage).hint("qosbpf help");
         if let Ok(text) = json::document(&json::failure(&failure), json::Layout::Pretty) {
             let _nobody_reads = io::stdout().lock().write_all(text.as_bytes());
         }
