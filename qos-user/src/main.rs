@@ -5,7 +5,6 @@ use std::{env, io::IsTerminal as _, process::ExitCode};
 use qosbpf::{
     cli::{Cli, LogFormat},
     cmd,
-    error::Exit,
 };
 
 fn main() -> ExitCode {
@@ -17,17 +16,8 @@ fn main() -> ExitCode {
     let outcome = cmd::run(&cli);
     match outcome {
         Ok(exit) => exit.into(),
-        Err(error) if is_broken_pipe(&error) => Exit::Done.into(),
         Err(error) => cmd::report(&cli, &error).into(),
     }
-}
-
-/// A reader such as `head` that has seen enough is no fault of ours.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn log_to_stderr(cli: &Cli) {

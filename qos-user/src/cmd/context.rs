@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{IsTerminal as _, Write as _, stderr, stdout},
+    io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout},
     path::PathBuf,
 };
 
@@ -68,15 +68,26 @@ impl Context {
         Look { zone: TimeZone::system(), ascii: plain_terminal(), color: self.color, quiet: self.quiet }
     }
 
-    /// Prints to stdout.
+    /// Prints to stdout. A reader such as `head` that has seen enough is no fault of ours, and changes no exit code.
     ///
     /// # Errors
     ///
-    /// That nobody reads any more.
+    /// That it cannot be written, as on a full disk.
     pub fn print(&self, text: &str) -> anyhow::Result<()> {
+        self.reaches(text).map(drop)
+    }
+
+    /// The same for what goes on and on: whether anybody reads any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`print`](Self::print).
+    pub fn reaches(&self, text: &str) -> anyhow::Result<bool> {
         let mut out = stdout().lock();
-        out.write_all(text.as_bytes())?;
-        Ok(out.flush()?)
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            written => Ok(written.map(|()| true)?),
+        }
     }
 
     /// Says something beside the answer, on stderr.

@@ -15,8 +15,6 @@ mod status;
 mod watch;
 mod who;
 
-use std::io::stdout;
-
 pub use self::{
     context::{Context, wants_color},
     report::{report, report_usage},
@@ -44,10 +42,17 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Stats(args) => stats::run(args, &context),
         Command::Policy(command) => policy::run(command, &context),
         Command::Expect(args) => expect::run(args, &context),
-        Command::Dscp(args) => dscp::run(args, &mut stdout().lock()),
+        Command::Dscp(args) => {
+            let mut text = Vec::new();
+            let exit = dscp::run(args, &mut text)?;
+            context.print(&String::from_utf8(text)?)?;
+            Ok(exit)
+        }
         Command::Demo(args) => demo::run(args, &context),
         Command::Completions { shell } => {
-            cli::completions(*shell, &mut stdout());
+            let mut text = Vec::new();
+            cli::completions(*shell, &mut text);
+            context.print(&String::from_utf8(text)?)?;
             Ok(Exit::Done)
         }
     }

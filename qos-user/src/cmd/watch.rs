@@ -44,9 +44,9 @@ pub fn run(args: &StatsArgs, interval: Duration, context: &Context) -> anyhow::R
         } else {
             blocks(&snapshot, rates.as_ref(), &mut histories, context)
         };
-        context.print(&if terminal { format!("{REDRAW}{text}") } else { text })?;
+        let read = context.reaches(&if terminal { format!("{REDRAW}{text}") } else { text })?;
         earlier = Some((snapshot, now));
-        if pause(interval, terminal) {
+        if !read || pause(interval, terminal) {
             return Ok(Exit::Done);
         }
     }

@@ -62,6 +62,31 @@ fn a_pipe_gets_no_escape_codes() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Who has read enough does not turn a no into a yes.
+#[test]
+fn a_reader_that_goes_away_changes_no_exit_code() -> anyhow::Result<()> {
+    let router = busy()?;
+    let policy = router.policy("p", "[interface.ppp0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n")?;
+    router.ok(&format!("policy apply {policy}"))?;
+    let lines = [
+        ("status", 3),
+        ("expect lan0:ingress EF=1 -- true", 3),
+        ("expect lan0:ingress EF=0 -- true", 0),
+        ("stats nowhere0 --json", 1),
+        ("dscp", 0),
+        ("completions bash", 0),
+        ("stats --watch 0.1", 0),
+        ("stats --json --watch 0.1", 0),
+    ];
+    for (line, code) in lines {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let ended = router.command(line)?.stdout(writer).stderr(Stdio::null()).status()?;
+        assert_eq!(ended.code(), Some(code), "{line}");
+    }
+    Ok(())
+}
+
 /// A terminal is played by script(1).
 #[test]
 fn a_terminal_gets_colors_unless_refused() -> anyhow::Result<()> {
