@@ -19,7 +19,10 @@ use crate::{
     cmd::{Context, site::Site},
     error::{Exit, Failure},
     hook::HookName,
-    kernel::{counters, datapath::Hook},
+    kernel::{
+        counters,
+        datapath::{Hook, Observed},
+    },
     snapshot::Counts,
 };
 
@@ -29,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 ///
-/// `not-attached`, `expectation`, `command`, and pins that are foreign or not readable.
+/// `not-attached`, `expectation`, `command`, `counters-changed`, and pins that are foreign or not readable.
 pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
     let site = Site::read(context)?;
     let hook = one_hook(&site, &args.hook)?;
@@ -38,7 +41,9 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
     let side = if args.before { Side::Before } else { Side::After };
     let earlier = counters::read(&hook.pins)?;
     let command = run_command(&args.command, args.json)?;
-    let moved = settle(&earlier, hook, &expectations, side, args.within)?;
+    let settled = settle(&earlier, hook, &expectations, side, args.within);
+    same_counters(hook, &args.hook, context)?;
+    let moved = settled?;
     let table = hook.state.binding.as_ref().and_then(|binding| binding.label().ok());
     let file = label.as_ref().map_or("policy", |label| label.file.as_str());
     let verdict = Verdict {
@@ -61,6 +66,23 @@ fn one_hook<'a>(site: &'a Site, name: &HookName) -> anyhow::Result<&'a Hook> {
             .hint(format!("{name}:ingress or {name}:egress"))
             .into()),
     }
+}
+
+/// Refuses to compare the counters of one attachment with those of another.
+fn same_counters(hook: &Hook, name: &HookName, context: &Context) -> anyhow::Result<()> {
+    let site = Site::read(context)?;
+    let is_it = |now: &&Hook| now.pins == hook.pins && now.state.since == hook.state.since;
+    match site.hooks.iter().find(is_it).map(|now| now.running) {
+        Some(Observed::Running(_) | Observed::Unknown) => Ok(()),
+        Some(Observed::Gone) | None => Err(changed(&format!("{name} was detached or attached anew"))),
+    }
+}
+
+fn changed(what: &str) -> anyhow::Error {
+    Failure::new("counters-changed", format!("{what} meanwhile: its counters cannot be compared"))
+        .exit(Exit::Unknown)
+        .hint("nothing else may attach or detach there while the command runs; say it again")
+        .into()
 }
 
 /// Runs the command in this network namespace, and says how it ended: that is no verdict on the counters.
@@ -88,7 +110,8 @@ fn settle(
 ) -> anyhow::Result<Moved> {
     let start = Instant::now();
     loop {
-        let moved = Moved::between(earlier, &counters::read(&hook.pins)?);
+        let now = counters::read(&hook.pins)?;
+        let moved = Moved::between(earlier, &now).ok_or_else(|| changed("a counter fell"))?;
         let all = |test: fn(&Expectation, u64) -> bool| expectations.iter().all(|e| test(e, moved.packets(e, side)));
         let lost = expectations.iter().any(|e| e.is_lost(moved.packets(e, side)));
         if all(Expectation::is_met) || lost || start.elapsed() >= within {

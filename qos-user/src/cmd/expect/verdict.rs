@@ -35,25 +35,22 @@ pub struct Moved {
 }
 
 impl Moved {
-    /// From one reading to a later one.
+    /// From one reading to a later one; `None` if a counter fell, which those of one attachment never do.
     #[must_use]
-    pub fn between(earlier: &Counts, later: &Counts) -> Self {
-        let packets = |less: Counter, more: Counter| more.packets.wrapping_sub(less.packets);
+    pub fn between(earlier: &Counts, later: &Counts) -> Option<Self> {
+        let moved = later.less(&earlier.cells())?;
         let each = |of: fn(&Counts, Dscp) -> Counter| {
             let mut all = [0; Dscp::COUNT];
-            Dscp::all().for_each(|dscp| all[dscp.index()] = packets(of(earlier, dscp), of(later, dscp)));
+            Dscp::all().for_each(|dscp| all[dscp.index()] = of(&moved, dscp).packets);
             all
         };
-        let pairs = Dscp::all().flat_map(|from| Dscp::all().map(move |to| (from, to)));
-        let cell = |counts: &Counts, (from, to): (Dscp, Dscp)| counts.remarked[from.index()][to.index()];
-        let changes = pairs.map(|pair| (pair.0, pair.1, packets(cell(earlier, pair), cell(later, pair))));
-        Self {
+        Some(Self {
             before: each(Counts::before),
             after: each(Counts::after),
-            remarked: changes.filter(|(_, _, packets)| *packets > 0).collect(),
-            protected: packets(earlier.sums.protected, later.sums.protected),
-            uncounted: packets(earlier.totals().uncounted, later.totals().uncounted),
-        }
+            remarked: moved.changes().map(|(from, to, amount)| (from, to, amount.packets)).collect(),
+            protected: moved.sums.protected.packets,
+            uncounted: moved.totals().uncounted.packets,
+        })
     }
 
     /// How many packets of an expectation's codepoints moved on one side.
