@@ -354,13 +354,14 @@ pub struct ExpectArgs {
     /// Packets as they left it (the default).
     #[arg(long)]
     pub after: bool,
-    /// Wait this long for what is still missing when the command has ended.
+    /// Wait at most this long for what is under way when the command has ended: until `>=` is met, until nothing has
+    /// come for 0.2 s where `=` and `<=` are met.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
     pub within: Duration,
     /// The verdict as JSON; the command's output goes to stderr.
     #[arg(long)]
     pub json: bool,
-    /// The command that makes the traffic.
+    /// The command that makes the traffic. If it fails and all that was met is "none came", the answer is 4.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }

@@ -29,6 +29,30 @@ fn a_hook_that_is_attached_anew_gives_no_verdict() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// One packet comes when the command has ended, and it is one too many.
+#[test]
+fn a_late_packet_is_not_missed() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    let lan = router.lab().lan().name();
+    let late = format!("(sleep 0.1; ip netns exec {lan} ping -q -n -Q 184 -c 1 198.51.100.2) >/dev/null 2>&1 &");
+    expect(&router, "lan0:ingress EF=0", &late)?.expect(3)?.says(&["before +1", "NO"])?;
+    expect(&router, "lan0:ingress EF>=1 --within 5s", &late)?.expect(0)?;
+    Ok(())
+}
+
+#[test]
+fn a_command_that_fails_proves_no_absence() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    expect(&router, "lan0:ingress EF=0", "exit 7")?.expect(4)?.says(&["UNKNOWN", "ended with 7", "it failed"])?;
+    let killed = expect(&router, "lan0:ingress EF=0 --json", "kill -9 $$")?.expect(4)?.json()?;
+    assert_eq!(killed["verdict"], "unknown");
+    assert!(killed["command"].as_str().is_some_and(|text| text.ends_with("was killed by signal 9")), "{killed:#}");
+    expect(&router, "lan0:ingress EF>=1", "exit 7")?.expect(3)?;
+    Ok(())
+}
+
 /// Another policy or another program leaves the counters alone.
 #[test]
 fn a_policy_that_is_applied_meanwhile_is_no_hindrance() -> anyhow::Result<()> {

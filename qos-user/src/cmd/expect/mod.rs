@@ -5,14 +5,15 @@ mod verdict;
 
 use std::{
     io,
+    os::unix::process::ExitStatusExt as _,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use self::{
-    expectation::Expectation,
-    verdict::{Moved, Side, Verdict},
+    expectation::{Comparison, Expectation},
+    verdict::{Command as Ran, Moved, Side, Verdict},
 };
 use crate::{
     cli::ExpectArgs,
@@ -27,6 +28,9 @@ use crate::{
 };
 
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// What one packet more would break is believed when none has come for so long.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// Reads the counters, runs the command, reads them again, and gives a verdict for each expectation.
 ///
@@ -55,7 +59,7 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
         command,
     };
     context.print(&if args.json { format!("{}\n", verdict.document()) } else { verdict.text() })?;
-    Ok(if verdict.is_met() { Exit::Done } else { Exit::No })
+    Ok(verdict.answer().exit())
 }
 
 fn one_hook<'a>(site: &'a Site, name: &HookName) -> anyhow::Result<&'a Hook> {
@@ -85,22 +89,40 @@ fn changed(what: &str) -> anyhow::Error {
         .into()
 }
 
+/// Since when numbers are what they are.
+#[derive(Default)]
+struct Still(Option<(Vec<u64>, Instant)>);
+
+impl Still {
+    fn since(&mut self, numbers: Vec<u64>) -> Duration {
+        match &self.0 {
+            Some((earlier, when)) if *earlier == numbers => when.elapsed(),
+            _ => {
+                self.0 = Some((numbers, Instant::now()));
+                Duration::ZERO
+            }
+        }
+    }
+}
+
 /// Runs the command in this network namespace, and says how it ended: that is no verdict on the counters.
-fn run_command(command: &[String], quiet_stdout: bool) -> anyhow::Result<String> {
-    let [program, arguments @ ..] = command else { return Ok("none".to_owned()) };
+fn run_command(command: &[String], quiet_stdout: bool) -> anyhow::Result<Ran> {
+    let [program, arguments @ ..] = command else { anyhow::bail!("no command") };
     let mut child = Command::new(program);
     child.args(arguments).stdin(Stdio::null());
     if quiet_stdout {
         child.stdout(io::stderr());
     }
     let status = child.status().map_err(|error| Failure::new("command", format!("cannot run {program}: {error}")))?;
-    Ok(match status.code() {
-        Some(code) => format!("{} ended with {code}", command.join(" ")),
-        None => format!("{} was killed", command.join(" ")),
-    })
+    let ended = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "was killed".to_owned(),
+    };
+    Ok(Ran { ended: format!("{} {ended}", command.join(" ")), failed: !status.success() })
 }
 
-/// Waits until all is as expected, cannot become so any more, or the time is over.
+/// Waits until all is as expected and stays so, cannot become so any more, or the time is over.
 fn settle(
     earlier: &Counts,
     hook: &Hook,
@@ -109,12 +131,15 @@ fn settle(
     within: Duration,
 ) -> anyhow::Result<Moved> {
     let start = Instant::now();
+    let mut still = Still::default();
     loop {
         let now = counters::read(&hook.pins)?;
         let moved = Moved::between(earlier, &now).ok_or_else(|| changed("a counter fell"))?;
         let all = |test: fn(&Expectation, u64) -> bool| expectations.iter().all(|e| test(e, moved.packets(e, side)));
         let lost = expectations.iter().any(|e| e.is_lost(moved.packets(e, side)));
-        if all(Expectation::is_met) || lost || start.elapsed() >= within {
+        let quiet = still.since(expectations.iter().map(|e| moved.packets(e, side)).collect());
+        let stays = all(|e, _| e.comparison == Comparison::AtLeast) || quiet >= QUIET;
+        if (all(Expectation::is_met) && stays) || lost || start.elapsed() >= within {
             return Ok(moved);
         }
         thread::sleep(PAUSE);
