@@ -313,7 +313,7 @@ pub struct ApplyArgs {
     /// Hooks that lose their table go on counting without one.
     #[arg(long, conflicts_with = "only")]
     pub prune: bool,
-    /// Change this interface alone.
+    /// Change this interface alone; the other hooks keep what they run, and `status` says so.
     #[arg(long, value_name = "IFACE")]
     pub only: Option<String>,
     /// Print what was done as JSON.

@@ -69,11 +69,12 @@ struct Item {
 ///
 /// # Errors
 ///
-/// [`super::WrongPolicy`]; `not-in-file`; what the kernel says: the old policy is in force then, at every hook.
+/// [`super::WrongPolicy`]; `no-such-interface`; `not-in-file`; what the kernel says: the old policy is in force then, at every hook.
 pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
     let (source, policy) = read_policy(&args.file)?;
     let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store)?;
+    refuse_unknown(args, &site, &policy)?;
     let mut items = plan(args, &site, &policy);
     refuse_losses(args, &items)?;
     switch_all(&site, &items)?;
@@ -110,6 +111,22 @@ fn compare(now: Option<&Binding>, next: Option<&Binding>) -> Change {
         (Some(_), None) => Change::Lost,
         (None, None) => Change::Counts,
     }
+}
+
+/// `--only` with a name that is nowhere is a slip, and would put a policy in force that changes nothing.
+fn refuse_unknown(args: &ApplyArgs, site: &Site, policy: &Policy) -> anyhow::Result<()> {
+    let Some(only) = &args.only else { return Ok(()) };
+    let exists = site.interfaces.iter().any(|interface| interface.name == *only);
+    let attached = || site.hooks.iter().any(|hook| site.name_of(hook) == *only);
+    let bound = || policy.bindings().any(|binding| !binding.is_glob() && binding.pattern == only.as_str());
+    if exists || attached() || bound() {
+        return Ok(());
+    }
+    let names: Vec<_> = site.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    Err(Failure::new("no-such-interface", format!("--only {only}: there is no such interface"))
+        .exit(Exit::Usage)
+        .hint(format!("interfaces here: {}", names.join(", ")))
+        .into())
 }
 
 fn refuse_losses(args: &ApplyArgs, items: &[Item]) -> anyhow::Result<()> {
