@@ -12,6 +12,7 @@ mod report;
 mod site;
 mod stats;
 mod status;
+mod wanted;
 mod watch;
 mod who;
 

@@ -3,7 +3,7 @@
 use std::{path::Path, time::SystemTime};
 
 use crate::{
-    cmd::Context,
+    cmd::{Context, wanted},
     error::Failure,
     hook::{Direction, HookName},
     kernel::{
@@ -15,7 +15,7 @@ use crate::{
         state::{Binding, PolicyRecord, QdiscBaseline},
     },
     policy::{self, Policy, Source},
-    snapshot::{self, Device, PolicyLabel, Qdisc, Snapshot, State, baseline::Baseline},
+    snapshot::{self, Device, Missing, PolicyLabel, Qdisc, Snapshot, State, baseline::Baseline},
 };
 
 /// The policy that a reboot brings back.
@@ -114,12 +114,16 @@ impl Site {
     /// `not-attached`; what cannot be read of one hook stands in its place.
     pub fn snapshot(&self, names: &[HookName], context: &Context) -> anyhow::Result<Snapshot> {
         let hooks = self.select(names)?;
+        let meant = |missing: &Missing| {
+            names.is_empty() || names.iter().any(|name| name.covers(&missing.interface, missing.direction))
+        };
         Ok(Snapshot {
             hooks: hooks.into_iter().map(|hook| self.snapshot_of(hook)).collect(),
             time: SystemTime::now(),
             host: host(),
             netns: context.netns.clone(),
             policy: self.label(),
+            missing: wanted::missing(self).into_iter().filter(meant).collect(),
         })
     }
 
@@ -138,7 +142,7 @@ impl Site {
             ifindex: hook.pins.ifindex,
             direction,
             via: hook.state.via,
-            state: state_of(hook),
+            state: state_of(hook, counts.is_ok()),
             since: hook.state.since,
             table: hook.state.binding.as_ref().and_then(|binding| binding.label().ok()),
             program_id: hook.state.program_id,
@@ -181,10 +185,11 @@ pub fn binding(policy: &Policy, interface: &str, direction: Direction) -> Option
     Some(Binding::new(policy.hash(), bound.table.label(), bound.local))
 }
 
-/// What a hook is doing.
+/// What a hook is doing; `readable` if its counters can be read.
 #[must_use]
-pub const fn state_of(hook: &Hook) -> State {
+pub const fn state_of(hook: &Hook, readable: bool) -> State {
     match hook.running {
+        _ if !readable => State::Error,
         Observed::Gone => State::Missing,
         _ if hook.state.bypass.is_some() => State::Bypassed,
         _ if hook.state.binding.is_some() => State::Active,

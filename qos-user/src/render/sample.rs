@@ -8,7 +8,7 @@ use qos_common::{abi::Counter, ds::Dscp};
 use super::Look;
 use crate::{
     hook::{Direction, Via},
-    snapshot::{Counts, Device, EntryLabel, Hook, PolicyLabel, Qdisc, Snapshot, State, TableLabel},
+    snapshot::{Counts, Device, EntryLabel, Hook, Missing, PolicyLabel, Qdisc, Snapshot, State, TableLabel},
     status::{HookStatus, Note, StatusReport},
 };
 
@@ -114,7 +114,14 @@ pub fn snapshot() -> Snapshot {
     wan.table = Some(table());
     wan.device = Some(Device { packets: 9_398_414, bytes: 8_500_000_000, drops: 0 });
     wan.qdisc = Some(Qdisc { kind: "htb".to_owned(), drops: 83 });
-    Snapshot { time: now(), host: "edge1".to_owned(), netns: None, policy: Some(policy()), hooks: vec![lan, wan] }
+    Snapshot {
+        time: now(),
+        host: "edge1".to_owned(),
+        netns: None,
+        policy: Some(policy()),
+        hooks: vec![lan, wan],
+        missing: Vec::new(),
+    }
 }
 
 /// A second later: what the rates of the screens come from.
@@ -127,6 +134,18 @@ pub fn later() -> Snapshot {
     counts.sums.before[0][0].add(amount(7_320, 900));
     later.hooks[1].device = Some(Device { packets: 9_398_414 + 50 + 712 + 7_320, bytes: 8_508_000_000, drops: 0 });
     later
+}
+
+/// The same with a hook that the policy binds and where nothing is attached.
+pub fn with_missing() -> Snapshot {
+    let missing = Missing {
+        interface: "ppp0".to_owned(),
+        ifindex: None,
+        direction: Direction::Egress,
+        table: "to-isp".to_owned(),
+        reason: "bound by the policy, and there is no such interface".to_owned(),
+    };
+    Snapshot { missing: vec![missing], ..snapshot() }
 }
 
 /// The same with names as long as they may be.
