@@ -225,8 +225,8 @@ pub struct StatsArgs {
     /// How it is printed.
     #[command(flatten)]
     pub format: StatsFormat,
-    /// Print again and again, every 2 seconds or SECS.
-    #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
+    /// Print again and again, every 2 seconds or SECS, at least 0.1.
+    #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "2", value_parser = interval)]
     pub watch: Option<Duration>,
     /// One row a codepoint, or one a class of the policy.
     #[arg(long, value_enum, default_value_t = By::Dscp)]
@@ -388,6 +388,14 @@ pub struct DemoArgs {
 /// Writes a completion script for a shell.
 pub fn completions(shell: clap_complete::Shell, out: &mut impl Write) {
     clap_complete::generate(shell, &mut Cli::command(), "qosbpf", out);
+}
+
+/// Shorter, and the reading would be most of what the CPU does.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+fn interval(word: &str) -> Result<Duration, String> {
+    let interval = seconds(word)?;
+    if interval < SHORTEST { Err(format!("at least {} seconds", SHORTEST.as_secs_f64())) } else { Ok(interval) }
 }
 
 fn seconds(word: &str) -> Result<Duration, String> {

@@ -4,10 +4,13 @@ use std::{
     collections::HashMap,
     io::{IsTerminal as _, stdin, stdout},
     os::fd::AsFd as _,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
 use nix::{
+    errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr},
 };
@@ -24,6 +27,9 @@ use crate::{
 /// Cursor home, and nothing below.
 const REDRAW: &str = "\x1b[H\x1b[J";
 
+/// How long a signal may wait to be noticed.
+const GLANCE: Duration = Duration::from_millis(100);
+
 type Histories = HashMap<(u32, Direction), History>;
 
 /// Prints every `interval` until `q` or a signal.
@@ -33,6 +39,7 @@ type Histories = HashMap<(u32, Direction), History>;
 /// `not-attached`, and pins that are foreign or not readable.
 pub fn run(args: &StatsArgs, interval: Duration, context: &Context) -> anyhow::Result<Exit> {
     let terminal = stdout().is_terminal() && !args.no_tty && !args.format.is_machine();
+    let ending = crate::signal::termination()?;
     let _keys = terminal.then(Keys::single).flatten();
     let mut histories = Histories::new();
     let mut earlier: Option<(Snapshot, Instant)> = None;
@@ -46,7 +53,7 @@ pub fn run(args: &StatsArgs, interval: Duration, context: &Context) -> anyhow::R
         };
         let read = context.reaches(&if terminal { format!("{REDRAW}{text}") } else { text })?;
         earlier = Some((snapshot, now));
-        if !read || pause(interval, terminal) {
+        if !read || pause(interval, terminal, &ending) {
             return Ok(Exit::Done);
         }
     }
@@ -72,18 +79,41 @@ fn blocks(snapshot: &Snapshot, rates: Option<&Rates>, histories: &mut Histories,
     text
 }
 
-/// Waits; whether the watcher has had enough.
-fn pause(interval: Duration, keys: bool) -> bool {
-    if !keys {
-        std::thread::sleep(interval);
-        return false;
+/// Waits; whether the watcher has had enough: by `q`, by the end of the keys, or by a signal.
+fn pause(interval: Duration, keys: bool, ending: &AtomicBool) -> bool {
+    let start = Instant::now();
+    let mut keys = keys;
+    loop {
+        let left = interval.saturating_sub(start.elapsed());
+        if ending.load(Ordering::Relaxed) || left.is_zero() {
+            return ending.load(Ordering::Relaxed);
+        }
+        // A signal that comes just before the wait begins does not end it: no wait is long.
+        match keys.then(|| pressed(left.min(GLANCE))) {
+            None => thread::sleep(left.min(GLANCE)),
+            Some(Ok(None)) | Some(Err(Errno::EINTR)) => {}
+            Some(Ok(Some(b'q'))) => return true,
+            Some(Ok(Some(_other_key))) => return false,
+            // The terminal has gone, or was none to read from.
+            Some(Err(_gone)) => keys = false,
+        }
     }
+}
+
+/// The key that is pressed within this time.
+fn pressed(within: Duration) -> nix::Result<Option<u8>> {
     let input = stdin();
     let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(interval).unwrap_or(PollTimeout::MAX);
-    let pressed = poll(&mut fds, timeout).is_ok_and(|ready| ready > 0);
+    // In whole milliseconds, and not zero: that would not wait.
+    let timeout = PollTimeout::try_from(within.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
+    if poll(&mut fds, timeout)? == 0 {
+        return Ok(None);
+    }
     let mut key = [0];
-    pressed && nix::unistd::read(input.as_fd(), &mut key).is_ok_and(|read| read == 0 || key == *b"q")
+    match nix::unistd::read(input.as_fd(), &mut key)? {
+        0 => Ok(Some(b'q')),
+        _ => Ok(Some(key[0])),
+    }
 }
 
 /// Gives keys as they are pressed, and the terminal its manners back at the end.

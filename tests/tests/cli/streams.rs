@@ -62,6 +62,25 @@ fn a_pipe_gets_no_escape_codes() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The terminal is played by script(1); a shell in it says whether keys are echoed when the watcher has gone.
+#[test]
+fn a_watcher_gives_the_terminal_back() -> anyhow::Result<()> {
+    let router = busy()?;
+    let watch = router.command("stats --watch 0.1")?;
+    let words: Vec<_> =
+        std::iter::once(watch.get_program()).chain(watch.get_args()).map(|word| word.to_string_lossy()).collect();
+    for signal in ["INT", "TERM", "HUP"] {
+        let line = format!("timeout --foreground -s {signal} 1 {}; echo ended with $?; stty -a", words.join(" "));
+        let mut script = std::process::Command::new("script");
+        let answer = Answer::of(script.args(["-qefc", &line, "/dev/null"]).env("TERM", "xterm"))?;
+        // timeout(1) says by 124 that it had to send the signal.
+        let answer = answer.says(&["lan0:ingress", "ended with 124", " icanon", " echo "])?;
+        assert!(!answer.stdout.contains(" -echo "), "{signal}: {answer:?}");
+    }
+    router.ask("stats --watch 0")?.expect(2)?.complains(&["at least 0.1"])?;
+    Ok(())
+}
+
 /// Who has read enough does not turn a no into a yes.
 #[test]
 fn a_reader_that_goes_away_changes_no_exit_code() -> anyhow::Result<()> {
