@@ -22,7 +22,8 @@ fn main() -> ExitCode {
 
 fn log_to_stderr(cli: &Cli) {
     let level = match cli.global.verbose {
-        0 => "warn",
+        // They warn of every device name that is not UTF-8, which is legal and nobody's fault here.
+        0 => "warn,netlink_proto=off,netlink_packet=off",
         1 => "info,aya=warn",
         _ => "debug",
     };
