@@ -214,7 +214,7 @@ impl Done {
 fn report(args: &AttachArgs, context: &Context, interface: &Interface, done: &[Done]) -> anyhow::Result<()> {
     if args.json {
         let hooks: Vec<_> = done.iter().map(|done| document_of(done, interface)).collect();
-        return context.print(&format!("{}\n", json!({ "schema": 1, "hooks": hooks })));
+        return context.document(&format!("{}\n", json!({ "schema": 1, "hooks": hooks })));
     }
     for done in done {
         let hook = done.hook();

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use crate::{
     cli::{Cli, Color},
     kernel::{bpffs, network::Network, pins::Store},
-    render::Look,
+    render::{Look, harmless},
 };
 
 /// What a command works with, beside its own arguments.
@@ -68,12 +68,30 @@ impl Context {
         Look { zone: TimeZone::system(), ascii: plain_terminal(), color: self.color, quiet: self.quiet }
     }
 
-    /// Prints to stdout. A reader such as `head` that has seen enough is no fault of ours, and changes no exit code.
+    /// Prints lines to stdout, without a control character: names come from outside. A reader such as `head` that has seen enough is no fault of ours, and changes no exit code.
     ///
     /// # Errors
     ///
     /// That it cannot be written, as on a full disk.
     pub fn print(&self, text: &str) -> anyhow::Result<()> {
+        self.document(&harmless(text, false))
+    }
+
+    /// The same for a screen, which has colors.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`print`](Self::print).
+    pub fn screen(&self, text: &str) -> anyhow::Result<()> {
+        self.document(&harmless(text, self.color))
+    }
+
+    /// The same for what a program reads, which escapes by its own rules.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`print`](Self::print).
+    pub fn document(&self, text: &str) -> anyhow::Result<()> {
         self.reaches(text).map(drop)
     }
 
@@ -93,6 +111,7 @@ impl Context {
     /// Says something beside the answer, on stderr.
     pub fn warn(&self, text: &str) {
         if !self.quiet {
+            let text = harmless(text, self.color_on_stderr);
             let _nobody_reads = stderr().lock().write_all(text.as_bytes());
         }
     }

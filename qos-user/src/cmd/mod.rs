@@ -46,14 +46,14 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Dscp(args) => {
             let mut text = Vec::new();
             let exit = dscp::run(args, &mut text)?;
-            context.print(&String::from_utf8(text)?)?;
+            context.document(&String::from_utf8(text)?)?;
             Ok(exit)
         }
         Command::Demo(args) => demo::run(args, &context),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             cli::completions(*shell, &mut text);
-            context.print(&String::from_utf8(text)?)?;
+            context.document(&String::from_utf8(text)?)?;
             Ok(Exit::Done)
         }
     }

@@ -34,16 +34,17 @@ pub fn run(args: &StatsArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     if args.format.is_machine() {
         let snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
-        return finish(context, &machine(&args.format, &snapshot, json::Layout::Pretty)?, &snapshot);
+        context.document(&machine(&args.format, &snapshot, json::Layout::Pretty)?)?;
+        return Ok(exit(&snapshot));
     }
     let (snapshot, rates) = sample(args, context)?;
-    finish(context, &screen(args, &snapshot, &rates, context), &snapshot)
+    context.screen(&screen(args, &snapshot, &rates, context))?;
+    Ok(exit(&snapshot))
 }
 
 /// A hook that could not be read has said so in its place, and the exit code says it once more.
-fn finish(context: &Context, text: &str, snapshot: &Snapshot) -> anyhow::Result<Exit> {
-    context.print(text)?;
-    Ok(if snapshot.hooks.iter().any(|hook| hook.counts.is_err()) { Exit::Failed } else { Exit::Done })
+fn exit(snapshot: &Snapshot) -> Exit {
+    if snapshot.hooks.iter().any(|hook| hook.counts.is_err()) { Exit::Failed } else { Exit::Done }
 }
 
 /// The document of a machine format: always since attach.

@@ -28,12 +28,11 @@ use crate::{
 /// Foreign or unreadable pins.
 pub fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> {
     let report = report(&Site::read(context)?, context);
-    let text = if args.json {
-        json::document(&json::status(&report), json::Layout::Pretty)?
+    if args.json {
+        context.document(&json::document(&json::status(&report), json::Layout::Pretty)?)?;
     } else {
-        table::status(&report, &context.look())
-    };
-    context.print(&text)?;
+        context.screen(&table::status(&report, &context.look()))?;
+    }
     Ok(report.exit())
 }
 

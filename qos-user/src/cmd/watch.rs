@@ -20,7 +20,7 @@ use crate::{
     cmd::{Context, site::Site, stats},
     error::Exit,
     hook::Direction,
-    render::{json, table},
+    render::{harmless, json, table},
     snapshot::{Snapshot, history::History, rates::Rates},
 };
 
@@ -49,7 +49,7 @@ pub fn run(args: &StatsArgs, interval: Duration, context: &Context) -> anyhow::R
         let text = if args.format.is_machine() {
             machine(args, context)?
         } else {
-            blocks(&snapshot, rates.as_ref(), &mut histories, context)
+            harmless(&blocks(&snapshot, rates.as_ref(), &mut histories, context), context.color)
         };
         let read = context.reaches(&if terminal { format!("{REDRAW}{text}") } else { text })?;
         earlier = Some((snapshot, now));

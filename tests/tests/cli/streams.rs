@@ -62,6 +62,36 @@ fn a_pipe_gets_no_escape_codes() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A device may have nearly any bytes for a name.
+#[test]
+fn a_hostile_device_name_does_not_reach_the_terminal() -> anyhow::Result<()> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let router = Router::start()?;
+    let (name, bytes) = ("x\u{1b}[2J\u{7}", std::ffi::OsStr::from_bytes(b"y\xff0"));
+    let mut add = std::process::Command::new("ip");
+    let add = add.args(["link", "add", name, "type", "veth", "peer", "name"]).arg(bytes);
+    router.edge().run(|| Answer::of(add)?.expect(0))?;
+    let hook = format!("{name}:egress");
+    for (line, word, shown) in [
+        ("attach", Some(name), "attached"),
+        ("attach nowhere0", None, "nowhere0"),
+        ("status", None, ":egress"),
+        ("stats --rate 0", None, "egress"),
+        ("stats --rate 0 --color always", None, "egress"),
+        ("stats --rate 0", Some(&*hook), "egress"),
+        ("detach", Some(name), "detached"),
+        ("detach", Some(name), "not attached"),
+    ] {
+        let answer = Answer::of(router.command(line)?.args(word))?;
+        let all = format!("{}{}", answer.stdout, answer.stderr);
+        assert!(all.contains(shown) && !all.contains("\u{1b}[2J") && !all.contains('\u{7}'), "{line}: {answer:?}");
+        assert!(!all.contains("WARN"), "{line}: {answer:?}");
+    }
+    let answer = Answer::of(router.command("attach --json")?.arg(name))?.expect(0)?;
+    assert_eq!(answer.json()?["hooks"][0]["interface"], name);
+    Ok(())
+}
+
 /// The terminal is played by script(1); a shell in it says whether keys are echoed when the watcher has gone.
 #[test]
 fn a_watcher_gives_the_terminal_back() -> anyhow::Result<()> {

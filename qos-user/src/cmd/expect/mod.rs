@@ -58,7 +58,11 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
         table: table.as_ref().map(|table| (table, file)),
         command,
     };
-    context.print(&if args.json { format!("{}\n", verdict.document()) } else { verdict.text() })?;
+    if args.json {
+        context.document(&format!("{}\n", verdict.document()))?;
+    } else {
+        context.print(&verdict.text())?;
+    }
     Ok(verdict.answer().exit())
 }
 

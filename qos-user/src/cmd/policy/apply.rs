@@ -230,7 +230,7 @@ fn say(args: &ApplyArgs, policy: &Policy, items: &[Item], context: &Context) -> 
     if args.json {
         let hooks: Vec<_> = items.iter().map(document_of).collect();
         let policy = json!({ "name": policy.name(), "hash": policy.hash() });
-        return context.print(&format!("{}\n", json!({ "schema": 1, "policy": policy, "hooks": hooks })));
+        return context.document(&format!("{}\n", json!({ "schema": 1, "policy": policy, "hooks": hooks })));
     }
     if !policy.warnings().is_empty() {
         context.warn(&policy.warnings().render(context.color_on_stderr));

@@ -75,7 +75,7 @@ fn say(args: &BypassArgs, turn: Turn, done: &[(String, bool)], context: &Context
     if args.json {
         let hooks: Vec<_> =
             done.iter().map(|(hook, changed)| json!({ "hook": hook, "state": state, "changed": changed })).collect();
-        return context.print(&format!("{}\n", json!({ "schema": 1, "hooks": hooks })));
+        return context.document(&format!("{}\n", json!({ "schema": 1, "hooks": hooks })));
     }
     for (hook, changed) in done {
         let already = if *changed { "" } else { "already " };
