@@ -1,16 +1,13 @@
 //! `qosbpf attach`: counts at an interface, and enforces the policy in force there.
 
-use std::time::SystemTime;
-
 use serde_json::json;
 
 use crate::{
     cli::{AttachArgs, HookChoice},
     cmd::{
         Context, foreground,
-        policy::read_policy,
+        policy::{read_policy, record},
         site::{self, Site},
-        who,
     },
     error::{Exit, Failure},
     hook::{Direction, Via},
@@ -20,7 +17,6 @@ use crate::{
         document,
         network::Interface,
         pins::Store,
-        state::PolicyRecord,
     },
     policy::{Policy, Source},
 };
@@ -41,7 +37,7 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let given = args.policy.as_deref().map(read_policy).transpose()?;
     let interface = context.network()?.interface(&args.interface)?;
     let (store, change) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
+    let site = Site::recovered(store)?;
     if args.foreground {
         refuse_to_borrow(args, &site, &interface)?;
     }
@@ -67,15 +63,6 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
         foreground::stay(&hooks, &interface.name, args.log_decisions, context)?;
     }
     Ok(Exit::Done)
-}
-
-/// The network namespace, after what killed processes left half done has been finished or undone.
-pub fn recovered(store: Store) -> anyhow::Result<Site> {
-    let net = crate::kernel::network::Network::open()?;
-    for pins in store.hooks()? {
-        datapath::recover(pins, &net)?;
-    }
-    Site::of(store)
 }
 
 /// A hook that somebody else attached is not there to be detached at the end.
@@ -187,12 +174,6 @@ fn other_policy(source: &Source, why: &str) -> anyhow::Error {
     Failure::new("other-policy", format!("attach does not change a policy, and {why}"))
         .hint(format!("qosbpf policy apply {} --attach", source.file()))
         .into()
-}
-
-/// What is remembered of a policy when it is put in force.
-pub fn record(source: &Source) -> PolicyRecord {
-    let text = source.text().to_owned();
-    PolicyRecord { file: source.file().to_owned(), text, applied: SystemTime::now(), by: who::am_i() }
 }
 
 impl Done {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     cli::DetachArgs,
-    cmd::{Context, attach::recovered, site::Site},
+    cmd::{Context, site::Site},
     error::Exit,
     hook::HookName,
     kernel::{
@@ -20,7 +20,7 @@ use crate::{
 /// `not-attached`, and what the kernel says.
 pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
+    let site = Site::recovered(store)?;
     let removed = detach(args, &site)?;
     site.store.leave()?;
     say(args, context, &removed)?;

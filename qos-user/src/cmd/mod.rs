@@ -8,6 +8,7 @@ pub mod dscp;
 mod expect;
 mod foreground;
 mod policy;
+mod reading;
 mod report;
 mod site;
 mod stats;

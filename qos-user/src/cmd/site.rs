@@ -57,6 +57,19 @@ impl Site {
         Self::of(context.store()?)
     }
 
+    /// The same to change it, after what killed processes left half done has been finished or undone.
+    ///
+    /// # Errors
+    ///
+    /// Foreign or unreadable pins, and what the kernel says to finishing.
+    pub fn recovered(store: Store) -> anyhow::Result<Self> {
+        let net = Network::open()?;
+        for pins in store.hooks()? {
+            datapath::recover(pins, &net)?;
+        }
+        Self::of(store)
+    }
+
     /// Reads what `store` has.
     ///
     /// # Errors

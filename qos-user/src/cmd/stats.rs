@@ -3,11 +3,11 @@
 use std::{thread, time::Instant};
 
 use crate::{
-    cli::{By, StatsArgs, StatsCommand, StatsFormat},
+    cli::{By, StatsArgs, StatsCommand},
     cmd::{
         Context,
-        attach::recovered,
-        site::{self, Site},
+        reading::{machine, since_cleared},
+        site::Site,
         watch,
     },
     error::Exit,
@@ -16,7 +16,7 @@ use crate::{
         document,
         pins::{self, Pin, Store},
     },
-    render::{csv, json, prometheus, table},
+    render::{json, table},
     snapshot::{Snapshot, baseline::Baseline, rates::Rates},
 };
 
@@ -47,38 +47,17 @@ fn exit(snapshot: &Snapshot) -> Exit {
     if snapshot.hooks.iter().any(|hook| hook.counts.is_err()) { Exit::Failed } else { Exit::Done }
 }
 
-/// The document of a machine format: always since attach.
-pub fn machine(format: &StatsFormat, snapshot: &Snapshot, layout: json::Layout) -> anyhow::Result<String> {
-    match format {
-        StatsFormat { csv: true, .. } => Ok(csv::stats(snapshot)),
-        StatsFormat { prometheus: true, .. } => Ok(prometheus::stats(snapshot, crate::REVISION)),
-        _ => json::document(&json::stats(snapshot), layout),
-    }
-}
-
 /// Reads once, or twice with a pause between for rates.
 fn sample(args: &StatsArgs, context: &Context) -> anyhow::Result<(Snapshot, Rates)> {
-    let earlier = since_cleared(args, context)?;
+    let earlier = since_cleared(&args.hooks, context)?;
     if args.rate.is_zero() {
         return Ok((earlier, Rates::default()));
     }
     let start = Instant::now();
     thread::sleep(args.rate);
-    let later = since_cleared(args, context)?;
+    let later = since_cleared(&args.hooks, context)?;
     let rates = Rates::between(&earlier, &later, start.elapsed());
     Ok((later, rates))
-}
-
-/// The counters as the terminal shows them: since `stats clear`, where that was given.
-pub fn since_cleared(args: &StatsArgs, context: &Context) -> anyhow::Result<Snapshot> {
-    let site = Site::read(context)?;
-    let mut snapshot = site.snapshot(&args.hooks, context)?;
-    for (shown, hook) in snapshot.hooks.iter_mut().zip(site.select(&args.hooks)?) {
-        if let Some(cleared) = site::baseline(hook).and_then(|baseline| shown.since(&baseline)) {
-            *shown = cleared;
-        }
-    }
-    Ok(snapshot)
 }
 
 fn screen(args: &StatsArgs, snapshot: &Snapshot, rates: &Rates, context: &Context) -> String {
@@ -96,7 +75,7 @@ fn screen(args: &StatsArgs, snapshot: &Snapshot, rates: &Rates, context: &Contex
 
 fn clear(hooks: &[HookName], context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
+    let site = Site::recovered(store)?;
     let snapshot = site.snapshot(hooks, context)?;
     for (shown, hook) in snapshot.hooks.iter().zip(site.select(hooks)?) {
         let Some(baseline) = Baseline::of(shown, snapshot.time) else { continue };

@@ -17,7 +17,11 @@ use nix::{
 
 use crate::{
     cli::StatsArgs,
-    cmd::{Context, site::Site, stats},
+    cmd::{
+        Context,
+        reading::{machine, since_cleared},
+        site::Site,
+    },
     error::Exit,
     hook::Direction,
     render::{harmless, json, table},
@@ -30,8 +34,6 @@ const REDRAW: &str = "\x1b[H\x1b[J";
 /// How long a signal may wait to be noticed.
 const GLANCE: Duration = Duration::from_millis(100);
 
-type Histories = HashMap<(u32, Direction), History>;
-
 /// Prints every `interval` until `q` or a signal.
 ///
 /// # Errors
@@ -41,30 +43,45 @@ pub fn run(args: &StatsArgs, interval: Duration, context: &Context) -> anyhow::R
     let terminal = stdout().is_terminal() && !args.no_tty && !args.format.is_machine();
     let ending = crate::signal::termination()?;
     let _keys = terminal.then(Keys::single).flatten();
-    let mut histories = Histories::new();
-    let mut earlier: Option<(Snapshot, Instant)> = None;
+    let mut blocks = Blocks::default();
     loop {
-        let (snapshot, now) = (stats::since_cleared(args, context)?, Instant::now());
-        let rates = earlier.as_ref().map(|(before, then)| Rates::between(before, &snapshot, now - *then));
         let text = if args.format.is_machine() {
-            machine(args, context)?
+            let snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
+            machine(&args.format, &snapshot, json::Layout::Line)?
         } else {
-            harmless(&blocks(&snapshot, rates.as_ref(), &mut histories, context), context.color)
+            let snapshot = since_cleared(&args.hooks, context)?;
+            harmless(&blocks.next(snapshot, context), context.color)
         };
         let read = context.reaches(&if terminal { format!("{REDRAW}{text}") } else { text })?;
-        earlier = Some((snapshot, now));
         if !read || pause(interval, terminal, &ending) {
             return Ok(Exit::Done);
         }
     }
 }
 
-fn machine(args: &StatsArgs, context: &Context) -> anyhow::Result<String> {
-    let snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
-    stats::machine(&args.format, &snapshot, json::Layout::Line)
+/// What each block needs of those before it.
+#[derive(Default)]
+struct Blocks {
+    histories: HashMap<(u32, Direction), History>,
+    earlier: Option<(Snapshot, Instant)>,
 }
 
-fn blocks(snapshot: &Snapshot, rates: Option<&Rates>, histories: &mut Histories, context: &Context) -> String {
+impl Blocks {
+    fn next(&mut self, snapshot: Snapshot, context: &Context) -> String {
+        let now = Instant::now();
+        let rates = self.earlier.as_ref().map(|(before, then)| Rates::between(before, &snapshot, now - *then));
+        let text = blocks(&snapshot, rates.as_ref(), &mut self.histories, context);
+        self.earlier = Some((snapshot, now));
+        text
+    }
+}
+
+fn blocks(
+    snapshot: &Snapshot,
+    rates: Option<&Rates>,
+    histories: &mut HashMap<(u32, Direction), History>,
+    context: &Context,
+) -> String {
     let look = context.look();
     let all = snapshot.hooks.iter().map(|hook| {
         let history = histories.entry((hook.ifindex, hook.direction)).or_default();

@@ -2,12 +2,11 @@
 
 use serde_json::json;
 
-use super::read_policy;
+use super::{read_policy, record};
 use crate::{
     cli::ApplyArgs,
     cmd::{
         Context,
-        attach::{record, recovered},
         site::{self, Site},
     },
     error::{Exit, Failure},
@@ -73,7 +72,7 @@ struct Item {
 pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
     let (source, policy) = read_policy(&args.file)?;
     let (store, _change) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
+    let site = Site::recovered(store)?;
     refuse_unknown(args, &site, &policy)?;
     let mut items = plan(args, &site, &policy);
     refuse_losses(args, &items)?;

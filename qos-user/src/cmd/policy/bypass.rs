@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     cli::BypassArgs,
-    cmd::{Context, attach::recovered, site::Site, who},
+    cmd::{Context, site::Site, who},
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
@@ -32,7 +32,7 @@ pub enum Turn {
 /// `not-attached`, `no-policy`, and what the kernel says.
 pub fn run(args: &BypassArgs, turn: Turn, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
-    let site = recovered(store)?;
+    let site = Site::recovered(store)?;
     let names: Vec<HookName> = args.hook.iter().cloned().collect();
     let bound = |hook: &&Hook| hook.state.binding.is_some() && hook.running != Observed::Gone;
     let hooks: Vec<_> = site.select(&names)?.into_iter().filter(bound).collect();
