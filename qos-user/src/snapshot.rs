@@ -18,6 +18,8 @@ mod counts;
 pub mod history;
 pub mod named;
 pub mod rates;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use counts::{Totals, total};
 
