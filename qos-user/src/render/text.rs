@@ -110,10 +110,16 @@ pub fn harmless(text: &str, color: bool) -> String {
     while let Some(at) = rest.find(|c: char| c.is_control() && c != '\n') {
         let (before, found) = rest.split_at(at);
         clean.push_str(before);
-        let colors = if color { sgr(found) } else { 0 };
-        clean.push_str(if colors == 0 { "?" } else { &found[..colors] });
-        let skipped = found.chars().next().map_or(0, char::len_utf8);
-        rest = &found[colors.max(skipped)..];
+        let (shown, behind) = match sgr(found).filter(|_| color) {
+            Some(colors) => colors,
+            None => {
+                let mut behind = found.chars();
+                behind.next();
+                ("?", behind.as_str())
+            }
+        };
+        clean.push_str(shown);
+        rest = behind;
     }
     clean + rest
 }
@@ -123,11 +129,11 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// How long the sequence is that colors, at the beginning of a text.
-fn sgr(text: &str) -> usize {
-    let Some(parameters) = text.strip_prefix("\x1b[") else { return 0 };
-    let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(parameters.len());
-    if parameters[end..].starts_with('m') { "\x1b[".len() + end + 1 } else { 0 }
+/// The sequence that colors, at the beginning of a text, and what follows it.
+fn sgr(text: &str) -> Option<(&str, &str)> {
+    let parameters = text.strip_prefix("\x1b[")?;
+    let behind = parameters.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').strip_prefix('m')?;
+    text.split_at_checked(text.len() - behind.len())
 }
 
 /// A name from outside in at most `columns` columns, with an ellipsis at its end if it was longer.
