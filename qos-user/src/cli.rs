@@ -20,6 +20,39 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Why there is nothing to run: the line is wrong, or asks for help or the version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unparsed {
+    /// Whether the text is what was asked for, and no mistake.
+    pub asked_for: bool,
+    /// All that is to be said.
+    pub text: String,
+    /// The same with color.
+    pub colored: String,
+}
+
+impl Unparsed {
+    /// What is wrong, in one line.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.text.lines().next().unwrap_or_default().trim_start_matches("error: ")
+    }
+}
+
+impl Cli {
+    /// Reads the command line of this process.
+    ///
+    /// # Errors
+    ///
+    /// What is to be said instead of running a command.
+    pub fn read() -> Result<Self, Unparsed> {
+        Self::try_parse().map_err(|error| {
+            let text = error.render();
+            Unparsed { asked_for: !error.use_stderr(), text: text.to_string(), colored: text.ansi().to_string() }
+        })
+    }
+}
+
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
@@ -203,8 +236,8 @@ pub struct StatsArgs {
     /// How it is printed.
     #[command(flatten)]
     pub format: StatsFormat,
-    /// Print again and again, every 2 seconds or SECS.
-    #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
+    /// Print again and again, every 2 seconds or SECS, at least 0.1.
+    #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "2", value_parser = interval)]
     pub watch: Option<Duration>,
     /// One row a codepoint, or one a class of the policy.
     #[arg(long, value_enum, default_value_t = By::Dscp)]
@@ -344,7 +377,7 @@ pub struct ApplyOptions {
     /// Hooks that lose their table go on counting without one.
     #[arg(long, conflicts_with = "only")]
     pub prune: bool,
-    /// Change this interface alone.
+    /// Change this interface alone; the other hooks keep what they run, and `status` says so.
     #[arg(long, value_name = "IFACE")]
     pub only: Option<String>,
     /// Print what was done as JSON.
@@ -399,13 +432,14 @@ pub struct ExpectArgs {
     /// Packets as they left it (the default).
     #[arg(long)]
     pub after: bool,
-    /// Wait this long for what is still missing when the command has ended.
+    /// Wait at most this long for what is under way when the command has ended: until `>=` is met, until nothing has
+    /// come for 0.2 s where `=` and `<=` are met.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
     pub within: Duration,
     /// The verdict as JSON; the command's output goes to stderr.
     #[arg(long)]
     pub json: bool,
-    /// The command that makes the traffic.
+    /// The command that makes the traffic. If it fails and all that was met is "none came", the answer is 4.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
@@ -441,6 +475,14 @@ fn at_least_a_second(word: &str) -> Result<Duration, String> {
         Ok(_) => Err("at least 1s".to_owned()),
         Err(error) => Err(format!("{error}; write 60s or 10m")),
     }
+}
+
+/// Shorter, and the reading would be most of what the CPU does.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+fn interval(word: &str) -> Result<Duration, String> {
+    let interval = seconds(word)?;
+    if interval < SHORTEST { Err(format!("at least {} seconds", SHORTEST.as_secs_f64())) } else { Ok(interval) }
 }
 
 fn seconds(word: &str) -> Result<Duration, String> {

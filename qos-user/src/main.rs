@@ -2,38 +2,28 @@
 
 use std::{env, io::IsTerminal as _, process::ExitCode};
 
-use clap::Parser as _;
 use qosbpf::{
     cli::{Cli, LogFormat},
     cmd,
-    error::Exit,
 };
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(error) => return cmd::report_usage(&error, env::args_os().skip(1)).into(),
+        Err(unparsed) => return cmd::report_usage(&unparsed, env::args_os().skip(1)).into(),
     };
     log_to_stderr(&cli);
     let outcome = cmd::run(&cli);
     match outcome {
         Ok(exit) => exit.into(),
-        Err(error) if is_broken_pipe(&error) => Exit::Done.into(),
         Err(error) => cmd::report(&cli, &error).into(),
     }
 }
 
-/// A reader such as `head` that has seen enough is no fault of ours.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
 fn log_to_stderr(cli: &Cli) {
     let level = match cli.global.verbose {
-        0 => "warn",
+        // They warn of every device name that is not UTF-8, which is legal and nobody's fault here.
+        0 => "warn,netlink_proto=off,netlink_packet=off",
         1 => "info,aya=warn",
         _ => "debug",
     };

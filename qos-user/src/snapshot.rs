@@ -19,6 +19,8 @@ pub mod diff;
 pub mod history;
 pub mod named;
 pub mod rates;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use counts::{Totals, total};
 
@@ -56,6 +58,21 @@ pub struct Hook {
     pub device: Option<Device>,
     /// The root qdisc since `since`; at egress alone.
     pub qdisc: Option<Qdisc>,
+}
+
+/// A hook that the policy binds and where nothing is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The interface.
+    pub interface: String,
+    /// Its index, if it exists.
+    pub ifindex: Option<u32>,
+    /// Which way.
+    pub direction: Direction,
+    /// The remark table that is bound to it.
+    pub table: String,
+    /// Why it is not there, and what to do.
+    pub reason: String,
 }
 
 /// What a hook is doing.
@@ -142,6 +159,8 @@ pub struct Snapshot {
     pub policy: Option<PolicyLabel>,
     /// Its hooks, by interface, ingress first.
     pub hooks: Vec<Hook>,
+    /// What is wanted beside them.
+    pub missing: Vec<Missing>,
 }
 
 impl State {

@@ -1,14 +1,12 @@
 //! `qosbpf attach`: counts at an interface, and enforces the policy in force there.
 
-use std::time::SystemTime;
-
 use serde_json::json;
 
 use crate::{
     cli::{AttachArgs, HookChoice},
     cmd::{
         Context, foreground,
-        policy::read_policy,
+        policy::{read_policy, record},
         recovery::recovered,
         site::{self, Site},
         who,
@@ -22,7 +20,6 @@ use crate::{
         network::{Interface, Network},
         past,
         pins::Store,
-        state::PolicyRecord,
     },
     policy::{Policy, Source},
 };
@@ -188,12 +185,6 @@ fn other_policy(source: &Source, why: &str) -> anyhow::Error {
         .into()
 }
 
-/// What is remembered of a policy when it is put in force.
-pub fn record(source: &Source) -> PolicyRecord {
-    let text = source.text().to_owned();
-    PolicyRecord { file: source.file().to_owned(), text, applied: SystemTime::now(), by: who::am_i() }
-}
-
 impl Done {
     const fn hook(&self) -> &Hook {
         match self {
@@ -213,7 +204,7 @@ impl Done {
 fn report(args: &AttachArgs, context: &Context, interface: &Interface, done: &[Done]) -> anyhow::Result<()> {
     if args.json {
         let hooks: Vec<_> = done.iter().map(|done| document_of(done, interface)).collect();
-        return context.print(&format!("{}\n", json!({ "schema": 1, "hooks": hooks })));
+        return context.document(&format!("{}\n", json!({ "schema": 1, "hooks": hooks })));
     }
     for done in done {
         let hook = done.hook();

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{IsTerminal as _, Write as _, stderr, stdout},
+    io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout},
     path::PathBuf,
 };
 
@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use crate::{
     cli::{Cli, Color},
     kernel::{bpffs, network::Network, pins::Store},
-    render::Look,
+    render::{Look, harmless},
 };
 
 /// What a command works with, beside its own arguments.
@@ -77,20 +77,50 @@ impl Context {
         Look { zone: TimeZone::system(), ascii: plain_terminal(), color: self.color, quiet: self.quiet }
     }
 
-    /// Prints to stdout.
+    /// Prints lines to stdout, without a control character: names come from outside. A reader such as `head` that has seen enough is no fault of ours, and changes no exit code.
     ///
     /// # Errors
     ///
-    /// That nobody reads any more.
+    /// That it cannot be written, as on a full disk.
     pub fn print(&self, text: &str) -> anyhow::Result<()> {
+        self.document(&harmless(text, false))
+    }
+
+    /// The same for a screen, which has colors.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`print`](Self::print).
+    pub fn screen(&self, text: &str) -> anyhow::Result<()> {
+        self.document(&harmless(text, self.color))
+    }
+
+    /// The same for what a program reads, which escapes by its own rules.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`print`](Self::print).
+    pub fn document(&self, text: &str) -> anyhow::Result<()> {
+        self.reaches(text).map(drop)
+    }
+
+    /// The same for what goes on and on: whether anybody reads any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`print`](Self::print).
+    pub fn reaches(&self, text: &str) -> anyhow::Result<bool> {
         let mut out = stdout().lock();
-        out.write_all(text.as_bytes())?;
-        Ok(out.flush()?)
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            written => Ok(written.map(|()| true)?),
+        }
     }
 
     /// Says something beside the answer, on stderr.
     pub fn warn(&self, text: &str) {
         if !self.quiet {
+            let text = harmless(text, self.color_on_stderr);
             let _nobody_reads = stderr().lock().write_all(text.as_bytes());
         }
     }

@@ -58,7 +58,7 @@ fn detach(args: &DetachArgs, site: &Site) -> anyhow::Result<Vec<String>> {
 
 fn say(args: &DetachArgs, context: &Context, removed: &[String]) -> anyhow::Result<()> {
     if args.json {
-        return context.print(&format!("{}\n", json!({ "schema": 1, "detached": removed })));
+        return context.document(&format!("{}\n", json!({ "schema": 1, "detached": removed })));
     }
     if removed.is_empty() {
         return context.print("nothing was attached\n");

@@ -9,16 +9,16 @@ pub mod dscp;
 mod expect;
 mod foreground;
 mod policy;
+mod reading;
 mod recovery;
 mod report;
 mod site;
 mod stats;
 mod status;
 mod timer;
+mod wanted;
 mod watch;
 mod who;
-
-use std::io::stdout;
 
 pub use self::{
     context::{Context, wants_color},
@@ -51,11 +51,18 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Stats(args) => stats::run(args, &context),
         Command::Policy(command) => policy::run(command, &context),
         Command::Expect(args) => expect::run(args, &context),
-        Command::Dscp(args) => dscp::run(args, &mut stdout().lock()),
+        Command::Dscp(args) => {
+            let mut text = Vec::new();
+            let exit = dscp::run(args, &mut text)?;
+            context.document(&String::from_utf8(text)?)?;
+            Ok(exit)
+        }
         Command::Demo(args) => demo::run(args, &context),
         Command::Timer => timer::run(&context),
         Command::Completions { shell } => {
-            cli::completions(*shell, &mut stdout());
+            let mut text = Vec::new();
+            cli::completions(*shell, &mut text);
+            context.document(&String::from_utf8(text)?)?;
             Ok(Exit::Done)
         }
     }

@@ -2,15 +2,15 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
-use super::{Context, policy::WrongPolicy};
+use super::{Context, policy::WrongPolicy, wants_color};
 use crate::{
-    cli::Cli,
+    cli::{Cli, Color, Unparsed},
     error::{Exit, Failure},
     kernel::privilege,
-    render::json,
+    render::{harmless, json},
 };
 
 /// Says what went wrong, and gives the exit code.
@@ -24,9 +24,9 @@ pub fn report(cli: &Cli, error: &anyhow::Error) -> Exit {
     let error = lacking.as_ref().unwrap_or(error);
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     let mut stderr = io::stderr().lock();
-    let _nobody_reads = writeln!(stderr, "qosbpf: {}", in_one_line(error));
+    let _nobody_reads = writeln!(stderr, "qosbpf: {}", harmless(&in_one_line(error), false));
     if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
-        let _nobody_reads = writeln!(stderr, "  {hint}");
+        let _nobody_reads = writeln!(stderr, "  {}", harmless(hint, false));
     }
     if cli.command.wants_json() {
         document(&said(error, failure), &context);
@@ -49,16 +49,19 @@ fn lacking(error: &anyhow::Error) -> Option<anyhow::Error> {
 
 /// Says what is wrong with the command line, or prints the help that was asked for.
 #[must_use]
-pub fn report_usage(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> Exit {
-    let _nobody_reads = error.print();
-    if !error.use_stderr() {
+pub fn report_usage(unparsed: &Unparsed, arguments: impl Iterator<Item = OsString>) -> Exit {
+    let shown = |terminal| match wants_color(Color::Auto, terminal) {
+        true => harmless(&unparsed.colored, true),
+        false => harmless(&unparsed.text, false),
+    };
+    if unparsed.asked_for {
+        let _nobody_reads = io::stdout().lock().write_all(shown(io::stdout().is_terminal()).as_bytes());
         return Exit::Done;
     }
+    let _nobody_reads = io::stderr().lock().write_all(shown(io::stderr().is_terminal()).as_bytes());
     // What follows `--` is another command's.
     if arguments.take_while(|word| word != "--").any(|word| word == "--json") {
-        let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let failure = Failure::new("usage", message).exit(Exit::Usage).hint("qosbpf help");
+        let failure = Failure::new("usage", unparsed.message()).exit(Exit::Usage).hint("qosbpf help");
         if let Ok(text) = json::document(&json::failure(&failure), json::Layout::Pretty) {
             let _nobody_reads = io::stdout().lock().write_all(text.as_bytes());
         }
@@ -81,7 +84,7 @@ fn in_one_line(error: &anyhow::Error) -> String {
 
 /// All mistakes of a policy file, as a compiler says them.
 fn wrong_policy(cli: &Cli, wrong: &WrongPolicy, context: &Context) -> Exit {
-    let text = wrong.report.render(context.color_on_stderr);
+    let text = harmless(&wrong.report.render(context.color_on_stderr), context.color_on_stderr);
     let _nobody_reads = io::stderr().lock().write_all(text.as_bytes());
     if cli.command.wants_json() {
         document(&wrong.report.clone().into_failure(), context);
@@ -101,6 +104,6 @@ fn said(error: &anyhow::Error, failure: Option<&Failure>) -> Failure {
 
 fn document(failure: &Failure, context: &Context) {
     if let Ok(text) = json::document(&json::failure(failure), json::Layout::Pretty) {
-        let _nobody_reads = context.print(&text);
+        let _nobody_reads = context.document(&text);
     }
 }

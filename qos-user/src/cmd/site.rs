@@ -3,7 +3,7 @@
 use std::{path::Path, time::SystemTime};
 
 use crate::{
-    cmd::Context,
+    cmd::{Context, wanted},
     error::Failure,
     hook::{Direction, HookName, Via},
     kernel::{
@@ -16,7 +16,7 @@ use crate::{
         state::{Binding, PolicyRecord, QdiscBaseline},
     },
     policy::{self, Policy, Source},
-    snapshot::{self, Device, PolicyLabel, Qdisc, Snapshot, State, baseline::Baseline},
+    snapshot::{self, Device, Missing, PolicyLabel, Qdisc, Snapshot, State, baseline::Baseline},
 };
 
 /// Everything that commands ask about.
@@ -169,12 +169,16 @@ impl Site {
         // What somebody detached meanwhile is not there any more.
         let there = hooks.filter(|(hook, shown)| shown.counts.is_ok() || hook.pins.is_attached());
         let broken = self.select_broken(names).map(|broken| self.snapshot_of_broken(broken));
+        let meant = |missing: &Missing| {
+            names.is_empty() || names.iter().any(|name| name.covers(&missing.interface, missing.direction))
+        };
         Ok(Snapshot {
             hooks: there.map(|(_, shown)| shown).chain(broken).collect(),
             time: SystemTime::now(),
             host: host(),
             netns: context.netns.clone(),
             policy: self.label(),
+            missing: wanted::missing(self).into_iter().filter(meant).collect(),
         })
     }
 
@@ -193,7 +197,7 @@ impl Site {
             ifindex: hook.pins.ifindex,
             direction,
             via: hook.state.via,
-            state: state_of(hook),
+            state: state_of(hook, counts.is_ok()),
             since: hook.state.since,
             table: hook.state.binding.as_ref().and_then(|binding| binding.label().ok()),
             program_id: hook.state.program_id,
@@ -262,10 +266,11 @@ pub fn binding(policy: &Policy, interface: &str, direction: Direction) -> Option
     Some(Binding::new(policy.hash(), bound.table.label(), bound.local))
 }
 
-/// What a hook is doing.
+/// What a hook is doing; `readable` if its counters can be read.
 #[must_use]
-pub const fn state_of(hook: &Hook) -> State {
+pub const fn state_of(hook: &Hook, readable: bool) -> State {
     match hook.running {
+        _ if !readable => State::Error,
         Observed::Gone => State::Missing,
         _ if hook.state.bypass.is_some() => State::Bypassed,
         _ if hook.state.binding.is_some() => State::Active,

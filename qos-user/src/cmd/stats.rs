@@ -3,11 +3,12 @@
 use std::{thread, time::Instant};
 
 use crate::{
-    cli::{By, StatsArgs, StatsCommand, StatsFormat},
+    cli::{By, StatsArgs, StatsCommand},
     cmd::{
         Context,
+        reading::{machine, since_cleared},
         recovery::recovered,
-        site::{self, Site},
+        site::Site,
         watch,
     },
     error::Exit,
@@ -16,7 +17,7 @@ use crate::{
         document,
         pins::{self, Pin, Store},
     },
-    render::{csv, json, prometheus, table},
+    render::{json, table},
     snapshot::{Snapshot, baseline::Baseline, rates::Rates},
 };
 
@@ -34,50 +35,30 @@ pub fn run(args: &StatsArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     if args.format.is_machine() {
         let snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
-        return finish(context, &machine(&args.format, &snapshot, json::Layout::Pretty)?, &snapshot);
+        context.document(&machine(&args.format, &snapshot, json::Layout::Pretty)?)?;
+        return Ok(exit(&snapshot));
     }
     let (snapshot, rates) = sample(args, context)?;
-    finish(context, &screen(args, &snapshot, &rates, context), &snapshot)
+    context.screen(&screen(args, &snapshot, &rates, context))?;
+    Ok(exit(&snapshot))
 }
 
 /// A hook that could not be read has said so in its place, and the exit code says it once more.
-fn finish(context: &Context, text: &str, snapshot: &Snapshot) -> anyhow::Result<Exit> {
-    context.print(text)?;
-    Ok(if snapshot.hooks.iter().any(|hook| hook.counts.is_err()) { Exit::Failed } else { Exit::Done })
-}
-
-/// The document of a machine format: always since attach.
-pub fn machine(format: &StatsFormat, snapshot: &Snapshot, layout: json::Layout) -> anyhow::Result<String> {
-    match format {
-        StatsFormat { csv: true, .. } => Ok(csv::stats(snapshot)),
-        StatsFormat { prometheus: true, .. } => Ok(prometheus::stats(snapshot, crate::REVISION)),
-        _ => json::document(&json::stats(snapshot), layout),
-    }
+fn exit(snapshot: &Snapshot) -> Exit {
+    if snapshot.hooks.iter().any(|hook| hook.counts.is_err()) { Exit::Failed } else { Exit::Done }
 }
 
 /// Reads once, or twice with a pause between for rates.
 fn sample(args: &StatsArgs, context: &Context) -> anyhow::Result<(Snapshot, Rates)> {
-    let earlier = since_cleared(args, context)?;
+    let earlier = since_cleared(&args.hooks, context)?;
     if args.rate.is_zero() {
         return Ok((earlier, Rates::default()));
     }
     let start = Instant::now();
     thread::sleep(args.rate);
-    let later = since_cleared(args, context)?;
+    let later = since_cleared(&args.hooks, context)?;
     let rates = Rates::between(&earlier, &later, start.elapsed());
     Ok((later, rates))
-}
-
-/// The counters as the terminal shows them: since `stats clear`, where that was given.
-pub fn since_cleared(args: &StatsArgs, context: &Context) -> anyhow::Result<Snapshot> {
-    let site = Site::read(context)?;
-    let mut snapshot = site.snapshot(&args.hooks, context)?;
-    for (shown, hook) in snapshot.hooks.iter_mut().zip(site.select(&args.hooks)?) {
-        if let Some(cleared) = site::baseline(hook).and_then(|baseline| shown.since(&baseline)) {
-            *shown = cleared;
-        }
-    }
-    Ok(snapshot)
 }
 
 fn screen(args: &StatsArgs, snapshot: &Snapshot, rates: &Rates, context: &Context) -> String {

@@ -11,6 +11,7 @@ use crate::{
         Context,
         policy::seconds,
         site::{self, Site},
+        wanted,
     },
     error::Exit,
     hook::Direction,
@@ -22,7 +23,7 @@ use crate::{
         pending::Pending,
     },
     render::{json, table},
-    snapshot::State,
+    snapshot::{Missing, State},
     status::{BypassStatus, Confirm, HookStatus, Note, StatusReport},
 };
 
@@ -33,12 +34,11 @@ use crate::{
 /// Foreign or unreadable pins.
 pub fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> {
     let report = report(&Site::read(context)?, context);
-    let text = if args.json {
-        json::document(&json::status(&report), json::Layout::Pretty)?
+    if args.json {
+        context.document(&json::document(&json::status(&report), json::Layout::Pretty)?)?;
     } else {
-        table::status(&report, &context.look())
-    };
-    context.print(&text)?;
+        context.screen(&table::status(&report, &context.look()))?;
+    }
     Ok(report.exit())
 }
 
@@ -54,8 +54,8 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         let status = status_of_broken(site, broken);
         hooks.insert((status.interface.clone(), status.direction), status);
     }
-    for wanted in wanted(site) {
-        hooks.entry((wanted.interface.clone(), wanted.direction)).or_insert(wanted);
+    for missing in wanted::missing(site) {
+        hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| missing_status(missing));
     }
     StatusReport {
         time: SystemTime::now(),
@@ -116,7 +116,7 @@ fn status_of(site: &Site, hook: &Hook) -> HookStatus {
         ifindex: Some(hook.pins.ifindex),
         direction: hook.pins.direction,
         via: running.or_else(|| unknown(hook)).map(|_| state.via),
-        state: if counts.is_err() { State::Error } else { site::state_of(hook) },
+        state: site::state_of(hook, counts.is_ok()),
         program_id: running.map(|running| running.program_id),
         link_id: running.and_then(|running| running.link_id),
         table: table.map(|binding| binding.table.clone()),
@@ -181,53 +181,29 @@ fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Not
     notes
 }
 
-/// What the policy in force binds: interfaces that exist, and names that should.
-fn wanted(site: &Site) -> Vec<HookStatus> {
-    let Some(in_force) = &site.policy else { return Vec::new() };
-    let policy = &in_force.policy;
-    let mut wanted = Vec::new();
-    for interface in &site.interfaces {
-        for direction in Direction::BOTH {
-            if let Some(bound) = policy.bind(&interface.name, direction) {
-                let reason = format!("bound by {}, not attached: qosbpf attach {}", bound.pattern, interface.name);
-                wanted.push(missing(&interface.name, Some(interface.ifindex), direction, bound.table.name(), reason));
-            }
-        }
-    }
-    for binding in policy.bindings().filter(|binding| !binding.is_glob()) {
-        if !site.interfaces.iter().any(|interface| interface.name == binding.pattern) {
-            let reason = "bound by the policy, and there is no such interface".to_owned();
-            wanted.push(missing(binding.pattern, None, binding.direction, binding.table, reason));
-        }
-    }
-    wanted
-}
-
 fn status_of_broken(site: &Site, broken: &Broken) -> HookStatus {
     let (interface, direction) = (site.name_at(&broken.pins), broken.pins.direction);
     let remedy = Note::warning(format!("qosbpf detach {interface}:{direction} removes what is pinned there"));
-    HookStatus {
-        state: State::Error,
-        table: None,
-        notes: vec![remedy],
-        ..missing(&interface, Some(broken.pins.ifindex), direction, "", format!("{:#}", broken.error))
-    }
+    let reason = format!("{:#}", broken.error);
+    let ifindex = Some(broken.pins.ifindex);
+    let nothing = Missing { interface, ifindex, direction, table: String::new(), reason };
+    HookStatus { state: State::Error, table: None, notes: vec![remedy], ..missing_status(nothing) }
 }
 
-fn missing(interface: &str, ifindex: Option<u32>, direction: Direction, table: &str, reason: String) -> HookStatus {
+fn missing_status(missing: Missing) -> HookStatus {
     HookStatus {
-        interface: interface.to_owned(),
-        ifindex,
-        direction,
+        interface: missing.interface,
+        ifindex: missing.ifindex,
+        direction: missing.direction,
         via: None,
         state: State::Missing,
         program_id: None,
         link_id: None,
-        table: Some(table.to_owned()),
+        table: Some(missing.table),
         policy_hash: None,
         since: None,
         last_packet: None,
-        reason: Some(reason),
+        reason: Some(missing.reason),
         bypass: None,
         datapath_version: None,
         notes: Vec::new(),

@@ -4,27 +4,35 @@ use std::{
     collections::HashMap,
     io::{IsTerminal as _, stdin, stdout},
     os::fd::AsFd as _,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
 use nix::{
+    errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr},
 };
 
 use crate::{
     cli::StatsArgs,
-    cmd::{Context, site::Site, stats},
+    cmd::{
+        Context,
+        reading::{machine, since_cleared},
+        site::Site,
+    },
     error::Exit,
     hook::Direction,
-    render::{json, table},
+    render::{harmless, json, table},
     snapshot::{Snapshot, history::History, rates::Rates},
 };
 
 /// Cursor home, and nothing below.
 const REDRAW: &str = "\x1b[H\x1b[J";
 
-type Histories = HashMap<(u32, Direction), History>;
+/// How long a signal may wait to be noticed.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// Prints every `interval` until `q` or a signal.
 ///
@@ -33,31 +41,47 @@ type Histories = HashMap<(u32, Direction), History>;
 /// `not-attached`, and pins that are foreign or not readable.
 pub fn run(args: &StatsArgs, interval: Duration, context: &Context) -> anyhow::Result<Exit> {
     let terminal = stdout().is_terminal() && !args.no_tty && !args.format.is_machine();
+    let ending = crate::signal::termination()?;
     let _keys = terminal.then(Keys::single).flatten();
-    let mut histories = Histories::new();
-    let mut earlier: Option<(Snapshot, Instant)> = None;
+    let mut blocks = Blocks::default();
     loop {
-        let (snapshot, now) = (stats::since_cleared(args, context)?, Instant::now());
-        let rates = earlier.as_ref().map(|(before, then)| Rates::between(before, &snapshot, now - *then));
         let text = if args.format.is_machine() {
-            machine(args, context)?
+            let snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
+            machine(&args.format, &snapshot, json::Layout::Line)?
         } else {
-            blocks(&snapshot, rates.as_ref(), &mut histories, context)
+            let snapshot = since_cleared(&args.hooks, context)?;
+            harmless(&blocks.next(snapshot, context), context.color)
         };
-        context.print(&if terminal { format!("{REDRAW}{text}") } else { text })?;
-        earlier = Some((snapshot, now));
-        if pause(interval, terminal) {
+        let read = context.reaches(&if terminal { format!("{REDRAW}{text}") } else { text })?;
+        if !read || pause(interval, terminal, &ending) {
             return Ok(Exit::Done);
         }
     }
 }
 
-fn machine(args: &StatsArgs, context: &Context) -> anyhow::Result<String> {
-    let snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
-    stats::machine(&args.format, &snapshot, json::Layout::Line)
+/// What each block needs of those before it.
+#[derive(Default)]
+struct Blocks {
+    histories: HashMap<(u32, Direction), History>,
+    earlier: Option<(Snapshot, Instant)>,
 }
 
-fn blocks(snapshot: &Snapshot, rates: Option<&Rates>, histories: &mut Histories, context: &Context) -> String {
+impl Blocks {
+    fn next(&mut self, snapshot: Snapshot, context: &Context) -> String {
+        let now = Instant::now();
+        let rates = self.earlier.as_ref().map(|(before, then)| Rates::between(before, &snapshot, now - *then));
+        let text = blocks(&snapshot, rates.as_ref(), &mut self.histories, context);
+        self.earlier = Some((snapshot, now));
+        text
+    }
+}
+
+fn blocks(
+    snapshot: &Snapshot,
+    rates: Option<&Rates>,
+    histories: &mut HashMap<(u32, Direction), History>,
+    context: &Context,
+) -> String {
     let look = context.look();
     let all = snapshot.hooks.iter().map(|hook| {
         let history = histories.entry((hook.ifindex, hook.direction)).or_default();
@@ -72,18 +96,41 @@ fn blocks(snapshot: &Snapshot, rates: Option<&Rates>, histories: &mut Histories,
     text
 }
 
-/// Waits; whether the watcher has had enough.
-fn pause(interval: Duration, keys: bool) -> bool {
-    if !keys {
-        std::thread::sleep(interval);
-        return false;
+/// Waits; whether the watcher has had enough: by `q`, by the end of the keys, or by a signal.
+fn pause(interval: Duration, keys: bool, ending: &AtomicBool) -> bool {
+    let start = Instant::now();
+    let mut keys = keys;
+    loop {
+        let left = interval.saturating_sub(start.elapsed());
+        if ending.load(Ordering::Relaxed) || left.is_zero() {
+            return ending.load(Ordering::Relaxed);
+        }
+        // A signal that comes just before the wait begins does not end it: no wait is long.
+        match keys.then(|| pressed(left.min(GLANCE))) {
+            None => thread::sleep(left.min(GLANCE)),
+            Some(Ok(None)) | Some(Err(Errno::EINTR)) => {}
+            Some(Ok(Some(b'q'))) => return true,
+            Some(Ok(Some(_other_key))) => return false,
+            // The terminal has gone, or was none to read from.
+            Some(Err(_gone)) => keys = false,
+        }
     }
+}
+
+/// The key that is pressed within this time.
+fn pressed(within: Duration) -> nix::Result<Option<u8>> {
     let input = stdin();
     let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(interval).unwrap_or(PollTimeout::MAX);
-    let pressed = poll(&mut fds, timeout).is_ok_and(|ready| ready > 0);
+    // In whole milliseconds, and not zero: that would not wait.
+    let timeout = PollTimeout::try_from(within.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
+    if poll(&mut fds, timeout)? == 0 {
+        return Ok(None);
+    }
     let mut key = [0];
-    pressed && nix::unistd::read(input.as_fd(), &mut key).is_ok_and(|read| read == 0 || key == *b"q")
+    match nix::unistd::read(input.as_fd(), &mut key)? {
+        0 => Ok(Some(b'q')),
+        _ => Ok(Some(key[0])),
+    }
 }
 
 /// Gives keys as they are pressed, and the terminal its manners back at the end.

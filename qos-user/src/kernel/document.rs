@@ -52,7 +52,7 @@ fn unfinished(path: &Path) -> PathBuf {
     path.with_file_name(format!("{FRESH}{}", path.file_name().and_then(|name| name.to_str()).unwrap_or("text")))
 }
 
-/// Reads what [`write`] wrote; `None` where there is no such pin.
+/// Reads what [`write()`] wrote; `None` where there is no such pin.
 ///
 /// # Errors
 ///

@@ -12,6 +12,8 @@ mod screen;
 pub mod table;
 mod text;
 
+pub use text::harmless;
+
 /// What a screen depends on beside its numbers.
 #[derive(Clone, Debug)]
 pub struct Look {

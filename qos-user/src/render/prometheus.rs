@@ -123,10 +123,18 @@ fn reasons(reasons: [&str; 2], amounts: [Counter; 2]) -> Series {
 }
 
 fn hooks(text: &mut Text, snapshot: &Snapshot) {
-    text.family("hook_up", "gauge", "1 if the hook is attached and its counters can be read.");
+    text.family(
+        "hook_up",
+        "gauge",
+        "1 if the hook is attached and its counters can be read; 0 too if it is only wanted.",
+    );
     for hook in &snapshot.hooks {
         let up = hook.counts.is_ok() && !matches!(hook.state, State::Missing | State::Error);
         text.sample("hook_up", &at(hook), up.into());
+    }
+    for missing in &snapshot.missing {
+        let labels = [("device", missing.interface.as_str()), ("direction", missing.direction.as_str())];
+        text.sample("hook_up", &labels, 0);
     }
     text.family("hook_info", "gauge", "By which mechanism a hook is attached, and its remark table.");
     for hook in &snapshot.hooks {
@@ -247,6 +255,13 @@ mod tests {
         let text = stats(&snapshot, "x");
         assert!(text.contains("qosbpf_hook_up{device=\"wan0\",direction=\"egress\"} 0\n"), "{text}");
         assert!(!text.contains("packets_total{device=\"wan0\""), "{text}");
+    }
+
+    #[test]
+    fn a_hook_that_is_wanted_and_not_there_is_down() {
+        let text = stats(&sample::with_missing(), "x");
+        let ppp0: Vec<_> = text.lines().filter(|line| line.contains("ppp0")).collect();
+        assert_eq!(ppp0, ["qosbpf_hook_up{device=\"ppp0\",direction=\"egress\"} 0"]);
     }
 
     #[test]

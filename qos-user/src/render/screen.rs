@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{
     Look,
-    text::{shorten, width, wrap},
+    text::{one_line, shorten, width, wrap},
 };
 
 /// No line is longer.
@@ -79,8 +79,7 @@ impl Screen {
     }
 
     fn push(&mut self, tone: Tone, text: &str) {
-        let clean: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        let lines = wrap(&clean, WIDTH, 2);
+        let lines = wrap(&one_line(text), WIDTH, 2);
         self.0.extend(lines.into_iter().map(|line| (tone, line)));
     }
 
@@ -134,7 +133,7 @@ impl Columns {
 
     /// A row, a cell a column.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.iter().map(|cell| one_line(cell)).collect());
     }
 
     fn render(&self) -> String {

@@ -100,11 +100,47 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
+/// Text as it may go to a terminal: control characters, which would move the cursor or worse, become `?`.
+///
+/// Line ends stay, and with `color` the sequences that color (ECMA-48, SGR).
+#[must_use]
+pub fn harmless(text: &str, color: bool) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_control() && c != '\n') {
+        let (before, found) = rest.split_at(at);
+        clean.push_str(before);
+        let (shown, behind) = match sgr(found).filter(|_| color) {
+            Some(colors) => colors,
+            None => {
+                let mut behind = found.chars();
+                behind.next();
+                ("?", behind.as_str())
+            }
+        };
+        clean.push_str(shown);
+        rest = behind;
+    }
+    clean + rest
+}
+
+/// The same for what has no line ends and no color.
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// The sequence that colors, at the beginning of a text, and what follows it.
+fn sgr(text: &str) -> Option<(&str, &str)> {
+    let parameters = text.strip_prefix("\x1b[")?;
+    let behind = parameters.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').strip_prefix('m')?;
+    text.split_at_checked(text.len() - behind.len())
+}
+
 /// A name from outside in at most `columns` columns, with an ellipsis at its end if it was longer.
 ///
 /// Control characters would move the cursor or worse; they become `?`.
 pub fn shorten(name: &str, columns: usize) -> String {
-    let clean: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let clean = one_line(name);
     if width(&clean) <= columns {
         return clean;
     }
@@ -143,6 +179,14 @@ pub fn wrap(text: &str, columns: usize, indent: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_but_color_reaches_the_terminal() {
+        let hostile = "a\x1b[2Jb\x07\u{9b}c\r\n\x1b[1;31md\x1b[0m\x1b[3";
+        assert_eq!(harmless(hostile, false), "a?[2Jb??c?\n?[1;31md?[0m?[3");
+        assert_eq!(harmless(hostile, true), "a?[2Jb??c?\n\x1b[1;31md\x1b[0m?[3");
+        assert_eq!(harmless("", true), "");
+    }
 
     #[test]
     fn numbers_are_read_at_a_glance() {

@@ -81,7 +81,7 @@ mod tests {
     use qos_common::{abi::Counter, ds::Dscp};
 
     use super::*;
-    use crate::render::sample;
+    use crate::snapshot::sample;
 
     #[test]
     fn the_table_begins_again_at_zero_and_goes_on_from_there() {

@@ -114,7 +114,7 @@ pub fn total(rates: impl IntoIterator<Item = Rate>) -> Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::sample;
+    use crate::snapshot::sample;
 
     #[test]
     fn rates_are_the_difference_over_the_time() {

@@ -19,6 +19,10 @@ fn status_is_3_as_long_as_something_wanted_is_not_there() -> anyhow::Result<()> 
     assert_eq!(missing.len(), 1, "{status:#}");
     assert_eq!((&missing[0]["interface"], &missing[0]["direction"]), (&"ppp0".into(), &"egress".into()));
     router.ask("status")?.expect(3)?.says(&["! ppp0:egress", "MISSING"])?;
+    router.ok("stats --prometheus")?.says(&["qosbpf_hook_up{device=\"ppp0\",direction=\"egress\"} 0\n"])?;
+    let hooks = router.ok("stats --json")?.json()?["hooks"].clone();
+    assert_eq!((&hooks[2]["interface"], &hooks[2]["state"]), (&"ppp0".into(), &"missing".into()), "{hooks:#}");
+    assert!(hooks[2]["error"].is_string() && hooks[3].is_null(), "{hooks:#}");
     Ok(())
 }
 
@@ -50,6 +54,7 @@ fn stats_is_1_if_a_hook_cannot_be_read() -> anyhow::Result<()> {
     let document = router.ask("stats --json")?.expect(1)?.json()?;
     let [ingress, egress] = [0, 1].map(|at| &document["hooks"][at]);
     assert!(ingress["before"].is_array() && ingress["error"].is_null(), "{document:#}");
+    assert_eq!(egress["state"], "error", "{document:#}");
     assert!(egress["error"].as_str().is_some_and(|error| error.contains("counters")), "{document:#}");
     router.ask("stats --csv")?.expect(1)?.says(&["lan0"])?;
     router.ask("stats --rate 0")?.expect(1)?.says(&["lan0:egress"])?;
@@ -62,7 +67,7 @@ fn stats_is_1_if_a_hook_cannot_be_read() -> anyhow::Result<()> {
 fn a_closed_pipe_is_no_failure() -> anyhow::Result<()> {
     let router = Router::start()?;
     router.ok("attach lan0")?;
-    let mut child = router.command("stats --watch 0.05 --json")?;
+    let mut child = router.command("stats --watch 0.1 --json")?;
     let mut child = child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn()?;
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().expect("stdout")), &mut line)?;

@@ -4,6 +4,7 @@
 
 mod errors;
 mod exits;
+mod expect;
 mod formats;
 mod help;
 mod policy;

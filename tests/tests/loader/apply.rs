@@ -67,6 +67,19 @@ fn only_changes_one_interface() -> anyhow::Result<()> {
 }
 
 #[test]
+fn only_with_a_name_that_is_nowhere_changes_nothing() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let both = router.policy("both", BOTH)?;
+    let refused = router.ask(&format!("policy apply {both} --attach --only lna0 --json"))?.expect(2)?;
+    assert_eq!(refused.json()?["error"]["code"], "no-such-interface", "{refused:?}");
+    let status = router.ok("status --json")?.json()?;
+    assert!(status["policy"].is_null() && status["hooks"] == serde_json::json!([]), "{status:#}");
+    let absent = router.policy("absent", "[interface.ppp0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n")?;
+    router.ok(&format!("policy apply {absent} --only ppp0"))?.says(&["! ppp0:egress"])?;
+    Ok(())
+}
+
+#[test]
 fn a_wrong_policy_leaves_the_running_one_untouched() -> anyhow::Result<()> {
     let router = Router::start()?;
     let both = router.policy("both", BOTH)?;

@@ -98,7 +98,7 @@ impl Operator {
         let words: Vec<_> = arguments.iter().map(|word| quoted(word)).collect();
         let line = format!("$ qosbpf {}", words.join(" "));
         let dimmed = anstyle::Style::new().dimmed();
-        self.context.print(&if self.color { format!("{dimmed}{line}{dimmed:#}\n") } else { format!("{line}\n") })
+        self.context.screen(&if self.color { format!("{dimmed}{line}{dimmed:#}\n") } else { format!("{line}\n") })
     }
 }
 

@@ -29,10 +29,10 @@ impl Scoreboard {
     ///
     /// # Errors
     ///
-    /// That nobody reads any more; so with all that prints.
+    /// That it cannot be written; so with all that prints.
     pub fn introduce(&self, picture: &str, prefix: &str) -> anyhow::Result<()> {
         let title = self.styled(Style::new().bold(), "qosbpf demo: three network namespaces, removed at the end");
-        self.context.print(&format!("{title}\n{picture}\nqosbpf below is: {prefix}\n"))
+        self.context.screen(&format!("{title}\n{picture}\nqosbpf below is: {prefix}\n"))
     }
 
     /// The heading of a step.
@@ -42,7 +42,7 @@ impl Scoreboard {
     /// As above.
     pub fn begin(&self, number: usize, title: &str) -> anyhow::Result<()> {
         let heading = self.styled(Style::new().bold(), &format!("{number}. {title}"));
-        self.context.print(&format!("\n{heading}\n"))
+        self.context.screen(&format!("\n{heading}\n"))
     }
 
     /// A remark between commands and checks.
@@ -51,7 +51,7 @@ impl Scoreboard {
     ///
     /// As above.
     pub fn note(&self, text: &str) -> anyhow::Result<()> {
-        self.context.print(&format!("{text}\n"))
+        self.context.screen(&format!("{text}\n"))
     }
 
     /// Whether it is as it should be, what that is, and what was found.
@@ -62,7 +62,7 @@ impl Scoreboard {
     pub fn check(&mut self, is_right: bool, what: &str, found: impl Display) -> anyhow::Result<()> {
         let word = if is_right { self.styled(PASS, "PASS") } else { self.styled(FAIL, "FAIL") };
         *(if is_right { &mut self.passed } else { &mut self.failed }) += 1;
-        self.context.print(&format!("{word}  {what:<FOUND$}  {found}\n"))
+        self.context.screen(&format!("{word}  {what:<FOUND$}  {found}\n"))
     }
 
     /// Whether the number is the one that it should be.
@@ -81,7 +81,7 @@ impl Scoreboard {
     /// As above.
     pub fn tell(&self, around: &[String], removal: &[String]) -> anyhow::Result<()> {
         let list = |lines: &[String]| lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
-        self.context.print(&format!(
+        self.context.screen(&format!(
             "\nThe lab stands, attached and with its policy. Look around:\n{}Remove it:\n{}",
             list(around),
             list(removal)
@@ -96,7 +96,7 @@ impl Scoreboard {
     pub fn finish(self) -> anyhow::Result<Exit> {
         let (style, word, exit) = if self.failed == 0 { (PASS, "PASS", Exit::Done) } else { (FAIL, "FAIL", Exit::No) };
         let word = self.styled(style, word);
-        self.context.print(&format!("\n{word}  {} passed, {} failed\n", self.passed, self.failed))?;
+        self.context.screen(&format!("\n{word}  {} passed, {} failed\n", self.passed, self.failed))?;
         Ok(exit)
     }
 

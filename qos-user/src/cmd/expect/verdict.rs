@@ -4,7 +4,10 @@ use qos_common::{abi::Counter, ds::Dscp};
 use serde_json::{Value, json};
 
 use super::expectation::Expectation;
-use crate::snapshot::{Counts, TableLabel};
+use crate::{
+    error::Exit,
+    snapshot::{Counts, TableLabel},
+};
 
 /// Which side of the hook is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,25 +38,22 @@ pub struct Moved {
 }
 
 impl Moved {
-    /// From one reading to a later one.
+    /// From one reading to a later one; `None` if a counter fell, which those of one attachment never do.
     #[must_use]
-    pub fn between(earlier: &Counts, later: &Counts) -> Self {
-        let packets = |less: Counter, more: Counter| more.packets.wrapping_sub(less.packets);
+    pub fn between(earlier: &Counts, later: &Counts) -> Option<Self> {
+        let moved = later.less(&earlier.cells())?;
         let each = |of: fn(&Counts, Dscp) -> Counter| {
             let mut all = [0; Dscp::COUNT];
-            Dscp::all().for_each(|dscp| all[dscp.index()] = packets(of(earlier, dscp), of(later, dscp)));
+            Dscp::all().for_each(|dscp| all[dscp.index()] = of(&moved, dscp).packets);
             all
         };
-        let pairs = Dscp::all().flat_map(|from| Dscp::all().map(move |to| (from, to)));
-        let cell = |counts: &Counts, (from, to): (Dscp, Dscp)| counts.remarked[from.index()][to.index()];
-        let changes = pairs.map(|pair| (pair.0, pair.1, packets(cell(earlier, pair), cell(later, pair))));
-        Self {
+        Some(Self {
             before: each(Counts::before),
             after: each(Counts::after),
-            remarked: changes.filter(|(_, _, packets)| *packets > 0).collect(),
-            protected: packets(earlier.sums.protected, later.sums.protected),
-            uncounted: packets(earlier.totals().uncounted, later.totals().uncounted),
-        }
+            remarked: moved.changes().map(|(from, to, amount)| (from, to, amount.packets)).collect(),
+            protected: moved.sums.protected.packets,
+            uncounted: moved.totals().uncounted.packets,
+        })
     }
 
     /// How many packets of an expectation's codepoints moved on one side.
@@ -80,15 +80,62 @@ pub struct Verdict<'a> {
     pub moved: &'a Moved,
     /// The table in force and its file, to say which entry decided.
     pub table: Option<(&'a TableLabel, &'a str)>,
-    /// How the command ended.
-    pub command: String,
+    /// The command that was to make the traffic.
+    pub command: Command,
+}
+
+/// The command, when it has ended.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Itself and how it ended.
+    pub ended: String,
+    /// Whether it says that it failed.
+    pub failed: bool,
+}
+
+/// The answer to all expectations together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// All is as expected.
+    Yes,
+    /// Something is not.
+    No,
+    /// The command failed, and what was expected is that nothing came: nothing was tried.
+    Unknown,
+}
+
+impl Answer {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// How the process ends.
+    #[must_use]
+    pub const fn exit(self) -> Exit {
+        match self {
+            Self::Yes => Exit::Done,
+            Self::No => Exit::No,
+            Self::Unknown => Exit::Unknown,
+        }
+    }
 }
 
 impl Verdict<'_> {
-    /// Whether all is as expected.
+    /// Whether all is as expected, as far as that can be told.
     #[must_use]
-    pub fn is_met(&self) -> bool {
-        self.expectations.iter().all(|expectation| self.met(expectation))
+    pub fn answer(&self) -> Answer {
+        let came = |expectation: &Expectation| self.moved.packets(expectation, self.side) > 0;
+        if !self.expectations.iter().all(|expectation| self.met(expectation)) {
+            Answer::No
+        } else if self.command.failed && !self.expectations.iter().any(came) {
+            Answer::Unknown
+        } else {
+            Answer::Yes
+        }
     }
 
     fn met(&self, expectation: &Expectation) -> bool {
@@ -106,13 +153,20 @@ impl Verdict<'_> {
             }
         }
         lines.extend(self.meanwhile());
-        lines.push(format!("command: {}", self.command));
+        lines.push(format!("command: {}", self.command.ended));
+        if self.answer() == Answer::Unknown {
+            lines.push("  it failed, and nothing came: that says nothing about the hook".to_owned());
+        }
         lines.join("\n") + "\n"
     }
 
     fn line(&self, expectation: &Expectation) -> String {
         let [before, after] = [Side::Before, Side::After].map(|side| self.moved.packets(expectation, side));
-        let word = if self.met(expectation) { "YES" } else { "NO" };
+        let word = match self.answer() {
+            Answer::Unknown => "UNKNOWN",
+            _ if self.met(expectation) => "YES",
+            _ => "NO",
+        };
         let left = format!("{}  {}  before +{before}  after +{after}", self.hook, label(expectation));
         format!("{left:<58}  expected {} {expectation:<14} {word}", self.side.word())
     }
@@ -178,13 +232,13 @@ impl Verdict<'_> {
             "schema": 1,
             "hook": self.hook,
             "side": self.side.word(),
-            "verdict": if self.is_met() { "yes" } else { "no" },
+            "verdict": self.answer().word(),
             "expectations": expectations,
             "remarked": remarked,
             "not_asked": unasked,
             "protected": self.moved.protected,
             "uncounted": self.moved.uncounted,
-            "command": self.command,
+            "command": self.command.ended,
         })
     }
 
@@ -204,5 +258,45 @@ fn label(expectation: &Expectation) -> String {
     match expectation.dscps.as_slice() {
         [dscp] if dscp.name().is_some() => format!("{dscp} {}", dscp.value()),
         _ => expectation.name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use qos_common::abi::Counter;
+
+    use super::*;
+    use crate::cmd::expect::expectation;
+
+    fn answer(words: &[&str], came: u64, failed: bool) -> Answer {
+        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        let mut later = Counts::zero();
+        later.sums.kept[0][184] = Counter { packets: came, bytes: came * 100 };
+        let verdict = Verdict {
+            hook: "lan0:ingress".to_owned(),
+            expectations: &expectation::parse(&words, None).unwrap(),
+            side: Side::Before,
+            moved: &Moved::between(&Counts::zero(), &later).unwrap(),
+            table: None,
+            command: Command { ended: "ping ended".to_owned(), failed },
+        };
+        assert_eq!(verdict.document()["verdict"], verdict.answer().word());
+        verdict.answer()
+    }
+
+    #[test]
+    fn a_command_that_failed_proves_no_absence() {
+        assert_eq!(answer(&["EF=0"], 0, false), Answer::Yes);
+        assert_eq!(answer(&["EF=0", "other<=3"], 0, true), Answer::Unknown);
+        assert_eq!(answer(&["EF=1", "other=0"], 1, true), Answer::Yes);
+        assert_eq!(answer(&["EF=1"], 0, true), Answer::No);
+        assert_eq!(answer(&["EF=0"], 1, true), Answer::No);
+    }
+
+    #[test]
+    fn counters_that_fell_are_not_compared() {
+        let mut earlier = Counts::zero();
+        earlier.sums.kept[0][184] = Counter { packets: 1, bytes: 100 };
+        assert!(Moved::between(&earlier, &Counts::zero()).is_none());
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     plan::{self, Effect, Item, Place},
-    read_policy, said, save,
+    read_policy, record, said, save,
     switch::switch_all,
     undo,
 };
@@ -12,7 +12,6 @@ use crate::{
     cli::{ApplyArgs, ApplyOptions},
     cmd::{
         Context,
-        attach::record,
         recovery::recovered,
         site::{self, Site},
         timer, who,
@@ -50,6 +49,7 @@ pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Con
     let mut site = recovered(store, context)?;
     site.collect_dead()?;
     refuse_while_pending(&site.store)?;
+    plan::refuse_unknown(how, &site, policy)?;
     let items = plan::plan(how, &site, policy);
     plan::refuse_losses(how, source.file(), &items)?;
     let (record, change) = (record(source), intent(how, &site, policy, &items)?);

@@ -119,7 +119,7 @@ fn say(turn: &Turn, done: &[(String, bool)], context: &Context) -> anyhow::Resul
         let hooks = done
             .iter()
             .map(|(hook, changed)| json!({ "hook": hook, "state": state, "changed": changed, "ends_in": ends_in }));
-        return context.print(&format!("{}\n", json!({ "schema": 1, "hooks": hooks.collect::<Vec<_>>() })));
+        return context.document(&format!("{}\n", json!({ "schema": 1, "hooks": hooks.collect::<Vec<_>>() })));
     }
     let ends = turn.time.map_or_else(String::new, |time| format!(", for {}", seconds(time)));
     for (hook, changed) in done {

@@ -15,7 +15,7 @@ use crate::{cmd::Context, error::Exit, policy::Policy};
 pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
     let (_, policy) = read_policy(file)?;
     if json {
-        context.print(&format!("{}\n", document(&policy)))?;
+        context.document(&format!("{}\n", document(&policy)))?;
         return Ok(Exit::Done);
     }
     if !policy.warnings().is_empty() {

@@ -20,12 +20,14 @@ use std::{
     fs,
     io::{self, Read as _},
     path::Path,
+    time::SystemTime,
 };
 
 use crate::{
     cli::PolicyCommand,
-    cmd::Context,
+    cmd::{Context, who},
     error::{Exit, Failure},
+    kernel::state::PolicyRecord,
     policy::{self, MAX_BYTES, Policy, Report, Source},
 };
 
@@ -69,6 +71,13 @@ pub fn read_policy(file: &Path) -> anyhow::Result<(Source, Policy)> {
     let source = Source::new(&name, bytes).map_err(|report| WrongPolicy { report })?;
     let policy = policy::parse(&source).map_err(|report| WrongPolicy { report })?;
     Ok((source, policy))
+}
+
+/// What is remembered of a policy when it is put in force.
+#[must_use]
+pub fn record(source: &Source) -> PolicyRecord {
+    let text = source.text().to_owned();
+    PolicyRecord { file: source.file().to_owned(), text, applied: SystemTime::now(), by: who::am_i() }
 }
 
 /// No more than a policy may have, and one byte by which too much is told.

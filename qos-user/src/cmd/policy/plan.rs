@@ -3,7 +3,7 @@
 use crate::{
     cli::ApplyOptions,
     cmd::site::{self, Site},
-    error::Failure,
+    error::{Exit, Failure},
     hook::Direction,
     kernel::{
         datapath::{Hook, Observed},
@@ -96,6 +96,26 @@ fn attached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item
         }
     });
     items.collect()
+}
+
+/// `--only` with a name that is nowhere is a slip, and would put a policy in force that changes nothing.
+///
+/// # Errors
+///
+/// `no-such-interface`.
+pub fn refuse_unknown(how: &ApplyOptions, site: &Site, policy: &Policy) -> anyhow::Result<()> {
+    let Some(only) = &how.only else { return Ok(()) };
+    let exists = site.interfaces.iter().any(|interface| interface.name == *only);
+    let attached = || site.hooks.iter().any(|hook| site.name_of(hook) == *only);
+    let bound = || policy.bindings().any(|binding| !binding.is_glob() && binding.pattern == only.as_str());
+    if exists || attached() || bound() {
+        return Ok(());
+    }
+    let names: Vec<_> = site.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    Err(Failure::new("no-such-interface", format!("--only {only}: there is no such interface"))
+        .exit(Exit::Usage)
+        .hint(format!("interfaces here: {}", names.join(", ")))
+        .into())
 }
 
 fn compare(now: Option<&Binding>, next: Option<&Binding>) -> Effect {

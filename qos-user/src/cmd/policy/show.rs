@@ -23,13 +23,13 @@ const SAMPLE: Duration = Duration::from_secs(1);
 pub fn run(hooks: &[HookName], json: bool, context: &Context) -> anyhow::Result<Exit> {
     let earlier = Site::read(context)?.snapshot(hooks, context)?;
     if json {
-        context.print(&json::document(&json::policy(&earlier), json::Layout::Pretty)?)?;
+        context.document(&json::document(&json::policy(&earlier), json::Layout::Pretty)?)?;
         return Ok(Exit::Done);
     }
     let start = Instant::now();
     thread::sleep(SAMPLE);
     let later = Site::read(context)?.snapshot(hooks, context)?;
     let rates = Rates::between(&earlier, &later, start.elapsed());
-    context.print(&table::policy(&later, &rates, &context.look()))?;
+    context.screen(&table::policy(&later, &rates, &context.look()))?;
     Ok(Exit::Done)
 }

@@ -30,9 +30,33 @@ fn hook(hook: &Hook) -> Value {
     })
 }
 
-/// The hits of an entry are the packets that came with the codepoints it decides on.
+/// `marks` has what changes; `keep` says that the entry leaves codepoints as they are. The hits of an entry are the packets that came with the codepoints it decides on.
 fn entry(entry: &Entry<'_>, counts: Option<&Counts>) -> Value {
-    let marks = entry.decides_on.iter().map(|(from, to)| json!({ "from": from.value(), "to": to.value() }));
+    let (kept, changed): (Vec<_>, Vec<_>) = entry.decides_on.iter().partition(|(from, to)| from == to);
+    let marks = changed.iter().map(|(from, to)| json!({ "from": from.value(), "to": to.value() }));
     let hits = counts.map(|counts| entry.decides_on.iter().map(|(from, _)| counts.before(*from).packets).sum::<u64>());
-    json!({ "entry": entry.key, "line": entry.line, "marks": marks.collect::<Vec<_>>(), "packets": hits })
+    let mut document =
+        json!({ "entry": entry.key, "line": entry.line, "marks": marks.collect::<Vec<_>>(), "packets": hits });
+    if !kept.is_empty() {
+        document["keep"] = true.into();
+    }
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::sample;
+
+    #[test]
+    fn only_marks_that_change_are_listed() {
+        let document = serde_json::to_value(policy(&sample::snapshot())).unwrap();
+        let entries = document["hooks"][1]["entries"].as_array().unwrap();
+        let of = |key: &str| entries.iter().find(|entry| entry["entry"] == key).unwrap();
+        assert_eq!(of("EF")["marks"], json!([{ "from": 46, "to": 0 }]));
+        assert!(of("EF").get("keep").is_none());
+        assert_eq!((&of("other")["marks"], &of("other")["keep"]), (&json!([]), &true.into()));
+        let video = json!([{ "from": 34, "to": 36 }, { "from": 38, "to": 36 }]);
+        assert_eq!((&of("video")["marks"], &of("video")["keep"]), (&video, &true.into()));
+    }
 }

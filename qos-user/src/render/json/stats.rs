@@ -1,44 +1,44 @@
 //! `stats --json`.
 
-use std::time::SystemTime;
-
 use qos_common::{
     abi::Uncounted,
     ds::{DsField, Dscp},
 };
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::{Amount, Policy, SCHEMA};
 use crate::{
     VERSION,
     hook::{Direction, Via},
     render::text::rfc3339,
-    snapshot::{Counts, Device, Hook, PolicyLabel, Qdisc, Snapshot, State, named::named},
+    snapshot::{Counts, Device, Hook, Missing, PolicyLabel, Qdisc, Snapshot, State, named::named},
 };
 
 /// The document of `stats --json`.
 ///
 /// `after` has a row for every codepoint that the policy names, also at zero, and for every other that came or left.
 /// `before` has a row for every family and DS byte that came: a policy names codepoints, not DS bytes, so it has no
-/// rows at zero. `remarked` and `dropped` have what was counted.
+/// rows at zero. `remarked` and `dropped` have what was counted. A hook that the policy binds and where nothing is
+/// attached has state `missing`, an `error` and no counters.
 #[must_use]
 pub fn stats(snapshot: &Snapshot) -> impl Serialize + '_ {
+    let there = snapshot.hooks.iter().map(|hook| hook_document(snapshot.policy.as_ref(), hook));
+    let missing = snapshot.missing.iter().map(missing_document);
     Document {
         schema: SCHEMA,
-        time: snapshot.time,
+        time: rfc3339(snapshot.time),
         host: &snapshot.host,
         netns: snapshot.netns.as_deref(),
         version: VERSION,
         policy: snapshot.policy.as_ref().map(Policy::from),
-        hooks: snapshot.hooks.iter().map(|hook| hook_document(snapshot.policy.as_ref(), hook)).collect(),
+        hooks: there.chain(missing).collect(),
     }
 }
 
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
-    #[serde(serialize_with = "time")]
-    time: SystemTime,
+    time: String,
     host: &'a str,
     netns: Option<&'a str>,
     version: &'static str,
@@ -49,14 +49,13 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct HookDocument<'a> {
     interface: &'a str,
-    ifindex: u32,
+    ifindex: Option<u32>,
     direction: Direction,
-    hook: Via,
+    hook: Option<Via>,
     state: State,
-    #[serde(serialize_with = "time")]
-    since: SystemTime,
+    since: Option<String>,
     table: Option<&'a str>,
-    program_id: u32,
+    program_id: Option<u32>,
     #[serde(flatten)]
     counted: Counted<'a>,
     device: Option<Device>,
@@ -131,16 +130,33 @@ fn hook_document<'a>(policy: Option<&PolicyLabel>, hook: &'a Hook) -> HookDocume
     };
     HookDocument {
         interface: &hook.interface,
-        ifindex: hook.ifindex,
+        ifindex: Some(hook.ifindex),
         direction: hook.direction,
-        hook: hook.via,
+        hook: Some(hook.via),
         state: hook.state,
-        since: hook.since,
+        since: Some(rfc3339(hook.since)),
         table: hook.table.as_ref().map(|table| table.name.as_str()),
-        program_id: hook.program_id,
+        program_id: Some(hook.program_id),
         counted,
         device: hook.device,
         qdisc: hook.qdisc.as_ref(),
+    }
+}
+
+/// What is wanted and not there has counted nothing, which is not the same as zero.
+fn missing_document(missing: &Missing) -> HookDocument<'_> {
+    HookDocument {
+        interface: &missing.interface,
+        ifindex: missing.ifindex,
+        direction: missing.direction,
+        hook: None,
+        state: State::Missing,
+        since: None,
+        table: Some(&missing.table),
+        program_id: None,
+        counted: Counted::Unreadable { error: &missing.reason },
+        device: None,
+        qdisc: None,
     }
 }
 
@@ -191,10 +207,6 @@ fn row(dscp: Dscp, amount: Amount) -> After {
     After { dscp: dscp.value(), name: dscp.name(), amount }
 }
 
-fn time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(*time))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +230,15 @@ mod tests {
         assert_eq!(hook["error"], "map counters: Permission denied");
         assert!(!hook.contains_key("before") && !hook.contains_key("after"));
         assert!(value["policy"].is_null());
+    }
+
+    #[test]
+    fn a_hook_that_is_wanted_and_not_there_is_missing() {
+        let value = serde_json::to_value(stats(&sample::with_missing())).unwrap();
+        let hook = value["hooks"][2].as_object().unwrap();
+        assert_eq!((&hook["interface"], &hook["state"]), (&"ppp0".into(), &"missing".into()));
+        assert_eq!(hook["error"], "bound by the policy, and there is no such interface");
+        assert!(!hook.contains_key("before") && hook["ifindex"].is_null() && hook["since"].is_null());
     }
 
     #[test]

@@ -1,0 +1,41 @@
+//! Reading the counters for `stats`, once or again and again.
+
+use super::{
+    Context,
+    site::{self, Site},
+};
+use crate::{
+    cli::StatsFormat,
+    hook::HookName,
+    render::{csv, json, prometheus},
+    snapshot::Snapshot,
+};
+
+/// The document of a machine format: always since attach.
+///
+/// # Errors
+///
+/// That it has no form in JSON, which none has.
+pub fn machine(format: &StatsFormat, snapshot: &Snapshot, layout: json::Layout) -> anyhow::Result<String> {
+    match format {
+        StatsFormat { csv: true, .. } => Ok(csv::stats(snapshot)),
+        StatsFormat { prometheus: true, .. } => Ok(prometheus::stats(snapshot, crate::REVISION)),
+        _ => json::document(&json::stats(snapshot), layout),
+    }
+}
+
+/// The counters as the terminal shows them: since `stats clear`, where that was given.
+///
+/// # Errors
+///
+/// `not-attached`, and pins that are foreign or not readable.
+pub fn since_cleared(hooks: &[HookName], context: &Context) -> anyhow::Result<Snapshot> {
+    let site = Site::read(context)?;
+    let mut snapshot = site.snapshot(hooks, context)?;
+    for (shown, hook) in snapshot.hooks.iter_mut().zip(site.select(hooks)?) {
+        if let Some(cleared) = site::baseline(hook).and_then(|baseline| shown.since(&baseline)) {
+            *shown = cleared;
+        }
+    }
+    Ok(snapshot)
+}

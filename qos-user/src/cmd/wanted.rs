@@ -1,0 +1,45 @@
+//! What the policy in force binds, and where nothing is attached.
+
+use super::site::Site;
+use crate::{hook::Direction, snapshot::Missing};
+
+/// Hooks of interfaces that exist, and of exact names that none has.
+#[must_use]
+pub fn missing(site: &Site) -> Vec<Missing> {
+    let mut missing = on_interfaces(site);
+    missing.extend(without_interface(site));
+    let attached = |wanted: &Missing| {
+        site.hooks.iter().any(|hook| hook.pins.direction == wanted.direction && site.name_of(hook) == wanted.interface)
+    };
+    missing.retain(|wanted| !attached(wanted));
+    missing
+}
+
+fn on_interfaces(site: &Site) -> Vec<Missing> {
+    let Some(in_force) = &site.policy else { return Vec::new() };
+    let both = |interface| Direction::BOTH.map(|direction| (interface, direction));
+    let all = site.interfaces.iter().flat_map(both).filter_map(|(interface, direction)| {
+        let bound = in_force.policy.bind(&interface.name, direction)?;
+        Some(Missing {
+            interface: interface.name.clone(),
+            ifindex: Some(interface.ifindex),
+            direction,
+            table: bound.table.name().to_owned(),
+            reason: format!("bound by {}, not attached: qosbpf attach {}", bound.pattern, interface.name),
+        })
+    });
+    all.collect()
+}
+
+fn without_interface(site: &Site) -> Vec<Missing> {
+    let exists = |name: &str| site.interfaces.iter().any(|interface| interface.name == name);
+    let bindings = site.policy.iter().flat_map(|in_force| in_force.policy.bindings());
+    let all = bindings.filter(|binding| !binding.is_glob() && !exists(binding.pattern)).map(|binding| Missing {
+        interface: binding.pattern.to_owned(),
+        ifindex: None,
+        direction: binding.direction,
+        table: binding.table.to_owned(),
+        reason: "bound by the policy, and there is no such interface".to_owned(),
+    });
+    all.collect()
+}

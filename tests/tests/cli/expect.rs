@@ -1,0 +1,65 @@
+//! What `expect` says when it could be misled.
+
+use qosbpf_tests::{binary::Answer, router::Router};
+
+/// Runs `qosbpf expect OPTIONS -- sh -c SCRIPT`, with `$qosbpf` the binary at work in the same router.
+fn expect(router: &Router, options: &str, script: &str) -> anyhow::Result<Answer> {
+    let qosbpf = router.command("")?;
+    let words = std::iter::once(qosbpf.get_program()).chain(qosbpf.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    let mut command = router.command(&format!("expect {options} --"))?;
+    Answer::of(command.env("qosbpf", words.join(" ")).args(["sh", "-c", script]))
+}
+
+/// The counters of another attachment begin at zero: `EF=0` would be a yes that says nothing.
+#[test]
+fn a_hook_that_is_attached_anew_gives_no_verdict() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    for again in ["$qosbpf detach lan0 && $qosbpf attach lan0", "$qosbpf detach lan0"] {
+        router.ok("attach lan0")?;
+        router.ping(false, 184, 2)?;
+        for option in ["", " --json"] {
+            router.ok("attach lan0")?;
+            let answer =
+                expect(&router, &format!("lan0:ingress EF=0{option}"), &format!("{{ {again}; }} >&2"))?.expect(4)?;
+            assert!(answer.stderr.contains("attached anew meanwhile"), "{answer:?}");
+            assert!(option.is_empty() || answer.json()?["error"]["code"] == "counters-changed", "{answer:?}");
+        }
+    }
+    Ok(())
+}
+
+/// One packet comes when the command has ended, and it is one too many.
+#[test]
+fn a_late_packet_is_not_missed() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    let lan = router.lab().lan().name();
+    let late = format!("(sleep 0.1; ip netns exec {lan} ping -q -n -Q 184 -c 1 198.51.100.2) >/dev/null 2>&1 &");
+    expect(&router, "lan0:ingress EF=0", &late)?.expect(3)?.says(&["before +1", "NO"])?;
+    expect(&router, "lan0:ingress EF>=1 --within 5s", &late)?.expect(0)?;
+    Ok(())
+}
+
+#[test]
+fn a_command_that_fails_proves_no_absence() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    expect(&router, "lan0:ingress EF=0", "exit 7")?.expect(4)?.says(&["UNKNOWN", "ended with 7", "it failed"])?;
+    let killed = expect(&router, "lan0:ingress EF=0 --json", "kill -9 $$")?.expect(4)?.json()?;
+    assert_eq!(killed["verdict"], "unknown");
+    assert!(killed["command"].as_str().is_some_and(|text| text.ends_with("was killed by signal 9")), "{killed:#}");
+    expect(&router, "lan0:ingress EF>=1", "exit 7")?.expect(3)?;
+    Ok(())
+}
+
+/// Another policy or another program leaves the counters alone.
+#[test]
+fn a_policy_that_is_applied_meanwhile_is_no_hindrance() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    let text = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nEF = \"DF\"\nother = \"keep\"\n";
+    let apply = format!("$qosbpf policy apply {} >&2", router.policy("p", text)?);
+    expect(&router, "lan0:ingress EF=0", &apply)?.expect(0)?;
+    Ok(())
+}
