@@ -4,6 +4,9 @@ use std::{io::Write, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+mod policy;
+
+pub use self::policy::{ApplyArgs, ApplyOptions, BypassArgs, PolicyCommand, ResumeArgs, RollbackArgs};
 use crate::hook::HookName;
 
 /// Counts, remarks and proves DS fields on a Linux edge router.
@@ -285,131 +288,6 @@ pub enum By {
     Class,
 }
 
-/// `policy`
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Read a file, report every mistake, change nothing.
-    Check {
-        /// TOML or JSON; `-` is stdin.
-        file: PathBuf,
-        /// Errors as JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// What runs, with hits.
-    Show {
-        /// The hooks; none: all.
-        #[arg(value_name = "IFACE[:DIR]")]
-        hooks: Vec<HookName>,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// What a file would change per hook, and how many packets per second now; exit 3 if anything.
-    Diff {
-        /// TOML or JSON; `-` is stdin.
-        file: PathBuf,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Switch to the policy of a file, at each hook at once.
-    Apply(ApplyArgs),
-    /// Keep what was applied with --confirm.
-    Confirm {
-        /// Print what was done as JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// The last 10 policies that were in force.
-    History {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Apply an earlier policy; while one waits to be confirmed and without N, go back at once.
-    Rollback(RollbackArgs),
-    /// Save the policy in force, so that a reboot brings it back.
-    Save {
-        /// Print what was done as JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Take the policy out of the path; counts go on.
-    Bypass(BypassArgs),
-    /// Put it back.
-    Resume(ResumeArgs),
-}
-
-/// `policy apply`
-#[derive(Debug, Args)]
-pub struct ApplyArgs {
-    /// TOML or JSON; `-` is stdin.
-    pub file: PathBuf,
-    /// How it is applied.
-    #[command(flatten)]
-    pub how: ApplyOptions,
-}
-
-/// `policy rollback`
-#[derive(Debug, Args)]
-pub struct RollbackArgs {
-    /// A number of `policy history`; none: the latest that is not in force.
-    #[arg(value_name = "N")]
-    pub number: Option<u64>,
-    /// How it is applied.
-    #[command(flatten)]
-    pub how: ApplyOptions,
-}
-
-/// How a policy is applied.
-#[derive(Clone, Debug, Default, Args)]
-pub struct ApplyOptions {
-    /// Go back to what runs now, unless `policy confirm` follows within this time.
-    #[arg(long, value_name = "TIME", value_parser = at_least_a_second)]
-    pub confirm: Option<Duration>,
-    /// Also save it, so that a reboot brings it back; with --confirm once it is confirmed.
-    #[arg(long)]
-    pub save: bool,
-    /// Attach what the file binds and is not attached.
-    #[arg(long)]
-    pub attach: bool,
-    /// Hooks that lose their table go on counting without one.
-    #[arg(long, conflicts_with = "only")]
-    pub prune: bool,
-    /// Change this interface alone; the other hooks keep what they run, and `status` says so.
-    #[arg(long, value_name = "IFACE")]
-    pub only: Option<String>,
-    /// Print what was done as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `policy bypass`
-#[derive(Debug, Args)]
-pub struct BypassArgs {
-    /// One interface or hook; none: all.
-    #[arg(value_name = "IFACE[:DIR]")]
-    pub hook: Option<HookName>,
-    /// End by itself after this time.
-    #[arg(long = "for", value_name = "TIME", value_parser = at_least_a_second)]
-    pub time: Option<Duration>,
-    /// Print what was done as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `policy resume`
-#[derive(Debug, Args)]
-pub struct ResumeArgs {
-    /// One interface or hook; none: all.
-    #[arg(value_name = "IFACE[:DIR]")]
-    pub hook: Option<HookName>,
-    /// Print what was done as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
 impl StatsFormat {
     /// Whether a machine reads it.
     #[must_use]
@@ -466,15 +344,6 @@ pub struct DemoArgs {
 /// Writes a completion script for a shell.
 pub fn completions(shell: clap_complete::Shell, out: &mut impl Write) {
     clap_complete::generate(shell, &mut Cli::command(), "qosbpf", out);
-}
-
-/// `60s`, `10m`, `1h 30m`.
-fn at_least_a_second(word: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(word) {
-        Ok(time) if time >= Duration::from_secs(1) => Ok(time),
-        Ok(_) => Err("at least 1s".to_owned()),
-        Err(error) => Err(format!("{error}; write 60s or 10m")),
-    }
 }
 
 /// Shorter, and the reading would be most of what the CPU does.
