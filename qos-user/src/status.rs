@@ -97,6 +97,8 @@ pub struct HookStatus {
     pub table: Option<String>,
     /// The hash of the policy that its program was made from, eight hexadecimal digits.
     pub policy_hash: Option<String>,
+    /// Whether the policy in force wants another table of it than the one that runs, or one where none runs.
+    pub unmet: bool,
     /// Since when it counts.
     pub since: Option<SystemTime>,
     /// How long ago the last frame came; `None` if none ever did.
@@ -137,9 +139,7 @@ impl StatusReport {
     /// is enough to monitor it.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        let in_force = self.policy.as_ref().map(|policy| policy.hash.as_str());
-        let other = |hook: &HookStatus| hook.policy_hash.as_deref().is_some_and(|hash| Some(hash) != in_force);
-        let fault = |hook: &HookStatus| matches!(hook.state, State::Missing | State::Error) || other(hook);
+        let fault = |hook: &HookStatus| matches!(hook.state, State::Missing | State::Error) || hook.unmet;
         if self.hooks.iter().any(fault) { Exit::No } else { Exit::Done }
     }
 }

@@ -50,7 +50,7 @@ pub enum PolicyCommand {
     },
     /// Apply an earlier policy; while one waits to be confirmed and without N, go back at once.
     Rollback(RollbackArgs),
-    /// Save the policy in force, so that a reboot brings it back.
+    /// Write the policy in force to /etc/qosbpf/policy.toml, for whatever applies it at boot.
     Save {
         /// Print what was done as JSON.
         #[arg(long)]
@@ -89,7 +89,7 @@ pub struct ApplyOptions {
     /// Go back to what runs now, unless `policy confirm` follows within this time.
     #[arg(long, value_name = "TIME", value_parser = at_least_a_second)]
     pub confirm: Option<Duration>,
-    /// Also save it, so that a reboot brings it back; with --confirm once it is confirmed.
+    /// Also write it to /etc/qosbpf/policy.toml; with --confirm once it is confirmed.
     #[arg(long)]
     pub save: bool,
     /// Attach what the file binds and is not attached.

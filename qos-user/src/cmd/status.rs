@@ -121,6 +121,7 @@ fn status_of(site: &Site, hook: &Hook) -> HookStatus {
         link_id: running.and_then(|running| running.link_id),
         table: table.map(|binding| binding.table.clone()),
         policy_hash: table.map(|binding| binding.policy.clone()),
+        unmet: is_unmet(site, hook),
         since: Some(state.since),
         last_packet: counts.as_ref().ok().and_then(|counts| jiffies::since(counts.sums.last)),
         reason: Some(why(site, hook)),
@@ -153,6 +154,21 @@ fn why(site: &Site, hook: &Hook) -> String {
     }
 }
 
+/// Whether the hook runs something else than the policy in force says.
+fn is_unmet(site: &Site, hook: &Hook) -> bool {
+    let in_force = site.policy.as_ref().map(|in_force| in_force.policy.hash());
+    match &hook.state.binding {
+        Some(binding) => Some(binding.policy.as_str()) != in_force,
+        None => bound(site, hook).is_some(),
+    }
+}
+
+/// The table that the policy in force binds to a hook.
+fn bound<'a>(site: &'a Site, hook: &Hook) -> Option<&'a str> {
+    let bound = site.policy.as_ref()?.policy.bind(&site.name_of(hook), hook.pins.direction)?;
+    Some(bound.table.name())
+}
+
 fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Note> {
     let mut notes = Vec::new();
     if let Some(bypass) = &hook.state.bypass {
@@ -169,6 +185,11 @@ fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Not
         && running != Some(binding.policy.as_str())
     {
         notes.push(Note::warning(format!("runs policy {}, not the one in force: apply it again", binding.policy)));
+    }
+    if let (None, Some(table)) = (&hook.state.binding, bound(site, hook)) {
+        notes.push(Note::warning(format!(
+            "bound to table {table} by the policy in force, and runs without: apply it again"
+        )));
     }
     if hook.state.version != crate::VERSION {
         notes.push(Note::warning(format!(
@@ -201,6 +222,7 @@ fn missing_status(missing: Missing) -> HookStatus {
         link_id: None,
         table: Some(missing.table),
         policy_hash: None,
+        unmet: false,
         since: None,
         last_packet: None,
         reason: Some(missing.reason),

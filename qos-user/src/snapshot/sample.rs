@@ -169,6 +169,7 @@ pub fn status() -> StatusReport {
         link_id: via.map(|_| 12),
         table: None,
         policy_hash: None,
+        unmet: false,
         since: via.map(|_| since()),
         last_packet: via.map(|_| Duration::from_secs(7)),
         reason: None,

@@ -177,8 +177,9 @@ fn each_hook_gets_back_its_own() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whatever `status` ends with: a hook that runs another policy is not as wanted.
 fn hashes(edge: &Edge) -> anyhow::Result<Vec<String>> {
-    let status = edge.status()?;
+    let status = edge.ask("status --json")?.json()?;
     let hooks = status["hooks"].as_array().context("hooks")?;
     hooks.iter().map(|hook| hook["policy_hash"].as_str().map(str::to_owned).context("policy_hash")).collect()
 }

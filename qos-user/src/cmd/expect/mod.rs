@@ -56,6 +56,7 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
         side,
         moved: &moved,
         table: table.as_ref().map(|table| (table, file)),
+        aside: aside(hook, &args.hook),
         command,
     };
     if args.json {
@@ -64,6 +65,15 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
         context.print(&verdict.text())?;
     }
     Ok(verdict.answer().exit())
+}
+
+/// Why nothing can have been changed here.
+fn aside(hook: &Hook, name: &HookName) -> Option<String> {
+    match (&hook.state.bypass, &hook.state.binding) {
+        (Some(_), _) => Some(format!("{name} is BYPASSED: qosbpf policy resume {name}")),
+        (None, None) => Some("no table is bound to this hook: it counts, and changes nothing".to_owned()),
+        (None, Some(_)) => None,
+    }
 }
 
 fn one_hook<'a>(site: &'a Site, name: &HookName) -> anyhow::Result<&'a Hook> {

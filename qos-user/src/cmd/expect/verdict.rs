@@ -80,6 +80,8 @@ pub struct Verdict<'a> {
     pub moved: &'a Moved,
     /// The table in force and its file, to say which entry decided.
     pub table: Option<(&'a TableLabel, &'a str)>,
+    /// What else explains a verdict: no table at the hook, or one that is out of the path.
+    pub aside: Option<String>,
     /// The command that was to make the traffic.
     pub command: Command,
 }
@@ -152,6 +154,9 @@ impl Verdict<'_> {
                 lines.extend(self.instead(expectation));
             }
         }
+        if self.answer() == Answer::No {
+            lines.extend(self.aside.iter().map(|aside| format!("  {aside}")));
+        }
         lines.extend(self.meanwhile());
         lines.push(format!("command: {}", self.command.ended));
         if self.answer() == Answer::Unknown {
@@ -175,7 +180,8 @@ impl Verdict<'_> {
     fn instead(&self, expectation: &Expectation) -> Vec<String> {
         let came = self.moved.packets(expectation, Side::Before);
         if came == 0 && expectation.packets > 0 {
-            return vec!["  none came to this hook: is this the way the traffic takes?".to_owned()];
+            let why = if self.command.failed { "the command failed" } else { "is this the way the traffic takes?" };
+            return vec![format!("  none came to this hook: {why}")];
         }
         let away = self.moved.remarked.iter().filter(|(from, _, _)| expectation.dscps.contains(from));
         let away = away.filter(|(_, to, _)| !expectation.dscps.contains(to));
@@ -278,6 +284,7 @@ mod tests {
             side: Side::Before,
             moved: &Moved::between(&Counts::zero(), &later).unwrap(),
             table: None,
+            aside: None,
             command: Command { ended: "ping ended".to_owned(), failed },
         };
         assert_eq!(verdict.document()["verdict"], verdict.answer().word());

@@ -83,9 +83,10 @@ fn attached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item
     let present = site.hooks.iter().filter(|hook| hook.running != Observed::Gone);
     let items = present.map(|hook| {
         let interface = site.name_of(hook);
-        let binding = site::binding(policy, &interface, hook.pins.direction);
-        let bypassed = hook.state.bypass.is_some();
         let left_out = how.only.as_ref().is_some_and(|only| *only != interface);
+        let next = site::binding(policy, &interface, hook.pins.direction);
+        let binding = if left_out { hook.state.binding.clone() } else { next };
+        let bypassed = hook.state.bypass.is_some();
         let effect = if left_out { Effect::LeftOut } else { compare(hook.state.binding.as_ref(), binding.as_ref()) };
         Item {
             name: format!("{interface}:{}", hook.pins.direction),

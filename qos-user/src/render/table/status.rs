@@ -29,7 +29,7 @@ pub fn status(report: &StatusReport, look: &Look) -> String {
     }
     screen.table(&hooks(report, look));
     screen.footnote(look, "TCPDUMP = whether tcpdump on this host shows packets as they are before or after us.");
-    details(&mut screen, report);
+    details(&mut screen, report, look);
     screen.finish(look)
 }
 
@@ -91,13 +91,17 @@ fn last_packet(hook: &HookStatus) -> String {
 }
 
 /// Reasons and notes, a line each, the hook's name before them.
-fn details(screen: &mut Screen, report: &StatusReport) {
+fn details(screen: &mut Screen, report: &StatusReport, look: &Look) {
     let tells = |hook: &&HookStatus| hook.reason.is_some() || !hook.notes.is_empty();
     screen.blank();
     for hook in report.hooks.iter().filter(tells) {
         let name = format!("{}  ", hook_name(&hook.interface, hook.direction));
         let fault = matches!(hook.state, State::Missing | State::Error);
-        let reason = hook.reason.iter().map(|text| Note { needs_human: fault, text: text.clone() });
+        let reason = hook
+            .reason
+            .iter()
+            .filter(|_| fault || !look.quiet)
+            .map(|text| Note { needs_human: fault, text: text.clone() });
         notes(screen, &reason.collect::<Vec<_>>(), &name);
         notes(screen, &hook.notes, &name);
     }
