@@ -15,6 +15,7 @@ mod hash;
 mod interfaces;
 mod json;
 mod lint;
+pub mod model;
 mod render;
 mod source;
 mod tables;
