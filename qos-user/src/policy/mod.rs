@@ -16,6 +16,7 @@ mod interfaces;
 mod json;
 mod lint;
 pub mod model;
+pub mod packet;
 mod render;
 mod source;
 mod tables;
@@ -23,6 +24,7 @@ mod tables;
 mod tests;
 mod toml;
 mod tree;
+pub mod walk;
 mod words;
 
 use qos_common::{ds::Dscp, policy::Local};

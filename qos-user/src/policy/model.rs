@@ -23,9 +23,9 @@ pub struct Rule {
     pub count: bool,
     /// Logs at most so often, and goes on.
     pub log: Option<LogRate>,
-    /// The skb priority that the packet gets (TC); a class `10:200` is `0x0010_0200`.
+    /// The skb priority that the packet gets (TC) if the rule decides; a class `10:200` is `0x0010_0200`.
     pub priority: Option<u32>,
-    /// The bits of the skb mark that the packet gets (TC).
+    /// The bits of the skb mark that the packet gets (TC) if the rule decides.
     pub mark: Option<MarkBits>,
 }
 
@@ -36,6 +36,41 @@ pub struct Place {
     pub pattern: String,
     /// The direction; `None`: both.
     pub direction: Option<Direction>,
+}
+
+impl Rule {
+    /// Whether a packet that it matches is decided, so that no further rule is asked.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        self.action != Action::None
+    }
+
+    /// Whether it names `origin = "local"`, and so overrides what `local` says of its interface.
+    #[must_use]
+    pub fn overrides_local(&self) -> bool {
+        self.conditions.iter().any(|condition| match condition.field {
+            Field::Origin(origin) => (origin == Origin::Local) != condition.negated,
+            _ => false,
+        })
+    }
+
+    /// Whether it is asked at a hook.
+    #[must_use]
+    pub fn is_asked_at(&self, interface: &str, direction: Direction) -> bool {
+        self.on.iter().any(|place| {
+            place.direction.is_none_or(|asked| asked == direction) && pattern_matches(&place.pattern, interface)
+        })
+    }
+}
+
+/// Whether an interface is meant by a name, or by a prefix with a star at its end. The loopback interface is meant only
+/// by its own name: nobody who writes `l*` means it.
+#[must_use]
+pub fn pattern_matches(pattern: &str, interface: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        None => pattern == interface,
+        Some(prefix) => interface != "lo" && interface.starts_with(prefix),
+    }
 }
 
 /// A field, and whether it is meant in its `-not` form. A packet that has no such field matches neither form.
@@ -134,7 +169,8 @@ pub struct LogRate {
 /// What decides a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing: the rule counts, logs or hands over, and the next is asked.
+    /// Nothing: the rule counts or logs, and the next is asked. It neither sets a priority nor a mark: a rule that
+    /// does decides, and without an action of its own it keeps the codepoint, `Set(None)`.
     None,
     /// This mark, or for `None` the mark it has: `keep`.
     Set(Option<Dscp>),
