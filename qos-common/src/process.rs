@@ -2,12 +2,15 @@
 
 use crate::{
     abi::{Counters, RemarkedHalf, Uncounted},
+    classify::Rules,
+    condition::{Case, HandOver},
     ds::{DsField, Dscp},
     gso::Length,
     locate::{Link, Located, locate},
     packet::Packet,
-    policy::{Decision, Local, Origin, decide},
+    policy::{Decision, Entry, Local, Origin},
     remark::remark,
+    rules::Constant,
 };
 
 /// What the hook knows of a packet beside its bytes.
@@ -20,18 +23,36 @@ pub trait Frame {
 
     /// Where it came from.
     fn origin(&self) -> Origin;
+
+    /// The tag that the kernel has moved into packet metadata.
+    fn tag(&self) -> Option<u16> {
+        None
+    }
+
+    /// The skb mark; 0 where there is none.
+    fn mark(&self) -> u32 {
+        0
+    }
+
+    /// The interface that it came in by, at egress; 0 for what this host made.
+    fn from(&self) -> u32 {
+        0
+    }
+
+    /// Gives the packet a priority and bits of a mark, where the hook has such.
+    fn hand_over(&self, _what: HandOver) {}
 }
 
 /// The counters of a hook and what it is specialised for.
-pub trait Tables {
+pub trait Tables: Rules {
     /// What precedes the IP header on the device.
     fn link(&self) -> Link;
 
-    /// Whether the table may change anything; `false` leaves nothing in the program that writes to a packet.
+    /// Whether the table or a rule may change a mark; `false` leaves nothing in the program that writes to a packet.
     fn remarks(&self) -> bool;
 
-    /// What the table makes of a codepoint.
-    fn target(&self, dscp: Dscp) -> Dscp;
+    /// What the table makes of a codepoint, and whether rules are asked first.
+    fn entry(&self, dscp: Dscp) -> Entry;
 
     /// Which of this host's own packets the policy spares.
     fn local(&self) -> Local;
@@ -46,7 +67,7 @@ pub trait Tables {
     fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf>;
 }
 
-/// What has become of a packet. It always passes on; only a policy that says `drop` would drop.
+/// What has become of a packet. It passes on, unless a policy said `drop`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Counted among the frames that are not IP, or not usable, and untouched.
@@ -57,6 +78,15 @@ pub enum Outcome {
     Untouched,
 }
 
+impl Outcome {
+    /// Whether the packet goes no further.
+    #[inline(always)]
+    #[must_use]
+    pub fn drops(&self) -> bool {
+        matches!(self, Self::Counted(_, Decision::Drop))
+    }
+}
+
 /// Counts, decides and remarks one packet.
 ///
 /// The order is part of the contract: `before` first, and the remark matrix only after a mark has really been changed.
@@ -65,10 +95,11 @@ pub enum Outcome {
 /// ```
 /// use qos_common::{
 ///     abi::{Counters, RemarkedHalf},
+///     classify::Rules,
 ///     ds::{DsField, Dscp},
 ///     gso::Length,
 ///     locate::Link,
-///     policy::{Decision, Local, Origin},
+///     policy::{Decision, Entry, Local, Origin},
 ///     process::{Frame, Outcome, Tables, process},
 /// };
 ///
@@ -83,10 +114,12 @@ pub enum Outcome {
 /// /// Sends everything to DF, on a device without a link header.
 /// struct Wash { counters: Counters, remarked: [RemarkedHalf; 2] }
 ///
+/// impl Rules for Wash {}
+///
 /// impl Tables for Wash {
 ///     fn link(&self) -> Link { Link::Layer3 }
 ///     fn remarks(&self) -> bool { true }
-///     fn target(&self, _from: Dscp) -> Dscp { Dscp::DF }
+///     fn entry(&self, _from: Dscp) -> Entry { Entry::new(Dscp::DF.value()) }
 ///     fn local(&self) -> Local { Local::KeepControl }
 ///     fn now(&self) -> u64 { 0 }
 ///     fn counters(&mut self) -> Option<&mut Counters> { Some(&mut self.counters) }
@@ -121,10 +154,10 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
     };
     counters.last = now;
     counters.before_mut(header.family, header.ds).add(weight);
-    if !tables.remarks() {
+    if !tables.remarks() && tables.constant(Constant::Words) == 0 {
         return Outcome::Counted(header.ds, Decision::Keep);
     }
-    let decision = decide(header.ds, tables.target(header.ds.dscp()), tables.local(), || frame.origin());
+    let decision = Case { packet, header: &header, frame, weight }.decide(tables);
     match decision {
         Decision::Keep => {}
         Decision::Protected => {
@@ -132,9 +165,15 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
                 counters.protected.add(weight);
             }
         }
+        Decision::Drop => {
+            if let Some(counters) = tables.counters() {
+                counters.dropped_mut(header.ds.dscp()).add(weight);
+            }
+        }
         Decision::Remark(dscp) => {
             let from = header.ds.dscp();
-            if remark(packet, &header, dscp).is_some()
+            if tables.remarks()
+                && remark(packet, &header, dscp).is_some()
                 && let Some(half) = tables.remarked(from)
             {
                 half.cell_mut(from, dscp).add(weight);

@@ -2,10 +2,11 @@
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_csum_update, programs::TcContext};
 use qos_common::{
+    condition::HandOver,
     gso::{Gso, Length},
     packet::Packet,
     policy::Origin,
-    process::{Frame, process},
+    process::{Frame, Outcome, process},
 };
 
 use crate::{log::log, maps::Maps, window::Window};
@@ -63,6 +64,38 @@ impl Frame for Skb<'_> {
             _ => Origin::Forwarded,
         }
     }
+
+    #[inline(always)]
+    fn tag(&self) -> Option<u16> {
+        let fields = self.fields();
+        (fields.vlan_present != 0).then_some(fields.vlan_tci as u16)
+    }
+
+    #[inline(always)]
+    fn mark(&self) -> u32 {
+        self.fields().mark
+    }
+
+    #[inline(always)]
+    fn from(&self) -> u32 {
+        match self.direction {
+            Direction::Egress => self.fields().ingress_ifindex,
+            Direction::Ingress => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn hand_over(&self, what: HandOver) {
+        let skb = self.context.skb.skb;
+        if let Some(priority) = what.priority {
+            // SAFETY: a valid context, of which programs at TC may write this field.
+            unsafe { (*skb).priority = priority };
+        }
+        if let Some((mark, mask)) = what.mark {
+            // SAFETY: as above.
+            unsafe { (*skb).mark = (*skb).mark & !mask | mark };
+        }
+    }
 }
 
 struct SkbWindow<'a> {
@@ -91,7 +124,7 @@ impl Packet for SkbWindow<'_> {
 
 /// Handles one packet.
 #[inline(always)]
-pub fn handle(context: &TcContext, direction: Direction) {
+pub fn handle(context: &TcContext, direction: Direction) -> Outcome {
     let mut window = Window::of_skb(context);
     if window.len() < HEADERS as usize && window.len() < context.len() as usize {
         window = pull(context);
@@ -99,6 +132,7 @@ pub fn handle(context: &TcContext, direction: Direction) {
     let skb = Skb { context, direction };
     let outcome = process(&mut SkbWindow { window, context }, &skb, &mut Maps);
     log(context, outcome);
+    outcome
 }
 
 /// Brings the headers into the linear part; where the kernel cannot, the packet stays as it is.

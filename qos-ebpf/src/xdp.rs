@@ -4,7 +4,7 @@ use aya_ebpf::{EbpfContext as _, helpers::bpf_xdp_get_buff_len, programs::XdpCon
 use qos_common::{
     gso::Length,
     policy::Origin,
-    process::{Frame, process},
+    process::{Frame, Outcome, process},
 };
 
 use crate::{log::log, maps::Maps, window::Window};
@@ -33,10 +33,11 @@ impl Frame for Received {
 
 /// Handles one packet; `length` says how its bytes are counted.
 #[inline(always)]
-pub fn handle(context: &XdpContext, length: fn(&XdpContext) -> u32) {
+pub fn handle(context: &XdpContext, length: fn(&XdpContext) -> u32) -> Outcome {
     let mut window = Window::of_xdp(context);
     let outcome = process(&mut window, &Received { bytes: length(context) }, &mut Maps);
     log(context, outcome);
+    outcome
 }
 
 /// The length of a packet in one piece.

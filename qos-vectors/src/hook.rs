@@ -2,11 +2,12 @@
 
 use qos_common::{
     abi::{Counters, RemarkedHalf},
+    classify::Rules,
     ds::Dscp,
     gso::Length,
     locate::Link,
     packet::Packet,
-    policy::{Local, Origin, Table},
+    policy::{Entry, Local, Origin, Table},
     process::{Frame, Outcome, Tables, process},
 };
 
@@ -42,6 +43,8 @@ impl Hook {
     }
 }
 
+impl Rules for Hook {}
+
 impl Tables for Hook {
     fn link(&self) -> Link {
         self.link
@@ -51,8 +54,8 @@ impl Tables for Hook {
         self.remarks
     }
 
-    fn target(&self, dscp: Dscp) -> Dscp {
-        self.table.get(dscp)
+    fn entry(&self, dscp: Dscp) -> Entry {
+        Entry::new(self.table.get(dscp).value())
     }
 
     fn local(&self) -> Local {

@@ -1,5 +1,14 @@
 //! Remark tables: what they say, and the 64 entries that the kernel program reads.
 
+mod bits;
+mod cover;
+mod demand;
+mod fields;
+mod ranges;
+pub mod rules;
+mod store;
+mod trie;
+
 use qos_common::{ds::Dscp, policy::Table};
 
 use crate::{

@@ -31,7 +31,7 @@ use qos_common::{ds::Dscp, policy::Local};
 
 use self::{check::Checked, diagnostic::Findings, interfaces::Interface};
 pub use self::{
-    compile::RemarkTable,
+    compile::{RemarkTable, rules},
     diagnostic::{Diagnostic, MAX_DIAGNOSTICS, Report, Severity},
     source::{MAX_BYTES, Source},
 };
