@@ -1,6 +1,7 @@
 //! The kernel programs of qosbpf: adapters between a hook of Linux and [`qos_common::process`]. They decide nothing.
 #![no_std]
 #![no_main]
+#![expect(missing_docs, reason = "the macros of the entry points drop their comments")]
 
 mod log;
 mod maps;
@@ -20,25 +21,25 @@ use aya_ebpf::{
 /// XDP on a driver that gives each packet in one piece.
 #[xdp]
 pub fn qosbpf_xdp(context: XdpContext) -> u32 {
-    if xdp::handle(&context, xdp::linear_length).drops() { XDP_DROP } else { XDP_PASS }
+    if xdp::handle(&context, xdp::linear_length) { XDP_DROP } else { XDP_PASS }
 }
 
 /// XDP where a packet may come in several pieces (jumbo MTU), from Linux 5.18 on.
 #[xdp(frags)]
 pub fn qosbpf_xdp_frags(context: XdpContext) -> u32 {
-    if xdp::handle(&context, xdp::whole_length).drops() { XDP_DROP } else { XDP_PASS }
+    if xdp::handle(&context, xdp::whole_length) { XDP_DROP } else { XDP_PASS }
 }
 
 /// TC ingress, by TCX or clsact.
 #[classifier]
 pub fn qosbpf_ingress(context: TcContext) -> i32 {
-    if skb::handle(&context, skb::Direction::Ingress).drops() { TC_ACT_SHOT } else { TC_ACT_UNSPEC }
+    if skb::handle(&context, skb::Direction::Ingress) { TC_ACT_SHOT } else { TC_ACT_UNSPEC }
 }
 
 /// TC egress, by TCX or clsact.
 #[classifier]
 pub fn qosbpf_egress(context: TcContext) -> i32 {
-    if skb::handle(&context, skb::Direction::Egress).drops() { TC_ACT_SHOT } else { TC_ACT_UNSPEC }
+    if skb::handle(&context, skb::Direction::Egress) { TC_ACT_SHOT } else { TC_ACT_UNSPEC }
 }
 
 #[cfg(not(test))]

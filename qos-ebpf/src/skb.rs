@@ -6,7 +6,7 @@ use qos_common::{
     gso::{Gso, Length},
     packet::Packet,
     policy::Origin,
-    process::{Frame, Outcome, process},
+    process::{Frame, process},
 };
 
 use crate::{log::log, maps::Maps, window::Window};
@@ -122,17 +122,23 @@ impl Packet for SkbWindow<'_> {
     }
 }
 
-/// Handles one packet.
+/// Handles one packet, and says whether it is dropped.
 #[inline(always)]
-pub fn handle(context: &TcContext, direction: Direction) -> Outcome {
+pub fn handle(context: &TcContext, direction: Direction) -> bool {
     let mut window = Window::of_skb(context);
     if window.len() < HEADERS as usize && window.len() < context.len() as usize {
         window = pull(context);
     }
     let skb = Skb { context, direction };
-    let outcome = process(&mut SkbWindow { window, context }, &skb, &mut Maps);
-    log(context, outcome);
-    outcome
+    let mut packet = SkbWindow { window, context };
+    // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
+    if Maps::logs() {
+        let outcome = process(&mut packet, &skb, &mut Maps);
+        log(context, outcome);
+        outcome.drops()
+    } else {
+        process(&mut packet, &skb, &mut Maps).drops()
+    }
 }
 
 /// Brings the headers into the linear part; where the kernel cannot, the packet stays as it is.

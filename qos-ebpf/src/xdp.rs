@@ -4,7 +4,7 @@ use aya_ebpf::{EbpfContext as _, helpers::bpf_xdp_get_buff_len, programs::XdpCon
 use qos_common::{
     gso::Length,
     policy::Origin,
-    process::{Frame, Outcome, process},
+    process::{Frame, process},
 };
 
 use crate::{log::log, maps::Maps, window::Window};
@@ -31,13 +31,19 @@ impl Frame for Received {
     }
 }
 
-/// Handles one packet; `length` says how its bytes are counted.
+/// Handles one packet, and says whether it is dropped; `length` says how its bytes are counted.
 #[inline(always)]
-pub fn handle(context: &XdpContext, length: fn(&XdpContext) -> u32) -> Outcome {
+pub fn handle(context: &XdpContext, length: fn(&XdpContext) -> u32) -> bool {
     let mut window = Window::of_xdp(context);
-    let outcome = process(&mut window, &Received { bytes: length(context) }, &mut Maps);
-    log(context, outcome);
-    outcome
+    let frame = Received { bytes: length(context) };
+    // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
+    if Maps::logs() {
+        let outcome = process(&mut window, &frame, &mut Maps);
+        log(context, outcome);
+        outcome.drops()
+    } else {
+        process(&mut window, &frame, &mut Maps).drops()
+    }
 }
 
 /// The length of a packet in one piece.

@@ -28,8 +28,11 @@ impl Host {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let sums = self.0.counters.clone().unwrap_or_else(|| Box::new(Counters::ZERO));
-        let remarked = [0, 1].map(|half| Box::new(self.0.remarked[half].clone()));
-        timeless(Counts { sums, remarked })
+        let mut counts = Counts { sums, ..Counts::zero() };
+        for (rows, half) in counts.remarked.as_chunks_mut().0.iter_mut().zip(&self.0.remarked) {
+            *rows = half.0;
+        }
+        timeless(counts)
     }
 }
 

@@ -136,7 +136,7 @@ fn a_remarked_super_packet_is_as_many_in_the_matrix() {
     kernel.run(&frame, Some(&SkBuff::super_packet(1000, 3, 0))).unwrap();
     let counts = kernel.counts().unwrap();
     let weight = Counter { packets: 3, bytes: 2500 + 3 * (14 + 40 + 8) };
-    assert_eq!(counts.remarked(Dscp::EF, Dscp::DF), weight);
+    assert_eq!(counts.remarked[Dscp::EF.index()][Dscp::DF.index()], weight);
     assert_eq!((counts.before(Dscp::EF), counts.after(Dscp::DF)), (weight, weight));
 }
 
@@ -212,7 +212,7 @@ fn network_control_of_this_host_is_protected_at_egress() {
         assert_eq!(output.frame, ipv4(ds, &frame::udp(b"bgp")), "{what}");
         let counts = kernel.counts().unwrap();
         assert_eq!(counts.sums.protected, protected, "{what}");
-        assert_eq!(counts.remarked(Dscp::CS6, Dscp::DF).packets, 1 - protected.packets, "{what}");
+        assert_eq!(counts.remarked[Dscp::CS6.index()][Dscp::DF.index()].packets, 1 - protected.packets, "{what}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The three ways to attach a program, each with the same four verbs: attach, replace, ask what runs, detach.
 
-use std::os::fd::AsFd as _;
+use std::{mem::ManuallyDrop, os::fd::AsFd as _};
 
 use anyhow::Context as _;
 use aya::programs::{
@@ -82,7 +82,7 @@ fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Ne
 
 /// A filter stays when its maker ends; aya would remove it with the value.
 fn keep(filter: SchedClassifierLink) {
-    std::mem::forget(filter);
+    let _for_ever = ManuallyDrop::new(filter);
 }
 
 const fn side(direction: Direction) -> TcAttachType {

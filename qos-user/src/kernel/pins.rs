@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use qos_common::abi::LAYOUT;
 
-use super::{bpffs, lock::Lock, netns};
+use super::{bpffs, lock::Lock, netns, privilege};
 use crate::{error::Failure, hook::Direction};
 
 /// The pins of one network namespace.
@@ -55,8 +55,11 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
+    /// `privilege`, those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
     pub fn change(bpffs: &Path) -> anyhow::Result<(Self, Lock)> {
+        if let Some(missing) = privilege::missing() {
+            return Err(missing);
+        }
         bpffs::ensure_mounted(bpffs)?;
         let store = Self::open(bpffs)?;
         let lock = Lock::take(&store.namespace, || store.folders().into_iter().try_for_each(bpffs::make_folder))?;
@@ -111,6 +114,19 @@ impl Store {
         }
         hooks.sort_by_key(|hook| (hook.ifindex, hook.direction));
         Ok(hooks)
+    }
+
+    /// Forgets the policy in force if no hook is left for it, and removes the folders in which nothing is.
+    ///
+    /// # Errors
+    ///
+    /// That a folder cannot be read or the policy not be removed.
+    pub fn leave(&self) -> anyhow::Result<()> {
+        if self.hooks()?.is_empty() {
+            remove(&self.policy())?;
+        }
+        self.tidy();
+        Ok(())
     }
 
     /// Removes the folders in which nothing is left.
@@ -171,12 +187,7 @@ impl HookPins {
     ///
     /// That it cannot be removed.
     pub fn remove(&self, pin: Pin) -> anyhow::Result<()> {
-        match fs::remove_file(self.path(pin)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("remove {}", self.path(pin).display()))
-            }
-            _ => Ok(()),
-        }
+        remove(&self.path(pin))
     }
 
     /// Removes everything, the state first: without it nothing else counts as attached.
@@ -247,6 +258,15 @@ impl Pin {
 /// That the mode cannot be changed.
 pub fn readable_by_all(path: &Path) -> anyhow::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).with_context(|| path.display().to_string())
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn names_in(folder: &Path) -> anyhow::Result<Vec<String>> {

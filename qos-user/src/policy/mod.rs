@@ -13,6 +13,7 @@ mod compile;
 mod diagnostic;
 mod hash;
 mod interfaces;
+#[expect(clippy::string_slice, reason = "every offset is that of a character just read")]
 mod json;
 mod lint;
 pub mod model;

@@ -34,7 +34,7 @@ impl<'a> Fields<'a> {
         self.heads()?;
         self.ranges(Constant::Protocol, index::PROTOCOLS, |demand| &demand.protocols, None)?;
         let either = self.demands.iter().any(|demand| demand.either_port.is_some());
-        let either: Option<Either> = either.then_some(|demand: &'a Demand<'a>| demand.either_port.as_ref());
+        let either: Option<Either<'a>> = either.then_some(|demand: &'a Demand<'a>| demand.either_port.as_ref());
         self.plan.set(Constant::EitherPort, u16::from(either.is_some()));
         self.ranges(Constant::SourcePort, SOURCE_PORTS, |demand| &demand.source_ports, either)?;
         self.ranges(Constant::DestinationPort, DESTINATION_PORTS, |demand| &demand.destination_ports, either)?;
