@@ -80,11 +80,7 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         let asked = |which| tables.constant(which) != 0;
         Traits {
             local: asked(Constant::Origin) && self.frame.origin() == Origin::Local,
-            length: if asked(Constant::Length) {
-                self.frame.length().of_ip(self.packet, self.header, flow)
-            } else {
-                0
-            },
+            length: if asked(Constant::Length) { self.frame.length().of_ip(self.packet, self.header, flow) } else { 0 },
             tag: if asked(Constant::Tag) { self.tag(tables.link()) } else { index::NO_TAG },
             mark: if asked(Constant::MarkLow) { self.frame.mark() } else { 0 },
             from: if asked(Constant::From) { self.frame.from() } else { 0 },

@@ -94,10 +94,9 @@ impl Flow {
             };
         }
         match packet.read::<4>(self.offset) {
-            Some([a, b, c, d]) if has_ports(self.protocol) => Ports {
-                source: u32::from(a) << 8 | u32::from(b),
-                destination: u32::from(c) << 8 | u32::from(d),
-            },
+            Some([a, b, c, d]) if has_ports(self.protocol) => {
+                Ports { source: u32::from(a) << 8 | u32::from(b), destination: u32::from(c) << 8 | u32::from(d) }
+            }
             _ => Ports::NONE,
         }
     }
@@ -105,13 +104,8 @@ impl Flow {
 
 #[inline(always)]
 const fn has_ports(protocol: u16) -> bool {
-    const PROTOCOLS: [u16; 5] = [
-        IpProto::Tcp as u16,
-        IpProto::Udp as u16,
-        IpProto::Dccp as u16,
-        IpProto::Sctp as u16,
-        IpProto::UdpLite as u16,
-    ];
+    const PROTOCOLS: [u16; 5] =
+        [IpProto::Tcp as u16, IpProto::Udp as u16, IpProto::Dccp as u16, IpProto::Sctp as u16, IpProto::UdpLite as u16];
     let [tcp, udp, dccp, sctp, lite] = PROTOCOLS;
     protocol == tcp || protocol == udp || protocol == dccp || protocol == sctp || protocol == lite
 }

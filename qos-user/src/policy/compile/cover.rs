@@ -1,6 +1,8 @@
 //! Rules that never decide: impossible ones, and those that an earlier rule leaves nothing.
 
-use qos_common::rules::Constant;
+use std::collections::HashSet;
+
+use qos_common::rules::{Constant, MAX_RULES};
 
 use super::{bits::Bits, demand::Demand};
 use crate::policy::model::Rule;
@@ -8,20 +10,29 @@ use crate::policy::model::Rule;
 /// One field, as a set of sets of rules: those that its values leave.
 pub struct Dimension {
     field: Option<Constant>,
+    /// Whether a rule needs a value of it, or one of the field that it is paired with.
+    paired: bool,
     /// The rules that ask for the field.
     asking: Bits,
     /// Rules that no value leaves without one of those.
     common: Bits,
-    /// For each rule that asks, the rules that every value leaves that leaves it.
-    above: Vec<(usize, Bits)>,
+    /// By rule, for those that ask: the rules that every value leaves that leaves it.
+    above: Vec<Bits>,
+    seen: HashSet<Bits>,
     /// Rules that some value leaves.
     reached: Bits,
 }
 
 impl Dimension {
+    /// A field without values yet.
     pub fn new(asking: Bits) -> Self {
-        let above = asking.iter().map(|bit| (bit, Bits::ALL)).collect();
-        Self { field: None, asking, common: Bits::ALL, above, reached: Bits::NONE }
+        let above = vec![Bits::ALL; MAX_RULES];
+        Self { field: None, paired: false, asking, common: Bits::ALL, above, seen: HashSet::new(), reached: Bits::NONE }
+    }
+
+    /// A field of a pair, without values yet.
+    pub fn of_pair(asking: Bits) -> Self {
+        Self { paired: true, ..Self::new(asking) }
     }
 
     /// The same, which is that of a field with a family.
@@ -31,23 +42,22 @@ impl Dimension {
 
     /// Adds the rules that a value leaves.
     pub fn add(&mut self, rules: Bits) {
+        if !self.seen.insert(rules) {
+            return;
+        }
         self.common &= rules;
         self.reached |= rules;
-        let left = self.above.iter_mut().filter(|(bit, _)| rules.contains(*bit));
-        left.for_each(|(_, above)| *above &= rules);
+        (rules & self.asking).iter().for_each(|bit| self.above[bit] &= rules);
     }
 
     /// The rules that hold wherever a rule does, as far as this field goes.
     fn above(&self, bit: usize) -> Bits {
-        if !self.asking.contains(bit) {
-            return self.common;
-        }
-        self.above.iter().find(|(asking, _)| *asking == bit).map_or(Bits::ALL, |(_, above)| *above)
+        if self.asking.contains(bit) { self.above[bit] } else { self.common }
     }
 
     /// Of which families packets can come to a rule here.
     fn families(&self, bit: usize) -> [bool; 2] {
-        let reached = self.reached.contains(bit);
+        let reached = self.paired || self.reached.contains(bit);
         match self.field {
             Some(Constant::Source4 | Constant::Destination4) => [reached, true],
             Some(Constant::Source6 | Constant::Destination6) => [true, reached],

@@ -139,7 +139,8 @@ impl<'a> Demand<'a> {
     /// A tag is priority (3 bits), drop eligible (1), VLAN (12).
     fn add_vlans(&mut self, ranges: &[(u16, u16)], not: bool) {
         let asked = wide(ranges).intersect(&Ranges::below(1 << 12)).negated_if(not, 1 << 12);
-        let all = (0..16).flat_map(|high| asked.iter().map(move |(first, last)| (high << 12 | first, high << 12 | last)));
+        let all =
+            (0..16).flat_map(|high| asked.iter().map(move |(first, last)| (high << 12 | first, high << 12 | last)));
         meet(&mut self.tags, &Ranges::of(all));
     }
 

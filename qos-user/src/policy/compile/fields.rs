@@ -31,7 +31,12 @@ type Wanted<'a> = (Option<&'a Prefixes>, Option<&'a Prefixes>);
 impl<'a> Fields<'a> {
     /// Builds the tables of all fields that a rule asks for.
     pub fn build(&mut self) -> Result<(), Refusal> {
-        self.heads()?;
+        let all =
+            |demand: &Demand<'_>| demand.dscps == !0 && demand.families == [true; 2] && demand.origins == [true; 2];
+        let asking = self.bits(|demand| !all(demand));
+        if asking != Bits::NONE {
+            self.heads(asking)?;
+        }
         self.ranges(Constant::Protocol, index::PROTOCOLS, |demand| &demand.protocols, None)?;
         let either = self.demands.iter().any(|demand| demand.either_port.is_some());
         let either: Option<Either<'a>> = either.then_some(|demand: &'a Demand<'a>| demand.either_port.as_ref());
@@ -47,7 +52,9 @@ impl<'a> Fields<'a> {
         })?;
         self.addresses(Constant::Destination4, Constant::Destination4Depth, Constant::Destination6, |demand| {
             (demand.destination, demand.destination_not)
-        })
+        })?;
+        // Rules that ask for nothing: some row has to say how many they are.
+        if self.dimensions.is_empty() && !self.demands.is_empty() { self.heads(Bits::NONE) } else { Ok(()) }
     }
 
     fn bits(&self, holds: impl Fn(&Demand<'_>) -> bool) -> Bits {
@@ -55,12 +62,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Codepoint, family and origin together are one byte.
-    fn heads(&mut self) -> Result<(), Refusal> {
-        let all = |demand: &Demand<'_>| demand.dscps == !0 && demand.families == [true; 2] && demand.origins == [true; 2];
-        let asking = self.bits(|demand| !all(demand));
-        if asking == Bits::NONE {
-            return Ok(());
-        }
+    fn heads(&mut self, asking: Bits) -> Result<(), Refusal> {
         let origins = self.demands.iter().any(|demand| demand.origins != [true; 2]);
         self.plan.set(Constant::Origin, u16::from(origins));
         let mut classes = Vec::new();
@@ -91,7 +93,10 @@ impl<'a> Fields<'a> {
         let mut changes = Changes::default();
         asking.iter().for_each(|bit| changes.add(of(&demands[bit]), bit, false));
         for bit in pairing.iter() {
-            either.and_then(|either| either(&demands[bit])).into_iter().for_each(|ranges| changes.add(ranges, bit, true));
+            either
+                .and_then(|either| either(&demands[bit]))
+                .into_iter()
+                .for_each(|ranges| changes.add(ranges, bit, true));
         }
         let others = Bits::of(demands.len(), |_| true);
         let start = Class { rules: others & !asking, either: either.map(|_| others & !pairing) };
@@ -108,11 +113,18 @@ impl<'a> Fields<'a> {
     ) -> Result<(), Refusal> {
         let mut entries = Vec::new();
         let mut dimension = Dimension::new(asking);
-        let mut pair = Dimension::new(pairing);
+        let mut pair = Dimension::of_pair(pairing);
+        let mut last: Option<(Class, u16)> = None;
         for (class, length) in runs {
-            dimension.add(class.rules);
-            class.either.into_iter().for_each(|rules| pair.add(rules));
-            let entry = self.store.leaf(&class)?;
+            let entry = match last {
+                Some((same, entry)) if same == class => entry,
+                _ => self.store.leaf(&class)?,
+            };
+            if last.is_none_or(|(_, before)| before != entry) {
+                dimension.add(class.rules);
+                class.either.into_iter().for_each(|rules| pair.add(rules));
+            }
+            last = Some((class, entry));
             entries.extend(std::iter::repeat_n(entry, length));
         }
         self.dimensions.push(dimension);
@@ -131,20 +143,16 @@ impl<'a> Fields<'a> {
         if asking == Bits::NONE && pairing == Bits::NONE {
             return Ok(());
         }
+        let all = self.bits(|_| true);
         self.plan.set(Constant::MarkNot, u16::from(pairing != Bits::NONE));
         for (first, shift) in [(Constant::MarkLow, 0), (Constant::MarkHigh, 16)] {
             let wanted = Marks::of(self.demands, shift, |demand| demand.mark);
             let unwanted = Marks::of(self.demands, shift, |demand| demand.mark_not);
-            let mut known = HashMap::new();
-            let classes: Vec<Class> = (0..=u16::MAX)
-                .map(|half| {
-                    *known.entry(half & (wanted.mask | unwanted.mask)).or_insert_with(|| Class {
-                        rules: self.bits(|_| true) & !(asking & !wanted.hits(half)),
-                        either: (pairing != Bits::NONE).then(|| self.bits(|_| true) & !unwanted.hits(half)),
-                    })
-                })
-                .collect();
-            let runs = classes.chunk_by(|one, next| one == next).map(|run| (run[0], run.len()));
+            let (all_asking, pairs) = (all & !asking, pairing != Bits::NONE);
+            let runs = (0..=u16::MAX).map(|half| {
+                let rules = all_asking | wanted.hits(half);
+                (Class { rules, either: pairs.then(|| all & !unwanted.hits(half)) }, 1)
+            });
             self.table(first, asking, pairing, runs)?;
         }
         Ok(())
@@ -156,18 +164,31 @@ impl<'a> Fields<'a> {
             return Ok(());
         }
         let mut prefixes = Vec::new();
+        let mut free = self.bits(|demand| demand.from.is_none());
         for (rule, demand) in self.demands.iter().enumerate() {
-            for (patterns, negated) in [(demand.from, false), (demand.from_not, true)] {
-                let Some(patterns) = patterns else { continue };
-                let known = self.interfaces.iter().filter(|(_, name)| patterns.iter().any(|it| pattern_matches(it, name)));
-                let none = negated.then_some(0);
-                let numbers = known.map(|(number, _)| *number).chain(none);
-                prefixes.extend(numbers.map(|number| Prefix { key: by_low_half(number), length: 32, rule, negated }));
+            if let Some(patterns) = demand.from {
+                // Every interface, also one that is not there yet.
+                if patterns.iter().any(|pattern| pattern == "*") {
+                    free.insert(rule);
+                }
+                prefixes.extend(self.interfaces(patterns).map(|number| exactly(number, rule, false)));
+                prefixes.push(exactly(0, rule, true));
+            }
+            if let Some(patterns) = demand.from_not {
+                prefixes.extend(self.interfaces(patterns).map(|number| exactly(number, rule, true)));
+                prefixes.push(exactly(0, rule, true));
+                let all = patterns.iter().any(|pattern| pattern == "*");
+                prefixes.extend(all.then_some(Prefix { key: 0, length: 0, rule, negated: true }));
             }
         }
-        let free = self.bits(|demand| demand.from.is_none());
         let asking = self.bits(|demand| demand.from.is_some() || demand.from_not.is_some());
         self.trie(Constant::From, Constant::FromDepth, asking, prefixes, free)
+    }
+
+    /// The numbers of the interfaces that any of these patterns means.
+    fn interfaces(&self, patterns: &'a [String]) -> impl Iterator<Item = u32> + use<'a> {
+        let meant = move |(_, name): &&(u32, String)| patterns.iter().any(|pattern| pattern_matches(pattern, name));
+        self.interfaces.iter().filter(meant).map(|(number, _)| *number)
     }
 
     fn addresses(
@@ -273,18 +294,15 @@ impl Change {
 
 /// The rules that ask for a half of a mark, by mask and value.
 struct Marks {
-    /// All bits that any of them asks for.
-    mask: u16,
     by_mask: BTreeMap<u16, HashMap<u16, Bits>>,
 }
 
 impl Marks {
     fn of(demands: &[Demand<'_>], shift: u32, of: impl Fn(&Demand<'_>) -> Option<MarkBits>) -> Self {
-        let mut marks = Self { mask: 0, by_mask: BTreeMap::new() };
+        let mut marks = Self { by_mask: BTreeMap::new() };
         for (bit, demand) in demands.iter().enumerate() {
             let Some(asked) = of(demand) else { continue };
             let (mask, value) = ((asked.mask >> shift) as u16, (asked.value >> shift) as u16);
-            marks.mask |= mask;
             marks.by_mask.entry(mask).or_default().entry(value).or_default().insert(bit);
         }
         marks
@@ -295,6 +313,10 @@ impl Marks {
         let of_mask = |(mask, values): (&u16, &HashMap<u16, Bits>)| values.get(&(half & mask)).copied();
         self.by_mask.iter().filter_map(of_mask).fold(Bits::NONE, |all, bits| all | bits)
     }
+}
+
+fn exactly(interface: u32, rule: usize, negated: bool) -> Prefix {
+    Prefix { key: by_low_half(interface), length: 32, rule, negated }
 }
 
 /// The order in which the bytes of an interface's number are looked up: the low half first, since it says most.

@@ -67,7 +67,11 @@ impl Ranges {
             if first <= last {
                 both.push((first, last));
             }
-            if a.1 < b.1 { ours.next() } else { theirs.next() };
+            if a.1 < b.1 {
+                ours.next()
+            } else {
+                theirs.next()
+            };
         }
         Self(both)
     }

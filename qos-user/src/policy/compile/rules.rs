@@ -7,12 +7,7 @@ use qos_common::{
 };
 use thiserror::Error;
 
-use super::{
-    cover,
-    demand::Demand,
-    fields::Fields,
-    store::Store,
-};
+use super::{cover, demand::Demand, fields::Fields, store::Store};
 use crate::policy::model::{Action, Rule};
 
 /// Why rules cannot be compiled.
@@ -121,8 +116,9 @@ pub fn compile(input: &Input<'_>) -> Result<Compiled, Refusal> {
     let mut idle: Vec<Idle> = (0..order.len())
         .filter_map(|bit| match impossible(bit) {
             true => Some(Idle::Impossible(order[bit])),
-            false => cover::shadow(bit, &order, input.rules, &dimensions)
-                .map(|by| Idle::Shadowed { rule: order[bit], by }),
+            false => {
+                cover::shadow(bit, &order, input.rules, &dimensions).map(|by| Idle::Shadowed { rule: order[bit], by })
+            }
         })
         .collect();
     idle.sort_by_key(Idle::rule);

@@ -55,7 +55,7 @@ pub struct Trie {
     pub root: Vec<u16>,
     /// Steps behind the root.
     pub depth: u16,
-    /// The rules that each value leaves, each set of rules once.
+    /// The rules that each value leaves.
     pub classes: Vec<Bits>,
 }
 
@@ -64,7 +64,7 @@ pub fn build(mut prefixes: Vec<Prefix>, free: Bits, store: &mut Store) -> Result
     prefixes.iter_mut().for_each(|prefix| *prefix = prefix.canonical());
     let prefixes = without_covered(prefixes);
     let region = Region { asked: free, spared: Bits::ALL };
-    let mut builder = Builder { store, depth: 0, classes: Vec::new(), seen: std::collections::HashSet::new() };
+    let mut builder = Builder { store, depth: 0, classes: Vec::new() };
     let root = builder.node(&prefixes, Step { bits: 0, width: 16, level: 0 }, region)?;
     Ok(Trie { root, depth: builder.depth, classes: builder.classes })
 }
@@ -101,7 +101,6 @@ struct Builder<'a> {
     store: &'a mut Store,
     depth: u16,
     classes: Vec<Bits>,
-    seen: std::collections::HashSet<Bits>,
 }
 
 impl Builder<'_> {
@@ -142,9 +141,7 @@ impl Builder<'_> {
 
     fn leaf(&mut self, region: Region) -> Result<u16, Refusal> {
         let rules = region.asked & region.spared;
-        if self.seen.insert(rules) {
-            self.classes.push(rules);
-        }
+        self.classes.push(rules);
         self.store.leaf(&Class::plain(rules))
     }
 
