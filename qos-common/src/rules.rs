@@ -50,8 +50,9 @@ impl Page {
     }
 
     /// The bytes of the map's value.
-    pub fn to_ne_bytes(&self) -> impl Iterator<Item = u8> + '_ {
-        self.0.iter().chain(&self.1).flat_map(|entry| entry.to_ne_bytes())
+    #[must_use]
+    pub fn to_ne_bytes(&self) -> [u8; Self::BYTES] {
+        bytes(self.0.iter().chain(&self.1).flat_map(|entry| entry.to_ne_bytes()))
     }
 }
 
@@ -77,8 +78,9 @@ impl Row {
     }
 
     /// The bytes of the map's value.
-    pub fn to_ne_bytes(&self) -> impl Iterator<Item = u8> + '_ {
-        self.words.iter().chain([&self.summary]).flat_map(|word| word.to_ne_bytes())
+    #[must_use]
+    pub fn to_ne_bytes(&self) -> [u8; Self::BYTES] {
+        bytes(self.words.iter().chain([&self.summary]).flat_map(|word| word.to_ne_bytes()))
     }
 }
 
@@ -127,12 +129,9 @@ impl Record {
     /// The bytes of the map's value.
     #[must_use]
     pub fn to_ne_bytes(&self) -> [u8; Self::BYTES] {
-        let mut bytes = [0; Self::BYTES];
         let [low, high] = self.slot.to_ne_bytes();
         let words = [self.passing, self.priority, self.mark, self.mask];
-        let all = [self.verdict, self.flags, low, high].into_iter().chain(words.into_iter().flat_map(u32::to_ne_bytes));
-        bytes.iter_mut().zip(all).for_each(|(byte, value)| *byte = value);
-        bytes
+        bytes([self.verdict, self.flags, low, high].into_iter().chain(words.into_iter().flat_map(u32::to_ne_bytes)))
     }
 }
 
@@ -149,6 +148,11 @@ pub struct RuleCounter {
 }
 
 impl RuleCounter {
+    /// Adds what a CPU counted, as the words of its value in the map.
+    pub fn merge(&mut self, [packets, bytes, last]: [u64; 3]) {
+        self.add(Counter { packets, bytes }, self.last.max(last));
+    }
+
     /// Counts a packet that came at the jiffy `now`.
     #[inline(always)]
     pub const fn add(&mut self, weight: Counter, now: u64) {
@@ -273,10 +277,15 @@ impl Plan {
     /// The bytes that the loader puts in place of the constant.
     #[must_use]
     pub fn to_ne_bytes(&self) -> [u8; Self::LENGTH * 2] {
-        let mut bytes = [0; Self::LENGTH * 2];
-        bytes.iter_mut().zip(self.0.iter().flat_map(|value| value.to_ne_bytes())).for_each(|(to, from)| *to = from);
-        bytes
+        bytes(self.0.iter().flat_map(|value| value.to_ne_bytes()))
     }
+}
+
+/// The first bytes of a sequence.
+fn bytes<const N: usize>(values: impl Iterator<Item = u8>) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.iter_mut().zip(values).for_each(|(byte, value)| *byte = value);
+    bytes
 }
 
 /// How fields are numbered that are no number of 16 bits. The upper bits of a number say which page of the field.

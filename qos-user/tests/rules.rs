@@ -27,6 +27,7 @@ use qosbpf::policy::{
     rules::{Compiled, Input, compile},
     walk::{self, Decider, Walked, walk},
 };
+use qosbpf::rules::RuleTables;
 
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -51,7 +52,7 @@ fn compiled(rules: &[Rule]) -> Compiled {
 }
 
 fn hook(compiled: Compiled, table: Table, local: Local) -> Hook {
-    let Compiled { plan, asked, pages, rows, records, .. } = compiled;
+    let RuleTables { plan, asked, pages, rows, records, .. } = compiled.tables;
     let counters = vec![RuleCounters::ZERO; 2];
     Hook { local, rules: HookRules { plan, asked, pages, rows, records, counters }, ..Hook::new(Link::Ethernet, table) }
 }
@@ -87,8 +88,8 @@ fn check(seed: u64, table: &RemarkTable) {
     let table = random.one_in(2).then_some(table);
     let rules = policies::rules(random, fields);
     let compiled = compiled(&rules);
-    let ports = compiled.plan.get(qos_common::rules::Constant::Ports) != 0;
-    let asked = compiled.asked;
+    let ports = compiled.tables.plan.get(qos_common::rules::Constant::Ports) != 0;
+    let asked = compiled.tables.asked;
     let mut hook = hook(compiled.clone(), table.map_or(Table::IDENTITY, RemarkTable::compile), local);
     let mut hits = vec![0; rules.len()];
     let mut limited = [0; 2];
@@ -151,11 +152,11 @@ fn a_thousand_rules_are_compiled_in_no_time() {
     assert_eq!(rules.len(), 1024);
     let start = Instant::now();
     let compiled = compiled(&rules);
-    let (bytes, idle) = (compiled.bytes(), compiled.idle.len());
+    let (bytes, idle) = (compiled.tables.bytes(), compiled.idle.len());
     eprintln!(
         "{:?}, {bytes} bytes, {} pages, {} rows, {idle} idle",
         start.elapsed(),
-        compiled.pages.len(),
-        compiled.rows.len()
+        compiled.tables.pages.len(),
+        compiled.tables.rows.len()
     );
 }

@@ -10,6 +10,7 @@ pub mod host;
 pub mod kernel;
 pub mod lab;
 pub mod oracle;
+pub mod policies;
 pub mod pool;
 pub mod tables;
 pub mod tally;

@@ -221,12 +221,14 @@ pub enum Pin {
     Counters,
     /// [`qos_common::abi::RemarkedHalf`], twice.
     Remarked,
+    /// [`qos_common::rules::RuleCounters`], twice.
+    Rules,
     /// Since when the terminal's table counts ([`crate::snapshot::baseline::Baseline`]).
     Baseline,
 }
 
 impl Pin {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::State,
         Self::NextState,
         Self::Link,
@@ -234,6 +236,7 @@ impl Pin {
         Self::NextProgram,
         Self::Counters,
         Self::Remarked,
+        Self::Rules,
         Self::Baseline,
     ];
 
@@ -246,6 +249,7 @@ impl Pin {
             Self::NextProgram => "next-program",
             Self::Counters => "counters",
             Self::Remarked => "remarked",
+            Self::Rules => "rules",
             Self::Baseline => "baseline",
         }
     }

@@ -1,14 +1,13 @@
 //! MF rules of one hook to the tables in which its program looks packets up. Pure, and the same rules give the same bytes.
 
-use qos_common::{
-    ds::Dscp,
-    policy::Table,
-    rules::{Constant, MAX_PASSING, MAX_RULES, Page, Plan, RULE_SLOTS, Record, Row},
-};
+use qos_common::rules::{Constant, MAX_PASSING, MAX_RULES, Plan, RULE_SLOTS, Record};
 use thiserror::Error;
 
 use super::{cover, demand::Demand, fields::Fields, store::Store};
-use crate::policy::model::{Action, Rule};
+use crate::{
+    policy::model::{Action, Rule},
+    rules::RuleTables,
+};
 
 /// Why rules cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -44,18 +43,8 @@ pub struct Input<'a> {
 /// The rules of a hook as its program has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
-    /// The constants of the program.
-    pub plan: Plan,
-    /// The codepoints for which rules are asked, a bit each.
-    pub asked: u64,
-    /// Whether a rule may change a mark.
-    pub remarks: bool,
-    /// The map `PAGES`.
-    pub pages: Vec<Page>,
-    /// The map `ROWS`.
-    pub rows: Vec<Row>,
-    /// The map `RECORDS`, by bit.
-    pub records: Vec<Record>,
+    /// What the program of the hook has.
+    pub tables: RuleTables,
     /// For each bit, which rule it is.
     pub order: Vec<usize>,
     /// What is hardly meant.
@@ -74,20 +63,6 @@ pub enum Idle {
         /// The earlier one.
         by: usize,
     },
-}
-
-impl Compiled {
-    /// Bytes of the tables.
-    #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.pages.len() * Page::BYTES + self.rows.len() * Row::BYTES + self.records.len() * Record::BYTES
-    }
-
-    /// The 64 entries of the program, rules included.
-    #[must_use]
-    pub fn entries(&self, table: &Table) -> [u8; Dscp::COUNT] {
-        table.entries(self.asked)
-    }
 }
 
 /// Compiles the rules of a hook.
@@ -124,7 +99,7 @@ pub fn compile(input: &Input<'_>) -> Result<Compiled, Refusal> {
     idle.sort_by_key(Idle::rule);
     let remarks = input.rules.iter().any(|rule| matches!(rule.action, Action::Set(Some(_))));
     let (pages, rows) = store.finish();
-    Ok(Compiled { plan, asked, remarks, pages, rows, records, order, idle })
+    Ok(Compiled { tables: RuleTables { plan, asked, remarks, pages, rows, records }, order, idle })
 }
 
 impl Idle {
