@@ -6,12 +6,12 @@
 mod lookup;
 mod rows;
 
-pub use self::lookup::Traits;
 use self::rows::Rows;
 use crate::{
+    condition::Case,
     flow::Flow,
-    locate::Header,
     packet::Packet,
+    process::{Frame, Tables},
     rules::{Constant, Page, Record, Row, RuleCounters},
 };
 
@@ -59,12 +59,13 @@ impl Found {
 
 /// Finds the rules that match; `None` if the tables are not whole.
 #[inline(always)]
-pub fn find<P, R>(packet: &P, header: &Header, flow: &Flow, traits: &Traits, rules: &R) -> Option<Found>
+pub fn find<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &T) -> Option<Found>
 where
     P: Packet + ?Sized,
-    R: Rules,
+    F: Frame,
+    T: Tables,
 {
-    let rows = Rows::of(packet, header, flow, traits, rules)?;
+    let rows = Rows::of(case, flow, rules)?;
     let passing = (1 << rules.constant(Constant::Passing)) - 1;
     let decider = match rules.constant(Constant::Words) {
         1 => rows.first_of_few::<1>(passing),

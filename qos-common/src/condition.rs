@@ -2,14 +2,14 @@
 
 use crate::{
     abi::{Counter, Limited},
-    classify::{Found, Traits, find},
+    classify::{Found, find},
     ds::DsField,
-    flow::{self, Flow, Reach},
-    locate::{Header, Link},
+    flow::{self, Reach},
+    locate::Header,
     packet::Packet,
-    policy::{Decision, Local, Origin, Verdict, decide},
+    policy::{Decision, Local, Verdict, decide},
     process::{Frame, Tables},
-    rules::{Constant, MAX_PASSING, Record, index},
+    rules::{Constant, MAX_PASSING, Record},
 };
 
 /// Priority and mark that a rule gives to a packet at TC.
@@ -57,8 +57,7 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     fn ask_rules<T: Tables>(&self, tables: &mut T) -> Option<Decision> {
         let flow = flow::flow(self.packet, self.header);
         self.count_limits(flow.reach, tables);
-        let traits = self.traits(&flow, tables);
-        let found = find(self.packet, self.header, &flow, &traits, tables)?;
+        let found = find(self, &flow, tables)?;
         if found.decider == Found::NOBODY {
             self.count_passing(found.passing, tables);
             return None;
@@ -72,33 +71,6 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
             self.hand_over(&record, tables);
         }
         Some(decision)
-    }
-
-    /// What rules ask of the packet beside its bytes; what none asks for is not looked at.
-    #[inline(always)]
-    fn traits<T: Tables>(&self, flow: &Flow, tables: &T) -> Traits {
-        let asked = |which| tables.constant(which) != 0;
-        Traits {
-            local: asked(Constant::Origin) && self.frame.origin() == Origin::Local,
-            length: if asked(Constant::Length) { self.frame.length().of_ip(self.packet, self.header, flow) } else { 0 },
-            tag: if asked(Constant::Tag) { self.tag(tables.link()) } else { index::NO_TAG },
-            mark: if asked(Constant::MarkLow) { self.frame.mark() } else { 0 },
-            from: if asked(Constant::From) { self.frame.from() } else { 0 },
-        }
-    }
-
-    /// The outermost tag: the one beside the packet, else the first in it.
-    #[inline(always)]
-    fn tag(&self, link: Link) -> u32 {
-        /// Destination, source and EtherType: a header that is further from the start has a tag before it.
-        const UNTAGGED: usize = 14;
-        if let Some(tag) = self.frame.tag() {
-            return u32::from(tag);
-        }
-        if link == Link::Layer3 || self.header.offset <= UNTAGGED {
-            return index::NO_TAG;
-        }
-        self.packet.read::<2>(UNTAGGED).map_or(index::NO_TAG, |tag| u32::from(u16::from_be_bytes(tag)))
     }
 
     #[inline(always)]

@@ -4,62 +4,52 @@ use core::mem::offset_of;
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use super::Rules;
 use crate::{
+    condition::Case,
     flow::{Flow, NO_PROTOCOL, Ports},
-    locate::{Family, Header},
+    locate::{Family, Link},
     packet::Packet,
+    policy::Origin,
+    process::{Frame, Tables},
     rules::{Constant, LEAF, index},
 };
 
-/// What the hook knows of a packet beside its IP header, as far as rules ask for it.
-#[derive(Clone, Copy, Debug)]
-pub struct Traits {
-    /// This host made it.
-    pub local: bool,
-    /// The IP length in bytes, of a segment.
-    pub length: u16,
-    /// The outermost VLAN tag; [`index::NO_TAG`] for none.
-    pub tag: u32,
-    /// The skb mark.
-    pub mark: u32,
-    /// The interface that it came in by; 0 for what this host made.
-    pub from: u32,
-}
-
 /// A packet and the tables in which its fields are looked up. Each method gives the number of a row, 0 where no rule asks
-/// for the field, and `None` where the tables are not whole.
-pub(super) struct Fields<'a, P: ?Sized, R> {
-    pub packet: &'a P,
-    pub header: &'a Header,
-    pub flow: &'a Flow,
-    pub traits: &'a Traits,
-    pub rules: &'a R,
+/// for the field, which is not looked at then, and `None` where the tables are not whole.
+pub(super) struct Fields<'a, P: ?Sized, F, T> {
+    pub case: &'a Case<'a, P, F>,
+    pub rules: &'a T,
 }
 
-impl<P: Packet + ?Sized, R: Rules> Fields<'_, P, R> {
+impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
+    #[inline(always)]
+    fn asked(&self, constant: Constant) -> bool {
+        self.rules.constant(constant) != 0
+    }
+
+    /// Codepoint, family, origin.
     #[inline(always)]
     pub fn head(&self) -> Option<u16> {
-        let family = if self.header.family == Family::V6 { index::HEAD_V6 } else { 0 };
-        let local = if self.traits.local { index::HEAD_LOCAL } else { 0 };
-        self.find(Constant::Head, u32::from(self.header.ds.dscp().value()) | family | local)
+        let header = self.case.header;
+        let family = if header.family == Family::V6 { index::HEAD_V6 } else { 0 };
+        let local = self.asked(Constant::Origin) && self.case.frame.origin() == Origin::Local;
+        let local = if local { index::HEAD_LOCAL } else { 0 };
+        self.find(Constant::Head, u32::from(header.ds.dscp().value()) | family | local)
     }
 
     #[inline(always)]
-    pub fn protocol(&self) -> Option<u16> {
-        let fragments = self.rules.constant(Constant::Fragments) != 0;
-        let fragment = if fragments { self.flow.fragment as u32 } else { 0 };
-        let protocol = u32::from(self.flow.protocol);
-        let value = if self.flow.protocol == NO_PROTOCOL { protocol | fragment } else { protocol | fragment << 8 };
+    pub fn protocol(&self, flow: &Flow) -> Option<u16> {
+        let fragment = if self.asked(Constant::Fragments) { flow.fragment as u32 } else { 0 };
+        let protocol = u32::from(flow.protocol);
+        let value = if flow.protocol == NO_PROTOCOL { protocol | fragment } else { protocol | fragment << 8 };
         self.find(Constant::Protocol, value)
     }
 
     /// The rows of source and destination port.
     #[inline(always)]
-    pub fn ports(&self) -> Option<(u16, u16)> {
-        let asked = |which| self.rules.constant(which) != 0;
-        let ports = if asked(Constant::SourcePort) || asked(Constant::DestinationPort) {
-            self.flow.ports(self.packet, self.header.family)
+    pub fn ports(&self, flow: &Flow) -> Option<(u16, u16)> {
+        let ports = if self.asked(Constant::SourcePort) || self.asked(Constant::DestinationPort) {
+            flow.ports(self.case.packet, self.case.header.family)
         } else {
             Ports::NONE
         };
@@ -68,54 +58,84 @@ impl<P: Packet + ?Sized, R: Rules> Fields<'_, P, R> {
     }
 
     #[inline(always)]
-    pub fn length(&self) -> Option<u16> {
-        self.find(Constant::Length, u32::from(self.traits.length))
+    pub fn length(&self, flow: &Flow) -> Option<u16> {
+        if !self.asked(Constant::Length) {
+            return Some(0);
+        }
+        let length = self.case.frame.length().of_ip(self.case.packet, self.case.header, flow);
+        self.find(Constant::Length, u32::from(length))
     }
 
     #[inline(always)]
     pub fn tag(&self) -> Option<u16> {
-        self.find(Constant::Tag, self.traits.tag)
+        if !self.asked(Constant::Tag) {
+            return Some(0);
+        }
+        self.find(Constant::Tag, self.outermost_tag())
+    }
+
+    /// The tag beside the packet, else the first in it.
+    #[inline(always)]
+    fn outermost_tag(&self) -> u32 {
+        /// Destination, source and EtherType: a header that is further from the start has a tag before it.
+        const UNTAGGED: usize = 14;
+        if let Some(tag) = self.case.frame.tag() {
+            return u32::from(tag);
+        }
+        if self.rules.link() == Link::Layer3 || self.case.header.offset <= UNTAGGED {
+            return index::NO_TAG;
+        }
+        self.case.packet.read::<2>(UNTAGGED).map_or(index::NO_TAG, |tag| u32::from(u16::from_be_bytes(tag)))
     }
 
     /// The rows of the two halves of the mark.
     #[inline(always)]
     pub fn mark(&self) -> Option<(u16, u16)> {
-        let low = self.find(Constant::MarkLow, self.traits.mark & 0xffff)?;
-        Some((low, self.find(Constant::MarkHigh, self.traits.mark >> 16)?))
+        if !self.asked(Constant::MarkLow) {
+            return Some((0, 0));
+        }
+        let mark = self.case.frame.mark();
+        let low = self.find(Constant::MarkLow, mark & 0xffff)?;
+        Some((low, self.find(Constant::MarkHigh, mark >> 16)?))
     }
 
     #[inline(always)]
     pub fn from(&self) -> Option<u16> {
-        let from = self.traits.from;
+        if !self.asked(Constant::From) {
+            return Some(0);
+        }
+        let from = self.case.frame.from();
         let byte = |at: usize| Some((from >> (16 + 8 * (at & 1))) as u8);
         self.walk::<2>(Constant::From, Constant::FromDepth, from & 0xffff, byte)
     }
 
-    /// The rows of source and destination address.
     #[inline(always)]
-    pub fn addresses(&self) -> Option<(u16, u16)> {
+    pub fn source(&self) -> Option<u16> {
         use Constant::*;
-        match self.header.family {
-            Family::V4 => {
-                let source = self.address::<2>(Source4, Source4Depth, offset_of!(Ipv4Hdr, src_addr))?;
-                Some((source, self.address::<2>(Destination4, Destination4Depth, offset_of!(Ipv4Hdr, dst_addr))?))
-            }
-            Family::V6 => {
-                let source = self.address::<14>(Source6, Source6Depth, offset_of!(Ipv6Hdr, src_addr))?;
-                Some((source, self.address::<14>(Destination6, Destination6Depth, offset_of!(Ipv6Hdr, dst_addr))?))
-            }
+        match self.case.header.family {
+            Family::V4 => self.address::<2>(Source4, Source4Depth, offset_of!(Ipv4Hdr, src_addr)),
+            Family::V6 => self.address::<14>(Source6, Source6Depth, offset_of!(Ipv6Hdr, src_addr)),
+        }
+    }
+
+    #[inline(always)]
+    pub fn destination(&self) -> Option<u16> {
+        use Constant::*;
+        match self.case.header.family {
+            Family::V4 => self.address::<2>(Destination4, Destination4Depth, offset_of!(Ipv4Hdr, dst_addr)),
+            Family::V6 => self.address::<14>(Destination6, Destination6Depth, offset_of!(Ipv6Hdr, dst_addr)),
         }
     }
 
     #[inline(always)]
     fn address<const MORE: usize>(&self, first: Constant, depth: Constant, field: usize) -> Option<u16> {
-        if self.rules.constant(first) == 0 {
+        if !self.asked(first) {
             return Some(0);
         }
-        let start = self.header.offset + field;
-        let root = u16::from_be_bytes(self.packet.read(start)?);
+        let start = self.case.header.offset + field;
+        let root = u16::from_be_bytes(self.case.packet.read(start)?);
         // Two bytes, of which the first is known: see `Packet::read`.
-        let byte = |at| self.packet.read::<2>(start + 1 + at).map(|bytes| bytes[1]);
+        let byte = |at| self.case.packet.read::<2>(start + 1 + at).map(|bytes| bytes[1]);
         self.walk::<MORE>(first, depth, u32::from(root), byte)
     }
 

@@ -1,10 +1,11 @@
 //! The rows that a packet's fields lead to, and the first rule that is in all of them.
 
-use super::{Found, Rules, Traits, lookup};
+use super::{Found, Rules, lookup::Fields};
 use crate::{
+    condition::Case,
     flow::Flow,
-    locate::Header,
     packet::Packet,
+    process::{Frame, Tables},
     rules::{Constant, Row},
 };
 
@@ -28,30 +29,43 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
+    /// Looks everything up. Each value becomes a row before the next is looked at: the verifier follows all kinds of
+    /// values apart, but a row is a row.
     #[inline(always)]
-    pub fn of<P, R>(packet: &P, header: &Header, flow: &Flow, traits: &Traits, rules: &'a R) -> Option<Self>
+    pub fn of<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &'a T) -> Option<Self>
     where
         P: Packet + ?Sized,
-        R: Rules,
+        F: Frame,
+        T: Tables,
     {
-        let fields = lookup::Fields { packet, header, flow, traits, rules };
-        let (source, destination) = fields.addresses()?;
-        let (source_port, destination_port) = fields.ports()?;
-        let (mark_low, mark_high) = fields.mark()?;
+        let fields = Fields { case, rules };
+        let (source, destination) = fields.ports(flow)?;
+        let (source_port, destination_port) = (row(rules, source)?, row(rules, destination)?);
+        let either_port = second(rules, Constant::EitherPort, source, destination)?;
+        let protocol = row(rules, fields.protocol(flow)?)?;
+        let length = row(rules, fields.length(flow)?)?;
+        let tag = row(rules, fields.tag()?)?;
+        let (low, high) = fields.mark()?;
+        let (mark_low, mark_high) = (row(rules, low)?, row(rules, high)?);
+        let mark_not = second(rules, Constant::MarkNot, low, high)?;
+        let head = row(rules, fields.head()?)?;
+        let from = row(rules, fields.from()?)?;
+        let source = row(rules, fields.source()?)?;
+        let destination = row(rules, fields.destination()?)?;
         Some(Self {
-            head: row(rules, fields.head()?)?,
-            protocol: row(rules, fields.protocol()?)?,
-            source: row(rules, source)?,
-            destination: row(rules, destination)?,
-            source_port: row(rules, source_port)?,
-            destination_port: row(rules, destination_port)?,
-            length: row(rules, fields.length()?)?,
-            tag: row(rules, fields.tag()?)?,
-            mark_low: row(rules, mark_low)?,
-            mark_high: row(rules, mark_high)?,
-            from: row(rules, fields.from()?)?,
-            either_port: second(rules, Constant::EitherPort, source_port, destination_port)?,
-            mark_not: second(rules, Constant::MarkNot, mark_low, mark_high)?,
+            head,
+            protocol,
+            source,
+            destination,
+            source_port,
+            destination_port,
+            length,
+            tag,
+            mark_low,
+            mark_high,
+            from,
+            either_port,
+            mark_not,
         })
     }
 
