@@ -4,7 +4,7 @@ use crate::{
     abi::{Counter, Limited},
     classify::{Found, find},
     ds::DsField,
-    flow::{self, Reach},
+    flow::{self, Flow, Reach},
     locate::Header,
     packet::Packet,
     policy::{Decision, Local, Verdict, decide},
@@ -55,7 +55,7 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     /// Counts the rules that match, and decides if one of them does.
     #[inline(always)]
     fn ask_rules<T: Tables>(&self, tables: &mut T) -> Option<Decision> {
-        let flow = flow::flow(self.packet, self.header);
+        let flow = self.flow(tables);
         self.count_limits(flow.reach, tables);
         let found = find(self, &flow, tables)?;
         if found.decider == Found::NOBODY {
@@ -71,6 +71,18 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
             self.hand_over(&record, tables);
         }
         Some(decision)
+    }
+
+    /// What is behind the IP header, if a rule asks for it.
+    #[inline(always)]
+    fn flow<T: Tables>(&self, tables: &T) -> Flow {
+        use Constant::{DestinationPort, Length, Protocol, SourcePort};
+        let asked = |which| tables.constant(which) != 0;
+        if asked(Protocol) || asked(SourcePort) || asked(DestinationPort) || asked(Length) {
+            flow::flow(self.packet, self.header)
+        } else {
+            Flow::UNSEEN
+        }
     }
 
     #[inline(always)]

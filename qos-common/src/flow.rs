@@ -80,6 +80,9 @@ impl Ports {
 }
 
 impl Flow {
+    /// That of a packet into which nobody looked.
+    pub const UNSEEN: Self = Self { fragment: Fragment::No, protocol: NO_PROTOCOL, offset: 0, reach: Reach::Cut };
+
     /// The ports of TCP, UDP, SCTP, DCCP and UDP-Lite, or the type of ICMP; of a packet that has them and is long enough.
     #[inline(always)]
     pub fn ports<P: Packet + ?Sized>(&self, packet: &P, family: Family) -> Ports {
