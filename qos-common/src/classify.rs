@@ -22,6 +22,12 @@ pub trait Rules {
         0
     }
 
+    /// Gives these values back. In the kernel they take the way through memory of which the verifier knows nothing, so
+    /// that it goes on with one state instead of one for each way on which it came to know them.
+    fn settle(&mut self, values: [u32; 4]) -> [u32; 4] {
+        values
+    }
+
     /// A page of the lookup.
     fn page(&self, _number: u32) -> Option<&Page> {
         None
@@ -57,15 +63,44 @@ impl Found {
     pub const NOBODY: u32 = u32::MAX;
 }
 
+/// What is behind the IP header, as the numbers under which it is looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Behind {
+    /// Source port, or what is in its place.
+    pub source_port: u32,
+    /// Destination port, or none.
+    pub destination_port: u32,
+    /// Kind of fragment and protocol.
+    pub protocol: u32,
+    /// The IP length.
+    pub length: u32,
+}
+
+impl Behind {
+    /// Looks at the packet, as far as a rule asks.
+    #[inline(always)]
+    pub fn of<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &mut T) -> Self
+    where
+        P: Packet + ?Sized,
+        F: Frame,
+        T: Tables,
+    {
+        let (ports, protocol) = (lookup::ports(case, flow, rules), lookup::protocol(flow, rules));
+        let values = [ports.source, ports.destination, protocol, lookup::length(case, flow, rules)];
+        let [source_port, destination_port, protocol, length] = rules.settle(values);
+        Self { source_port, destination_port, protocol, length }
+    }
+}
+
 /// Finds the rules that match; `None` if the tables are not whole.
 #[inline(always)]
-pub fn find<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &T) -> Option<Found>
+pub fn find<P, F, T>(case: &Case<'_, P, F>, behind: &Behind, rules: &T) -> Option<Found>
 where
     P: Packet + ?Sized,
     F: Frame,
     T: Tables,
 {
-    let rows = Rows::of(case, flow, rules)?;
+    let rows = Rows::of(case, behind, rules)?;
     let passing = (1 << rules.constant(Constant::Passing)) - 1;
     let decider = match rules.constant(Constant::Words) {
         1 => rows.first_of_few::<1>(passing),

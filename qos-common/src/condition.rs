@@ -2,7 +2,7 @@
 
 use crate::{
     abi::{Counter, Limited},
-    classify::{Found, find},
+    classify::{Behind, Found, find},
     ds::DsField,
     flow::{self, Flow, Reach},
     locate::Header,
@@ -57,7 +57,10 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     fn ask_rules<T: Tables>(&self, tables: &mut T) -> Option<Decision> {
         let flow = self.flow(tables);
         self.count_limits(flow.reach, tables);
-        let found = find(self, &flow, tables)?;
+        let behind = Behind::of(self, &flow, tables);
+        let found = find(self, &behind, tables)?;
+        let [decider, passing, ..] = tables.settle([found.decider, found.passing, 0, 0]);
+        let found = Found { decider, passing };
         if found.decider == Found::NOBODY {
             self.count_passing(found.passing, tables);
             return None;

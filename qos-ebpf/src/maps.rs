@@ -42,6 +42,10 @@ static ROWS: Array<Row> = Array::with_max_entries(1, 0);
 #[map]
 static RECORDS: Array<Record> = Array::with_max_entries(1, 0);
 
+/// A CPU's memory for [`Rules::settle`].
+#[map]
+static SETTLED: PerCpuArray<[u32; 4]> = PerCpuArray::with_max_entries(1, 0);
+
 #[unsafe(no_mangle)]
 static PLAN: Global<[u16; Plan::LENGTH]> = Global::new(Plan::NONE.0);
 
@@ -124,6 +128,18 @@ impl Rules for Maps {
     #[inline(always)]
     fn constant(&self, constant: Constant) -> u16 {
         constant!(PLAN[constant as usize] as [u16; Plan::LENGTH])
+    }
+
+    #[inline(always)]
+    fn settle(&mut self, values: [u32; 4]) -> [u32; 4] {
+        let Some(memory) = SETTLED.get_ptr_mut(0) else {
+            return values;
+        };
+        // SAFETY: as in `counters`. Volatile, or the compiler would see that nothing changes.
+        unsafe {
+            ptr::write_volatile(memory, values);
+            ptr::read_volatile(memory)
+        }
     }
 
     #[inline(always)]

@@ -4,6 +4,7 @@ use core::mem::offset_of;
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
+use super::Behind;
 use crate::{
     condition::Case,
     flow::{Flow, NO_PROTOCOL, Ports},
@@ -13,6 +14,41 @@ use crate::{
     process::{Frame, Tables},
     rules::{Constant, LEAF, index},
 };
+
+/// The number of kind of fragment and protocol.
+#[inline(always)]
+pub(super) fn protocol<T: Tables>(flow: &Flow, rules: &T) -> u32 {
+    let fragment = if rules.constant(Constant::Fragments) == 0 { 0 } else { flow.fragment as u32 };
+    let protocol = u32::from(flow.protocol);
+    if flow.protocol == NO_PROTOCOL { protocol | fragment } else { protocol | fragment << 8 }
+}
+
+/// The ports, if a rule asks for them.
+#[inline(always)]
+pub(super) fn ports<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &T) -> Ports
+where
+    P: Packet + ?Sized,
+    T: Tables,
+{
+    if rules.constant(Constant::SourcePort) == 0 && rules.constant(Constant::DestinationPort) == 0 {
+        return Ports::NONE;
+    }
+    flow.ports(case.packet, case.header.family)
+}
+
+/// The IP length, if a rule asks for it.
+#[inline(always)]
+pub(super) fn length<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &T) -> u32
+where
+    P: Packet + ?Sized,
+    F: Frame,
+    T: Tables,
+{
+    if rules.constant(Constant::Length) == 0 {
+        return 0;
+    }
+    u32::from(case.frame.length().of_ip(case.packet, case.header, flow))
+}
 
 /// A packet and the tables in which its fields are looked up. Each method gives the number of a row, 0 where no rule asks
 /// for the field, which is not looked at then, and `None` where the tables are not whole.
@@ -37,33 +73,11 @@ impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
         self.find(Constant::Head, u32::from(header.ds.dscp().value()) | family | local)
     }
 
-    #[inline(always)]
-    pub fn protocol(&self, flow: &Flow) -> Option<u16> {
-        let fragment = if self.asked(Constant::Fragments) { flow.fragment as u32 } else { 0 };
-        let protocol = u32::from(flow.protocol);
-        let value = if flow.protocol == NO_PROTOCOL { protocol | fragment } else { protocol | fragment << 8 };
-        self.find(Constant::Protocol, value)
-    }
-
     /// The rows of source and destination port.
     #[inline(always)]
-    pub fn ports(&self, flow: &Flow) -> Option<(u16, u16)> {
-        let ports = if self.asked(Constant::SourcePort) || self.asked(Constant::DestinationPort) {
-            flow.ports(self.case.packet, self.case.header.family)
-        } else {
-            Ports::NONE
-        };
-        let source = self.find(Constant::SourcePort, ports.source)?;
-        Some((source, self.find(Constant::DestinationPort, ports.destination)?))
-    }
-
-    #[inline(always)]
-    pub fn length(&self, flow: &Flow) -> Option<u16> {
-        if !self.asked(Constant::Length) {
-            return Some(0);
-        }
-        let length = self.case.frame.length().of_ip(self.case.packet, self.case.header, flow);
-        self.find(Constant::Length, u32::from(length))
+    pub fn ports(&self, behind: &Behind) -> Option<(u16, u16)> {
+        let source = self.find(Constant::SourcePort, behind.source_port)?;
+        Some((source, self.find(Constant::DestinationPort, behind.destination_port)?))
     }
 
     #[inline(always)]
@@ -165,7 +179,7 @@ impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
 
     /// Looks a value up in the pages of a field.
     #[inline(always)]
-    fn find(&self, first: Constant, value: u32) -> Option<u16> {
+    pub fn find(&self, first: Constant, value: u32) -> Option<u16> {
         match self.rules.constant(first) {
             0 => Some(0),
             first => Some(self.entry(u32::from(first) + (value >> 8), value as u8)? & !LEAF),

@@ -1,9 +1,8 @@
 //! The rows that a packet's fields lead to, and the first rule that is in all of them.
 
-use super::{Found, Rules, lookup::Fields};
+use super::{Behind, Found, Rules, lookup::Fields};
 use crate::{
     condition::Case,
-    flow::Flow,
     packet::Packet,
     process::{Frame, Tables},
     rules::{Constant, Row},
@@ -32,18 +31,18 @@ impl<'a> Rows<'a> {
     /// Looks everything up. Each value becomes a row before the next is looked at: the verifier follows all kinds of
     /// values apart, but a row is a row.
     #[inline(always)]
-    pub fn of<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &'a T) -> Option<Self>
+    pub fn of<P, F, T>(case: &Case<'_, P, F>, behind: &Behind, rules: &'a T) -> Option<Self>
     where
         P: Packet + ?Sized,
         F: Frame,
         T: Tables,
     {
         let fields = Fields { case, rules };
-        let (source, destination) = fields.ports(flow)?;
+        let (source, destination) = fields.ports(behind)?;
         let (source_port, destination_port) = (row(rules, source)?, row(rules, destination)?);
         let either_port = second(rules, Constant::EitherPort, source, destination)?;
-        let protocol = row(rules, fields.protocol(flow)?)?;
-        let length = row(rules, fields.length(flow)?)?;
+        let protocol = row(rules, fields.find(Constant::Protocol, behind.protocol)?)?;
+        let length = row(rules, fields.find(Constant::Length, behind.length)?)?;
         let tag = row(rules, fields.tag()?)?;
         let (low, high) = fields.mark()?;
         let (mark_low, mark_high) = (row(rules, low)?, row(rules, high)?);
