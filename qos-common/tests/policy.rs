@@ -3,7 +3,7 @@
 use qos_common::{
     abi::{Counter, Counters, RemarkedHalf},
     ds::{DsField, Dscp, Ecn},
-    policy::{Decision, Local, Origin, Table, decide},
+    policy::{Decision, Local, Origin, Table, Verdict, decide},
 };
 
 #[test]
@@ -68,7 +68,7 @@ fn every_decision() {
         for to in Dscp::all() {
             for local in [Local::Policy, Local::KeepControl, Local::Keep] {
                 for origin in [Origin::Local, Origin::Forwarded] {
-                    assert_eq!(decide(ds, to, local, || origin), rule(ds, to, local, origin));
+                    assert_eq!(decide(ds, Verdict::Mark(to), local, || origin), rule(ds, to, local, origin));
                 }
             }
         }
@@ -88,9 +88,12 @@ fn rule(ds: DsField, to: Dscp, local: Local, origin: Origin) -> Decision {
 #[test]
 fn the_origin_is_asked_only_where_it_matters() {
     let never = || panic!("asked");
-    assert_eq!(decide(DsField::new(0xc0), Dscp::CS6, Local::Keep, never), Decision::Keep);
-    assert_eq!(decide(DsField::new(0xb8), Dscp::DF, Local::KeepControl, never), Decision::Remark(Dscp::DF));
-    assert_eq!(decide(DsField::new(0xc0), Dscp::DF, Local::Policy, never), Decision::Remark(Dscp::DF));
+    assert_eq!(decide(DsField::new(0xc0), Verdict::Mark(Dscp::CS6), Local::Keep, never), Decision::Keep);
+    assert_eq!(
+        decide(DsField::new(0xb8), Verdict::Mark(Dscp::DF), Local::KeepControl, never),
+        Decision::Remark(Dscp::DF)
+    );
+    assert_eq!(decide(DsField::new(0xc0), Verdict::Mark(Dscp::DF), Local::Policy, never), Decision::Remark(Dscp::DF));
 }
 
 #[test]
