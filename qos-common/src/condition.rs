@@ -1,5 +1,7 @@
 //! The conditioner (RFC 2475): asks the rules, then the table, and says what becomes of a packet.
 
+use core::hint;
+
 use crate::{
     abi::{Counter, Limited},
     classify::{Behind, Found, find},
@@ -38,11 +40,12 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     #[inline(always)]
     pub fn decide<T: Tables>(&self, tables: &mut T) -> Decision {
         let entry = tables.entry(self.header.ds.dscp());
-        if tables.constant(Constant::Words) != 0
-            && entry.asks_rules()
-            && let Some(decision) = self.ask_rules(tables)
-        {
-            return decision;
+        if tables.constant(Constant::Words) != 0 && entry.asks_rules() {
+            // Or registers are spilled on the way that most packets take, for the sake of the loops on this one.
+            hint::cold_path();
+            if let Some(decision) = self.ask_rules(tables) {
+                return decision;
+            }
         }
         self.by_verdict(Verdict::Mark(entry.target()), tables.local())
     }
