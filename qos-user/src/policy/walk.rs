@@ -166,7 +166,7 @@ fn holds(condition: &Condition, packet: &Packet) -> bool {
 fn compare(field: &Field, packet: &Packet) -> Option<bool> {
     match field {
         Field::Dscp(bits) => Some(bits >> packet.dscp.value() & 1 == 1),
-        Field::Family(versions) => Some(versions.contains(if packet.src.is_ipv4() { &4 } else { &6 })),
+        Field::Family(versions) => Some(versions.contains(&packet.version())),
         Field::Proto(ranges) => Some(within(ranges, packet.proto?)),
         Field::Src(prefixes) => contains(prefixes, packet.src),
         Field::Dst(prefixes) => contains(prefixes, packet.dst),
