@@ -73,7 +73,7 @@ fn test(item: &Node, names: &Names<'_>, source: &Source, findings: &mut Findings
     let direction = hook.as_ref().map(|(_, direction)| *direction);
     let packet = text.and_then(|(text, span)| read_packet(text, span, direction, source, findings));
     let expect = value(table, "expect", span, "write expect = a DSCP, \"keep\" or \"drop\"", findings);
-    let expect = expect.and_then(|node| verdict(node, names, findings));
+    let expect = expect.and_then(|node| names.verdict(node, findings));
     let (interface, direction) = hook?;
     let (line, text) = (source.line(item.span.start), text?.0.to_owned());
     Some(PolicyTest { name, line, interface, direction, packet: packet?, text, expect: expect? })
@@ -81,7 +81,7 @@ fn test(item: &Node, names: &Names<'_>, source: &Source, findings: &mut Findings
 
 fn value<'t>(table: &'t Table, key: &str, span: Span, help: &str, findings: &mut Findings) -> Option<&'t Node> {
     let entry = table.get(key);
-    if entry.is_none() {
+    if entry.is_none() && !words::is_misspelt(table, key, &KEYS) {
         findings.missing(Finding::error(span, format!("this test has no `{key}`")).help(help));
     }
     entry.map(|entry| &entry.value)
@@ -106,11 +106,4 @@ fn read_packet(
             None
         }
     }
-}
-
-fn verdict(node: &Node, names: &Names<'_>, findings: &mut Findings) -> Option<Verdict> {
-    if matches!(&node.kind, Kind::String(word) if word == "drop") {
-        return Some(Verdict::Drop);
-    }
-    names.mark(node, findings).map(|mark| mark.map_or(Verdict::Keep, Verdict::Set))
 }

@@ -8,7 +8,7 @@ use crate::policy::{
     addresses::Collected,
     classes::Class,
     diagnostic::{Finding, Findings, quote},
-    model::Prefixes,
+    model::{Prefixes, Verdict},
     ranges,
     sets::Set,
     source::Span,
@@ -125,24 +125,46 @@ impl<'a> Names<'a> {
         Ok(())
     }
 
-    /// The codepoint that a value has to be, or `None` for "keep".
+    /// The codepoint that a value has to be, or "keep".
     pub fn mark(&self, node: &Node, findings: &mut Findings) -> Option<Option<Dscp>> {
-        let Some(word) = words::scalar(node) else {
-            words::wrong_kind(node, "a codepoint or \"keep\"", findings);
-            return None;
-        };
-        if word == "keep" {
-            return Some(None);
+        match Self::word_of_mark(node, "a codepoint or \"keep\"", findings)?.as_str() {
+            "keep" => Some(None),
+            "drop" => {
+                let finding = Finding::error(node.span, "to drop is not to set a mark");
+                findings.error(finding.help("write drop = true"));
+                None
+            }
+            word => self.codepoint(word, node.span, &["keep"], findings).map(Some),
         }
-        word.parse().map(Some).map_err(|error| findings.error(self.bad_mark(&word, node.span, error))).ok()
     }
 
-    /// Why a word is not a codepoint that a packet can get.
-    pub fn bad_mark(&self, word: &str, span: Span, error: qos_common::notation::NotationError) -> Finding {
-        match self.classes.get(word) {
-            Some(class) => class_as_value(class, word, span),
-            None => words::unknown_dscp("DSCP", word, span, error, ["keep", "drop"]),
+    /// The codepoint that a value has to be, or "keep" or "drop".
+    pub fn verdict(&self, node: &Node, findings: &mut Findings) -> Option<Verdict> {
+        match Self::word_of_mark(node, "a codepoint, \"keep\" or \"drop\"", findings)?.as_str() {
+            "keep" => Some(Verdict::Keep),
+            "drop" => Some(Verdict::Drop),
+            word => self.codepoint(word, node.span, &["keep", "drop"], findings).map(Verdict::Set),
         }
+    }
+
+    fn word_of_mark(node: &Node, wanted: &str, findings: &mut Findings) -> Option<String> {
+        let word = words::scalar(node);
+        if word.is_none() {
+            words::wrong_kind(node, wanted, findings);
+        }
+        word
+    }
+
+    fn codepoint(&self, word: &str, span: Span, others: &[&str], findings: &mut Findings) -> Option<Dscp> {
+        let error = match word.parse() {
+            Ok(dscp) => return Some(dscp),
+            Err(error) => error,
+        };
+        findings.error(match self.classes.get(word) {
+            Some(class) => class_as_value(class, word, span),
+            None => words::unknown_dscp("DSCP", word, span, error, others.iter().copied()),
+        });
+        None
     }
 }
 

@@ -168,7 +168,7 @@ struct Options<'t> {
     ecn: Ecn,
     fragment: Fragment,
     origin: Option<Origin>,
-    from: Option<&'t str>,
+    from: Option<Word<'t>>,
     vlan: Option<u16>,
     pcp: Option<u16>,
     length: Option<(u16, Word<'t>)>,
@@ -197,7 +197,7 @@ impl<'t> Options<'t> {
             let value = words.next().ok_or_else(|| end.wrong(format!("`{}` has no value", key.text)))?;
             options.take(key.text, value)?;
         }
-        options.check_origin(end)?;
+        options.check_origin()?;
         Ok(options)
     }
 
@@ -217,9 +217,9 @@ impl<'t> Options<'t> {
         Ok(())
     }
 
-    fn check_origin(&self, end: Word<'_>) -> Read<()> {
-        if self.origin == Some(Origin::Local) && self.from.is_some() {
-            return Err(end.wrong("what this host made came in by no interface").help("leave out `from`"));
+    fn check_origin(&self) -> Read<()> {
+        if let (Some(Origin::Local), Some(from)) = (self.origin, self.from) {
+            return Err(from.wrong("what this host made came in by no interface").help("leave out `from`"));
         }
         Ok(())
     }
@@ -245,7 +245,7 @@ impl<'t> Options<'t> {
             length,
             mark: Some(self.mark),
             origin,
-            from: self.from.map(str::to_owned),
+            from: self.from.map(|from| from.text.to_owned()),
         })
     }
 
@@ -254,7 +254,9 @@ impl<'t> Options<'t> {
             protocols::ICMP => 8,
             protocols::ICMPV6 => 128,
             _ => {
-                return self.icmp_type.map_or(Ok(None), |(_, word)| Err(word.wrong("only ICMP and ICMPv6 have a type")));
+                return self
+                    .icmp_type
+                    .map_or(Ok(None), |(_, word)| Err(word.wrong("only ICMP and ICMPv6 have a type")));
             }
         };
         match self.icmp_type {
@@ -313,13 +315,13 @@ fn dscp(word: Word<'_>) -> Read<Dscp> {
     })
 }
 
-fn interface(word: Word<'_>) -> Read<&str> {
+fn interface(word: Word<'_>) -> Read<Word<'_>> {
     if word.text.ends_with('*') {
         return Err(word.wrong("a packet came in by one interface: a glob is for rules"));
     }
     match interfaces::bad_pattern(word.text, Span::at(0)) {
         Some(finding) => Err(word.wrong(finding.title)),
-        None => Ok(word.text),
+        None => Ok(word),
     }
 }
 

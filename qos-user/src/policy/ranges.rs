@@ -81,16 +81,19 @@ where
 }
 
 fn range(word: &str, span: Span, numbers: &Numbers) -> Result<(u16, u16), Box<Finding>> {
-    if let Ok(single) = numbers.number(word, span) {
-        return Ok((single, single));
+    let Some((first, last)) = word.split_once('-').filter(|_| !numbers.has_name(word)) else {
+        return numbers.number(word, span).map(|single| (single, single));
+    };
+    let (first, last) = (first.trim(), last.trim());
+    if [first, last].into_iter().any(|end| !is_digits(end) && !numbers.has_name(end)) {
+        // A negative number is told its limits, anything else is no range at all.
+        return numbers.number(word, span).map(|single| (single, single));
     }
-    match word.split_once('-') {
-        Some((first, last)) if !first.trim().is_empty() => {
-            let (first, last) = (numbers.number(first.trim(), span)?, numbers.number(last.trim(), span)?);
-            in_order(first, last, span)
-        }
-        _ => numbers.number(word, span).map(|single| (single, single)),
-    }
+    in_order(numbers.number(first, span)?, numbers.number(last, span)?, span)
+}
+
+fn is_digits(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A range whose ends are in order.
@@ -108,8 +111,7 @@ impl Numbers {
         if let Some((_, number)) = self.names.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
             return Ok(u16::from(*number));
         }
-        let digits = word.strip_prefix('-').unwrap_or(word);
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !is_digits(word.strip_prefix('-').unwrap_or(word)) {
             return Err(Box::new(self.unknown(word, span)));
         }
         let number = word.parse().ok().filter(|number| (self.least..=self.most).contains(number));
@@ -117,6 +119,10 @@ impl Numbers {
             let (word, Self { what, least, most, .. }) = (quote(word), self);
             Box::new(Finding::error(span, format!("{word} is not {what}: {least} to {most}")))
         })
+    }
+
+    fn has_name(&self, word: &str) -> bool {
+        self.names.iter().any(|(name, _)| name.eq_ignore_ascii_case(word))
     }
 
     fn unknown(&self, word: &str, span: Span) -> Finding {

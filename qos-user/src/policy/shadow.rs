@@ -53,13 +53,11 @@ fn check_shadowed(rules: &[Written], bounds: &[Bounds], report: &mut Report) {
 
 /// Whether each place of one rule is within a place of another.
 fn is_asked_within(inner: &Rule, outer: &Rule) -> bool {
-    let within = |inner: &Place, outer: &Place| {
-        (outer.direction.is_none() || outer.direction == inner.direction) && covers(&outer.pattern, &inner.pattern)
-    };
-    inner.on.iter().all(|inner| {
-        let each = Direction::BOTH.map(|direction| Place { direction: Some(direction), ..inner.clone() });
-        let parts = if inner.direction.is_some() { std::slice::from_ref(inner) } else { &each };
-        parts.iter().all(|part| outer.on.iter().any(|outer| within(part, outer)))
+    let asks = |place: &Place, direction| place.direction.is_none_or(|asked| asked == direction);
+    Direction::BOTH.into_iter().all(|direction| {
+        let mut places = inner.on.iter().filter(|place| asks(place, direction));
+        places
+            .all(|place| outer.on.iter().any(|wider| asks(wider, direction) && covers(&wider.pattern, &place.pattern)))
     })
 }
 

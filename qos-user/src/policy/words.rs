@@ -130,6 +130,12 @@ pub(super) fn unknown_key(key: &Key, known: &[&'static str], later: &[&str], fin
     findings.error(finding);
 }
 
+/// Whether a table has an unknown key that is probably meant as `key`, and answered with it.
+pub(super) fn is_misspelt(table: &Table, key: &str, known: &[&'static str]) -> bool {
+    let unknown = table.entries().iter().map(|entry| &*entry.key.text).filter(|word| !known.contains(word));
+    unknown.into_iter().any(|word| nearest(word, known.iter().copied()) == Some(key))
+}
+
 /// Words for a message.
 pub(super) fn sentence<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")

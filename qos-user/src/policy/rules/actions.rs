@@ -70,7 +70,7 @@ impl Rules<'_, '_> {
 
     fn check_does_something(&mut self, table: &Table, written: &Written) {
         let counts_or_logs = written.rule.count || table.get("log").is_some() || is_broken(table, "count");
-        if written.rule.action != Action::None || counts_or_logs || is_broken(table, "drop") {
+        if written.rule.action != Action::None || counts_or_logs || is_broken(table, "drop") || has_unknown_key(table) {
             return;
         }
         let finding = Finding::error(written.span, "this rule does nothing");
@@ -87,6 +87,11 @@ fn deciding(table: &Table) -> Vec<&Entry> {
     let mut entries: Vec<_> = entries.collect();
     entries.retain(|entry| entry.key.text != "drop" || matches!(entry.value.kind, Kind::Boolean(true)));
     entries
+}
+
+/// Whether a key is unknown, and so may be meant as what the rule does.
+fn has_unknown_key(table: &Table) -> bool {
+    table.entries().iter().any(|entry| !super::KEYS.contains(&&*entry.key.text))
 }
 
 /// Whether a key has something else than the boolean that it needs, which is reported.

@@ -49,7 +49,7 @@ impl Rules<'_, '_> {
         let overhead = table.and_then(|table| self.overhead(table)).unwrap_or_default();
         let aware = rule.get("color").and_then(|entry| self.color(&entry.value));
         let [green, yellow, red] = ["green", "yellow", "red"].map(|color| match rule.get(color) {
-            Some(entry) => self.verdict(&entry.value),
+            Some(entry) => self.names.verdict(&entry.value, self.findings),
             None => Some(Verdict::Keep),
         });
         Some(Meter { kind: kind?, aware, overhead, green: green?, yellow: yellow?, red: red? })
@@ -66,6 +66,7 @@ impl Rules<'_, '_> {
                 None => missing.push(*parameter),
             }
         }
+        missing.retain(|parameter| !words::is_misspelt(table, parameter, &KEYS));
         if !missing.is_empty() {
             let title = format!("a {} needs {}", algorithm.name, words::sentence(missing.iter().copied()));
             self.findings.missing(Finding::error(span, title));
@@ -189,12 +190,5 @@ impl Rules<'_, '_> {
             self.findings.error(finding.help("leave it out for a meter that is color-blind"));
         }
         Some(arrived)
-    }
-
-    fn verdict(&mut self, node: &Node) -> Option<Verdict> {
-        if matches!(&node.kind, Kind::String(word) if word == "drop") {
-            return Some(Verdict::Drop);
-        }
-        self.names.mark(node, self.findings).map(|mark| mark.map_or(Verdict::Keep, Verdict::Set))
     }
 }

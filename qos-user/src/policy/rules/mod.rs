@@ -104,6 +104,7 @@ impl Rules<'_, '_> {
     fn places(&mut self, span: Span, table: &Table) -> Vec<(Place, Span)> {
         match table.get("on") {
             Some(entry) => places::read(&entry.value, self.findings),
+            None if words::is_misspelt(table, "on", &KEYS) => Vec::new(),
             None => {
                 let finding = Finding::error(span, "this rule does not say where: `on` is missing");
                 self.findings.missing(finding.help("write on = \"lan0:ingress\", a list, or on = \"all\""));

@@ -159,7 +159,7 @@ fn check_together(written: &Written, findings: &mut Findings) {
             addresses.last().copied(),
             family.or(addresses.first().copied()),
             "no packet is of both families",
-            "this",
+            "of the other family",
         );
     }
     if let (Some(left), Some(length)) = (bounds.get(Axis::Length), length)
