@@ -6,8 +6,8 @@ use crate::policy::model::{Condition, Field, Fragment, MarkBits, Origin, Prefixe
 /// Ranges that are inclusive, sorted, disjoint, and not adjacent.
 type Ranges = Vec<(u128, u128)>;
 
-/// More ranges than this are not compared with another's: a thousand rules may name a set of thousands.
-const MOST_COMPARED: usize = 256;
+/// More prefixes than this are taken for all addresses of their family: a thousand rules may name a set of thousands.
+const MOST_PREFIXES: usize = 1024;
 
 /// A field as far as it is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(super) struct Bounds {
     numbers: Vec<(Axis, Ranges)>,
     marks: Vec<(MarkBits, bool)>,
     from: Vec<(Vec<String>, bool)>,
+    /// Whether some condition leaves less than is said here.
+    is_wider: bool,
 }
 
 impl Bounds {
@@ -64,7 +66,10 @@ impl Bounds {
         match &condition.field {
             Field::Mark(bits) => self.marks.push((*bits, condition.negated)),
             Field::From(patterns) => self.from.push((patterns.clone(), condition.negated)),
-            field => numbers(field, condition.negated).into_iter().for_each(|(axis, ranges)| self.cut(axis, ranges)),
+            field => {
+                self.is_wider |= is_large(field);
+                numbers(field, condition.negated).into_iter().for_each(|(axis, ranges)| self.cut(axis, ranges));
+            }
         }
     }
 
@@ -77,12 +82,12 @@ impl Bounds {
 
     /// Whether every packet within `self` is within `other` too. A `false` may only mean that it is not plain.
     pub fn is_within(&self, other: &Self) -> bool {
-        let numbers = other.numbers.iter().all(|(axis, wider)| {
-            self.get(*axis).is_some_and(|narrower| {
-                wider == narrower || narrower.len().max(wider.len()) <= MOST_COMPARED && is_subset(narrower, wider)
-            })
-        });
-        numbers
+        let numbers = other
+            .numbers
+            .iter()
+            .all(|(axis, wider)| self.get(*axis).is_some_and(|narrower| is_subset(narrower, wider)));
+        !other.is_wider
+            && numbers
             && other.marks.iter().all(|wider| self.marks.iter().any(|narrower| implies_mark(*narrower, *wider)))
             && other.from.iter().all(|wider| self.from.iter().any(|narrower| implies_from(narrower, wider)))
     }
@@ -121,8 +126,23 @@ fn numbers(field: &Field, negated: bool) -> Vec<(Axis, Ranges)> {
 fn addresses(v4: Axis, v6: Axis, prefixes: &Prefixes, negated: bool) -> Vec<(Axis, Ranges)> {
     let of_v4 = prefixes.v4.iter().map(|(network, length)| block(u128::from(network.to_bits()), 32 - *length));
     let of_v6 = prefixes.v6.iter().map(|(network, length)| block(network.to_bits(), 128 - *length));
-    let form = |ranges: Ranges, most| if negated && !ranges.is_empty() { complement(&ranges, most) } else { ranges };
-    vec![(v4, form(join(of_v4.collect()), u128::from(u32::MAX))), (v6, form(join(of_v6.collect()), u128::MAX))]
+    let form = |count: usize, ranges: &mut dyn Iterator<Item = (u128, u128)>, most| match count {
+        0 => Vec::new(),
+        1..=MOST_PREFIXES if negated => complement(&join(ranges.collect()), most),
+        1..=MOST_PREFIXES => join(ranges.collect()),
+        _ => vec![(0, most)],
+    };
+    vec![
+        (v4, form(prefixes.v4.len(), &mut of_v4.into_iter(), u128::from(u32::MAX))),
+        (v6, form(prefixes.v6.len(), &mut of_v6.into_iter(), u128::MAX)),
+    ]
+}
+
+fn is_large(field: &Field) -> bool {
+    match field {
+        Field::Src(prefixes) | Field::Dst(prefixes) => prefixes.v4.len().max(prefixes.v6.len()) > MOST_PREFIXES,
+        _ => false,
+    }
 }
 
 fn block(network: u128, host_bits: u8) -> (u128, u128) {
@@ -175,7 +195,11 @@ fn intersection(one: &[(u128, u128)], other: &[(u128, u128)]) -> Ranges {
 }
 
 fn is_subset(narrower: &[(u128, u128)], wider: &[(u128, u128)]) -> bool {
-    narrower.iter().all(|(first, last)| wider.iter().any(|(start, end)| start <= first && last <= end))
+    let mut wider = wider.iter().peekable();
+    narrower.iter().all(|(first, last)| {
+        while wider.next_if(|(_, end)| end < first).is_some() {}
+        wider.peek().is_some_and(|(start, end)| start <= first && last <= end)
+    })
 }
 
 fn implies_mark((narrower, negated): (MarkBits, bool), (wider, wider_negated): (MarkBits, bool)) -> bool {
@@ -201,5 +225,44 @@ pub(super) fn covers(outer: &str, inner: &str) -> bool {
         (Some(outer), Some(inner)) => inner.starts_with(outer),
         (_, None) => pattern_matches(outer, inner),
         (None, Some(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn set(ranges: &[(u128, u128)]) -> Vec<u128> {
+        (0..64).filter(|n| ranges.iter().any(|(first, last)| first <= n && n <= last)).collect()
+    }
+
+    fn ranges() -> impl Strategy<Value = Ranges> {
+        vec((0u128..64, 0u128..8), 0..6)
+            .prop_map(|ranges| join(ranges.into_iter().map(|(first, more)| (first, (first + more).min(63))).collect()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn ranges_are_sets(one in ranges(), other in ranges()) {
+            let (left, right) = (set(&one), set(&other));
+            let common = left.iter().copied().filter(|n| right.contains(n)).collect::<Vec<_>>();
+            prop_assert_eq!(set(&intersection(&one, &other)), common);
+            let rest = (0..64).filter(|n| !left.contains(n)).collect::<Vec<_>>();
+            prop_assert_eq!(set(&complement(&one, 63)), rest);
+            prop_assert_eq!(is_subset(&one, &other), left.iter().all(|n| right.contains(n)));
+        }
+    }
+
+    #[test]
+    fn the_whole_of_ipv6() {
+        let all = vec![(0, u128::MAX)];
+        assert_eq!(complement(&all, u128::MAX), []);
+        assert_eq!(complement(&[], u128::MAX), all);
+        assert_eq!(join(vec![(0, u128::MAX), (5, 6)]), all);
+        assert_eq!(block(0, 128), (0, u128::MAX));
     }
 }

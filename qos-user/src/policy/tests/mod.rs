@@ -1,6 +1,8 @@
 //! The policy language from outside: what is refused and how that reads, what a policy means, and that no input at all
 //! makes the reader panic.
 
+mod agreement;
+mod hash_of_rules;
 mod macros;
 mod meaning;
 mod meaning_of_rules;
@@ -8,6 +10,7 @@ mod mistakes;
 mod mistakes_in_meters;
 mod mistakes_in_rules;
 mod mistakes_in_tests;
+mod packets;
 mod robust;
 mod schema;
 mod walk;

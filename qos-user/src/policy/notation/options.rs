@@ -1,13 +1,10 @@
-//! A packet in words, as tests and `explain` have it.
+//! What follows the endpoints of a packet: words with a value each.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    ops::Range,
-    str::FromStr,
-};
+use std::net::IpAddr;
 
 use qos_common::ds::{Dscp, Ecn};
 
+use super::{Read, Word, endpoint::Endpoint};
 use crate::{
     hook::Direction,
     policy::{
@@ -15,18 +12,13 @@ use crate::{
         interfaces,
         model::{Fragment, Origin},
         packet::{Packet, PacketError},
-        protocols,
-        ranges::{self, Numbers},
+        protocols, ranges, rules,
         source::Span,
         words,
     },
 };
 
-type Read<T> = Result<T, PacketError>;
-
 const KEYS: [&str; 10] = ["dscp", "ecn", "origin", "from", "vlan", "pcp", "length", "fragment", "icmp-type", "mark"];
-
-const FORM: &str = "write PROTOCOL SOURCE > DESTINATION, such as udp 192.0.2.1:5060 > 198.51.100.1:5060 dscp EF";
 
 const ECNS: [(&str, Ecn); 10] = [
     ("0", Ecn::NotEct),
@@ -43,130 +35,11 @@ const ECNS: [(&str, Ecn); 10] = [
 const FRAGMENTS: [(&str, Fragment); 3] = [("no", Fragment::No), ("first", Fragment::First), ("later", Fragment::Later)];
 const ORIGINS: [(&str, Origin); 2] = [("local", Origin::Local), ("forwarded", Origin::Forwarded)];
 
-/// A word and where it is.
-#[derive(Clone, Copy)]
-struct Word<'t> {
-    text: &'t str,
-    at: usize,
-}
-
-impl<'t> Word<'t> {
-    const fn range(self) -> Range<usize> {
-        self.at..self.at + self.text.len()
-    }
-
-    fn wrong(self, message: impl Into<String>) -> PacketError {
-        PacketError { at: self.range(), message: message.into(), help: None }
-    }
-
-    /// One of a few words.
-    fn one_of<T: Copy>(self, what: &str, known: &[(&'t str, T)]) -> Read<T> {
-        let found = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(self.text)).map(|(_, value)| *value);
-        found.ok_or_else(|| {
-            let names = known.iter().map(|(name, _)| *name);
-            let error = self.wrong(format!("{} is not {what}", quote(self.text)));
-            error.help(format!("known here: {}", words::sentence(names)))
-        })
-    }
-
-    fn number(self, numbers: &Numbers) -> Read<u16> {
-        numbers.number(self.text, Span::at(0)).map_err(|finding| PacketError {
-            at: self.range(),
-            message: finding.title,
-            help: finding.help,
-        })
-    }
-}
-
-impl PacketError {
-    fn help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
-    }
-}
-
-/// Reads a packet.
-pub(super) fn read(text: &str, direction: Option<Direction>) -> Read<Packet> {
-    let mut words = split(text);
-    let end = Word { text: "", at: text.len() };
-    let mut next = |what: &str| words.next().ok_or_else(|| end.wrong(format!("{what} is missing")).help(FORM));
-    let protocol = next("the protocol")?;
-    let proto = u8::try_from(protocol.number(&ranges::PROTOCOLS)?)
-        .map_err(|_too_large| protocol.wrong("a protocol is 0 to 255"))?;
-    let source = next("the source")?;
-    let arrow = next("the `>` between source and destination")?;
-    if arrow.text != ">" {
-        return Err(arrow.wrong(format!("expected `>`, found {}", quote(arrow.text))).help(FORM));
-    }
-    let destination = next("the destination")?;
-    let (src, dst) = (Endpoint::read(source)?, Endpoint::read(destination)?);
-    if src.address.is_ipv4() != dst.address.is_ipv4() {
-        return Err(destination.wrong("source and destination are of different families"));
-    }
-    let options = Options::read(words, direction, end)?;
-    check_protocol(protocol, proto, src.address)?;
-    for (endpoint, word) in [(&src, source), (&dst, destination)] {
-        endpoint.check_port(proto, options.fragment, word)?;
-    }
-    options.packet(proto, (src, dst), direction)
-}
-
-fn split(text: &str) -> impl Iterator<Item = Word<'_>> {
-    let start = text.as_ptr().addr();
-    text.split_whitespace().map(move |word| Word { text: word, at: word.as_ptr().addr() - start })
-}
-
-/// An address, and a port where the protocol has one.
-struct Endpoint {
-    address: IpAddr,
-    port: Option<u16>,
-}
-
-impl Endpoint {
-    fn read(word: Word<'_>) -> Read<Self> {
-        let text = word.text;
-        if let Ok(both) = SocketAddr::from_str(text) {
-            return Ok(Self { address: both.ip(), port: Some(both.port()) });
-        }
-        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        match bare.parse() {
-            Ok(address) => Ok(Self { address, port: None }),
-            Err(_not_an_address) => {
-                let error = word.wrong(format!("{} is not an address with or without a port", quote(text)));
-                Err(error.help("write 192.0.2.1:5060 or [2001:db8::1]:5060"))
-            }
-        }
-    }
-
-    fn check_port(&self, proto: u8, fragment: Fragment, word: Word<'_>) -> Read<()> {
-        let wanted = protocols::has_ports(proto) && fragment != Fragment::Later;
-        match self.port {
-            Some(_) if fragment == Fragment::Later => Err(word.wrong("a later fragment has no ports")),
-            Some(_) if !wanted => Err(word.wrong("this protocol has no ports")),
-            None if wanted => {
-                let help = match self.address {
-                    IpAddr::V4(address) => format!("write {address}:5060"),
-                    IpAddr::V6(address) => format!("write [{address}]:5060"),
-                };
-                Err(word.wrong("this protocol has ports, and here is none").help(help))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn check_protocol(word: Word<'_>, proto: u8, address: IpAddr) -> Read<()> {
-    match (proto, address) {
-        (protocols::ICMP, IpAddr::V6(_)) => Err(word.wrong("the addresses are of IPv6").help("did you mean `icmpv6`?")),
-        (protocols::ICMPV6, IpAddr::V4(_)) => Err(word.wrong("the addresses are of IPv4").help("did you mean `icmp`?")),
-        _ => Ok(()),
-    }
-}
-
 /// What follows the endpoints.
-struct Options<'t> {
+pub(super) struct Options<'t> {
     dscp: Dscp,
     ecn: Ecn,
-    fragment: Fragment,
+    pub fragment: Fragment,
     origin: Option<Origin>,
     from: Option<Word<'t>>,
     vlan: Option<u16>,
@@ -177,7 +50,7 @@ struct Options<'t> {
 }
 
 impl<'t> Options<'t> {
-    fn read(mut words: impl Iterator<Item = Word<'t>>, direction: Option<Direction>, end: Word<'t>) -> Read<Self> {
+    pub fn read(mut words: impl Iterator<Item = Word<'t>>, direction: Option<Direction>, end: Word<'t>) -> Read<Self> {
         let mut options = Self {
             dscp: Dscp::DF,
             ecn: Ecn::NotEct,
@@ -224,7 +97,7 @@ impl<'t> Options<'t> {
         Ok(())
     }
 
-    fn packet(self, proto: u8, (src, dst): (Endpoint, Endpoint), direction: Option<Direction>) -> Read<Packet> {
+    pub fn packet(self, proto: u8, (src, dst): (Endpoint, Endpoint), direction: Option<Direction>) -> Read<Packet> {
         let icmp_type = self.icmp_type(proto)?;
         let length = self.length(proto, src.address)?;
         let origin = (direction != Some(Direction::Ingress)).then(|| self.origin.unwrap_or(Origin::Forwarded));
@@ -326,6 +199,6 @@ fn interface(word: Word<'_>) -> Read<Word<'_>> {
 }
 
 fn mark(word: Word<'_>) -> Read<u32> {
-    let number = super::rules::number_32(word.text);
+    let number = rules::number_32(word.text);
     number.ok_or_else(|| word.wrong(format!("{} is not a mark: 0 to 0xffffffff", quote(word.text))))
 }
