@@ -1,26 +1,78 @@
-use std::{env, path::PathBuf};
+//! Puts the kernel programs into `OUT_DIR/qosbpf`, from where they are included in the binary.
 
-use anyhow::{Context as _, bail};
+use std::{env, ffi::OsStr, fs, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, anyhow, bail};
 use aya_build::{Package, Toolchain};
+use qos_build::Tools;
 
-fn main() -> anyhow::Result<()> {
-    println!("cargo::rerun-if-env-changed=QOSBPF_OBJECT");
-    if let Some(object) = env::var_os("QOSBPF_OBJECT") {
-        let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?).join("qosbpf");
-        println!("cargo::rerun-if-changed={}", object.display());
-        std::fs::copy(&object, out).with_context(|| format!("QOSBPF_OBJECT={}", object.display()))?;
-        return Ok(());
+fn main() {
+    for variable in ["QOSBPF_OBJECT", "AYA_BUILD_SKIP", "RUSTC_BOOTSTRAP"] {
+        println!("cargo::rerun-if-env-changed={variable}");
     }
-    let Some(nightly) = qos_build::nightly() else { bail!("run: cargo xtask setup") };
-    let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths(std::iter::once(qos_build::tools().join("bin")).chain(env::split_paths(&path)))?;
-    // SAFETY: a build script has one thread.
-    unsafe { env::set_var("PATH", path) };
+    name_revision();
+    let result = match env::var_os("QOSBPF_OBJECT") {
+        Some(object) => copy(&object),
+        None => build(),
+    };
+    // Not by the exit code: cargo would show all output of this script with it.
+    if let Err(error) = result {
+        println!("cargo::error={}", format!("{error:#}").replace('\n', " "));
+    }
+}
+
+/// The commit, for `--version` and metrics; a packager without git sets `QOSBPF_REVISION`.
+fn name_revision() {
+    let head = qos_build::root().join(".git/logs/HEAD");
+    println!("cargo::rerun-if-env-changed=QOSBPF_REVISION");
+    if head.exists() {
+        println!("cargo::rerun-if-changed={}", head.display());
+    }
+    let git = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(qos_build::root()).output();
+    let commit = git.ok().filter(|git| git.status.success()).and_then(|git| String::from_utf8(git.stdout).ok());
+    if let (None, Some(commit)) = (env::var_os("QOSBPF_REVISION"), commit) {
+        println!("cargo::rustc-env=QOSBPF_REVISION={}", commit.trim());
+    }
+}
+
+/// For packagers: an object that was built elsewhere.
+fn copy(object: &OsStr) -> anyhow::Result<()> {
+    println!("cargo::rerun-if-changed={}", object.display());
+    let content = fs::read(object).with_context(|| format!("QOSBPF_OBJECT={}", object.display()))?;
+    qos_build::check_object(&content).map_err(|fault| anyhow!("QOSBPF_OBJECT={} {fault}", object.display()))?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?).join("qosbpf");
+    fs::write(out, content).context("OUT_DIR")
+}
+
+fn build() -> anyhow::Result<()> {
     let root = qos_build::root();
-    // aya-build watches qos-ebpf alone.
-    println!("cargo::rerun-if-changed={}", root.join("qos-common").display());
-    aya_build::build_ebpf(
-        [Package { name: "qos-ebpf", root_dir: root.join("qos-ebpf").to_str().context("path")?, ..Package::default() }],
-        Toolchain::Custom(nightly),
-    )
+    // aya-build names the folder of the programs alone; they are made of these too.
+    for part in ["qos-common", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", root.join(part).display());
+    }
+    let package = root.join("qos-ebpf");
+    let package = Package { name: "qos-ebpf", root_dir: package.to_str().context("path")?, ..Package::default() };
+    match qos_build::tools() {
+        Ok(tools) => {
+            let toolchain = tools.compiler.toolchain.clone().unwrap_or_default();
+            set_environment(&tools)?;
+            aya_build::build_ebpf([package], Toolchain::Custom(&toolchain)).context("the kernel programs do not build")
+        }
+        Err(_) if env::var_os("AYA_BUILD_SKIP").is_some() => aya_build::build_ebpf([package], Toolchain::default()),
+        Err(missing) => bail!(qos_build::explain(&missing)),
+    }
+}
+
+/// What the inner cargo needs to know: where the linker is, and to be quiet unless something is wrong, since every line
+/// it prints comes back as a warning.
+fn set_environment(tools: &Tools) -> anyhow::Result<()> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths([tools.linker_folder.clone()].into_iter().chain(env::split_paths(&path)))?;
+    // SAFETY: a build script has one thread.
+    unsafe {
+        env::set_var("PATH", path);
+        env::remove_var("CARGO_TERM_VERBOSE");
+        env::set_var("CARGO_TERM_QUIET", "true");
+    }
+    Ok(())
 }

@@ -95,25 +95,24 @@ fn the_origin_is_asked_only_where_it_matters() {
 
 #[test]
 fn counters_of_two_cpus_are_added_and_wrap() {
-    let number = |index: usize| Counter { packets: index as u64 + 1, bytes: (index as u64 + 1) * 1000 };
-    let mut one = Box::new(Counters::ZERO);
-    for family in 0..2 {
-        for ds in 0..256 {
-            one.before[family][ds] = number(family * 256 + ds);
-        }
-    }
-    for dscp in 0..64 {
-        one.dropped[dscp] = number(1000 + dscp);
-    }
-    (one.protected, one.uncounted, one.limited) =
-        (number(2000), [number(2001), number(2002)], [number(2003), number(2004)]);
-    one.last = 7;
-    let mut sum = one.clone();
-    sum.merge(&Counters { last: 9, ..*one.clone() });
-    let twice = |counter: Counter| Counter { packets: counter.packets * 2, bytes: counter.bytes * 2 };
-    assert_eq!(sum.before, one.before.map(|family| family.map(twice)));
-    assert_eq!((sum.dropped, sum.protected), (one.dropped.map(twice), twice(one.protected)));
-    assert_eq!((sum.uncounted, sum.limited, sum.last), (one.uncounted.map(twice), one.limited.map(twice), 9));
+    let cpu: [u64; Counters::WORDS] = std::array::from_fn(|word| word as u64 + 1);
+    let mut later = cpu;
+    let last = Counters::WORDS - 3;
+    (later[last], later[last + 1]) = (cpu[last] + 2, 77);
+    let mut sum = Box::new(Counters::ZERO);
+    sum.merge(&cpu);
+    sum.merge(&later);
+    let mut word = 1;
+    let mut twice = || {
+        word += 2;
+        Counter { packets: 2 * (word - 2), bytes: 2 * (word - 1) }
+    };
+    assert_eq!(sum.before, std::array::from_fn(|_| std::array::from_fn(|_| twice())));
+    assert_eq!(sum.dropped, std::array::from_fn(|_| twice()));
+    assert_eq!(sum.protected, twice());
+    assert_eq!(sum.uncounted, std::array::from_fn(|_| twice()));
+    assert_eq!(sum.limited, std::array::from_fn(|_| twice()));
+    assert_eq!((sum.last, sum.log_budget), (cpu[last] + 2, 0), "the later one, and budgets are nobody's sum");
     let mut full = Counter { packets: u64::MAX, bytes: u64::MAX - 1 };
     full.add(Counter { packets: 1, bytes: 3 });
     assert_eq!(full, Counter { packets: 0, bytes: 1 });

@@ -17,11 +17,11 @@ const KEPT: u32 = 3;
 const PROTECTED: u32 = 4;
 const REMARKED: u32 = 5;
 
-/// Logs what became of a packet, if this program logs and has not done so too often.
+/// Logs what became of a packet, if this CPU has not done so too often.
 #[inline(always)]
 pub fn log<C: EbpfContext>(context: &C, outcome: Outcome) {
     let word = pack(outcome);
-    if Maps::logs() && may_log() {
+    if may_log() {
         write(context, word);
     }
 }

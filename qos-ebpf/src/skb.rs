@@ -97,8 +97,13 @@ pub fn handle(context: &TcContext, direction: Direction) {
         window = pull(context);
     }
     let skb = Skb { context, direction };
-    let outcome = process(&mut SkbWindow { window, context }, &skb, &mut Maps);
-    log(context, outcome);
+    let mut packet = SkbWindow { window, context };
+    // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
+    if Maps::logs() {
+        log(context, process(&mut packet, &skb, &mut Maps));
+    } else {
+        process(&mut packet, &skb, &mut Maps);
+    }
 }
 
 /// Brings the headers into the linear part; where the kernel cannot, the packet stays as it is.

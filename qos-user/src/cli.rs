@@ -1,8 +1,8 @@
 //! The command line: the only file that knows how it is parsed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io::Write, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::hook::HookName;
 
@@ -349,6 +349,11 @@ pub struct DemoArgs {
     /// Leave the lab standing, and say how to look around and how to remove it.
     #[arg(long)]
     pub keep: bool,
+}
+
+/// Writes a completion script for a shell.
+pub fn completions(shell: clap_complete::Shell, out: &mut impl Write) {
+    clap_complete::generate(shell, &mut Cli::command(), "qosbpf", out);
 }
 
 fn seconds(word: &str) -> Result<Duration, String> {

@@ -7,6 +7,7 @@ pub mod cmd;
 pub mod error;
 pub mod hook;
 pub mod kernel;
+pub mod lab;
 pub mod policy;
 pub mod render;
 pub mod signal;

@@ -1,15 +1,16 @@
 //! `qosbpf detach`: removes what was attached, and nothing else.
 
-use std::fs;
-
 use serde_json::json;
 
 use crate::{
     cli::DetachArgs,
-    cmd::{Context, attach::recovered},
+    cmd::{Context, attach::recovered, site::Site},
     error::Exit,
     hook::HookName,
-    kernel::{datapath, pins::Store},
+    kernel::{
+        datapath,
+        pins::{HookPins, Store},
+    },
 };
 
 /// Detaches.
@@ -18,15 +19,15 @@ use crate::{
 ///
 /// `not-attached`, and what the kernel says.
 pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store)?;
-    let result = detach(args, &site, context);
-    // Locking made the folder; a command that found nothing to do leaves nothing behind.
-    site.store.tidy();
-    result
+    let removed = detach(args, &site)?;
+    site.store.leave()?;
+    say(args, context, &removed)?;
+    Ok(Exit::Done)
 }
 
-fn detach(args: &DetachArgs, site: &super::site::Site, context: &Context) -> anyhow::Result<Exit> {
+fn detach(args: &DetachArgs, site: &Site) -> anyhow::Result<Vec<String>> {
     let names: Vec<HookName> = args.hook.iter().cloned().collect();
     let mut removed = Vec::new();
     for hook in site.select(&names)? {
@@ -34,26 +35,19 @@ fn detach(args: &DetachArgs, site: &super::site::Site, context: &Context) -> any
         datapath::detach(hook, interface, &site.net)?;
         removed.push(format!("{}:{}", site.name_of(hook), hook.pins.direction));
     }
-    for pins in site.store.hooks()? {
+    if args.all {
         // Pins without a state are what a killed attach left: nothing runs by them.
-        if args.all {
-            pins.remove_all()?;
-        }
+        site.store.hooks()?.iter().try_for_each(HookPins::remove_all)?;
     }
-    let last = removed.len() == site.hooks.len();
-    if last && (args.all || site.policy.is_some()) {
-        let _no_policy = fs::remove_file(site.store.policy());
-    }
-    if args.all && removed.is_empty() && !args.json {
-        context.print("nothing was attached\n")?;
-    }
-    say(args, context, &removed)?;
-    Ok(Exit::Done)
+    Ok(removed)
 }
 
 fn say(args: &DetachArgs, context: &Context, removed: &[String]) -> anyhow::Result<()> {
     if args.json {
         return context.print(&format!("{}\n", json!({ "schema": 1, "detached": removed })));
+    }
+    if removed.is_empty() {
+        return context.print("nothing was attached\n");
     }
     for hook in removed {
         context.print(&format!("{hook}  detached\n"))?;

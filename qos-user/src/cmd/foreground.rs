@@ -26,19 +26,16 @@ pub fn stay(hooks: &[Hook], interface: &str, log: bool, context: &Context) -> an
         .filter(|_| log)
         .map(|hook| DecisionLog::open(hook.state.program_id, &format!("{interface}:{}", hook.pins.direction)));
     let mut logs: Vec<_> = logs.collect::<anyhow::Result<_>>()?;
-    if !context.quiet {
-        eprintln!("qosbpf: Ctrl-C detaches");
-    }
+    context.warn("qosbpf: Ctrl-C detaches\n");
     while !ending.load(Ordering::Relaxed) {
         logs.iter_mut().for_each(DecisionLog::flush);
         thread::sleep(PAUSE);
     }
     logs.iter_mut().for_each(DecisionLog::flush);
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let net = Network::open()?;
     for hook in hooks {
         datapath::detach(hook, Some(interface), &net)?;
     }
-    store.tidy();
-    Ok(())
+    store.leave()
 }

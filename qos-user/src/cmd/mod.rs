@@ -2,6 +2,7 @@
 
 mod attach;
 mod context;
+mod demo;
 mod detach;
 pub mod dscp;
 mod expect;
@@ -16,14 +17,12 @@ mod who;
 
 use std::io::stdout;
 
-use clap::CommandFactory as _;
-
 pub use self::{
     context::{Context, wants_color},
-    report::report,
+    report::{report, report_usage},
 };
 use crate::{
-    cli::{Cli, Command},
+    cli::{self, Cli, Command},
     error::Exit,
     kernel::netns,
 };
@@ -46,9 +45,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Policy(command) => policy::run(command, &context),
         Command::Expect(args) => expect::run(args, &context),
         Command::Dscp(args) => dscp::run(args, &mut stdout().lock()),
-        Command::Demo(_) => anyhow::bail!("demo"),
+        Command::Demo(args) => demo::run(args, &context),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "qosbpf", &mut stdout());
+            cli::completions(*shell, &mut stdout());
             Ok(Exit::Done)
         }
     }

@@ -2,8 +2,6 @@
 
 use std::{path::Path, time::SystemTime};
 
-use anyhow::Context as _;
-
 use crate::{
     cmd::Context,
     error::Failure,
@@ -152,14 +150,20 @@ impl Site {
 }
 
 impl InForce {
+    /// A policy that this version cannot read is no reason to keep the counters from anybody.
     fn read(store: &Store) -> anyhow::Result<Option<Self>> {
         let Some(record) = document::read::<PolicyRecord>(&store.policy())? else { return Ok(None) };
-        let policy = Source::new(&record.file, record.text.clone().into_bytes())
-            .and_then(|source| policy::parse(&source))
-            .map_err(policy::Report::into_failure)
-            .context("the policy in force")?;
-        let saved = saved_hash().is_some_and(|hash| hash == policy.hash());
-        Ok(Some(Self { record, policy, saved }))
+        let source = Source::new(&record.file, record.text.clone().into_bytes());
+        match source.and_then(|source| policy::parse(&source)) {
+            Ok(policy) => {
+                let saved = saved_hash().is_some_and(|hash| hash == policy.hash());
+                Ok(Some(Self { record, policy, saved }))
+            }
+            Err(report) => {
+                tracing::warn!("the policy in force cannot be read: {}", report.into_failure());
+                Ok(None)
+            }
+        }
     }
 }
 

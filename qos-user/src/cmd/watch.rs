@@ -60,7 +60,7 @@ fn machine(args: &StatsArgs, context: &Context) -> anyhow::Result<String> {
 fn blocks(snapshot: &Snapshot, rates: Option<&Rates>, histories: &mut Histories, context: &Context) -> String {
     let look = context.look();
     let all = snapshot.hooks.iter().map(|hook| {
-        let history = histories.entry((hook.ifindex, hook.direction)).or_insert_with(History::new);
+        let history = histories.entry((hook.ifindex, hook.direction)).or_default();
         let newest = rates.and_then(|rates| rates.of(hook));
         newest.into_iter().for_each(|rates| history.push(rates));
         table::watch(snapshot, hook, newest, history, &look)

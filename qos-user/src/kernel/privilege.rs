@@ -19,7 +19,7 @@ const SYS_ADMIN: u32 = 21;
 pub fn missing() -> Option<anyhow::Error> {
     let effective = effective()?;
     let has = |bit: u32| effective & (1 << bit) != 0;
-    let lacks = |(_, bit, _): &&(&str, u32, &str)| !has(*bit) && !(*bit > 32 && has(SYS_ADMIN));
+    let lacks = |(_, bit, _): &&(&str, u32, &str)| !(has(*bit) || *bit > 32 && has(SYS_ADMIN));
     let missing: Vec<_> = NEEDED.iter().filter(lacks).map(|(name, _, why)| format!("{name} ({why})")).collect();
     (!missing.is_empty()).then(|| {
         Failure::new("privilege", format!("this process lacks {}", missing.join(", ")))

@@ -17,6 +17,7 @@ mod diagnostic;
 mod expectations;
 mod hash;
 mod interfaces;
+#[expect(clippy::string_slice, reason = "every offset is that of a character just read")]
 mod json;
 mod limits;
 mod lint;

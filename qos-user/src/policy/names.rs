@@ -88,13 +88,11 @@ impl<'a> Names<'a> {
             let taken = match word.strip_prefix('@') {
                 _ if word.is_empty() => Ok(()),
                 Some(name) => self.set(name, item.span, &mut collected, findings),
-                None => collected.push(word, item.span).or_else(|finding| {
-                    let title = format!("{} is not an address", quote(word));
-                    match self.sets.contains_key(word) {
-                        true => Err(Box::new(Finding::error(item.span, title).help(format!("write \"@{word}\"")))),
-                        false => Err(finding),
-                    }
-                }),
+                None if self.sets.contains_key(word) => {
+                    let finding = Finding::error(item.span, format!("{} is not an address", quote(word)));
+                    Err(Box::new(finding.help(format!("write \"@{word}\""))))
+                }
+                None => collected.push(word, item.span),
             };
             if let Err(finding) = taken {
                 findings.error(*finding);

@@ -92,7 +92,8 @@ fn parse_one(word: &str, policy: Option<&PolicyLabel>) -> anyhow::Result<Expecta
     let found = split.max_by_key(|(at, length, _)| (at + length, *length));
     let (at, length, comparison) =
         found.ok_or_else(|| wrong(word, "it needs a number of packets, such as EF=10 or 'EF>=10'"))?;
-    let (name, packets) = (&word[..at], &word[at + length..]);
+    let (name, rest) = word.split_at(at);
+    let (_sign, packets) = rest.split_at(length);
     let packets =
         packets.parse().map_err(|_not_a_number| wrong(word, &format!("`{packets}` is no number of packets")))?;
     let dscps = resolve(name, policy).ok_or_else(|| wrong(word, &unknown(name, policy)))?;

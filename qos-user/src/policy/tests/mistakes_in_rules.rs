@@ -61,6 +61,8 @@ rules! {
     proto_unknown: "match = { proto = [\"upd\", \"quic\", 256, -1] }\nset = \"EF\"";
     proto_of_another_kind: "match = { proto = { a = 1 } }\nset = \"EF\"";
     set_unknown: "match = { src = \"@pbx\" }\nset = \"EF\"";
+    set_without_at: "match = { src = \"pbx\" }\nset = \"EF\"\n[sets]\npbx = [\"10.0.0.1\"]";
+    set_nearly_known: "match = { src = \"@pbz\" }\nset = \"EF\"\n[sets]\npbx = [\"10.0.0.1\"]";
     address_with_host_bits: "match = { src-not = \"192.0.2.1/24\" }\nset = \"EF\"";
     address_of_another_kind: "match = { dst = 10 }\nset = \"EF\"";
     port_unknown: "match = { dst-port = [\"sip\", 65536, \"1-65536\", \"80-\", \"-80\", \"@pbx\"] }\nset = \"EF\"";

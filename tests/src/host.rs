@@ -1,0 +1,44 @@
+//! A hook on the host: the data path as plain Rust, with the same specialisation as a loaded program.
+
+use qos_common::{abi::Counters, policy::Table};
+use qos_vectors::hook::{Arrival, Hook};
+use qosbpf::{kernel::object::Specialisation, snapshot::Counts};
+
+/// The data path in memory.
+#[derive(Clone, Debug)]
+pub struct Host(Hook);
+
+impl Host {
+    /// A hook that has seen nothing yet.
+    #[must_use]
+    pub fn new(wanted: &Specialisation) -> Self {
+        let table = wanted.table.unwrap_or(Table::IDENTITY);
+        let remarks = table.changes_anything();
+        Self(Hook { local: wanted.local, remarks, ..Hook::new(wanted.link, table) })
+    }
+
+    /// Hands it a frame and returns it as it left.
+    pub fn receive(&mut self, frame: &[u8], arrival: &Arrival) -> Vec<u8> {
+        let mut frame = frame.to_vec();
+        self.0.receive(&mut frame[..], arrival);
+        frame
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let sums = self.0.counters.clone().unwrap_or_else(|| Box::new(Counters::ZERO));
+        let mut counts = Counts { sums, ..Counts::zero() };
+        for (rows, half) in counts.remarked.as_chunks_mut().0.iter_mut().zip(&self.0.remarked) {
+            *rows = half.0;
+        }
+        timeless(counts)
+    }
+}
+
+/// Counters of which the time of the last frame is 1 if there was one: the one thing in which host and kernel differ.
+#[must_use]
+pub fn timeless(mut counts: Counts) -> Counts {
+    counts.sums.last = u64::from(counts.sums.last != 0);
+    counts
+}

@@ -1,0 +1,189 @@
+//! A loaded program with counters of its own, to be run on frames or attached.
+
+use std::{io, os::fd::AsFd as _};
+
+use anyhow::Context as _;
+use aya::{
+    maps::PerCpuArray,
+    programs::{
+        LinkOrder, TcAttachType, XdpMode,
+        tc::{SchedClassifierLink, TcAttachOptions},
+        xdp::XdpLink,
+    },
+    util::KernelVersion,
+};
+use qos_common::{
+    abi::{Counters, RemarkedHalf},
+    locate::Link,
+};
+use qosbpf::{
+    hook::Direction,
+    kernel::{
+        counters,
+        object::{self, Loaded, Program, Specialisation},
+    },
+    snapshot::Counts,
+};
+
+use crate::{
+    bpf::{self, Input, Output, SkBuff},
+    host::timeless,
+};
+
+/// All programs of the object.
+pub const PROGRAMS: [Program; 4] =
+    [Program::Xdp, Program::XdpFrags, Program::Tc(Direction::Ingress), Program::Tc(Direction::Egress)];
+
+/// `XDP_PASS`.
+const XDP_PASS: i32 = 2;
+/// `TC_ACT_UNSPEC`: the next program decides.
+const TC_ACT_UNSPEC: i32 = -1;
+
+/// What fits into a page beside what the kernel keeps there: 256 bytes of headroom and the shared info.
+const LINEAR: usize = 4096 - 256 - 320;
+
+/// The program of a hook.
+#[derive(Debug)]
+pub struct Kernel {
+    loaded: Loaded,
+    program: Program,
+    checksum_complete: bool,
+    attached: Option<Attached>,
+}
+
+/// Detaches when it is dropped.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held, not read")]
+enum Attached {
+    Xdp(XdpLink),
+    Tc(SchedClassifierLink),
+}
+
+impl Kernel {
+    /// Loads it.
+    ///
+    /// # Errors
+    ///
+    /// What is missing: root, for one.
+    pub fn load(program: Program, wanted: &Specialisation) -> anyhow::Result<Self> {
+        let loaded = object::load(program, wanted, None).context("these tests need a kernel and root")?;
+        // A test run takes the first 14 bytes for an Ethernet header and leaves them out of the sum.
+        let summed = matches!(program, Program::Tc(_)) && wanted.link == Link::Ethernet;
+        let checksum_complete = summed && has_checksum_complete()?;
+        Ok(Self { loaded, program, checksum_complete, attached: None })
+    }
+
+    /// Whether the kernel accepts a frame for a test run of this program.
+    ///
+    /// Not one that is shorter than an Ethernet header; more than a page only for packets in several pieces; and for TC,
+    /// since Linux 6.18, not one whose EtherType is that of IP without room for the header behind it. The first 14
+    /// bytes are taken for an Ethernet header, whatever the program is specialised for.
+    #[must_use]
+    pub fn accepts(&self, frame: &[u8]) -> bool {
+        let least = match (self.program, frame.get(12..14)) {
+            (Program::Tc(_), Some([0x08, 0x00])) => 14 + 20,
+            (Program::Tc(_), Some([0x86, 0xdd])) => 14 + 40,
+            _ => 14,
+        };
+        let most = if self.program == Program::XdpFrags { LINEAR + 16 * 4096 } else { LINEAR };
+        (least..=most).contains(&frame.len())
+    }
+
+    /// Runs it on a frame; a TC program under `CHECKSUM_COMPLETE`, where the kernel can check that (Linux 6.1).
+    ///
+    /// # Errors
+    ///
+    /// `EBADMSG` if the sum beside the packet is wrong afterwards; else what bpf(2) says.
+    pub fn run(&mut self, frame: &[u8], context: Option<&SkBuff>) -> anyhow::Result<Output> {
+        let input = Input { frame, context, checksum_complete: self.checksum_complete };
+        let output = match self.program {
+            Program::Xdp | Program::XdpFrags => bpf::test_run(self.loaded.xdp()?.fd()?.as_fd(), &input),
+            Program::Tc(_) => bpf::test_run(self.loaded.tc()?.fd()?.as_fd(), &input),
+        };
+        output.with_context(|| format!("test run of {} on {} bytes", self.program.name(), frame.len()))
+    }
+
+    /// The verdict by which a packet passes on.
+    #[must_use]
+    pub const fn pass(&self) -> i32 {
+        match self.program {
+            Program::Xdp | Program::XdpFrags => XDP_PASS,
+            Program::Tc(_) => TC_ACT_UNSPEC,
+        }
+    }
+
+    /// What it has counted; the time of the last frame as [`timeless`] has it.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn counts(&mut self) -> anyhow::Result<Counts> {
+        Ok(timeless(counters::read_maps(self.loaded.ebpf())?))
+    }
+
+    /// Sets all counters to zero.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn reset(&mut self) -> anyhow::Result<()> {
+        let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
+        let ebpf = self.loaded.ebpf();
+        let mut counters: PerCpuArray<_, [u64; Counters::WORDS]> =
+            ebpf.map_mut("COUNTERS").context("COUNTERS")?.try_into()?;
+        counters.set(0, vec![[0; Counters::WORDS]; cpus].try_into()?, 0)?;
+        let mut remarked: PerCpuArray<_, [u64; RemarkedHalf::WORDS]> =
+            ebpf.map_mut("REMARKED").context("REMARKED")?.try_into()?;
+        for half in 0..2 {
+            remarked.set(half, vec![[0; RemarkedHalf::WORDS]; cpus].try_into()?, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Attaches it, XDP in the driver and TC by TCX, for as long as the value lives or until [`detach`](Self::detach).
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn attach(&mut self, interface: &str, ifindex: u32) -> anyhow::Result<()> {
+        let side = match self.program {
+            Program::Xdp | Program::XdpFrags => {
+                let xdp = self.loaded.xdp()?;
+                let id = xdp.attach_to_if_index(ifindex, XdpMode::Driver)?;
+                self.attached = Some(Attached::Xdp(xdp.take_link(id)?));
+                return Ok(());
+            }
+            Program::Tc(Direction::Ingress) => TcAttachType::Ingress,
+            Program::Tc(Direction::Egress) => TcAttachType::Egress,
+        };
+        let tc = self.loaded.tc()?;
+        let id = tc.attach_with_options(interface, side, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
+        self.attached = Some(Attached::Tc(tc.take_link(id)?));
+        Ok(())
+    }
+
+    /// Detaches it, if it is attached.
+    pub fn detach(&mut self) {
+        self.attached = None;
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub const fn program(&self) -> Program {
+        self.program
+    }
+
+    /// The program in the kernel.
+    pub fn loaded(&mut self) -> &mut Loaded {
+        &mut self.loaded
+    }
+}
+
+/// Whether a test run can check the sum beside a packet.
+///
+/// # Errors
+///
+/// That the version of the kernel cannot be read.
+pub fn has_checksum_complete() -> io::Result<bool> {
+    Ok(KernelVersion::current().map_err(io::Error::other)? >= KernelVersion::new(6, 1, 0))
+}

@@ -1,0 +1,141 @@
+//! Host and kernel agree: the same bytes through the same code in both give equal bytes, verdicts and counters.
+//!
+//! `QOSBPF_AGREEMENT_PACKETS` is the number of random frames over all tests (20,000), `QOSBPF_AGREEMENT_SEED` the
+//! number of the first; without it each run has new ones.
+
+use std::{env, slice, time::SystemTime};
+
+use qos_common::{locate::Link, policy::Origin};
+use qos_vectors::{hook::Arrival, random::sample};
+use qosbpf::{
+    hook::Direction,
+    kernel::object::{Program, Specialisation},
+};
+use qosbpf_tests::{bpf::SkBuff, hex, host::Host, kernel::Kernel, tables::specialisations};
+
+/// A frame, and what to call it in a report.
+struct Case {
+    name: String,
+    frame: Vec<u8>,
+    origin: Origin,
+}
+
+#[test]
+fn xdp() {
+    agree(Program::Xdp);
+}
+
+#[test]
+fn xdp_frags() {
+    agree(Program::XdpFrags);
+}
+
+#[test]
+fn tc_ingress() {
+    agree(Program::Tc(Direction::Ingress));
+}
+
+#[test]
+fn tc_egress() {
+    agree(Program::Tc(Direction::Egress));
+}
+
+#[test]
+fn packets_in_several_pieces() {
+    for (name, wanted) in specialisations(Link::Ethernet) {
+        let grow = |case: Case| Case { frame: [case.frame, vec![0x5a; 9000]].concat(), ..case };
+        let long = vectors(Link::Ethernet, Program::XdpFrags).into_iter().step_by(10).map(grow);
+        compare(name, Program::XdpFrags, &wanted, &long.collect::<Vec<_>>());
+    }
+}
+
+fn agree(program: Program) {
+    for link in [Link::Ethernet, Link::Layer3] {
+        let vectors = vectors(link, program);
+        for (index, (name, wanted)) in specialisations(link).iter().enumerate() {
+            compare(name, program, wanted, &vectors);
+            compare(name, program, wanted, &random_frames(link, program, index as u64));
+        }
+    }
+}
+
+/// All vectors of a link layer. A test run cannot put a tag into metadata, so here they all come without one.
+fn vectors(link: Link, program: Program) -> Vec<Case> {
+    let vectors = qos_vectors::all().into_iter().filter(|vector| vector.link == link);
+    let cases = vectors
+        .flat_map(|vector| origins(program).iter().map(move |origin| case(&vector.name, &vector.frame, *origin)));
+    cases.collect()
+}
+
+fn case(name: &str, frame: &[u8], origin: Origin) -> Case {
+    Case { name: name.to_owned(), frame: frame.to_vec(), origin }
+}
+
+const fn origins(program: Program) -> &'static [Origin] {
+    match program {
+        Program::Tc(Direction::Egress) => &[Origin::Local, Origin::Forwarded],
+        _ => &[Origin::Forwarded],
+    }
+}
+
+/// One share of the random frames: there are 4 programs with 2 link layers and 4 specialisations each.
+fn random_frames(link: Link, program: Program, specialisation: u64) -> Vec<Case> {
+    let share = variable("QOSBPF_AGREEMENT_PACKETS").unwrap_or(20_000).div_ceil(32) as usize;
+    let first = variable("QOSBPF_AGREEMENT_SEED").unwrap_or_else(clock);
+    eprintln!("{program:?} {link:?} {specialisation}: {share} random frames, QOSBPF_AGREEMENT_SEED={first}");
+    let seeds = (0..).map(|number: u64| first.wrapping_add(specialisation << 40).wrapping_add(number));
+    let samples = seeds.map(|seed| (seed, sample(seed))).filter(|(_, sample)| sample.link == link);
+    let fits = samples.filter(|(_, sample)| sample.frame.len() >= 14);
+    let origins = origins(program);
+    fits.map(|(seed, sample)| case(&format!("sample({seed})"), &sample.frame, origins[seed as usize % origins.len()]))
+        .take(share)
+        .collect()
+}
+
+fn variable(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+fn clock() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Counters are read once; if they differ, the frames are gone through again to find the first that does it.
+fn compare(name: &str, program: Program, wanted: &Specialisation, cases: &[Case]) {
+    if run(name, program, wanted, cases) {
+        return;
+    }
+    let guilty = cases.iter().find(|case| !run(name, program, wanted, slice::from_ref(case)));
+    let guilty = guilty.map(|case| format!("{}: {}", case.name, hex(&case.frame)));
+    panic!("{program:?}, {name}, {:?}: counters differ: {guilty:?}", wanted.link);
+}
+
+/// Whether the counters agree after all frames; bytes and verdicts are asserted for each.
+fn run(name: &str, program: Program, wanted: &Specialisation, cases: &[Case]) -> bool {
+    let mut kernel = Kernel::load(program, wanted).unwrap();
+    let mut host = Host::new(wanted);
+    let mut ran = 0;
+    for case in cases {
+        if !kernel.accepts(&case.frame) {
+            continue;
+        }
+        let arrival = Arrival { origin: case.origin, ..Arrival::single(case.frame.len(), 0) };
+        let expected = host.receive(&case.frame, &arrival);
+        let context = context(case.origin);
+        let context = matches!(program, Program::Tc(_)).then_some(&context);
+        let what = || format!("{program:?}, {name}, {:?}: {}: {}", wanted.link, case.name, hex(&case.frame));
+        let output = kernel.run(&case.frame, context).unwrap_or_else(|error| panic!("{}: {error:#}", what()));
+        assert_eq!(output.verdict, kernel.pass(), "{}", what());
+        assert_eq!(hex(&output.frame), hex(&expected), "{}", what());
+        ran += 1;
+    }
+    assert!(ran > 0 || cases.len() == 1, "no frame was fit for a test run");
+    kernel.counts().unwrap() == host.counts()
+}
+
+fn context(origin: Origin) -> SkBuff {
+    match origin {
+        Origin::Local => SkBuff::from_interface(0),
+        Origin::Forwarded => SkBuff::from_interface(1),
+    }
+}

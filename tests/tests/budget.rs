@@ -1,0 +1,121 @@
+//! What each program costs the verifier and the kernel's memory, against recorded figures (`tests/budget.toml`).
+//!
+//! On the kernel series of the record no figure may grow by more than a tenth; on another one, where the verifier counts
+//! otherwise, it may not be more than twice the record. `QOSBPF_RECORD=1` writes the record anew.
+
+use std::{collections::BTreeMap, env, fs, path::PathBuf};
+
+use anyhow::{Context as _, ensure};
+use qos_common::{locate::Link, policy::Local};
+use qosbpf::kernel::object::{Program, Specialisation};
+use qosbpf_tests::{
+    kernel::{Kernel, PROGRAMS},
+    tables,
+};
+use serde::{Deserialize, Serialize};
+
+/// What was measured, and where.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Budget {
+    /// The release of the kernel.
+    kernel: String,
+    /// By program and specialisation.
+    programs: BTreeMap<String, Cost>,
+}
+
+/// What a program costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cost {
+    /// Instructions that the verifier followed; it gives up at a million.
+    verified: u32,
+    /// Bytes of the program as the verifier left it.
+    translated: u32,
+}
+
+#[test]
+fn no_program_costs_more_than_recorded() -> anyhow::Result<()> {
+    let now = Budget { kernel: release()?, programs: measure()? };
+    if env::var_os("QOSBPF_RECORD").is_some_and(|value| value == "1") {
+        let text = format!(
+            "# Written by `QOSBPF_RECORD=1 cargo test -p qosbpf-tests --test budget`.\n{}",
+            toml::to_string(&now)?
+        );
+        return fs::write(path(), text).context("budget.toml");
+    }
+    let recorded: Budget = toml::from_str(&fs::read_to_string(path()).context("budget.toml")?)?;
+    let same_series = series(&now.kernel) == series(&recorded.kernel);
+    if !same_series {
+        eprintln!("recorded on Linux {}, measured on {}: {:#?}", recorded.kernel, now.kernel, now.programs);
+    }
+    compare(&now.programs, &recorded.programs, same_series)
+}
+
+/// Tenths of the record that a figure may have.
+const fn allowed(same_series: bool) -> u64 {
+    if same_series { 11 } else { 20 }
+}
+
+fn compare(now: &BTreeMap<String, Cost>, recorded: &BTreeMap<String, Cost>, same_series: bool) -> anyhow::Result<()> {
+    ensure!(now.keys().eq(recorded.keys()), "other programs than in budget.toml: record it anew");
+    let within = |now: u32, recorded: u32| u64::from(now) * 10 <= u64::from(recorded) * allowed(same_series);
+    let dear: Vec<String> = now
+        .iter()
+        .map(|(name, cost)| (name, cost, recorded[name]))
+        .filter(|(_, now, then)| !(within(now.verified, then.verified) && within(now.translated, then.translated)))
+        .map(|(name, now, then)| format!("{name}: {now:?}, recorded {then:?}"))
+        .collect();
+    ensure!(dear.is_empty(), "dearer than recorded; if it is worth it, QOSBPF_RECORD=1:\n{}", dear.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn a_figure_that_grows_by_more_than_a_tenth_is_found() {
+    let cost = |verified, translated| BTreeMap::from([("program".to_owned(), Cost { verified, translated })]);
+    let recorded = cost(1000, 2000);
+    assert!(compare(&cost(1100, 2200), &recorded, true).is_ok());
+    assert!(compare(&cost(1101, 2000), &recorded, true).is_err());
+    assert!(compare(&cost(1000, 2201), &recorded, true).is_err());
+    assert!(compare(&cost(2000, 4000), &recorded, false).is_ok());
+    assert!(compare(&cost(2001, 4000), &recorded, false).is_err());
+    assert!(compare(&BTreeMap::new(), &recorded, true).is_err());
+}
+
+fn measure() -> anyhow::Result<BTreeMap<String, Cost>> {
+    let mut costs = BTreeMap::new();
+    for program in PROGRAMS {
+        for (layer, link) in [("ethernet", Link::Ethernet), ("layer-3", Link::Layer3)] {
+            let wash = Some(tables::wash());
+            let counting = Specialisation::counting(link);
+            let remarking = Specialisation { table: wash, local: Local::KeepControl, ..counting.clone() };
+            for (kind, wanted) in [("counting", counting), ("remarking", remarking)] {
+                costs.insert(format!("{} {layer} {kind}", program.name()), cost(program, &wanted)?);
+            }
+        }
+    }
+    Ok(costs)
+}
+
+fn cost(program: Program, wanted: &Specialisation) -> anyhow::Result<Cost> {
+    let info = Kernel::load(program, wanted)?.loaded().info()?;
+    Ok(Cost {
+        verified: info.verified_instruction_count().context("this kernel does not count (Linux 5.16)")?,
+        translated: info.size_translated().context("this kernel hides the translated size")?,
+    })
+}
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("budget.toml")
+}
+
+/// Without what a distributor adds.
+fn release() -> anyhow::Result<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("osrelease")?;
+    Ok(release.trim().split('-').next().unwrap_or_default().to_owned())
+}
+
+/// `6.18` of `6.18.44`.
+fn series(release: &str) -> Vec<&str> {
+    release.split('.').take(2).collect()
+}

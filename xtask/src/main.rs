@@ -1,0 +1,56 @@
+//! The chores of this repository, each a subcommand: `cargo xtask --help`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to whoever runs it, and to nothing else")]
+
+mod architecture;
+mod ci;
+mod demo;
+mod docs;
+mod setup;
+mod shell;
+mod source;
+mod summary;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The chores of this repository")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what is missing to build, test and try qosbpf.
+    Setup {
+        /// Only list what is missing; exit 1 if anything is.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Set up, and build target/release/qosbpf.
+    Build,
+    /// Set up, build, and show qosbpf at work in network namespaces of its own.
+    Demo,
+    /// Set up, build, and run all tests; those of the kernel need root.
+    Test,
+    /// Everything that a change has to pass: format, lints, architecture, documentation, tests.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().chore {
+        Chore::Setup { check: false } => setup::run().map(|()| ExitCode::SUCCESS),
+        Chore::Setup { check: true } => setup::check(),
+        Chore::Build => demo::build().map(|()| ExitCode::SUCCESS),
+        Chore::Demo => demo::run(),
+        Chore::Test => test::run().map(|()| ExitCode::SUCCESS),
+        Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,78 @@
+//! `cargo xtask setup`: installs what is missing, and says why each thing is needed.
+
+mod apt;
+mod linker;
+mod need;
+mod programs;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+
+use self::need::{Cure, Need};
+use crate::shell;
+
+/// The stages, in the order in which one can tell what is missing: the compiler says which LLVM the linker needs.
+const STAGES: [fn() -> Vec<Need>; 3] = [toolchain::needs, packages, linker::needs];
+
+/// What comes as packages, in one go.
+fn packages() -> Vec<Need> {
+    programs::needs().into_iter().chain(linker::libraries()).collect()
+}
+
+/// Lists what is missing.
+///
+/// # Errors
+///
+/// None now; the signature is that of a chore.
+pub fn check() -> anyhow::Result<ExitCode> {
+    let missing: Vec<Need> = STAGES.into_iter().flat_map(|needs| needs()).collect();
+    for need in &missing {
+        println!("missing: {need}");
+    }
+    if missing.is_empty() {
+        println!("setup: nothing is missing");
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Installs what is missing.
+///
+/// # Errors
+///
+/// If something cannot be installed; without root, after printing what root has to run.
+pub fn run() -> anyhow::Result<()> {
+    let mut installed = 0;
+    for needs in STAGES {
+        installed += install(&needs())?;
+        if let Some(left) = needs().first() {
+            bail!("still missing: {left}");
+        }
+    }
+    if installed == 0 {
+        println!("setup: nothing to do");
+    }
+    Ok(())
+}
+
+/// Brings what one stage needs: packages first, since commands may build with them.
+fn install(needs: &[Need]) -> anyhow::Result<usize> {
+    for need in needs {
+        println!("setup: {need}");
+    }
+    let packages: Vec<&str> = needs.iter().filter_map(Need::package).collect();
+    if !packages.is_empty() {
+        apt::install(&packages)?;
+    }
+    for need in needs {
+        match &need.cure {
+            Cure::Package(_) => {}
+            Cure::Command(command) => shell::run(&mut command())
+                .with_context(|| format!("{} is not installed; docs/building.md has the other ways", need.what))?,
+            Cure::ByHand(advice) => bail!("{advice}"),
+        }
+    }
+    Ok(needs.len())
+}

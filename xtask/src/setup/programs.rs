@@ -1,0 +1,61 @@
+//! Programs and libraries of the system.
+
+use std::path::Path;
+
+use super::need::{Cure, Need};
+use crate::shell;
+
+/// Something of the system: how its presence is seen, its package, what it is for.
+struct Part {
+    sign: Sign,
+    package: &'static str,
+    why: &'static str,
+}
+
+enum Sign {
+    Program(&'static str),
+    File(&'static str),
+}
+
+const PARTS: [Part; 8] = [
+    Part { sign: Sign::Program("cc"), package: "gcc", why: "links every Rust program" },
+    Part { sign: Sign::File("/usr/include/stdio.h"), package: "libc6-dev", why: "what programs are linked with" },
+    Part { sign: Sign::Program("ip"), package: "iproute2", why: "network namespaces for the demo and the tests" },
+    Part { sign: Sign::Program("ping"), package: "iputils-ping", why: "marked traffic for the demo and the tests" },
+    Part { sign: Sign::Program("tcpdump"), package: "tcpdump", why: "the tests compare what we count with captures" },
+    Part { sign: Sign::Program("nft"), package: "nftables", why: "the tests mark beside us, and read our filters" },
+    Part {
+        sign: Sign::Program("iptables"),
+        package: "iptables",
+        why: "the tests mark beside us, and read our filters",
+    },
+    Part { sign: Sign::Program("ethtool"), package: "ethtool", why: "the tests switch offloads on and off" },
+];
+
+/// What is missing of them.
+pub fn needs() -> Vec<Need> {
+    missing(|sign| match sign {
+        Sign::Program(name) => shell::has_program(name),
+        Sign::File(path) => Path::new(path).exists(),
+    })
+}
+
+fn missing(present: impl Fn(&Sign) -> bool) -> Vec<Need> {
+    let missing = PARTS.iter().filter(|part| !present(&part.sign));
+    missing
+        .map(|part| Need { what: part.package.to_owned(), why: part.why, cure: Cure::Package(part.package.to_owned()) })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_not_asked_for() {
+        let needs = missing(|sign| !matches!(sign, Sign::Program("nft" | "ping")));
+        let packages: Vec<_> = needs.iter().filter_map(Need::package).collect();
+        assert_eq!(packages, ["iputils-ping", "nftables"]);
+        assert!(missing(|_| true).is_empty());
+    }
+}

@@ -1,0 +1,91 @@
+//! `cargo xtask test`: all tests, and one line that sums them up.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{setup, shell, summary::Reader};
+
+/// Sets up, builds, and runs all tests.
+///
+/// # Errors
+///
+/// If a test fails, a test program ran none of its tests, or this is not root, who alone can run those of the kernel.
+pub fn run() -> anyhow::Result<()> {
+    setup::run()?;
+    run_after_setup()
+}
+
+/// The same where everything is installed.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_after_setup() -> anyhow::Result<()> {
+    // The debug profile: `cargo test` builds the library in it anyway, a release build would compile every dependency a
+    // second time, and what the tests wait for is the kernel.
+    shell::run(&mut shell::cargo(&["build", "-p", "qosbpf"]))?;
+    let root = shell::is_root()?;
+    let mut command = shell::cargo(&["test", "--workspace", "--exclude", "qos-ebpf", "--no-fail-fast"]);
+    command.env("QOSBPF_BIN", shell::target_folder().join("debug/qosbpf"));
+    if !root && let Some(package) = kernel_package(&qos_build::root()) {
+        command.args(["--exclude", &package]);
+    }
+    let (success, reader) = read(&mut command)?;
+    let unrun = if root { Vec::new() } else { kernel_tests(&qos_build::root()) };
+    if !unrun.is_empty() {
+        println!("not run, since they need root (network namespaces, BPF programs): {}", unrun.join(", "));
+    }
+    for target in &reader.idle {
+        println!("has tests, and ran none of them: {target}");
+    }
+    println!("{}", reader.sum);
+    match (success, reader.idle.is_empty(), unrun.is_empty()) {
+        (false, ..) => bail!("tests failed"),
+        (true, false, _) => bail!("test programs ran none of their tests"),
+        (true, true, false) => bail!("only root can run all tests"),
+        (true, true, true) => Ok(()),
+    }
+}
+
+/// Runs `cargo test`, passing its lines on while reading them.
+fn read(command: &mut Command) -> anyhow::Result<(bool, Reader)> {
+    println!("$ {}", shell::describe(command));
+    // One pipe for both, since the names of the test programs come on stderr and their results on stdout.
+    let (output, input) = io::pipe().context("pipe")?;
+    let mut child = command.stdout(input.try_clone()?).stderr(input).spawn().context("cargo test")?;
+    // The command holds the writing end, and reading ends when nobody does.
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut reader = Reader::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("cargo test")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        reader.line(&line);
+    }
+    Ok((child.wait().context("cargo test")?.success(), reader))
+}
+
+/// The package in `tests/`, which has whatever needs a kernel.
+fn kernel_package(root: &Path) -> Option<String> {
+    let manifest = fs::read_to_string(root.join("tests/Cargo.toml")).ok()?;
+    let name = manifest.lines().find_map(|line| line.strip_prefix("name = "))?;
+    Some(name.trim_matches('"').to_owned())
+}
+
+/// The test programs that need root, by name.
+fn kernel_tests(root: &Path) -> Vec<String> {
+    let Ok(folder) = fs::read_dir(root.join("tests/tests")) else { return Vec::new() };
+    let paths = folder.flatten().map(|entry| entry.path());
+    let mut names: Vec<String> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter_map(|path| path.file_stem().map(|stem| stem.display().to_string()))
+        .collect();
+    names.sort();
+    names
+}
