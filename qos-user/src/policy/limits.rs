@@ -63,8 +63,8 @@ fn hooks(written: &Written) -> impl Iterator<Item = Hook<'_>> {
 /// The rule after the first `most` of a hook, where a hook of a pattern has the rules of every wider pattern too.
 fn nth_rule(at: &HashMap<Hook<'_>, Vec<usize>>, (pattern, direction): Hook<'_>, most: usize) -> Option<usize> {
     let name = pattern.strip_suffix('*').unwrap_or(pattern);
-    let ends = (0..=name.len()).filter(|end| name.is_char_boundary(*end) && pattern != "lo");
-    let globs = ends.map(|end| format!("{}*", &name[..end]));
+    let beginnings = (0..=name.len()).filter_map(|end| name.get(..end).filter(|_| pattern != "lo"));
+    let globs = beginnings.map(|beginning| format!("{beginning}*"));
     let wider = globs.chain([pattern.to_owned()]).collect::<HashSet<_>>();
     let lists = wider.iter().filter_map(|wider| at.get(&(&**wider, direction)));
     let mut rules = lists.flatten().copied().collect::<Vec<_>>();

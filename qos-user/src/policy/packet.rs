@@ -1,6 +1,7 @@
 //! A packet as rules see it: described, without bytes.
 
-use std::{net::IpAddr, ops::Range};
+use core::net::IpAddr;
+use std::ops::Range;
 
 use qos_common::ds::{Dscp, Ecn};
 

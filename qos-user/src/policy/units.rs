@@ -64,7 +64,8 @@ pub(super) fn log_rate(word: &str, span: Span) -> Read<LogRate> {
 /// A number, perhaps with a decimal fraction, and a unit without which it would be ambiguous.
 fn quantity(what: &str, word: &str, span: Span, units: &[(&str, u64)], example: &str) -> Read<u64> {
     let digits = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
-    let (number, unit) = (&word[..digits], word[digits..].trim_start());
+    let (number, unit) = word.split_at_checked(digits).unwrap_or((word, ""));
+    let unit = unit.trim_start();
     let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
         return Err(Box::new(bad_unit(what, word, (number, unit), span, units, example)));
     };

@@ -2,10 +2,8 @@
 //! classifier has to agree with this for every policy and packet, so nothing here is clever, and nothing is shared with
 //! the compiler but the model.
 
-use std::{
-    borrow::Borrow,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::borrow::Borrow;
 
 use qos_common::{ds::Dscp, policy::Local};
 

@@ -1,9 +1,7 @@
 //! An end of a packet: an address, and a port where the protocol has one.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    str::FromStr,
-};
+use core::net::{IpAddr, SocketAddr};
+use std::str::FromStr as _;
 
 use super::{Read, Word};
 use crate::policy::{diagnostic::quote, model::Fragment, protocols};

@@ -3,7 +3,8 @@
 mod endpoint;
 mod options;
 
-use std::{net::IpAddr, ops::Range};
+use core::net::IpAddr;
+use std::ops::Range;
 
 use self::{endpoint::Endpoint, options::Options};
 use crate::{

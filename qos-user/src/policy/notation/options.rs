@@ -1,6 +1,6 @@
 //! What follows the endpoints of a packet: words with a value each.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use qos_common::ds::{Dscp, Ecn};
 

@@ -1,6 +1,6 @@
 //! What sets, rules and tests mean.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use qos_common::{ds::Dscp, policy::Local};
 

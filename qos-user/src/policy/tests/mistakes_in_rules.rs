@@ -172,7 +172,7 @@ fn a_thousand_broken_rules_are_fifty_and_a_number() {
 fn a_set_of_too_many() {
     let set = |count: u32| {
         // Every second address: none can be joined with another.
-        let members = (0..count).map(|n| format!("\"{}\",", std::net::Ipv4Addr::from(0x0a00_0000 + 2 * n)));
+        let members = (0..count).map(|n| format!("\"{}\",", core::net::Ipv4Addr::from(0x0a00_0000 + 2 * n)));
         let members = members.collect::<String>();
         format!(
             "version = 1\nname = \"test\"\n[sets]\nmany = [{members}]\n[[rule]]\nname = \"a\"\non = \"all\"\nmatch = {{ src = \"@many\" }}\ncount = true\n"
