@@ -14,7 +14,7 @@ struct Received {
 }
 
 impl Frame for Received {
-    /// A tag that the NIC has stripped is out of sight here: `doctor` tells how to switch that off.
+    /// A tag that the NIC has stripped is out of sight here: `ethtool -K IFACE rxvlan off` leaves it in.
     #[inline(always)]
     fn stripped_tags(&self) -> usize {
         0

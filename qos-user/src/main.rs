@@ -1,6 +1,6 @@
 //! `qosbpf`: reads the command line, enters the network namespace, runs one command, ends with its code.
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::{env, io::IsTerminal as _, process::ExitCode};
 
 use clap::Parser as _;
 use qosbpf::{
@@ -10,7 +10,10 @@ use qosbpf::{
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return cmd::report_usage(&error, env::args_os().skip(1)).into(),
+    };
     log_to_stderr(&cli);
     let outcome = cmd::run(&cli);
     match outcome {

@@ -164,6 +164,57 @@ pub fn load_classifier(instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// The hooks that a program can be written for here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// XDP.
+    Xdp,
+    /// TC.
+    Classifier,
+}
+
+/// Loads a program that does nothing but return `verdict`.
+///
+/// # Errors
+///
+/// What bpf(2) reports for `BPF_PROG_LOAD`.
+pub fn load_constant(kind: Kind, name: &std::ffi::CStr, verdict: i32) -> io::Result<OwnedFd> {
+    const MOVE_TO_R0: u8 = 0xb7;
+    const EXIT: u8 = 0x95;
+    // SAFETY: integers, for which all zero is valid.
+    let instruction = |code, imm| bpf_insn { code, imm, ..unsafe { mem::zeroed() } };
+    let instructions = [instruction(MOVE_TO_R0, verdict), instruction(EXIT, 0)];
+    let mut attr = zeroed();
+    // SAFETY: of this union nothing else is used.
+    let load = unsafe { &mut attr.__bindgen_anon_3 };
+    load.prog_type = match kind {
+        Kind::Xdp => bpf_prog_type::BPF_PROG_TYPE_XDP,
+        Kind::Classifier => bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS,
+    } as u32;
+    (load.insns, load.insn_cnt) = (instructions.as_ptr() as u64, instructions.len() as u32);
+    load.license = c"GPL".as_ptr() as u64;
+    for (place, byte) in load.prog_name.iter_mut().zip(name.to_bytes()) {
+        *place = byte.cast_signed();
+    }
+    let fd = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Pins an object.
+///
+/// # Errors
+///
+/// What bpf(2) reports for `BPF_OBJ_PIN`.
+pub fn pin(object: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = zeroed();
+    attr.__bindgen_anon_4.bpf_fd = object.as_raw_fd() as u32;
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr).map(drop)
+}
+
 fn zeroed() -> bpf_attr {
     // SAFETY: a union of integers, for which all zero is valid.
     unsafe { mem::zeroed() }

@@ -4,14 +4,17 @@
 //! ([`host`]); or it is sent over real interfaces ([`lab`], [`tun`]). Captures are read by [`capture`], and what they
 //! have to count as is in [`oracle`].
 
+pub mod binary;
 pub mod bpf;
 pub mod capture;
+pub mod counted;
 pub mod host;
 pub mod kernel;
 pub mod lab;
 pub mod oracle;
 pub mod policies;
 pub mod pool;
+pub mod router;
 pub mod tables;
 pub mod tally;
 pub mod tun;

@@ -40,17 +40,27 @@ enum Done {
 pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let given = args.policy.as_deref().map(read_policy).transpose()?;
     let interface = context.network()?.interface(&args.interface)?;
-    let (store, lock) = Store::change(&context.bpffs)?;
+    let (store, change) = Store::change(&context.bpffs)?;
     let site = recovered(store)?;
-    if let Some((source, policy)) = &given {
-        adopt(&site, source, policy)?;
+    if args.foreground {
+        refuse_to_borrow(args, &site, &interface)?;
     }
+    let adopted = match &given {
+        Some((source, policy)) => adopt(&site, source, policy)?,
+        None => false,
+    };
     let in_force = given.as_ref().map(|(_, policy)| policy).or(site.policy.as_ref().map(|found| &found.policy));
     let mut done = Vec::new();
     for direction in directions(args) {
-        done.push(attach_one(args, &site, &interface, direction, in_force)?);
+        match attach_one(args, &site, &interface, direction, in_force) {
+            Ok(hook) => done.push(hook),
+            Err(error) => {
+                take_back(&site, &interface, &done, adopted);
+                return Err(error);
+            }
+        }
     }
-    drop(lock);
+    drop(change);
     report(args, context, &interface, &done)?;
     if args.foreground {
         let hooks: Vec<_> = done.iter().map(Done::hook).cloned().collect();
@@ -66,6 +76,21 @@ pub fn recovered(store: Store) -> anyhow::Result<Site> {
         datapath::recover(pins, &net)?;
     }
     Site::of(store)
+}
+
+/// A hook that somebody else attached is not there to be detached at the end.
+fn refuse_to_borrow(args: &AttachArgs, site: &Site, interface: &Interface) -> anyhow::Result<()> {
+    let wanted = directions(args);
+    let there = |hook: &&Hook| {
+        hook.running != Observed::Gone
+            && hook.pins.ifindex == interface.ifindex
+            && wanted.contains(&hook.pins.direction)
+    };
+    let Some(hook) = site.hooks.iter().find(there) else { return Ok(()) };
+    let name = format!("{}:{}", interface.name, hook.pins.direction);
+    Err(Failure::new("attached", format!("{name} is attached already, and --foreground detaches at the end"))
+        .hint(format!("qosbpf detach {name} first, losing its counters; or name the other direction"))
+        .into())
 }
 
 /// XDP has no egress: who asks for it without naming a direction gets TC there.
@@ -106,6 +131,20 @@ fn attach_one(
     choice::attach(&request, &site.net).map(Done::Attached)
 }
 
+/// What could be done only in part is undone: the other direction, and the policy.
+fn take_back(site: &Site, interface: &Interface, done: &[Done], adopted: bool) {
+    for done in done {
+        if let Done::Attached(hook) = done
+            && let Err(error) = datapath::detach(hook, Some(&interface.name), &site.net)
+        {
+            tracing::error!(hook = %format!("{}:{}", interface.name, hook.pins.direction), "cannot go back: {error:#}");
+        }
+    }
+    if adopted {
+        let _removed = std::fs::remove_file(site.store.policy());
+    }
+}
+
 /// A second attach changes nothing, unless the program there is of another version of qosbpf.
 fn keep(hook: &Hook, wanted: Wanted, interface: &str) -> anyhow::Result<Done> {
     let via = hook.state.via;
@@ -126,11 +165,11 @@ fn keep(hook: &Hook, wanted: Wanted, interface: &str) -> anyhow::Result<Done> {
     Ok(Done::Upgraded(hook.clone()))
 }
 
-/// Puts the policy of `--policy` in force, if that changes no hook that is there.
-fn adopt(site: &Site, source: &Source, policy: &Policy) -> anyhow::Result<()> {
+/// Puts the policy of `--policy` in force, if that changes no hook that is there; whether it was not yet in force.
+fn adopt(site: &Site, source: &Source, policy: &Policy) -> anyhow::Result<bool> {
     let running = site.policy.as_ref().map(|found| &found.policy);
     if running.is_some_and(|running| running.hash() == policy.hash()) {
-        return Ok(());
+        return Ok(false);
     }
     let touched = site.hooks.iter().find(|hook| policy.bind(&site.name_of(hook), hook.pins.direction).is_some());
     if let Some(running) = running {
@@ -140,7 +179,8 @@ fn adopt(site: &Site, source: &Source, policy: &Policy) -> anyhow::Result<()> {
         let hook = format!("{}:{}", site.name_of(hook), hook.pins.direction);
         return Err(other_policy(source, &format!("{hook} is attached already, without it")));
     }
-    document::write(&site.store.policy(), &record(source))
+    document::write(&site.store.policy(), &record(source))?;
+    Ok(true)
 }
 
 fn other_policy(source: &Source, why: &str) -> anyhow::Error {

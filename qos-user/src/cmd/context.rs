@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     cli::{Cli, Color},
-    kernel::{network::Network, pins::Store},
+    kernel::{bpffs, network::Network, pins::Store},
     render::Look,
 };
 
@@ -47,8 +47,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// Foreign pins.
+    /// Foreign pins, or that they cannot be seen from here.
     pub fn store(&self) -> anyhow::Result<Store> {
+        bpffs::refuse_hidden(&self.bpffs)?;
         Store::open(&self.bpffs)
     }
 

@@ -19,16 +19,11 @@ use crate::{
 ///
 /// `not-attached`, and what the kernel says.
 pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store)?;
-    let removed = detach(args, &site);
-    // Locking made the folder: a command that found nothing to do leaves nothing behind either.
-    if removed.is_ok() {
-        site.store.leave()?
-    } else {
-        site.store.tidy()
-    }
-    say(args, context, &removed?)?;
+    let removed = detach(args, &site)?;
+    site.store.leave()?;
+    say(args, context, &removed)?;
     Ok(Exit::Done)
 }
 

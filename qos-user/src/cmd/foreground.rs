@@ -32,7 +32,7 @@ pub fn stay(hooks: &[Hook], interface: &str, log: bool, context: &Context) -> an
         thread::sleep(PAUSE);
     }
     logs.iter_mut().for_each(DecisionLog::flush);
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let net = Network::open()?;
     for hook in hooks {
         datapath::detach(hook, Some(interface), &net)?;

@@ -19,7 +19,7 @@ use std::io::stdout;
 
 pub use self::{
     context::{Context, wants_color},
-    report::report,
+    report::{report, report_usage},
 };
 use crate::{
     cli::{self, Cli, Command},

@@ -94,7 +94,7 @@ fn screen(args: &StatsArgs, snapshot: &Snapshot, rates: &Rates, context: &Contex
 }
 
 fn clear(hooks: &[HookName], context: &Context) -> anyhow::Result<Exit> {
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store)?;
     let snapshot = site.snapshot(hooks, context)?;
     for (shown, hook) in snapshot.hooks.iter().zip(site.select(hooks)?) {

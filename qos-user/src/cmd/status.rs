@@ -95,7 +95,9 @@ fn unknown(hook: &Hook) -> Option<crate::kernel::mechanism::Running> {
 
 fn why(site: &Site, hook: &Hook) -> String {
     match (hook.running, site.interface_of(hook)) {
-        (Observed::Gone, None) => "the interface is gone: qosbpf detach --all removes what is left".to_owned(),
+        (Observed::Gone, None) => {
+            format!("the interface is gone: qosbpf detach {} removes what is left", site.name_of(hook))
+        }
         (Observed::Gone, Some(interface)) => {
             format!("the program was removed by someone else: qosbpf attach {}", interface.name)
         }

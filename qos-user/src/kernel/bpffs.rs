@@ -29,14 +29,7 @@ pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
     if is_mounted(path) {
         return Ok(());
     }
-    if in_private_mount_namespace() {
-        return Err(Failure::new(
-            "bpffs-private",
-            format!("{} is no bpf file system, and one mounted here would vanish with this shell", path.display()),
-        )
-        .hint("`ip netns exec` hides it: run qosbpf outside, with --netns NAME")
-        .into());
-    }
+    refuse_hidden(path)?;
     if !path.exists() {
         fs::create_dir(path).with_context(|| format!("create {}", path.display()))?;
     }
@@ -46,21 +39,60 @@ pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A mount namespace of its own, such as `ip netns exec` gives: init does not see what is mounted here.
-fn in_private_mount_namespace() -> bool {
-    let namespace = |process: &str| fs::metadata(format!("/proc/{process}/ns/mnt")).map(|file| file.ino());
-    matches!((namespace("self"), namespace("1")), (Ok(ours), Ok(init)) if ours != init)
+/// Refuses to look for pins, or to make some, where a private mount namespace hides the bpf file system.
+///
+/// # Errors
+///
+/// `bpffs-private`: pins elsewhere are not to be seen, and one made here would vanish with this process.
+pub fn refuse_hidden(path: &Path) -> anyhow::Result<()> {
+    if is_mounted(path) || !in_private_mount_namespace() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "bpffs-private",
+        format!("{} is no bpf file system in this shell's mount namespace, which ends with it", path.display()),
+    )
+    .hint("`ip netns exec` hides it: run qosbpf outside, with --netns NAME")
+    .into())
 }
 
-/// Makes a folder that only root writes to, or takes the one that is there.
+/// A mount namespace of its own, such as `ip netns exec` gives: a process above this one does not see what is mounted
+/// here. Whose namespace cannot be read is not asked; init's often cannot.
+fn in_private_mount_namespace() -> bool {
+    let namespace = |process: &str| fs::metadata(format!("/proc/{process}/ns/mnt")).map(|file| file.ino()).ok();
+    let Some(ours) = namespace("self") else { return false };
+    let ancestors = std::iter::successors(parent("self"), |process| parent(process));
+    ancestors.filter_map(|process| namespace(&process)).any(|theirs| theirs != ours)
+}
+
+fn parent(process: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim();
+    (parent != "0").then(|| parent.to_owned())
+}
+
+/// Makes a folder that only root writes to and everybody reads, or takes the one that is there.
 ///
 /// # Errors
 ///
 /// What [`check_folder`] finds.
 pub fn make_folder(path: &Path) -> anyhow::Result<()> {
-    match fs::DirBuilder::new().mode(0o755).create(path) {
+    make(path, 0o755)
+}
+
+/// Makes a folder that only root opens, or takes the one that is there.
+///
+/// # Errors
+///
+/// What [`check_folder`] finds.
+pub fn make_private_folder(path: &Path) -> anyhow::Result<()> {
+    make(path, 0o700)
+}
+
+fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
         // The umask may have taken more away than readers can do without.
-        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o755))?,
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error).with_context(|| format!("create {}", path.display())),
     }

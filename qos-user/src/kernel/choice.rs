@@ -9,11 +9,12 @@ use super::{
     datapath::{self, Hook},
     network::{Interface, Network, XdpSlot},
     pins::HookPins,
-    state::{Binding, HookState},
+    state::{Binding, HookState, QdiscBaseline},
 };
 use crate::{
     error::{Exit, Failure},
     hook::{Direction, Via},
+    snapshot::Device,
 };
 
 /// What somebody asked for.
@@ -70,7 +71,7 @@ pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
             refusals.push((via, why));
             continue;
         }
-        let state = request.first_state(via, layer, reason(via, *wanted, &refusals), net)?;
+        let state = request.first_state(via, layer, reason(via, *wanted, &refusals));
         match attempt(pins, state, interface, net) {
             Ok(hook) => return Ok(hook),
             Err(error) if error.is::<Failure>() => return abandon(pins, error),
@@ -144,8 +145,9 @@ fn reason(via: Via, wanted: Wanted, refusals: &[(Via, String)]) -> String {
 }
 
 impl Request<'_> {
-    fn first_state(&self, via: Via, layer: Link, reason: String, net: &Network) -> anyhow::Result<HookState> {
-        Ok(HookState {
+    /// What is known before it counts.
+    fn first_state(&self, via: Via, layer: Link, reason: String) -> HookState {
+        HookState {
             program_id: 0,
             via,
             frags: false,
@@ -156,10 +158,10 @@ impl Request<'_> {
             layer3: layer == Link::Layer3,
             binding: self.binding.clone(),
             bypass: None,
-            device: self.interface.device(self.pins.direction),
-            qdisc: net.qdiscs(self.pins.ifindex)?.root,
+            device: Device::default(),
+            qdisc: QdiscBaseline::default(),
             made_clsact: false,
-        })
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The order of work survives a kill at any point. A change is written down (`next-state`), then made in one system
 //! call, then promoted (`state`). Whoever comes next compares the program that runs with the two and finishes or undoes.
 
-use std::fs;
+use std::{fs, time::SystemTime};
 
 use anyhow::Context as _;
 
@@ -15,6 +15,7 @@ use super::{
     pins::{HookPins, Pin, Store},
     state::HookState,
 };
+use crate::hook::Via;
 
 /// A hook as it is found.
 #[derive(Clone, Debug)]
@@ -103,7 +104,7 @@ pub fn recover(pins: HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
             .zip(remembered(&pins, Pin::NextState)?)
             .is_some_and(|(hook, next)| hook.state.program_id == next.program_id);
         tracing::warn!(pins = %pins.path(Pin::NextState).display(), happened, "an earlier change was cut short");
-        if happened { promote(&pins)? } else { forget(&pins)? }
+        if happened { promote(&pins)? } else { undo(&pins, net)? }
     }
     observe(pins, net)
 }
@@ -115,6 +116,15 @@ fn promote(pins: &HookPins) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A qdisc may have been made for a filter that never came.
+fn undo(pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    let next = remembered(pins, Pin::NextState)?;
+    if next.is_some_and(|next| next.made_clsact) && net.exists(pins.ifindex)? {
+        mechanism::remove_own_clsact(pins.ifindex, net)?;
+    }
+    forget(pins)
 }
 
 fn forget(pins: &HookPins) -> anyhow::Result<()> {
@@ -151,11 +161,26 @@ pub fn attach_new(pins: &HookPins, mut state: HookState, interface: &str, net: &
     let mut loaded = object::load(program, &state.specialisation()?, Some(pins))?;
     counters::publish(pins)?;
     // Said before it is so: after a kill in between, whoever finds the qdisc empty may remove it.
-    state.made_clsact = state.via == crate::hook::Via::Clsact && !net.qdiscs(pins.ifindex)?.clsact;
+    state.made_clsact = state.via == Via::Clsact && (!net.qdiscs(pins.ifindex)?.clsact || made_for_the_other(pins)?);
     announce(pins, &mut state, &mut loaded)?;
     mechanism::attach(state.via, &mut loaded, interface, pins, net)?;
+    begin(pins, &mut state, net)?;
     promote(pins)?;
     observe(pins.clone(), net)?.context("attached, and not found afterwards")
+}
+
+/// Notes from when on the hook counts, and what the device and its qdisc had counted by then.
+fn begin(pins: &HookPins, state: &mut HookState, net: &Network) -> anyhow::Result<()> {
+    state.since = SystemTime::now();
+    let now = net.interfaces()?.into_iter().find(|interface| interface.ifindex == pins.ifindex);
+    state.device = now.context("the interface went away")?.device(pins.direction);
+    state.qdisc = net.qdiscs(pins.ifindex)?.root;
+    document::write(&pins.path(Pin::NextState), state)
+}
+
+/// Whether the clsact qdisc is there because we made it for the other direction: it goes with the last of the two.
+fn made_for_the_other(pins: &HookPins) -> anyhow::Result<bool> {
+    Ok(remembered(&pins.other_direction(), Pin::State)?.is_some_and(|other| other.made_clsact))
 }
 
 /// Loads the program that `next` describes for a hook; nothing changes there yet.

@@ -1,4 +1,4 @@
-//! One change at a time: a lock on the folder of a network namespace.
+//! One change at a time: a lock in the folder of a network namespace.
 
 use std::{
     fs::File,
@@ -29,7 +29,11 @@ impl Lock {
     pub fn take(folder: &Path, make: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Self> {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
-            make()?;
+            match make() {
+                // The work of another namespace just ended, and took the folders above with it.
+                Err(error) if is_not_found(&error) => continue,
+                result => result?,
+            }
             if let Some(lock) = Self::attempt(folder)? {
                 return Ok(lock);
             }
@@ -47,4 +51,9 @@ impl Lock {
         let still_there = folder.metadata().is_ok_and(|meta| meta.ino() == inode);
         Ok(still_there.then_some(Self(lock)))
     }
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
 }

@@ -74,9 +74,16 @@ fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Ne
         tc::qdisc_add_clsact(interface)?;
     }
     let tc = loaded.tc()?;
-    let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
-    let id = tc.attach_with_options(interface, side(pins.direction), TcAttachOptions::Netlink(options))?;
-    keep(tc.take_link(id)?);
+    let options = TcAttachOptions::Netlink(NlOptions { priority: PRIORITY, handle: HANDLE, classid: None });
+    match tc.attach_with_options(interface, side(pins.direction), options) {
+        Ok(id) => keep(tc.take_link(id)?),
+        Err(error) => {
+            if make {
+                remove_own_clsact(pins.ifindex, net)?;
+            }
+            return Err(error.into());
+        }
+    }
     Ok(make)
 }
 
@@ -175,7 +182,7 @@ pub fn detach(
             if running(via, pins, net)?.is_some() {
                 drop(our_filter(interface, pins.direction)?);
             }
-            remove_own_clsact(made_clsact, pins.ifindex, net)
+            if made_clsact { remove_own_clsact(pins.ifindex, net) } else { Ok(()) }
         }
         (Via::Clsact, None) => Ok(()),
         _ => match pins.trusted(Pin::Link)? {
@@ -190,8 +197,12 @@ pub fn detach(
     }
 }
 
-/// A clsact qdisc that we made goes when nobody uses it any more; others may have come to rely on it.
-fn remove_own_clsact(ours: bool, ifindex: u32, net: &Network) -> anyhow::Result<()> {
+/// Removes a clsact qdisc that we made, unless somebody uses it: others may have come to rely on it.
+///
+/// # Errors
+///
+/// What netlink reports.
+pub fn remove_own_clsact(ifindex: u32, net: &Network) -> anyhow::Result<()> {
     let unused = || {
         anyhow::Ok(
             Direction::BOTH
@@ -199,7 +210,7 @@ fn remove_own_clsact(ours: bool, ifindex: u32, net: &Network) -> anyhow::Result<
                 .all(|direction| net.filters(ifindex, direction).is_ok_and(|filters| filters.is_empty())),
         )
     };
-    if ours && net.qdiscs(ifindex)?.clsact && unused()? {
+    if net.qdiscs(ifindex)?.clsact && unused()? {
         net.remove_clsact(ifindex)?;
     }
     Ok(())

@@ -112,6 +112,15 @@ impl Network {
         })
     }
 
+    /// Whether there is an interface of this index.
+    ///
+    /// # Errors
+    ///
+    /// What netlink reports.
+    pub fn exists(&self, ifindex: u32) -> anyhow::Result<bool> {
+        Ok(self.interfaces()?.iter().any(|interface| interface.ifindex == ifindex))
+    }
+
     /// The qdiscs of an interface.
     ///
     /// # Errors

@@ -22,6 +22,14 @@ pub struct Store {
     namespace: PathBuf,
 }
 
+/// A change under way. However it ends, the folders in which nothing is left go, and then the lock.
+#[derive(Debug)]
+pub struct Change {
+    store: Store,
+    #[expect(dead_code, reason = "held, not read")]
+    lock: Lock,
+}
+
 /// The pins of one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookPins {
@@ -55,15 +63,18 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `privilege`, those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
-    pub fn change(bpffs: &Path) -> anyhow::Result<(Self, Lock)> {
-        if let Some(missing) = privilege::missing() {
-            return Err(missing);
+    /// `privilege`; those of [`open`](Self::open), of mounting, and `busy` if another qosbpf holds the lock.
+    pub fn change(bpffs: &Path) -> anyhow::Result<(Self, Change)> {
+        if let Some(lacking) = privilege::missing() {
+            return Err(lacking);
         }
         bpffs::ensure_mounted(bpffs)?;
         let store = Self::open(bpffs)?;
-        let lock = Lock::take(&store.namespace, || store.folders().into_iter().try_for_each(bpffs::make_folder))?;
-        Ok((store, lock))
+        let lock = Lock::take(&store.lock(), || {
+            store.folders().into_iter().try_for_each(bpffs::make_folder)?;
+            bpffs::make_private_folder(&store.lock())
+        })?;
+        Ok((store.clone(), Change { store, lock }))
     }
 
     fn folders(&self) -> [&Path; 3] {
@@ -85,6 +96,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// What is locked: a folder, since bpffs has no files, and one that only root can open.
+    fn lock(&self) -> PathBuf {
+        self.namespace.join("lock")
     }
 
     /// Where the policy in force is kept.
@@ -116,24 +132,23 @@ impl Store {
         Ok(hooks)
     }
 
-    /// Forgets the policy in force if no hook is left for it, and removes the folders in which nothing is.
+    /// Forgets the policy in force if no hook is left for it.
     ///
     /// # Errors
     ///
     /// That a folder cannot be read or the policy not be removed.
     pub fn leave(&self) -> anyhow::Result<()> {
-        if self.hooks()?.is_empty() {
-            remove(&self.policy())?;
-        }
-        self.tidy();
-        Ok(())
+        if self.hooks()?.is_empty() { remove(&self.policy()) } else { Ok(()) }
     }
 
     /// Removes the folders in which nothing is left.
-    pub fn tidy(&self) {
+    fn tidy(&self) {
         let interfaces = names_in(&self.namespace).unwrap_or_default();
         for interface in interfaces.into_iter().filter(|name| name.starts_with("if-")) {
             let _not_empty = fs::remove_dir(self.namespace.join(interface));
+        }
+        if names_in(&self.namespace).is_ok_and(|names| names == ["lock"]) {
+            let _taken = fs::remove_dir(self.lock());
         }
         for folder in self.folders().into_iter().rev() {
             let _not_empty = fs::remove_dir(folder);
@@ -141,7 +156,21 @@ impl Store {
     }
 }
 
+impl Drop for Change {
+    fn drop(&mut self) {
+        self.store.tidy();
+    }
+}
+
 impl HookPins {
+    /// The pins of the same interface's other direction.
+    #[must_use]
+    pub fn other_direction(&self) -> Self {
+        let [direction, other] = Direction::BOTH;
+        let direction = if self.direction == direction { other } else { direction };
+        Self { folder: self.folder.with_file_name(direction.as_str()), direction, ..*self }
+    }
+
     /// Whether anything of the hook is pinned.
     #[must_use]
     pub fn exists(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Multi-field rules, checked, with every word resolved: what the language hands to the compiler.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use qos_common::ds::Dscp;
 

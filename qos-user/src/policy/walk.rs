@@ -2,10 +2,8 @@
 //! classifier has to agree with this for every policy and packet, so nothing here is clever, and nothing is shared with
 //! the compiler but the model.
 
-use std::{
-    borrow::Borrow,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::borrow::Borrow;
 
 use qos_common::{ds::Dscp, policy::Local};
 
@@ -166,7 +164,7 @@ fn holds(condition: &Condition, packet: &Packet) -> bool {
 fn compare(field: &Field, packet: &Packet) -> Option<bool> {
     match field {
         Field::Dscp(bits) => Some(bits >> packet.dscp.value() & 1 == 1),
-        Field::Family(versions) => Some(versions.contains(if packet.src.is_ipv4() { &4 } else { &6 })),
+        Field::Family(versions) => Some(versions.contains(&packet.version())),
         Field::Proto(ranges) => Some(within(ranges, packet.proto?)),
         Field::Src(prefixes) => contains(prefixes, packet.src),
         Field::Dst(prefixes) => contains(prefixes, packet.dst),

@@ -61,6 +61,8 @@ struct Item {
     name: String,
     binding: Option<Binding>,
     change: Change,
+    /// Whether the table is out of the path all the same.
+    bypassed: bool,
 }
 
 /// Applies a policy.
@@ -70,7 +72,7 @@ struct Item {
 /// [`super::WrongPolicy`]; `not-in-file`; what the kernel says: the old policy is in force then, at every hook.
 pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
     let (source, policy) = read_policy(&args.file)?;
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store)?;
     let mut items = plan(args, &site, &policy);
     refuse_losses(args, &items)?;
@@ -95,7 +97,8 @@ fn plan(args: &ApplyArgs, site: &Site, policy: &Policy) -> Vec<Item> {
         } else {
             compare(hook.state.binding.as_ref(), binding.as_ref())
         };
-        Item { name: format!("{interface}:{}", hook.pins.direction), binding, change }
+        let bypassed = hook.state.bypass.is_some();
+        Item { name: format!("{interface}:{}", hook.pins.direction), binding, change, bypassed }
     });
     items.collect()
 }
@@ -188,7 +191,8 @@ fn attach_bound(
         choice::attach(&request, &site.net)?;
         change = Change::Attached;
     }
-    Ok(Item { name: format!("{}:{direction}", interface.name), binding: Some(binding), change })
+    let name = format!("{}:{direction}", interface.name);
+    Ok(Item { name, binding: Some(binding), change, bypassed: false })
 }
 
 /// What the policy binds by exact name, and no interface has that name.
@@ -200,6 +204,7 @@ fn absent(args: &ApplyArgs, site: &Site, policy: &Policy) -> Vec<Item> {
         name: format!("{}:{}", binding.pattern, binding.direction),
         binding: None,
         change: Change::NotAttached,
+        bypassed: false,
     });
     items.collect()
 }
@@ -215,11 +220,17 @@ fn say(args: &ApplyArgs, policy: &Policy, items: &[Item], context: &Context) -> 
     }
     context.print(&format!("policy {} {} is in force\n", policy.name(), policy.hash()))?;
     for item in items {
-        let warning = if item.change == Change::NotAttached { "! " } else { "  " };
-        let table = item.binding.as_ref().map_or("-", |binding| binding.table.as_str());
-        context.print(&format!("{warning}{:<24} table {table:<16} {}\n", item.name, item.change.word()))?;
+        context.print(&line(item))?;
     }
     Ok(())
+}
+
+fn line(item: &Item) -> String {
+    let Item { name, change, bypassed, .. } = item;
+    let warning = if *bypassed || *change == Change::NotAttached { "! " } else { "  " };
+    let table = item.binding.as_ref().map_or("-", |binding| binding.table.as_str());
+    let bypass = if *bypassed { format!("; BYPASSED: qosbpf policy resume {name}") } else { String::new() };
+    format!("{warning}{name:<24} table {table:<16} {}{bypass}\n", change.word())
 }
 
 fn document_of(item: &Item) -> serde_json::Value {
@@ -227,5 +238,6 @@ fn document_of(item: &Item) -> serde_json::Value {
         "hook": item.name,
         "table": item.binding.as_ref().map(|binding| &binding.table),
         "result": item.change.word(),
+        "bypassed": item.bypassed,
     })
 }

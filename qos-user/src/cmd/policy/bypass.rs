@@ -31,13 +31,12 @@ pub enum Turn {
 ///
 /// `not-attached`, `no-policy`, and what the kernel says.
 pub fn run(args: &BypassArgs, turn: Turn, context: &Context) -> anyhow::Result<Exit> {
-    let (store, _lock) = Store::change(&context.bpffs)?;
+    let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store)?;
     let names: Vec<HookName> = args.hook.iter().cloned().collect();
     let bound = |hook: &&Hook| hook.state.binding.is_some() && hook.running != Observed::Gone;
     let hooks: Vec<_> = site.select(&names)?.into_iter().filter(bound).collect();
     if hooks.is_empty() {
-        site.store.tidy();
         return Err(Failure::new("no-policy", "no policy is in force at any hook that is meant")
             .hint("qosbpf status shows what runs; qosbpf policy apply FILE puts one in force")
             .into());

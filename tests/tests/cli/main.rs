@@ -1,0 +1,10 @@
+//! The command line as scripts know it: help, errors, exit codes, and what goes to which stream.
+//!
+//! Needs root and iproute2, and promtool of Prometheus.
+
+mod errors;
+mod exits;
+mod formats;
+mod help;
+mod policy;
+mod streams;

@@ -1,0 +1,123 @@
+//! Attaching twice, attaching with another policy, attaching at once.
+
+use qosbpf_tests::{binary::Answer, router::Router};
+use serde_json::Value;
+
+use crate::left::{assert_nothing, leftovers};
+
+const KEEP: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"keep\"\n";
+const WASH: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n";
+
+#[test]
+fn a_second_attach_changes_nothing_and_says_so() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    for hook in ["auto", "xdp-generic", "tcx", "clsact"] {
+        router
+            .ok(&format!("attach lan0 --hook {hook}"))?
+            .says(&["lan0:ingress  attached:", "lan0:egress  attached:"])?;
+        router.ping(false, 184, 3)?;
+        let earlier = programs(&router)?;
+        let again = router.ok(&format!("attach lan0 --hook {hook}"))?;
+        again.says(&["lan0:ingress  already attached:", "lan0:egress  already attached:"])?;
+        assert_eq!(programs(&router)?, earlier, "{hook}");
+        assert_eq!(router.counted("lan0:ingress")?.packets()[&184], 3, "{hook}");
+        router.ok("detach lan0")?;
+        assert_nothing(&router, hook)?;
+    }
+    Ok(())
+}
+
+/// What runs, and since when.
+fn programs(router: &Router) -> anyhow::Result<Vec<[Value; 4]>> {
+    let status = router.ok("status --json")?.json()?;
+    let hooks = status["hooks"].as_array().into_iter().flatten();
+    Ok(hooks.map(|hook| ["hook", "program_id", "link_id", "since"].map(|field| hook[field].clone())).collect())
+}
+
+#[test]
+fn another_mechanism_is_refused_while_one_is_attached() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0 --ingress --hook tcx")?;
+    let refused = router.ask("attach lan0 --ingress --hook xdp --json")?.expect(1)?;
+    let refused =
+        refused.complains(&["lan0:ingress is attached by tcx, not by xdp-native", "qosbpf detach lan0:ingress"])?;
+    assert_eq!(refused.json()?["error"]["code"], "attached");
+    Ok(())
+}
+
+#[test]
+fn attach_does_not_change_the_policy_in_force() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let (keep, wash) = (router.policy("keep", KEEP)?, router.policy("wash", WASH)?);
+    router.ok(&format!("attach lan0 --policy {keep}"))?.says(&["table t"])?;
+    router.ok(&format!("attach lan0 --policy {keep}"))?.says(&["already attached"])?;
+    let earlier = leftovers(&router)?;
+    let refused = router.ask(&format!("attach wan0 --policy {wash}"))?.expect(1)?;
+    refused.complains(&["attach does not change a policy, and policy keep", "qosbpf policy apply"])?;
+    assert_eq!(leftovers(&router)?, earlier);
+    router.ok("status")?.says(&["keep"])?;
+    Ok(())
+}
+
+#[test]
+fn a_policy_for_hooks_that_count_already_is_apply_s_work() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let wash = router.policy("wash", WASH)?;
+    router.ok("attach lan0")?;
+    let refused = router.ask(&format!("attach lan0 --policy {wash}"))?.expect(1)?;
+    refused.complains(&["lan0:ingress is attached already, without it", "policy apply"])?;
+    router.ok(&format!("policy apply {wash}"))?.says(&["lan0:ingress", "changed"])?;
+    Ok(())
+}
+
+#[test]
+fn what_fails_to_attach_leaves_nothing() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let wash = router.policy("wash", WASH)?;
+    for line in ["attach nowhere0", &format!("attach nowhere0 --policy {wash}"), "attach lan0 --egress --hook xdp"] {
+        let refused = router.ask(line)?;
+        assert!(refused.code == 1 || refused.code == 2, "{refused:?}");
+        assert_nothing(&router, line)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn two_attaches_at_once_are_one() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    for round in 0..5 {
+        let mut answers = std::thread::scope(|scope| {
+            let both = [(); 2].map(|()| scope.spawn(|| router.ok("attach lan0")));
+            both.map(|one| one.join().unwrap())
+        })
+        .into_iter()
+        .collect::<anyhow::Result<Vec<Answer>>>()?;
+        answers.sort_by_key(|answer| answer.stdout.contains("already"));
+        assert!(!answers[0].stdout.contains("already"), "round {round}: {answers:?}");
+        assert_eq!(answers[1].stdout.matches("already attached").count(), 2, "round {round}: {answers:?}");
+        router.ok("detach --all")?;
+        assert_nothing(&router, "detach --all")?;
+    }
+    Ok(())
+}
+
+/// The folders above those of a network namespace are shared, the lock is not.
+#[test]
+fn two_namespaces_do_not_disturb_each_other() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    std::thread::scope(|scope| {
+        let both = [(router.edge(), "lan0"), (router.lab().wan(), "eth0")].map(|(namespace, interface)| {
+            let router = &router;
+            scope.spawn(move || -> anyhow::Result<()> {
+                for _ in 0..10 {
+                    for line in [&format!("attach {interface} --ingress"), "detach --all"] {
+                        Answer::of(&mut router.command_in(namespace, line)?)?.expect(0)?;
+                    }
+                }
+                Ok(())
+            })
+        });
+        both.into_iter().try_for_each(|one| one.join().unwrap())
+    })?;
+    assert_nothing(&router, "both have detached")
+}

@@ -1,0 +1,115 @@
+//! What `policy apply` changes, what it refuses to change, and what survives it.
+
+use qosbpf_tests::router::{HOOKS, Router};
+use serde_json::Value;
+
+const BOTH: &str = "[interface.lan0]\ningress = \"in\"\n[interface.wan0]\negress = \"out\"\n\
+                    [remark.in]\nother = \"keep\"\n[remark.out]\nEF = \"AF41\"\nother = \"keep\"\n";
+const LAN_ALONE: &str = "[interface.lan0]\ningress = \"in\"\n[remark.in]\nCS1 = \"LE\"\nother = \"keep\"\n";
+
+/// What became of each hook.
+fn results(document: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let hooks = document["hooks"].as_array().into_iter().flatten();
+    hooks.map(|hook| (text(&hook["hook"]), text(&hook["result"]))).collect()
+}
+
+fn pair(hook: &str, result: &str) -> (String, String) {
+    (hook.to_owned(), result.to_owned())
+}
+
+#[test]
+fn attach_attaches_what_is_bound() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let policy = router.policy("both", BOTH)?;
+    let unattached = router.ok(&format!("policy apply {policy} --json"))?.json()?;
+    let expected = [pair("lan0:ingress", "bound, not attached"), pair("wan0:egress", "bound, not attached")];
+    assert_eq!(results(&unattached), expected);
+    router.ask("status")?.expect(3)?.says(&["MISSING"])?;
+    let attached = router.ok(&format!("policy apply {policy} --attach --json"))?.json()?;
+    assert_eq!(results(&attached), [pair("lan0:ingress", "attached"), pair("wan0:egress", "attached")]);
+    router.ok("status")?;
+    router.ping(false, 184, 3)?;
+    assert_eq!(router.counted("wan0:egress")?.packets_after(), [(34, 3)].into());
+    Ok(())
+}
+
+#[test]
+fn a_hook_loses_its_table_only_by_prune() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let (both, lan) = (router.policy("both", BOTH)?, router.policy("lan", LAN_ALONE)?);
+    router.ok(&format!("policy apply {both} --attach"))?;
+    let refused = router.ask(&format!("policy apply {lan}"))?.expect(1)?;
+    refused.complains(&["wan0:egress would lose its table", "--prune", "--only"])?;
+    router.ping(false, 184, 3)?;
+    assert_eq!(router.counted("wan0:egress")?.packets_after(), [(34, 3)].into(), "the old policy is in force");
+    let pruned = router.ok(&format!("policy apply {lan} --prune --json"))?.json()?;
+    assert_eq!(results(&pruned)[1], pair("wan0:egress", "not in the file: counts without a table"));
+    router.ping(false, 184, 2)?;
+    assert_eq!(router.counted("wan0:egress")?.packets_after(), [(34, 3), (46, 2)].into());
+    Ok(())
+}
+
+#[test]
+fn only_changes_one_interface() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let (both, lan) = (router.policy("both", BOTH)?, router.policy("lan", LAN_ALONE)?);
+    router.ok(&format!("policy apply {both} --attach"))?;
+    let applied = router.ok(&format!("policy apply {lan} --only lan0 --json"))?.json()?;
+    assert_eq!(results(&applied), [pair("lan0:ingress", "changed"), pair("wan0:egress", "left as it is")]);
+    router.ping(false, 184, 3)?;
+    router.ping(false, 32, 3)?;
+    assert_eq!(router.counted("lan0:ingress")?.packets_after(), [(46, 3), (1, 3)].into());
+    assert_eq!(router.counted("wan0:egress")?.packets_after(), [(34, 3), (1, 3)].into());
+    router.ask(&format!("policy apply {lan} --only lan0 --prune"))?.expect(2)?;
+    Ok(())
+}
+
+#[test]
+fn a_wrong_policy_leaves_the_running_one_untouched() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let both = router.policy("both", BOTH)?;
+    router.ok(&format!("policy apply {both} --attach"))?;
+    let earlier = router.ok("status --json")?.json()?["policy"].clone();
+    let wrong = router.policy("wrong", "[interface.lan0]\ningress = \"nowhere\"\n")?;
+    for line in [
+        format!("policy apply {wrong}"),
+        format!("policy apply {wrong} --attach --prune"),
+        "policy apply /nowhere".to_owned(),
+    ] {
+        router.ask(&line)?.expect(2)?;
+        assert_eq!(router.ok("status --json")?.json()?["policy"], earlier, "{line}");
+    }
+    router.ping(false, 184, 3)?;
+    assert_eq!(router.counted("wan0:egress")?.packets_after(), [(34, 3)].into());
+    Ok(())
+}
+
+#[test]
+fn counters_survive_apply_bypass_and_resume() -> anyhow::Result<()> {
+    for hook in ["auto", "xdp-generic", "clsact"] {
+        let router = Router::start()?;
+        for interface in ["lan0", "wan0"] {
+            router.ok(&format!("attach {interface} --hook {hook}"))?;
+        }
+        let (both, lan) = (router.policy("both", BOTH)?, router.policy("lan", LAN_ALONE)?);
+        let changes = [
+            format!("policy apply {both}"),
+            "policy bypass".to_owned(),
+            "policy resume".to_owned(),
+            format!("policy apply {lan} --prune"),
+        ];
+        let mut sent = 0;
+        for change in changes {
+            router.ping(false, 184, 2)?;
+            sent += 2;
+            router.ok(&change)?;
+            for name in HOOKS {
+                let counted = router.counted(name)?.packets();
+                let all = counted.get(&184).copied().unwrap_or(0) + counted.get(&0x88).copied().unwrap_or(0);
+                assert_eq!(all, sent, "{name} by {hook} after {change}: {counted:?}");
+            }
+        }
+    }
+    Ok(())
+}

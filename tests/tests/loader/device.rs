@@ -1,0 +1,148 @@
+//! Interfaces that are renamed, resized, deleted and made again; namespaces that go.
+
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use qosbpf_tests::{
+    binary::{Answer, command},
+    router::{HOOKS, Router, run_in, words},
+};
+
+use crate::left::{assert_nothing, pins};
+
+#[test]
+fn a_renamed_and_resized_interface_goes_on_counting() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    for hook in ["auto", "clsact"] {
+        router.ok(&format!("attach lan0 --hook {hook}"))?;
+        router.ping(false, 184, 3)?;
+        for line in [
+            "ip link set lan0 down",
+            "ip link set lan0 name lan0.832",
+            "ip link set lan0.832 mtu 1400 up",
+            "ip address add 2001:db8:1::1/64 dev lan0.832 nodad",
+            "ip neighbour replace 192.0.2.2 lladdr 02:00:00:00:01:02 nud permanent dev lan0.832",
+        ] {
+            run_in(router.edge(), line)?;
+        }
+        router.ping(false, 104, 4)?;
+        for name in ["lan0.832:ingress", "lan0.832:egress"] {
+            let counted = router.counted(name)?.packets();
+            assert_eq!((counted.get(&184), counted.get(&104)), (Some(&3), Some(&4)), "{hook}: {counted:?}");
+        }
+        router.ask("stats lan0")?.expect(1)?.complains(&["not attached at lan0", "lan0.832:ingress"])?;
+        let policy = router.policy("p", "[interface.\"lan0.832\"]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+        router.ok(&format!("policy apply {policy}"))?.says(&["lan0.832:ingress", "changed"])?;
+        router.ok("detach lan0.832")?;
+        for line in ["ip link set lan0.832 down", "ip link set lan0.832 name lan0", "ip link set lan0 mtu 1500 up"] {
+            run_in(router.edge(), line)?;
+        }
+        run_in(router.edge(), "ip neighbour replace 192.0.2.2 lladdr 02:00:00:00:01:02 nud permanent dev lan0")?;
+        assert_nothing(&router, hook)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn jumbo_frames_take_xdp_with_frags() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    for (namespace, device) in [(router.edge(), "lan0"), (router.lab().lan(), "eth0")] {
+        run_in(namespace, &format!("ip link set {device} mtu 9000"))?;
+    }
+    router.ok("attach lan0 --ingress")?.says(&["xdp-native, the best there is"])?;
+    run_in(router.lab().lan(), "ping -q -n -i 0.002 -W 2 -Q 184 -s 8000 -M do -c 5 192.0.2.1")?;
+    let now = router.counted("lan0:ingress")?;
+    assert_eq!(now.before, [(("ipv4".to_owned(), 184), [5, 5 * (14 + 20 + 8 + 8000)])].into());
+    let policy = router.policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"AF41\"\n")?;
+    router.ok(&format!("policy apply {policy}"))?;
+    run_in(router.lab().lan(), "ping -q -n -i 0.002 -W 2 -Q 184 -s 8000 -M do -c 5 192.0.2.1")?;
+    assert_eq!(router.counted("lan0:ingress")?.remarked[&(46, 34)][0], 5);
+    Ok(())
+}
+
+#[test]
+fn a_deleted_interface_is_said_to_be_gone_and_cleaned() -> anyhow::Result<()> {
+    for hook in ["auto", "tcx", "clsact"] {
+        let router = Router::start()?;
+        router.ok(&format!("attach lan0 --hook {hook}"))?;
+        router.ok("attach wan0")?;
+        run_in(router.edge(), "ip link del lan0")?;
+        let status = router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone", "detach if-"])?;
+        assert!(status.stdout.contains("wan0:egress"), "{status:?}");
+        let stats = router.ok("stats --json")?.json()?;
+        assert_eq!(stats["hooks"].as_array().map(Vec::len), Some(4), "what was counted is still there: {stats:#}");
+        router.ok("detach --all")?;
+        assert_eq!(pins(&router.bpffs)?, [""; 0], "{hook}");
+        router.ok("status")?.says(&["nothing is attached"])?;
+    }
+    Ok(())
+}
+
+/// A new device of the same name has another index: it is nobody's, until it is attached.
+#[test]
+fn an_interface_made_again_is_attached_anew() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    run_in(router.edge(), "ip link del lan0")?;
+    run_in(router.edge(), "ip link add lan0 type veth peer name lan0peer")?;
+    router.ask("status")?.expect(3)?;
+    router.ok("attach lan0")?.says(&["lan0:ingress  attached:", "lan0:egress  attached:"])?;
+    router.ok("detach --all")?;
+    assert_nothing(&router, "the old hooks and the new ones")
+}
+
+#[test]
+fn a_program_that_somebody_removed_is_missing_and_comes_back() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0 --hook clsact")?;
+    run_in(router.edge(), "tc qdisc del dev lan0 clsact")?;
+    router.ask("status")?.expect(3)?.says(&["MISSING", "removed by someone else: qosbpf attach lan0"])?;
+    router.ok("attach lan0 --hook clsact")?.says(&["lan0:ingress  attached:"])?;
+    router.ping(false, 184, 2)?;
+    assert_eq!(router.counted("lan0:ingress")?.packets()[&184], 2);
+    router.ok("status")?;
+    router.ok("detach lan0")?;
+    assert_nothing(&router, "detach")
+}
+
+/// The kernel gives the inode of a namespace that is gone to the next one.
+#[test]
+fn a_namespace_made_again_has_no_ghosts() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let name = format!("qosbpf-again-{}", std::process::id());
+    let bpffs = router.bpffs.display().to_string();
+    let ask = |line: &str| {
+        let mut command = command(&["--netns", &name, "--bpffs", &bpffs])?;
+        Answer::of(command.args(line.split(' ')))?.expect(0)
+    };
+    let mut inodes = Vec::new();
+    for _ in 0..4 {
+        let made = Answer::of(&mut words(&format!("ip netns add {name}")))?.expect(0)?;
+        inodes.push(fs::metadata(format!("/run/netns/{name}"))?.ino());
+        let result = ask("status")
+            .and_then(|status| status.says(&["nothing is attached"]))
+            .and_then(|_| {
+                Answer::of(&mut words(&format!("ip -n {name} link add v0 type veth peer name v1")))?.expect(0)
+            })
+            .and_then(|_| ask("attach v0"))
+            .and_then(|attached| attached.says(&["v0:ingress  attached:", "v0:egress  attached:"]));
+        Answer::of(&mut words(&format!("ip netns del {name}")))?.expect(0)?;
+        result.map_err(|error| error.context(format!("{made:?}, inodes {inodes:?}")))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_hook_of_the_namespace_goes_with_all() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0 --hook clsact")?;
+    router.ok("attach wan0")?;
+    let answer = router.ok("detach --all --json")?.json()?;
+    assert_eq!(
+        answer["detached"].as_array().map(|hooks| hooks.iter().filter_map(|hook| hook.as_str()).collect()),
+        Some(HOOKS.to_vec())
+    );
+    assert_nothing(&router, "detach --all")?;
+    router.ok("detach --all")?.says(&["nothing was attached"])?;
+    router.ask("detach lan0")?.expect(1)?.complains(&["not attached at lan0"])?;
+    Ok(())
+}

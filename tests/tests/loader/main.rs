@@ -1,0 +1,14 @@
+//! Attaching and detaching, and everything that can be in the way: other people's programs, stale pins, devices that go,
+//! processes that are killed. Needs root, iproute2 and util-linux.
+
+mod again;
+mod apply;
+mod clear;
+mod device;
+mod foreign;
+mod killed;
+mod left;
+mod mount;
+mod privilege;
+mod stale;
+mod under_traffic;

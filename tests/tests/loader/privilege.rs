@@ -1,0 +1,109 @@
+//! Without root: looking works as far as the kernel allows, and changing says which capability is missing.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+
+use qosbpf_tests::{
+    binary::{self, Answer},
+    router::{Router, words},
+};
+use tempfile::TempDir;
+
+/// The binary where everybody can reach it, and a bpf file system likewise.
+struct Public {
+    router: Router,
+    folder: TempDir,
+}
+
+impl Public {
+    fn new() -> anyhow::Result<Self> {
+        let mut router = Router::start()?;
+        let folder = tempfile::Builder::new().prefix("qosbpf-public-").tempdir()?;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        fs::copy(binary::path()?, folder.path().join("qosbpf"))?;
+        router.bpffs = folder.path().join("bpffs");
+        Ok(Self { router, folder })
+    }
+
+    /// In the router, as somebody else; `how` are options of setpriv(1).
+    fn ask_as(&self, how: &str, line: &str) -> anyhow::Result<Answer> {
+        self.router.edge().run(|| {
+            let mut command = words(&format!("setpriv {how}"));
+            command.arg(self.binary()).arg("--bpffs").arg(&self.router.bpffs).args(line.split(' '));
+            command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+            Answer::of(&mut command)
+        })
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.folder.path().join("qosbpf")
+    }
+}
+
+impl Drop for Public {
+    fn drop(&mut self) {
+        let _not_mounted = nix::mount::umount2(&self.router.bpffs, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+const NOBODY: &str = "--reuid=65534 --regid=65534 --clear-groups";
+
+#[test]
+fn anybody_may_look() -> anyhow::Result<()> {
+    let public = Public::new()?;
+    public.router.ok("attach lan0")?;
+    public.router.ok("attach wan0 --hook clsact")?;
+    let policy = public
+        .router
+        .policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n")?;
+    public.router.ok(&format!("policy apply {policy}"))?;
+    public.router.ping(false, 184, 5)?;
+    let stats = public.ask_as(NOBODY, "stats --json")?.expect(0)?.json()?;
+    let mut theirs = stats["hooks"].clone();
+    let mut ours = public.router.ok("stats --json")?.json()?["hooks"].clone();
+    for hooks in [&mut theirs, &mut ours] {
+        assert_eq!(hooks.as_array().map(Vec::len), Some(4));
+    }
+    assert_eq!(theirs, ours);
+    public.ask_as(NOBODY, "stats lan0:ingress --rate 0")?.expect(0)?.says(&["EF", "AF41"])?;
+    public.ask_as(NOBODY, "policy show")?.expect(0)?;
+    let status = public.ask_as(NOBODY, "status")?.expect(0)?;
+    status.says(&["lan0:ingress", "wan0:egress", "not verified: that needs root"])?;
+    Ok(())
+}
+
+#[test]
+fn a_change_names_what_is_missing() -> anyhow::Result<()> {
+    let public = Public::new()?;
+    public.router.ok("attach wan0")?;
+    let policy = public.folder.path().join("p.toml");
+    fs::write(&policy, "version = 1\nname = \"p\"\n[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n")?;
+    let apply = format!("policy apply {}", policy.display());
+    for line in ["attach lan0", "detach wan0", "detach --all", "policy bypass", "stats clear", &apply] {
+        let refused = public.ask_as(NOBODY, line)?.expect(1)?;
+        refused.complains(&["this process lacks CAP_NET_ADMIN", "CAP_BPF", "CAP_PERFMON", "run it as root"])?;
+    }
+    let only_net_admin = "--bounding-set=-all,+net_admin --inh-caps=-all";
+    let refused = public.ask_as(only_net_admin, "attach lan0 --json")?.expect(1)?;
+    assert!(!refused.stderr.contains("CAP_NET_ADMIN ("), "{refused:?}");
+    assert_eq!(refused.json()?["error"]["code"], "privilege");
+    refused.complains(&["CAP_BPF (to load programs", "CAP_PERFMON (for the verifier"])?;
+    let without_perfmon = "--bounding-set=-all,+net_admin,+bpf --inh-caps=-all";
+    let refused = public.ask_as(without_perfmon, "attach lan0")?.expect(1)?;
+    refused.complains(&["this process lacks CAP_PERFMON (for the verifier"])?;
+    public.router.ok("status")?.says(&["wan0:egress"])?;
+    Ok(())
+}
+
+/// What the unit file of a service would give.
+#[test]
+fn three_capabilities_are_enough() -> anyhow::Result<()> {
+    let public = Public::new()?;
+    public.router.ok("attach wan0")?;
+    let three = "--bounding-set=-all,+net_admin,+bpf,+perfmon --inh-caps=-all";
+    public.ask_as(three, "attach lan0")?.expect(0)?;
+    public.router.ping(false, 184, 2)?;
+    public.ask_as(three, "status")?.expect(0)?;
+    assert_eq!(public.router.counted("lan0:ingress")?.packets()[&184], 2);
+    public.ask_as(three, "detach --all")?.expect(0)?;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! 20 MB of TCP: a super-packet counts as its segments, so TC at one end counts what native XDP counts at the other.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use qosbpf::lab::{
+    namespace::Namespace,
+    topology::{EDGE_LAN, LAN_HOST},
+};
+use qosbpf_tests::{
+    counted::Counted,
+    router::{Router, run_in},
+};
+
+const BYTES: usize = 20_000_000;
+const PORT: u16 = 5001;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[test]
+fn tc_and_native_xdp_count_the_same_packets_and_bytes() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let (lan, edge) = (router.lab().lan(), router.edge());
+    // The lab has no offloads; here super-packets are wanted.
+    for (namespace, device) in [(lan, LAN_HOST.device), (edge, EDGE_LAN.device)] {
+        run_in(namespace, &format!("ethtool -K {device} tx on sg on gso on tso on"))?;
+    }
+    let host = |line: &str| qosbpf_tests::binary::Answer::of(&mut router.command_in(lan, line)?)?.expect(0);
+    host("attach eth0")?;
+    router.ok("attach lan0")?;
+    router.ok("status")?.says(&["xdp-native", "tcx"])?;
+    let earlier = sent_by(lan)?;
+    transfer(&router)?;
+    let handed_down = sent_by(lan)? - earlier;
+    assert!(handed_down < BYTES / 1500 / 2, "{handed_down} packets: hardly a super-packet, this test tests nothing");
+
+    let start = Instant::now();
+    loop {
+        let document = host("stats --json")?.json()?;
+        let [sent, heard] = ["eth0:egress", "eth0:ingress"].map(|hook| Counted::read(&document, hook));
+        let (sent, heard) = (sent?, heard?);
+        let (arrived, answered) = (router.counted("lan0:ingress")?, router.counted("lan0:egress")?);
+        let same = (&sent.before, &answered.before) == (&arrived.before, &heard.before);
+        if same {
+            let [packets, bytes] = sent.frames();
+            assert!(bytes > BYTES as u64 && packets > BYTES as u64 / 1500, "{sent:?}");
+            assert!(answered.frames()[0] > 0);
+            return Ok(());
+        }
+        assert!(start.elapsed() < PATIENCE, "data {sent:?}\n  -> {arrived:?}\nACKs {answered:?}\n  -> {heard:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Packets that IP has handed to its devices, super-packets as one (`Ip: OutRequests` of RFC 4293).
+fn sent_by(namespace: &Namespace) -> anyhow::Result<usize> {
+    let table = namespace.run(|| Ok(std::fs::read_to_string("/proc/thread-self/net/snmp")?))?;
+    let mut lines = table.lines().filter(|line| line.starts_with("Ip:"));
+    let (names, values) = (lines.next().context("names")?, lines.next().context("values")?);
+    let at = names.split(' ').position(|name| name == "OutRequests").context("OutRequests")?;
+    Ok(values.split(' ').nth(at).context("OutRequests")?.parse()?)
+}
+
+fn transfer(router: &Router) -> anyhow::Result<()> {
+    let listener = router.edge().run(|| Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))?))?;
+    let sink = thread::spawn(move || -> std::io::Result<u64> {
+        let (mut stream, _) = listener.accept()?;
+        std::io::copy(&mut stream, &mut std::io::sink())
+    });
+    router.lab().lan().run(|| {
+        let mut stream = TcpStream::connect((EDGE_LAN.v4, PORT))?;
+        for _ in 0..BYTES / 100_000 {
+            stream.write_all(&[7; 100_000])?;
+        }
+        stream.shutdown(std::net::Shutdown::Write)?;
+        stream.read_to_end(&mut Vec::new())?;
+        Ok(())
+    })?;
+    assert_eq!(sink.join().unwrap()?, BYTES as u64);
+    Ok(())
+}
