@@ -4,7 +4,7 @@ use std::{mem::ManuallyDrop, os::fd::AsFd as _};
 
 use anyhow::Context as _;
 use aya::programs::{
-    LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, XdpMode,
+    LinkOrder, ProgramInfo, TcAttachType, XdpMode,
     links::{FdLink, PinnedLink},
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
     xdp::XdpLink,
@@ -297,14 +297,4 @@ pub fn remove_own_clsact(ifindex: u32, net: &Network) -> anyhow::Result<()> {
         net.remove_clsact(ifindex)?;
     }
     Ok(())
-}
-
-/// The programs at an interface's TCX hook, ours among them.
-///
-/// # Errors
-///
-/// That the kernel has no TCX, or that this process may not ask.
-pub fn tcx_programs(interface: &str, direction: Direction) -> anyhow::Result<Vec<(u32, String)>> {
-    let (_, programs) = SchedClassifier::query_tcx(interface, side(direction))?;
-    Ok(programs.iter().map(|info| (info.id(), info.name_as_str().unwrap_or("?").to_owned())).collect())
 }
