@@ -15,7 +15,7 @@ use crate::{
     hook::HookName,
     kernel::{
         document,
-        pins::{self, Pin, Store},
+        pins::{Pin, Store},
     },
     render::{json, table},
     snapshot::{Snapshot, baseline::Baseline, rates::Rates},
@@ -80,9 +80,7 @@ fn clear(hooks: &[HookName], context: &Context) -> anyhow::Result<Exit> {
     let snapshot = site.snapshot(hooks, context)?;
     for (shown, hook) in snapshot.hooks.iter().zip(site.select(hooks)?) {
         let Some(baseline) = Baseline::of(shown, snapshot.time) else { continue };
-        let path = hook.pins.path(Pin::Baseline);
-        document::write(&path, &baseline)?;
-        pins::readable_by_all(&path)?;
+        document::write(&hook.pins.path(Pin::Baseline), &baseline)?;
         context.print(&format!("{}:{}  the table counts from now\n", shown.interface, shown.direction))?;
     }
     Ok(Exit::Done)

@@ -46,8 +46,9 @@ pub fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> {
 fn report(site: &Site, context: &Context) -> StatusReport {
     let mut hooks: BTreeMap<(String, Direction), HookStatus> = BTreeMap::new();
     let (left_over, there): (Vec<_>, Vec<_>) = site.hooks.iter().partition(|hook| is_left_over(site, hook));
+    let now = jiffies::now();
     for hook in there {
-        let status = status_of(site, hook);
+        let status = status_of(site, hook, now);
         hooks.insert((status.interface.clone(), status.direction), status);
     }
     for broken in &site.broken {
@@ -103,7 +104,7 @@ fn applied(in_force: &site::InForce) -> Note {
     Note::info(format!("policy from {}, applied {when} by {}", in_force.record.file, in_force.record.by))
 }
 
-fn status_of(site: &Site, hook: &Hook) -> HookStatus {
+fn status_of(site: &Site, hook: &Hook, now: u64) -> HookStatus {
     let state = &hook.state;
     let running = match hook.running {
         Observed::Running(running) => Some(running),
@@ -123,7 +124,7 @@ fn status_of(site: &Site, hook: &Hook) -> HookStatus {
         policy_hash: table.map(|binding| binding.policy.clone()),
         unmet: is_unmet(site, hook),
         since: Some(state.since),
-        last_packet: counts.as_ref().ok().and_then(|counts| jiffies::since(counts.sums.last)),
+        last_packet: counts.as_ref().ok().and_then(|counts| jiffies::since(counts.sums.last, now)),
         reason: Some(why(site, hook)),
         bypass: state.bypass.as_ref().map(|bypass| BypassStatus {
             since: bypass.since,

@@ -17,10 +17,10 @@ pub fn now() -> u64 {
     printed().unwrap_or_else(reckoned)
 }
 
-/// How long ago `tick` was; `None` for 0, which no packet has.
+/// How long before the tick `now` another one was; `None` for 0, which no packet has.
 #[must_use]
-pub fn since(tick: u64) -> Option<Duration> {
-    let ticks = (tick != 0).then(|| now().saturating_sub(tick))?;
+pub fn since(tick: u64, now: u64) -> Option<Duration> {
+    let ticks = (tick != 0).then(|| now.saturating_sub(tick))?;
     Some(Duration::from_secs(ticks) / per_second())
 }
 
