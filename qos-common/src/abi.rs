@@ -49,6 +49,16 @@ pub enum Uncounted {
     Malformed = 1,
 }
 
+/// Why a rule could not see all of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Limited {
+    /// A later fragment, which has no ports.
+    LaterFragment = 0,
+    /// More extension headers than are walked.
+    HeaderChainTooLong = 1,
+}
+
 /// What every packet may touch: one value of the map `counters` per CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -66,7 +76,7 @@ pub struct Counters {
     pub protected: Counter,
     /// By [`Uncounted`].
     pub uncounted: [Counter; 2],
-    /// Later fragments, and header chains that were too long: packets of which a rule could not see all.
+    /// By [`Limited`]; a part of `before`, and only where rules ask for ports.
     pub limited: [Counter; 2],
     /// When the last frame came, in the kernel's jiffies.
     pub last: u64,
@@ -136,6 +146,18 @@ impl Counters {
         &mut self.changed[family as usize][ds.bits() as usize]
     }
 
+    /// The counter of a codepoint of which a policy dropped packets.
+    #[inline(always)]
+    pub const fn dropped_mut(&mut self, dscp: Dscp) -> &mut Counter {
+        &mut self.dropped[dscp.index()]
+    }
+
+    /// The counter of packets of which a rule could not see all.
+    #[inline(always)]
+    pub const fn limited_mut(&mut self, reason: Limited) -> &mut Counter {
+        &mut self.limited[reason as usize]
+    }
+
     /// The counter of what is in neither.
     #[inline(always)]
     pub const fn uncounted_mut(&mut self, reason: Uncounted) -> &mut Counter {
@@ -176,7 +198,7 @@ impl RemarkedHalf {
 pub struct Settings {
     /// [`Link`](crate::locate::Link): 0 Ethernet, 1 layer 3.
     pub layer3: u8,
-    /// 1 if the table may change a mark; 0 leaves no packet write in the program.
+    /// 1 if the table or a rule may change a mark; 0 leaves no packet write in the program.
     pub remark: u8,
     /// [`Local`](crate::policy::Local): 0 policy, 1 keep control, 2 keep all.
     pub local: u8,

@@ -8,6 +8,7 @@ use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
 use crate::{
     locate::{Family, Header},
     packet::Packet,
+    rules::index,
 };
 
 /// How many extension headers are walked; RFC 8504 section 5.3 lets a host stop at eight.
@@ -22,12 +23,110 @@ pub struct Transport {
     pub offset: usize,
 }
 
+/// What part of a datagram a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Fragment {
+    /// All of it, an atomic fragment (RFC 6946) included.
+    No = 0,
+    /// Its first fragment.
+    First = 1,
+    /// A later one: no transport header is in it.
+    Later = 2,
+}
+
+/// How far the walk got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reach {
+    /// To the transport header.
+    Transport = 0,
+    /// A later fragment.
+    LaterFragment = 1,
+    /// There are more than [`MAX_EXTENSION_HEADERS`].
+    TooLong = 2,
+    /// The packet ends before an extension header has said what follows.
+    Cut = 3,
+}
+
+/// The protocol of a packet that does not show it.
+pub const NO_PROTOCOL: u16 = 3 << 8;
+
+/// What is behind an IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// What part of a datagram it is, as far as the walk got.
+    pub fragment: Fragment,
+    /// The transport protocol, that of a later fragment included if its header says it; or [`NO_PROTOCOL`].
+    pub protocol: u16,
+    /// The distance of the transport header from the first byte of the packet, where the walk got there.
+    pub offset: usize,
+    /// How far it got.
+    pub reach: Reach,
+}
+
+/// Ports or ICMP type, numbered as in [`index`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Source port, or ICMP type.
+    pub source: u32,
+    /// Destination port.
+    pub destination: u32,
+}
+
+impl Ports {
+    /// Those of a packet that has none.
+    pub const NONE: Self = Self { source: index::NO_SOURCE_PORT, destination: index::NO_DESTINATION_PORT };
+}
+
+impl Flow {
+    /// That of a packet into which nobody looked.
+    pub const UNSEEN: Self = Self { fragment: Fragment::No, protocol: NO_PROTOCOL, offset: 0, reach: Reach::Cut };
+
+    /// The ports of TCP, UDP, SCTP, DCCP and UDP-Lite, or the type of ICMP; of a packet that has them and is long enough.
+    #[inline(always)]
+    pub fn ports<P: Packet + ?Sized>(&self, packet: &P, family: Family) -> Ports {
+        if self.reach as u8 != Reach::Transport as u8 {
+            return Ports::NONE;
+        }
+        let icmp = if family as u8 == Family::V4 as u8 { IpProto::Icmp } else { IpProto::Ipv6Icmp };
+        if self.protocol == icmp as u16 {
+            return match packet.read::<2>(self.offset) {
+                Some([kind, _]) => Ports { source: index::ICMP + u32::from(kind), ..Ports::NONE },
+                None => Ports::NONE,
+            };
+        }
+        match packet.read::<4>(self.offset) {
+            Some([a, b, c, d]) if has_ports(self.protocol) => {
+                Ports { source: u32::from(a) << 8 | u32::from(b), destination: u32::from(c) << 8 | u32::from(d) }
+            }
+            _ => Ports::NONE,
+        }
+    }
+}
+
+#[inline(always)]
+const fn has_ports(protocol: u16) -> bool {
+    const PROTOCOLS: [u16; 5] =
+        [IpProto::Tcp as u16, IpProto::Udp as u16, IpProto::Dccp as u16, IpProto::Sctp as u16, IpProto::UdpLite as u16];
+    let [tcp, udp, dccp, sctp, lite] = PROTOCOLS;
+    protocol == tcp || protocol == udp || protocol == dccp || protocol == sctp || protocol == lite
+}
+
 /// Finds the transport header; `None` for a later fragment, a chain that is cut before an extension header has said what
 /// follows, or one longer than [`MAX_EXTENSION_HEADERS`].
 ///
 /// The transport header itself need not be there, nor the last extension header to its end: a read at `offset` tells.
 #[inline(always)]
 pub fn transport<P: Packet + ?Sized>(packet: &P, header: &Header) -> Option<Transport> {
+    let flow = flow(packet, header);
+    let there = flow.reach as u8 == Reach::Transport as u8;
+    there.then_some(Transport { protocol: flow.protocol as u8, offset: flow.offset })
+}
+
+/// Walks from the IP header to the transport header, as far as that goes.
+#[inline(always)]
+pub fn flow<P: Packet + ?Sized>(packet: &P, header: &Header) -> Flow {
     match header.family {
         Family::V4 => behind_ipv4(packet, header.offset),
         Family::V6 => behind_ipv6(packet, header.offset),
@@ -35,31 +134,63 @@ pub fn transport<P: Packet + ?Sized>(packet: &P, header: &Header) -> Option<Tran
 }
 
 #[inline(always)]
-fn behind_ipv4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Option<Transport> {
-    let bytes: [u8; Ipv4Hdr::LEN] = packet.read(offset)?;
-    let fragment = offset_of!(Ipv4Hdr, frags);
-    let later = u16::from_be_bytes([bytes[fragment], bytes[fragment + 1]]) & 0x1fff != 0;
-    let length = usize::from(bytes[0] & 0x0f) * 4;
-    (!later).then_some(Transport { protocol: bytes[offset_of!(Ipv4Hdr, proto)], offset: offset + length })
+fn behind_ipv4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Flow {
+    let Some(bytes) = packet.read::<{ Ipv4Hdr::LEN }>(offset) else {
+        return Flow { fragment: Fragment::No, protocol: NO_PROTOCOL, offset, reach: Reach::Cut };
+    };
+    let field = offset_of!(Ipv4Hdr, frags);
+    let field = u16::from_be_bytes([bytes[field], bytes[field + 1]]);
+    let (fragment, reach) = fragment(field & 0x1fff != 0, field & 0x2000 != 0);
+    let protocol = u16::from(bytes[offset_of!(Ipv4Hdr, proto)]);
+    Flow { fragment, protocol, offset: offset + usize::from(bytes[0] & 0x0f) * 4, reach }
 }
 
 #[inline(always)]
-fn behind_ipv6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Option<Transport> {
-    let bytes: [u8; Ipv6Hdr::LEN] = packet.read(offset)?;
+const fn fragment(later: bool, more: bool) -> (Fragment, Reach) {
+    if later {
+        (Fragment::Later, Reach::LaterFragment)
+    } else if more {
+        (Fragment::First, Reach::Transport)
+    } else {
+        (Fragment::No, Reach::Transport)
+    }
+}
+
+#[inline(always)]
+fn behind_ipv6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Flow {
+    let mut flow = Flow { fragment: Fragment::No, protocol: NO_PROTOCOL, offset, reach: Reach::Cut };
+    let Some(bytes) = packet.read::<{ Ipv6Hdr::LEN }>(offset) else {
+        return flow;
+    };
     let mut protocol = bytes[offset_of!(Ipv6Hdr, next_hdr)];
-    let mut offset = offset + Ipv6Hdr::LEN;
+    flow.offset += Ipv6Hdr::LEN;
     for _ in 0..=MAX_EXTENSION_HEADERS {
         if !is_extension(protocol) {
-            return Some(Transport { protocol, offset });
+            return Flow { protocol: u16::from(protocol), reach: Reach::Transport, ..flow };
         }
-        let bytes: [u8; 4] = packet.read(offset)?;
-        if protocol == IpProto::Ipv6Frag as u8 && u16::from_be_bytes([bytes[2], bytes[3]]) & 0xfff8 != 0 {
-            return None;
+        let Some(bytes) = packet.read::<4>(flow.offset) else {
+            return flow;
+        };
+        if protocol == IpProto::Ipv6Frag as u8 {
+            let field = u16::from_be_bytes([bytes[2], bytes[3]]);
+            if field & 0xfff8 != 0 {
+                return later_ipv6(bytes[0], flow);
+            }
+            if field & 1 != 0 {
+                flow.fragment = Fragment::First;
+            }
         }
-        offset += extension_length(protocol, bytes[1]);
+        flow.offset += extension_length(protocol, bytes[1]);
         protocol = bytes[0];
     }
-    None
+    Flow { reach: Reach::TooLong, ..flow }
+}
+
+/// A later fragment, whose fragment header says `next`: the protocol, or an extension header in the first fragment.
+#[inline(always)]
+const fn later_ipv6(next: u8, flow: Flow) -> Flow {
+    let protocol = if is_extension(next) { NO_PROTOCOL } else { next as u16 };
+    Flow { fragment: Fragment::Later, protocol, reach: Reach::LaterFragment, ..flow }
 }
 
 #[inline(always)]

@@ -5,12 +5,16 @@
 
 use core::mem::offset_of;
 
-use network_types::{ip::IpProto, tcp::TcpHdr, udp::UdpHdr};
+use network_types::{
+    ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
+    tcp::TcpHdr,
+    udp::UdpHdr,
+};
 
 use crate::{
     abi::Counter,
-    flow::{self, Transport},
-    locate::Header,
+    flow::{self, Flow, Transport},
+    locate::{Family, Header},
     packet::Packet,
 };
 
@@ -60,6 +64,28 @@ impl Length {
         }
     }
 
+    /// The length of the IP packet, of a segment for a super-packet; 65,535 for what is longer.
+    ///
+    /// It is what the header says (RFC 791 section 3.1, RFC 8200 section 3). Linux leaves 0 there in packets that are too
+    /// long for the field, and a jumbogram (RFC 2675) has 0 too: those are as long as they are.
+    #[inline(always)]
+    pub fn of_ip<P: Packet + ?Sized>(&self, packet: &P, header: &Header, flow: &Flow) -> u16 {
+        if let Some(gso) = self.gso {
+            return saturate(segment_headers(packet, header, flow) + gso.size);
+        }
+        let there = self.bytes.saturating_sub(header.offset as u32);
+        match header.family {
+            Family::V4 => match packet.read::<2>(header.offset + offset_of!(Ipv4Hdr, tot_len)) {
+                None | Some([0, 0]) => saturate(there),
+                Some(length) => u16::from_be_bytes(length),
+            },
+            Family::V6 => match packet.read::<4>(header.offset + offset_of!(Ipv6Hdr, payload_len)) {
+                None | Some([0, 0, HOP_BY_HOP, _]) => saturate(there),
+                Some([high, low, ..]) => saturate(u32::from(u16::from_be_bytes([high, low])) + Ipv6Hdr::LEN as u32),
+            },
+        }
+    }
+
     #[inline(always)]
     fn weigh_segments<P: Packet + ?Sized>(&self, packet: &P, header: &Header, gso: Gso) -> Counter {
         let (packets, bytes) = match (gso.segments, self.wire) {
@@ -79,6 +105,21 @@ impl Length {
         };
         (segments, u64::from(self.bytes) + u64::from(segments - 1) * u64::from(headers))
     }
+}
+
+/// The next header of a jumbogram.
+const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+
+#[inline(always)]
+const fn saturate(length: u32) -> u16 {
+    if length > u16::MAX as u32 { u16::MAX } else { length as u16 }
+}
+
+/// The bytes of a segment from the IP header to the end of the TCP or UDP header.
+#[inline(always)]
+fn segment_headers<P: Packet + ?Sized>(packet: &P, header: &Header, flow: &Flow) -> u32 {
+    let transport = Transport { protocol: flow.protocol as u8, offset: flow.offset };
+    flow.offset.saturating_sub(header.offset) as u32 + transport_length(packet, &transport)
 }
 
 /// The bytes that each segment repeats: everything up to the end of the TCP or UDP header. Behind a tunnel that is the

@@ -24,6 +24,8 @@
 
 pub mod abi;
 pub mod checksum;
+pub mod classify;
+pub mod condition;
 pub mod ds;
 pub mod flow;
 pub mod gso;
@@ -33,3 +35,4 @@ pub mod packet;
 pub mod policy;
 pub mod process;
 pub mod remark;
+pub mod rules;

@@ -46,6 +46,16 @@ impl Table {
         }
     }
 
+    /// The entries that the kernel program reads; `asked`: the codepoints for which rules are asked first, a bit each.
+    #[must_use]
+    pub fn entries(&self, asked: u64) -> [u8; Dscp::COUNT] {
+        let mut entries = self.0;
+        for (entry, dscp) in entries.iter_mut().zip(Dscp::all()) {
+            *entry |= if asked >> dscp.value() & 1 == 1 { Entry::ASKS_RULES } else { 0 };
+        }
+        entries
+    }
+
     /// Whether any codepoint changes.
     #[must_use]
     pub fn changes_anything(&self) -> bool {
@@ -59,10 +69,41 @@ impl Table {
         entries.iter().all(|entry| Dscp::new(*entry).is_some()).then_some(Self(entries))
     }
 
-    /// The bytes that the kernel program reads.
+    /// The codepoint of each.
     #[must_use]
     pub const fn bytes(&self) -> &[u8; Dscp::COUNT] {
         &self.0
+    }
+}
+
+/// One of the 64 entries as the kernel program reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Entry(u8);
+
+impl Entry {
+    /// The bit that says that a rule may match packets of this codepoint.
+    pub const ASKS_RULES: u8 = 1 << 7;
+
+    /// Any byte is an entry.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// What the table makes of the codepoint.
+    #[inline(always)]
+    #[must_use]
+    pub const fn target(self) -> Dscp {
+        DsField::new(self.0 << 2).dscp()
+    }
+
+    /// Whether rules have to be asked.
+    #[inline(always)]
+    #[must_use]
+    pub const fn asks_rules(self) -> bool {
+        self.0 & Self::ASKS_RULES != 0
     }
 }
 
@@ -101,6 +142,53 @@ pub enum Origin {
     Forwarded,
 }
 
+/// What a table or a rule wants of a packet. One byte that is always there: an `enum` with a codepoint in it leaves a
+/// register unset on some ways, which the verifier refuses to see read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Verdict(u8);
+
+impl Verdict {
+    /// The mark that it has.
+    pub const KEEP: Self = Self(64);
+    /// The packet is dropped.
+    pub const DROP: Self = Self(65);
+
+    /// This mark, which may be the one that it has.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mark(dscp: Dscp) -> Self {
+        Self(dscp.value())
+    }
+
+    /// The verdict that [`bits`](Self::bits) came from; any other byte keeps the mark.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// A codepoint, 64 to keep, 65 to drop.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    #[inline(always)]
+    const fn keeps(self, dscp: Dscp) -> bool {
+        self.0 == dscp.value() || self.0 > Self::DROP.0 || self.0 == Self::KEEP.0
+    }
+}
+
+/// A verdict, and whom it binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What is wanted.
+    pub verdict: Verdict,
+    /// Which of this host's own packets it spares.
+    pub local: Local,
+}
+
 /// What becomes of a packet's mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -110,18 +198,26 @@ pub enum Decision {
     Protected,
     /// It becomes this codepoint, another one than it was.
     Remark(Dscp),
+    /// The packet is dropped.
+    Drop,
 }
 
-/// Decides on one packet: `to` is what the table makes of its codepoint.
-///
-/// `origin` is asked only for packets that the table would change.
-#[inline(always)]
-pub fn decide(ds: DsField, to: Dscp, local: Local, origin: impl FnOnce() -> Origin) -> Decision {
-    if to == ds.dscp() {
-        Decision::Keep
-    } else if local.keeps(ds.dscp()) && origin() == Origin::Local {
-        Decision::Protected
-    } else {
-        Decision::Remark(to)
+impl Wanted {
+    /// The packet stays as it is.
+    pub const NOTHING: Self = Self { verdict: Verdict::KEEP, local: Local::Policy };
+
+    /// Decides on one packet; `origin` is asked only for packets that would be changed or dropped.
+    #[inline(always)]
+    #[must_use]
+    pub fn decide(self, ds: DsField, origin: impl FnOnce() -> Origin) -> Decision {
+        if self.verdict.keeps(ds.dscp()) {
+            Decision::Keep
+        } else if self.local.keeps(ds.dscp()) && origin() == Origin::Local {
+            Decision::Protected
+        } else if self.verdict == Verdict::DROP {
+            Decision::Drop
+        } else {
+            Decision::Remark(DsField::new(self.verdict.0 << 2).dscp())
+        }
     }
 }

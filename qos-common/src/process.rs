@@ -2,12 +2,15 @@
 
 use crate::{
     abi::{Counters, RemarkedHalf, Uncounted},
+    classify::Rules,
+    condition::{Case, HandOver},
     ds::{DsField, Dscp},
     gso::Length,
     locate::{Link, Located, locate},
     packet::Packet,
-    policy::{Decision, Local, Origin, decide},
+    policy::{Decision, Entry, Local, Origin, Wanted},
     remark::remark,
+    rules::Constant,
 };
 
 /// What the hook knows of a packet beside its bytes.
@@ -26,18 +29,36 @@ pub trait Frame {
     fn is_mpls(&self) -> bool {
         false
     }
+
+    /// The tag that the kernel has moved into packet metadata.
+    fn tag(&self) -> Option<u16> {
+        None
+    }
+
+    /// The skb mark; 0 where there is none.
+    fn mark(&self) -> u32 {
+        0
+    }
+
+    /// The interface that it came in by, at egress; 0 for what this host made.
+    fn from(&self) -> u32 {
+        0
+    }
+
+    /// Gives the packet a priority and bits of a mark, where the hook has such.
+    fn hand_over(&self, _what: HandOver) {}
 }
 
 /// The counters of a hook and what it is specialised for.
-pub trait Tables {
+pub trait Tables: Rules {
     /// What precedes the IP header on the device.
     fn link(&self) -> Link;
 
-    /// Whether the table may change anything; `false` leaves nothing in the program that writes to a packet.
+    /// Whether the table or a rule may change a mark; `false` leaves nothing in the program that writes to a packet.
     fn remarks(&self) -> bool;
 
-    /// What the table makes of a codepoint.
-    fn target(&self, dscp: Dscp) -> Dscp;
+    /// What the table makes of a codepoint, and whether rules are asked first.
+    fn entry(&self, dscp: Dscp) -> Entry;
 
     /// Which of this host's own packets the policy spares.
     fn local(&self) -> Local;
@@ -52,7 +73,7 @@ pub trait Tables {
     fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf>;
 }
 
-/// What has become of a packet. It always passes on; only a policy that says `drop` would drop.
+/// What has become of a packet. It passes on, unless a policy said `drop`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Counted among the frames that are not IP, or not usable, and untouched.
@@ -63,6 +84,15 @@ pub enum Outcome {
     Untouched,
 }
 
+impl Outcome {
+    /// Whether the packet goes no further.
+    #[inline(always)]
+    #[must_use]
+    pub fn drops(&self) -> bool {
+        matches!(self, Self::Counted(_, Decision::Drop))
+    }
+}
+
 /// Counts, decides and remarks one packet.
 ///
 /// One counter is updated for a packet that stays as it is, two for one whose mark has really been changed: `changed`
@@ -71,10 +101,11 @@ pub enum Outcome {
 /// ```
 /// use qos_common::{
 ///     abi::{Counters, RemarkedHalf},
+///     classify::Rules,
 ///     ds::{DsField, Dscp},
 ///     gso::Length,
 ///     locate::Link,
-///     policy::{Decision, Local, Origin},
+///     policy::{Decision, Entry, Local, Origin},
 ///     process::{Frame, Outcome, Tables, process},
 /// };
 ///
@@ -89,10 +120,12 @@ pub enum Outcome {
 /// /// Sends everything to DF, on a device without a link header.
 /// struct Wash { counters: Counters, remarked: [RemarkedHalf; 2] }
 ///
+/// impl Rules for Wash {}
+///
 /// impl Tables for Wash {
 ///     fn link(&self) -> Link { Link::Layer3 }
 ///     fn remarks(&self) -> bool { true }
-///     fn target(&self, _from: Dscp) -> Dscp { Dscp::DF }
+///     fn entry(&self, _from: Dscp) -> Entry { Entry::new(Dscp::DF.value()) }
 ///     fn local(&self) -> Local { Local::KeepControl }
 ///     fn now(&self) -> u64 { 0 }
 ///     fn counters(&mut self) -> Option<&mut Counters> { Some(&mut self.counters) }
@@ -122,24 +155,31 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
     };
     let (ds, now) = (header.ds, tables.now());
     let weight = frame.length().weigh(packet, &header);
-    let (remarks, to, local) = (tables.remarks(), tables.target(ds.dscp()), tables.local());
+    let remarks = tables.remarks();
+    let acts = remarks || tables.constant(Constant::Words) != 0;
+    let case = Case { packet: &*packet, header: &header, frame, weight };
+    let wanted = if acts { case.wanted(tables) } else { Wanted::NOTHING };
     let Some(counters) = tables.counters() else {
         return Outcome::Untouched;
     };
     counters.last = now;
-    let decision = if remarks { decide(ds, to, local, || frame.origin()) } else { Decision::Keep };
-    if let Decision::Remark(dscp) = decision
-        && remark(packet, &header, dscp).is_some()
-    {
-        counters.changed_mut(header.family, ds).add(weight);
-        if let Some(half) = tables.remarked(ds.dscp()) {
-            half.cell_mut(ds.dscp(), dscp).add(weight);
+    let decision = case.decide(wanted);
+    match decision {
+        Decision::Remark(dscp) if remarks && remark(packet, &header, dscp).is_some() => {
+            counters.changed_mut(header.family, ds).add(weight);
+            if let Some(half) = tables.remarked(ds.dscp()) {
+                half.cell_mut(ds.dscp(), dscp).add(weight);
+            }
         }
-        return Outcome::Counted(ds, decision);
-    }
-    counters.kept_mut(header.family, ds).add(weight);
-    if decision == Decision::Protected {
-        counters.protected.add(weight);
+        Decision::Drop => {
+            counters.changed_mut(header.family, ds).add(weight);
+            counters.dropped_mut(ds.dscp()).add(weight);
+        }
+        Decision::Protected => {
+            counters.kept_mut(header.family, ds).add(weight);
+            counters.protected.add(weight);
+        }
+        Decision::Keep | Decision::Remark(_) => counters.kept_mut(header.family, ds).add(weight),
     }
     Outcome::Counted(ds, decision)
 }

@@ -3,7 +3,7 @@
 use qos_common::{
     abi::{Counter, Counters, RemarkedHalf},
     ds::{DsField, Dscp, Ecn},
-    policy::{Decision, Local, Origin, Table, decide},
+    policy::{Decision, Local, Origin, Table, Verdict, Wanted},
 };
 
 #[test]
@@ -62,35 +62,43 @@ fn every_cell_of_the_matrix_is_its_own() {
     }
 }
 
+fn decide(ds: DsField, verdict: Verdict, local: Local, origin: impl FnOnce() -> Origin) -> Decision {
+    Wanted { verdict, local }.decide(ds, origin)
+}
+
 #[test]
 fn every_decision() {
     for ds in (0..=255).map(DsField::new) {
-        for to in Dscp::all() {
+        for verdict in Dscp::all().map(Verdict::mark).chain([Verdict::KEEP, Verdict::DROP]) {
             for local in [Local::Policy, Local::KeepControl, Local::Keep] {
                 for origin in [Origin::Local, Origin::Forwarded] {
-                    assert_eq!(decide(ds, to, local, || origin), rule(ds, to, local, origin));
+                    assert_eq!(decide(ds, verdict, local, || origin), rule(ds, verdict, local, origin));
                 }
             }
         }
     }
 }
 
-fn rule(ds: DsField, to: Dscp, local: Local, origin: Origin) -> Decision {
+fn rule(ds: DsField, verdict: Verdict, local: Local, origin: Origin) -> Decision {
     let control = matches!(ds.bits() >> 2, 48 | 56);
     match (local, origin) {
-        _ if ds.bits() >> 2 == to.value() => Decision::Keep,
+        _ if verdict.bits() == 64 || ds.bits() >> 2 == verdict.bits() => Decision::Keep,
         (Local::Keep, Origin::Local) => Decision::Protected,
         (Local::KeepControl, Origin::Local) if control => Decision::Protected,
-        _ => Decision::Remark(to),
+        _ if verdict.bits() == 65 => Decision::Drop,
+        _ => Decision::Remark(Dscp::new(verdict.bits()).unwrap()),
     }
 }
 
 #[test]
 fn the_origin_is_asked_only_where_it_matters() {
     let never = || panic!("asked");
-    assert_eq!(decide(DsField::new(0xc0), Dscp::CS6, Local::Keep, never), Decision::Keep);
-    assert_eq!(decide(DsField::new(0xb8), Dscp::DF, Local::KeepControl, never), Decision::Remark(Dscp::DF));
-    assert_eq!(decide(DsField::new(0xc0), Dscp::DF, Local::Policy, never), Decision::Remark(Dscp::DF));
+    assert_eq!(decide(DsField::new(0xc0), Verdict::mark(Dscp::CS6), Local::Keep, never), Decision::Keep);
+    assert_eq!(
+        decide(DsField::new(0xb8), Verdict::mark(Dscp::DF), Local::KeepControl, never),
+        Decision::Remark(Dscp::DF)
+    );
+    assert_eq!(decide(DsField::new(0xc0), Verdict::mark(Dscp::DF), Local::Policy, never), Decision::Remark(Dscp::DF));
 }
 
 #[test]

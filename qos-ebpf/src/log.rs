@@ -16,6 +16,7 @@ const UNTOUCHED: u32 = 2;
 const KEPT: u32 = 3;
 const PROTECTED: u32 = 4;
 const REMARKED: u32 = 5;
+const DROPPED: u32 = 6;
 
 /// Logs what became of a packet, if this CPU has not done so too often.
 #[inline(always)]
@@ -37,6 +38,7 @@ fn pack(outcome: Outcome) -> u32 {
         Outcome::Untouched => UNTOUCHED,
         Outcome::Counted(ds, Decision::Keep) => KEPT | u32::from(ds.bits()) << 8,
         Outcome::Counted(ds, Decision::Protected) => PROTECTED | u32::from(ds.bits()) << 8,
+        Outcome::Counted(ds, Decision::Drop) => DROPPED | u32::from(ds.bits()) << 8,
         Outcome::Counted(ds, Decision::Remark(to)) => {
             REMARKED | u32::from(ds.bits()) << 8 | u32::from(to.value()) << 16
         }
@@ -58,6 +60,7 @@ fn write<C: EbpfContext>(context: &C, word: u32) {
         UNTOUCHED => info!(context, "untouched: no counters"),
         KEPT => info!(context, "DSCP {} ECN {}: kept", dscp, ecn),
         PROTECTED => info!(context, "DSCP {} ECN {}: kept, made by this host", dscp, ecn),
+        DROPPED => info!(context, "DSCP {} ECN {}: dropped", dscp, ecn),
         _ => info!(context, "DSCP {} ECN {}: to DSCP {}", dscp, ecn, to),
     }
 }

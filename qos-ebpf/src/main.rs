@@ -10,37 +10,42 @@ mod window;
 mod xdp;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
+    bindings::{
+        TC_ACT_SHOT, TC_ACT_UNSPEC,
+        xdp_action::{XDP_DROP, XDP_PASS},
+    },
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
 
+// Each is inlined into the entry that its attribute makes: a call would cost 9 ns a packet.
+
 /// XDP on a driver that gives each packet in one piece.
 #[xdp]
+#[inline(always)]
 pub fn qosbpf_xdp(context: XdpContext) -> u32 {
-    xdp::handle(&context, xdp::linear_length);
-    XDP_PASS
+    if xdp::handle(&context, xdp::linear_length) { XDP_DROP } else { XDP_PASS }
 }
 
 /// XDP where a packet may come in several pieces (jumbo MTU), from Linux 5.18 on.
 #[xdp(frags)]
+#[inline(always)]
 pub fn qosbpf_xdp_frags(context: XdpContext) -> u32 {
-    xdp::handle(&context, xdp::whole_length);
-    XDP_PASS
+    if xdp::handle(&context, xdp::whole_length) { XDP_DROP } else { XDP_PASS }
 }
 
 /// TC ingress, by TCX or clsact.
 #[classifier]
+#[inline(always)]
 pub fn qosbpf_ingress(context: TcContext) -> i32 {
-    skb::handle(&context, skb::Direction::Ingress);
-    TC_ACT_UNSPEC
+    if skb::handle(&context, skb::Direction::Ingress) { TC_ACT_SHOT } else { TC_ACT_UNSPEC }
 }
 
 /// TC egress, by TCX or clsact.
 #[classifier]
+#[inline(always)]
 pub fn qosbpf_egress(context: TcContext) -> i32 {
-    skb::handle(&context, skb::Direction::Egress);
-    TC_ACT_UNSPEC
+    if skb::handle(&context, skb::Direction::Egress) { TC_ACT_SHOT } else { TC_ACT_UNSPEC }
 }
 
 #[cfg(not(test))]

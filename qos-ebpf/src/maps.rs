@@ -1,17 +1,25 @@
 //! The maps and the read-only constants of a program, as [`Tables`].
 //!
-//! Userspace finds them by these names. `COUNTERS` and `REMARKED` are pinned and outlive every program that counts into
-//! them; the constants belong to one program and are frozen when it is loaded.
+//! Userspace finds them by these names. `COUNTERS`, `REMARKED` and `RULES` are pinned and outlive every program that counts
+//! into them. The tables of the rules belong to one program, which never writes them; so do the constants, which are
+//! frozen when it is loaded.
 
 use core::ptr;
 
-use aya_ebpf::{Global, helpers::bpf_jiffies64, macros::map, maps::PerCpuArray};
+use aya_ebpf::{
+    Global,
+    helpers::bpf_jiffies64,
+    macros::map,
+    maps::{Array, PerCpuArray},
+};
 use qos_common::{
     abi::{Counters, RemarkedHalf, Settings},
+    classify::Rules,
     ds::Dscp,
     locate::Link,
-    policy::{Local, Table},
+    policy::{Entry, Local, Table},
     process::Tables,
+    rules::{Constant, Page, Plan, Record, Row, RuleCounters},
 };
 
 #[map]
@@ -19,6 +27,27 @@ static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 static REMARKED: PerCpuArray<RemarkedHalf> = PerCpuArray::with_max_entries(2, 0);
+
+/// What each rule has matched; two values, for which see [`RuleCounters::of`].
+#[map]
+static RULES: PerCpuArray<RuleCounters> = PerCpuArray::with_max_entries(2, 0);
+
+/// The loader says how many there are, in this and in the next two.
+#[map]
+static PAGES: Array<Page> = Array::with_max_entries(1, 0);
+
+#[map]
+static ROWS: Array<Row> = Array::with_max_entries(1, 0);
+
+#[map]
+static RECORDS: Array<Record> = Array::with_max_entries(1, 0);
+
+/// A CPU's memory for [`Rules::settle`].
+#[map]
+static SETTLED: PerCpuArray<[u32; 4]> = PerCpuArray::with_max_entries(1, 0);
+
+#[unsafe(no_mangle)]
+static PLAN: Global<[u16; Plan::LENGTH]> = Global::new(Plan::NONE.0);
 
 #[unsafe(no_mangle)]
 static SETTINGS: Global<Settings> = Global::new(Settings { layer3: 0, remark: 0, local: 0, log: 0, log_interval: 0 });
@@ -63,9 +92,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn target(&self, dscp: Dscp) -> Dscp {
-        let to = constant!(TABLE[dscp.index()] as [u8; Dscp::COUNT]);
-        Dscp::new(to).unwrap_or(dscp)
+    fn entry(&self, dscp: Dscp) -> Entry {
+        Entry::new(constant!(TABLE[dscp.index()] as [u8; Dscp::COUNT]))
     }
 
     #[inline(always)]
@@ -94,5 +122,45 @@ impl Tables for Maps {
     fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf> {
         // SAFETY: as in `counters`.
         REMARKED.get_ptr_mut(RemarkedHalf::of(from)).map(|half| unsafe { &mut *half })
+    }
+}
+
+impl Rules for Maps {
+    #[inline(always)]
+    fn constant(&self, constant: Constant) -> u16 {
+        constant!(PLAN[constant as usize] as [u16; Plan::LENGTH])
+    }
+
+    #[inline(always)]
+    fn settle(&mut self, values: [u32; 4]) -> [u32; 4] {
+        let Some(memory) = SETTLED.get_ptr_mut(0) else {
+            return values;
+        };
+        // SAFETY: as in `counters`. Volatile, or the compiler would see that nothing changes.
+        unsafe {
+            ptr::write_volatile(memory, values);
+            ptr::read_volatile(memory)
+        }
+    }
+
+    #[inline(always)]
+    fn page(&self, number: u32) -> Option<&Page> {
+        PAGES.get(number)
+    }
+
+    #[inline(always)]
+    fn row(&self, number: u32) -> Option<&Row> {
+        ROWS.get(number)
+    }
+
+    #[inline(always)]
+    fn record(&self, bit: u32) -> Option<&Record> {
+        RECORDS.get(bit)
+    }
+
+    #[inline(always)]
+    fn rule_counters(&mut self, slot: u16) -> Option<&mut RuleCounters> {
+        // SAFETY: as in `counters`.
+        RULES.get_ptr_mut(RuleCounters::of(slot)).map(|counters| unsafe { &mut *counters })
     }
 }

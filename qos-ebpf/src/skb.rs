@@ -7,6 +7,7 @@ use network_types::{
     vlan::VlanHdr,
 };
 use qos_common::{
+    condition::HandOver,
     gso::{Gso, Length},
     locate::{Link, MAX_TAGS},
     packet::Packet,
@@ -74,6 +75,38 @@ impl Frame for Skb<'_> {
     fn is_mpls(&self) -> bool {
         matches!(u16::from_be(self.fields().protocol as u16), 0x8847 | 0x8848)
     }
+
+    #[inline(always)]
+    fn tag(&self) -> Option<u16> {
+        let fields = self.fields();
+        (fields.vlan_present != 0).then_some(fields.vlan_tci as u16)
+    }
+
+    #[inline(always)]
+    fn mark(&self) -> u32 {
+        self.fields().mark
+    }
+
+    #[inline(always)]
+    fn from(&self) -> u32 {
+        match self.direction {
+            Direction::Egress => self.fields().ingress_ifindex,
+            Direction::Ingress => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn hand_over(&self, what: HandOver) {
+        let skb = self.context.skb.skb;
+        if let Some(priority) = what.priority {
+            // SAFETY: a valid context, of which programs at TC may write this field.
+            unsafe { (*skb).priority = priority };
+        }
+        if let Some((mark, mask)) = what.mark {
+            // SAFETY: as above.
+            unsafe { (*skb).mark = (*skb).mark & !mask | mark };
+        }
+    }
 }
 
 struct SkbWindow<'a> {
@@ -100,16 +133,18 @@ impl Packet for SkbWindow<'_> {
     }
 }
 
-/// Handles one packet.
+/// Handles one packet, and says whether it is dropped.
 #[inline(always)]
-pub fn handle(context: &TcContext, direction: Direction) {
+pub fn handle(context: &TcContext, direction: Direction) -> bool {
     let mut packet = SkbWindow { window: linear(context), context };
     let skb = Skb { context, direction };
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if Maps::logs() {
-        log(context, process(&mut packet, &skb, &mut Maps));
+        let outcome = process(&mut packet, &skb, &mut Maps);
+        log(context, outcome);
+        outcome.drops()
     } else {
-        process(&mut packet, &skb, &mut Maps);
+        process(&mut packet, &skb, &mut Maps).drops()
     }
 }
 

@@ -31,16 +31,18 @@ impl Frame for Received {
     }
 }
 
-/// Handles one packet; `length` says how its bytes are counted.
+/// Handles one packet, and says whether it is dropped; `length` says how its bytes are counted.
 #[inline(always)]
-pub fn handle(context: &XdpContext, length: fn(&XdpContext) -> u32) {
+pub fn handle(context: &XdpContext, length: fn(&XdpContext) -> u32) -> bool {
     let mut window = Window::of_xdp(context);
     let frame = Received { bytes: length(context) };
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if Maps::logs() {
-        log(context, process(&mut window, &frame, &mut Maps));
+        let outcome = process(&mut window, &frame, &mut Maps);
+        log(context, outcome);
+        outcome.drops()
     } else {
-        process(&mut window, &frame, &mut Maps);
+        process(&mut window, &frame, &mut Maps).drops()
     }
 }
 

@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod lab;
 pub mod policy;
 pub mod render;
+pub mod rules;
 pub mod signal;
 pub mod snapshot;
 pub mod status;

@@ -1,13 +1,18 @@
 //! A hook in memory: what the kernel has around the data path, in plain values.
 
+use std::cell::Cell;
+
 use qos_common::{
     abi::{Counters, RemarkedHalf},
+    classify::Rules,
+    condition::HandOver,
     ds::Dscp,
     gso::Length,
     locate::Link,
     packet::Packet,
-    policy::{Local, Origin, Table},
+    policy::{Entry, Local, Origin, Table},
     process::{Frame, Outcome, Tables, process},
+    rules::{Constant, Page, Plan, Record, Row, RuleCounters},
 };
 
 /// One hook with its counters and its policy.
@@ -21,6 +26,8 @@ pub struct Hook {
     pub local: Local,
     /// Whether the program may write at all.
     pub remarks: bool,
+    /// The rules before the table; none at first.
+    pub rules: HookRules,
     /// What it has counted; `None` as if the map were out of reach.
     pub counters: Option<Box<Counters>>,
     /// The remark matrix.
@@ -33,12 +40,35 @@ impl Hook {
     pub fn new(link: Link, table: Table) -> Self {
         let counters = Some(Box::new(Counters::ZERO));
         let remarked = vec![RemarkedHalf::ZERO; 2];
-        Self { link, table, local: Local::default(), remarks: true, counters, remarked }
+        let rules = HookRules::default();
+        Self { link, table, local: Local::default(), remarks: true, rules, counters, remarked }
     }
 
     /// Hands it a packet.
     pub fn receive<P: Packet + ?Sized>(&mut self, packet: &mut P, arrival: &Arrival) -> Outcome {
         process(packet, arrival, self)
+    }
+}
+
+impl Rules for Hook {
+    fn constant(&self, constant: Constant) -> u16 {
+        self.rules.plan.get(constant)
+    }
+
+    fn page(&self, number: u32) -> Option<&Page> {
+        self.rules.pages.get(number as usize)
+    }
+
+    fn row(&self, number: u32) -> Option<&Row> {
+        self.rules.rows.get(number as usize)
+    }
+
+    fn record(&self, bit: u32) -> Option<&Record> {
+        self.rules.records.get(bit as usize)
+    }
+
+    fn rule_counters(&mut self, slot: u16) -> Option<&mut RuleCounters> {
+        self.rules.counters.get_mut(RuleCounters::of(slot) as usize)
     }
 }
 
@@ -51,8 +81,8 @@ impl Tables for Hook {
         self.remarks
     }
 
-    fn target(&self, dscp: Dscp) -> Dscp {
-        self.table.get(dscp)
+    fn entry(&self, dscp: Dscp) -> Entry {
+        Entry::new(self.table.entries(self.rules.asked)[dscp.index()])
     }
 
     fn local(&self) -> Local {
@@ -72,8 +102,25 @@ impl Tables for Hook {
     }
 }
 
+/// Compiled rules, and what they have counted.
+#[derive(Clone, Debug, Default)]
+pub struct HookRules {
+    /// The constants of the program.
+    pub plan: Plan,
+    /// The codepoints for which they are asked, a bit each.
+    pub asked: u64,
+    /// Where bytes are looked up.
+    pub pages: Vec<Page>,
+    /// What that leads to.
+    pub rows: Vec<Row>,
+    /// What each does.
+    pub records: Vec<Record>,
+    /// What each has matched, by slot.
+    pub counters: Vec<RuleCounters>,
+}
+
 /// What the kernel says of a packet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Arrival {
     /// 0 or 1.
     pub stripped_tags: usize,
@@ -81,6 +128,14 @@ pub struct Arrival {
     pub length: Length,
     /// Where it came from.
     pub origin: Origin,
+    /// The tag in metadata; with it `stripped_tags` is 1.
+    pub tag: Option<u16>,
+    /// The skb mark.
+    pub mark: u32,
+    /// The interface that it came in by.
+    pub from: u32,
+    /// What a rule has given it.
+    pub handed_over: Cell<HandOver>,
 }
 
 impl Arrival {
@@ -88,7 +143,15 @@ impl Arrival {
     #[must_use]
     pub fn single(bytes: usize, stripped_tags: usize) -> Self {
         let length = Length { stripped: 4 * stripped_tags as u32, ..Length::single(bytes as u32) };
-        Self { stripped_tags, length, origin: Origin::Forwarded }
+        Self {
+            stripped_tags,
+            length,
+            origin: Origin::Forwarded,
+            tag: None,
+            mark: 0,
+            from: 0,
+            handed_over: Cell::default(),
+        }
     }
 }
 
@@ -103,6 +166,22 @@ impl Frame for Arrival {
 
     fn origin(&self) -> Origin {
         self.origin
+    }
+
+    fn tag(&self) -> Option<u16> {
+        self.tag
+    }
+
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+
+    fn from(&self) -> u32 {
+        self.from
+    }
+
+    fn hand_over(&self, what: HandOver) {
+        self.handed_over.set(what);
     }
 }
 

@@ -30,16 +30,23 @@ pub struct Output {
     pub verdict: i32,
     /// The frame as it left.
     pub frame: Vec<u8>,
+    /// The context as it left; all 0 where none was given.
+    pub context: SkBuff,
 }
 
 /// The context of a TC program, `struct __sk_buff` of `linux/bpf.h`.
 ///
 /// Of its fields a test run takes those that are public here and `mark`, `priority`, `ifindex`, `cb`, `tstamp` and
 /// `hwtstamp`; it refuses any other one that is not 0. A tag in metadata is none of them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SkBuff {
-    len_to_priority: [u32; 9],
+    len_and_type: [u32; 2],
+    /// The skb mark.
+    pub mark: u32,
+    queue_to_tag: [u32; 5],
+    /// The skb priority.
+    pub priority: u32,
     /// The interface by which the packet came in; 0 for what this host made.
     pub ingress_ifindex: u32,
     ifindex_to_classid: [u32; 9],
@@ -68,6 +75,12 @@ impl SkBuff {
         Self { ingress_ifindex, ..Self::default() }
     }
 
+    /// The same with a mark.
+    #[must_use]
+    pub const fn marked(self, mark: u32) -> Self {
+        Self { mark, ..self }
+    }
+
     /// A super-packet of `gso_segs` segments with `gso_size` bytes of payload in each; on the wire `wire_len` bytes.
     #[must_use]
     pub fn super_packet(gso_size: u32, gso_segs: u32, wire_len: u32) -> Self {
@@ -89,7 +102,9 @@ pub fn test_run(program: BorrowedFd<'_>, input: &Input<'_>) -> io::Result<Output
     test.repeat = 1;
     (test.data_in, test.data_size_in) = (input.frame.as_ptr() as u64, input.frame.len() as u32);
     (test.data_out, test.data_size_out) = (frame.as_mut_ptr() as u64, frame.len() as u32);
+    let mut left = SkBuff::default();
     if let Some(context) = input.context {
+        (test.ctx_out, test.ctx_size_out) = (&raw mut left as u64, size_of::<SkBuff>() as u32);
         (test.ctx_in, test.ctx_size_in) = (&raw const *context as u64, size_of::<SkBuff>() as u32);
     }
     test.flags = if input.checksum_complete { CHECKSUM_COMPLETE } else { 0 };
@@ -97,7 +112,7 @@ pub fn test_run(program: BorrowedFd<'_>, input: &Input<'_>) -> io::Result<Output
     // SAFETY: as above; the kernel has filled it in.
     let (verdict, length) = unsafe { (attr.test.retval as i32, attr.test.data_size_out as usize) };
     frame.truncate(length);
-    Ok(Output { verdict, frame })
+    Ok(Output { verdict, frame, context: left })
 }
 
 /// The instructions of a program as the verifier left them.
@@ -216,6 +231,7 @@ fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
 
 const _: () = {
     use mem::offset_of;
+    assert!(offset_of!(SkBuff, mark) == 8 && offset_of!(SkBuff, priority) == 32);
     assert!(offset_of!(SkBuff, ingress_ifindex) == 36);
     assert!(offset_of!(SkBuff, data) == 76 && offset_of!(SkBuff, data_end) == 80);
     assert!(offset_of!(SkBuff, wire_len) == 160 && offset_of!(SkBuff, gso_segs) == 164);

@@ -15,6 +15,7 @@ use aya::{
 use qos_common::{
     abi::{Counters, RemarkedHalf},
     locate::Link,
+    rules::RuleCounter,
 };
 use qosbpf::{
     hook::Direction,
@@ -138,6 +139,15 @@ impl Kernel {
             remarked.set(half, vec![[0; RemarkedHalf::WORDS]; cpus].try_into()?, 0)?;
         }
         Ok(())
+    }
+
+    /// What its rules have matched, by slot.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn rule_counts(&mut self) -> anyhow::Result<Vec<RuleCounter>> {
+        counters::read_rule_map(self.loaded.ebpf())
     }
 
     /// Attaches it, XDP in the driver and TC by TCX, for as long as the value lives or until [`detach`](Self::detach).

@@ -12,6 +12,7 @@ pub mod host;
 pub mod kernel;
 pub mod lab;
 pub mod oracle;
+pub mod policies;
 pub mod pool;
 pub mod router;
 pub mod tables;

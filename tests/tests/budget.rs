@@ -88,7 +88,7 @@ fn measure() -> anyhow::Result<BTreeMap<String, Cost>> {
         for (layer, link) in [("ethernet", Link::Ethernet), ("layer-3", Link::Layer3)] {
             let wash = Some(tables::wash());
             let counting = Specialisation::counting(link);
-            let remarking = Specialisation { table: wash, local: Local::KeepControl, ..counting.clone() };
+            let remarking = Specialisation { table: wash, rules: None, local: Local::KeepControl, ..counting.clone() };
             for (kind, wanted) in [("counting", counting), ("remarking", remarking)] {
                 costs.insert(format!("{} {layer} {kind}", program.name()), cost(program, &wanted)?);
             }

@@ -24,7 +24,7 @@ const INGRESS: Program = Program::Tc(Direction::Ingress);
 const EGRESS: Program = Program::Tc(Direction::Egress);
 
 fn remarking(table: Table, local: Local) -> Specialisation {
-    Specialisation { link: Link::Ethernet, table: Some(table), local, log: false }
+    Specialisation { link: Link::Ethernet, table: Some(table), rules: None, local, log: false }
 }
 
 fn ipv4(ds: u8, payload: &[u8]) -> Vec<u8> {

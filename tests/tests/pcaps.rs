@@ -200,7 +200,13 @@ fn remarked(capture: &Capture) -> anyhow::Result<()> {
     for (name, table) in tables::all() {
         let expected = oracle::remarked(&oracles, &capture.path, &table)?;
         for program in PROGRAMS {
-            let wanted = Specialisation { link: capture.link, table: Some(table), local: Local::Policy, log: false };
+            let wanted = Specialisation {
+                link: capture.link,
+                table: Some(table),
+                rules: None,
+                local: Local::Policy,
+                log: false,
+            };
             let Ran { tally, left, .. } = capture.run(program, &wanted)?;
             ensure!(tally == capture.expected, "{program:?}, {name}: counted {tally:?}");
             ensure!(left.len() == expected.len(), "{} frames instead of {}", left.len(), expected.len());

@@ -1,8 +1,13 @@
 //! The counter maps: checked before anything trusts them, and read.
 
+use std::borrow::Borrow;
+
 use anyhow::Context as _;
 use aya::maps::{Map, MapData, MapType, PerCpuArray};
-use qos_common::abi::{Counters, LAYOUT, RemarkedHalf};
+use qos_common::{
+    abi::{Counters, LAYOUT, RemarkedHalf},
+    rules::{RULE_SLOTS, RuleCounter, RuleCounters},
+};
 
 use super::{
     pins::{HookPins, Pin},
@@ -23,6 +28,7 @@ impl Layout {
     const fn expected(pin: Pin) -> Self {
         let (words, entries) = match pin {
             Pin::Remarked => (RemarkedHalf::WORDS, 2),
+            Pin::Rules => (RuleCounters::WORDS, 2),
             _ => (Counters::WORDS, 1),
         };
         Self { kind: MapType::PerCpuArray, key: 4, value: words as u32 * 8, entries }
@@ -91,11 +97,41 @@ fn typed<const WORDS: usize>(pins: &HookPins, pin: Pin) -> anyhow::Result<PerCpu
     Ok(PerCpuArray::try_from(Map::from_map_data(map)?)?)
 }
 
+/// Reads the counters of all rules of a hook, by slot: packets and bytes are sums over the CPUs, `last` the latest.
+///
+/// # Errors
+///
+/// Those of [`check`], or that the map is not there or not readable.
+pub fn read_rules(pins: &HookPins) -> anyhow::Result<Vec<RuleCounter>> {
+    sum_rules(&typed::<{ RuleCounters::WORDS }>(pins, Pin::Rules)?)
+}
+
+/// The same of a program that has its own maps.
+///
+/// # Errors
+///
+/// That the map is not what it should be.
+pub fn read_rule_map(ebpf: &aya::Ebpf) -> anyhow::Result<Vec<RuleCounter>> {
+    sum_rules(&PerCpuArray::try_from(ebpf.map("RULES").context("RULES")?)?)
+}
+
+fn sum_rules<T: Borrow<MapData>>(map: &PerCpuArray<T, [u64; RuleCounters::WORDS]>) -> anyhow::Result<Vec<RuleCounter>> {
+    let mut sums = vec![RuleCounter::default(); RULE_SLOTS];
+    for (index, sums) in (0..).zip(sums.chunks_mut(RuleCounters::SLOTS)) {
+        for cpu in map.get(&index, 0)?.iter() {
+            sums.iter_mut().zip(cpu.as_chunks().0).for_each(|(sum, words)| sum.merge(*words));
+        }
+    }
+    Ok(sums)
+}
+
 /// Lets everybody read the counters.
 ///
 /// # Errors
 ///
 /// That a mode cannot be changed.
 pub fn publish(pins: &HookPins) -> anyhow::Result<()> {
-    [Pin::Counters, Pin::Remarked].into_iter().try_for_each(|pin| super::pins::readable_by_all(&pins.path(pin)))
+    [Pin::Counters, Pin::Remarked, Pin::Rules]
+        .into_iter()
+        .try_for_each(|pin| super::pins::readable_by_all(&pins.path(pin)))
 }

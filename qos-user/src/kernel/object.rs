@@ -1,15 +1,18 @@
 //! The kernel object, and loading a program of it specialised for one hook.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
+use anyhow::Context as _;
 use aya::{
     Ebpf, EbpfLoader,
+    maps::Array,
     programs::{ProgramInfo, SchedClassifier, Xdp},
 };
 use qos_common::{
     abi::{RemarkedHalf, Settings},
     locate::Link,
     policy::{Local, Table},
+    rules::{Page, Plan, Record, Row},
 };
 
 use super::{
@@ -17,7 +20,7 @@ use super::{
     pins::{HookPins, Pin},
     privilege,
 };
-use crate::{error::Failure, hook::Direction};
+use crate::{error::Failure, hook::Direction, rules::RuleTables};
 
 /// The programs, as the build script made them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/qosbpf"));
@@ -57,7 +60,9 @@ pub struct Specialisation {
     pub link: Link,
     /// The table to enforce; `None` counts alone, and leaves no packet write in the program.
     pub table: Option<Table>,
-    /// Which of this host's own packets the table spares.
+    /// The rules that are asked before the table; `None` leaves no code for rules in the program.
+    pub rules: Option<Arc<RuleTables>>,
+    /// Which of this host's own packets table and rules spare.
     pub local: Local,
     /// Whether decisions are logged.
     pub log: bool,
@@ -67,17 +72,27 @@ impl Specialisation {
     /// Counts, and does nothing else.
     #[must_use]
     pub const fn counting(link: Link) -> Self {
-        Self { link, table: None, local: Local::Policy, log: false }
+        Self { link, table: None, rules: None, local: Local::Policy, log: false }
     }
 
     fn settings(&self) -> Settings {
-        let changes = self.table.is_some_and(|table| table.changes_anything());
+        let by_table = self.table.is_some_and(|table| table.changes_anything());
+        let by_rule = self.rules.as_ref().is_some_and(|rules| rules.remarks);
         Settings {
             layer3: u8::from(self.link == Link::Layer3),
-            remark: u8::from(changes),
+            remark: u8::from(by_table || by_rule),
             local: self.local as u8,
             log: u8::from(self.log),
             log_interval: super::jiffies::per_second(),
+        }
+    }
+
+    /// The constants for its rules, and how many pages, rows and records they have: one of each where there are none,
+    /// since the kernel makes no empty map.
+    fn plan(&self) -> (Plan, [usize; 3]) {
+        match &self.rules {
+            Some(rules) => (rules.plan, [rules.pages.len(), rules.rows.len(), rules.records.len().max(1)]),
+            None => (Plan::NONE, [1; 3]),
         }
     }
 }
@@ -96,19 +111,29 @@ pub struct Loaded {
 /// `layout` for pins that are not ours; `privilege` with the capability that is missing; what the verifier says.
 pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) -> anyhow::Result<Loaded> {
     let settings = wanted.settings().to_ne_bytes();
-    let table = wanted.table.unwrap_or(Table::IDENTITY);
+    let asked = wanted.rules.as_ref().map_or(0, |rules| rules.asked);
+    let table = wanted.table.unwrap_or(Table::IDENTITY).entries(asked);
+    let (plan, sizes) = wanted.plan();
+    let plan = plan.to_ne_bytes();
     let mut loader = EbpfLoader::new();
     loader
         .override_global("SETTINGS", settings.as_slice(), true)
-        .override_global("TABLE", table.bytes().as_slice(), true)
+        .override_global("TABLE", table.as_slice(), true)
+        .override_global("PLAN", plan.as_slice(), true)
         .map_max_entries("AYA_LOGS", if wanted.log { LOGS } else { NO_LOGS });
+    for (name, size) in ["PAGES", "ROWS", "RECORDS"].into_iter().zip(sizes) {
+        loader.map_max_entries(name, size as u32);
+    }
     if let Some(pins) = pins {
-        for (name, pin) in [("COUNTERS", Pin::Counters), ("REMARKED", Pin::Remarked)] {
+        for (name, pin) in [("COUNTERS", Pin::Counters), ("REMARKED", Pin::Remarked), ("RULES", Pin::Rules)] {
             counters::check(pins, pin)?;
             loader.map_pin_path(name, pins.path(pin));
         }
     }
-    let ebpf = loader.load(OBJECT).map_err(|error| refused("the maps", &error.into()))?;
+    let mut ebpf = loader.load(OBJECT).map_err(|error| refused("the maps", &error.into()))?;
+    if let Some(rules) = &wanted.rules {
+        fill(&mut ebpf, rules)?;
+    }
     let mut loaded = Loaded { ebpf, program };
     let result = match program {
         Program::Xdp | Program::XdpFrags => loaded.xdp().and_then(|xdp| Ok(xdp.load()?)),
@@ -116,6 +141,22 @@ pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) 
     };
     result.map_err(|error| refused(program.name(), &error))?;
     Ok(loaded)
+}
+
+/// Writes the tables of the rules; nobody writes them again.
+fn fill(ebpf: &mut Ebpf, rules: &RuleTables) -> anyhow::Result<()> {
+    fill_map(ebpf, "PAGES", rules.pages.iter().map(Page::to_ne_bytes))?;
+    fill_map(ebpf, "ROWS", rules.rows.iter().map(Row::to_ne_bytes))?;
+    fill_map(ebpf, "RECORDS", rules.records.iter().map(Record::to_ne_bytes))
+}
+
+fn fill_map<const BYTES: usize>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    values: impl Iterator<Item = [u8; BYTES]>,
+) -> anyhow::Result<()> {
+    let mut map: Array<_, [u8; BYTES]> = ebpf.map_mut(name).context("not in this build's object")?.try_into()?;
+    (0..).zip(values).try_for_each(|(index, value)| map.set(index, value, 0)).with_context(|| format!("map {name}"))
 }
 
 fn refused(what: &str, error: &anyhow::Error) -> anyhow::Error {

@@ -365,12 +365,14 @@ pub enum Pin {
     Counters,
     /// [`qos_common::abi::RemarkedHalf`], twice.
     Remarked,
+    /// [`qos_common::rules::RuleCounters`], twice.
+    Rules,
     /// Since when the terminal's table counts ([`crate::snapshot::baseline::Baseline`]).
     Baseline,
 }
 
 impl Pin {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::State,
         Self::NextState,
         Self::Link,
@@ -378,6 +380,7 @@ impl Pin {
         Self::NextProgram,
         Self::Counters,
         Self::Remarked,
+        Self::Rules,
         Self::Baseline,
     ];
 
@@ -390,6 +393,7 @@ impl Pin {
             Self::NextProgram => "next-program",
             Self::Counters => "counters",
             Self::Remarked => "remarked",
+            Self::Rules => "rules",
             Self::Baseline => "baseline",
         }
     }

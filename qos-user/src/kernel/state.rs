@@ -145,9 +145,12 @@ impl HookState {
     pub fn specialisation(&self) -> anyhow::Result<Specialisation> {
         let counting = Specialisation { log: self.log, ..Specialisation::counting(self.link()) };
         match &self.binding {
-            Some(binding) if self.enforces() => {
-                Ok(Specialisation { table: Some(binding.table()?), local: binding.local.into(), ..counting })
-            }
+            Some(binding) if self.enforces() => Ok(Specialisation {
+                table: Some(binding.table()?),
+                rules: None,
+                local: binding.local.into(),
+                ..counting
+            }),
             _ => Ok(counting),
         }
     }

@@ -5,15 +5,19 @@ use crate::policy::{
     classes::{self, Class},
     compile::RemarkTable,
     diagnostic::{Finding, Findings},
+    expectations::{self, PolicyTest},
     interfaces::{self, Interface},
+    limits,
+    names::{Names, Used},
+    rules::{Rules, Written},
+    sets::{self, Set},
     source::{Source, Span},
     tables::Tables,
     tree::{Kind, Table},
     words,
 };
 
-const KEYS: [&str; 5] = ["version", "name", "classes", "interface", "remark"];
-const LATER: [&str; 3] = ["sets", "rule", "test"];
+const KEYS: [&str; 8] = ["version", "name", "classes", "sets", "interface", "remark", "rule", "test"];
 
 /// A policy of which every part was read, if there were no errors.
 pub(super) struct Checked {
@@ -21,13 +25,17 @@ pub(super) struct Checked {
     pub classes: Vec<Class>,
     pub interfaces: Vec<Interface>,
     pub tables: Vec<RemarkTable>,
+    pub sets: Vec<Set>,
+    pub rules: Vec<Written>,
+    pub tests: Vec<PolicyTest>,
+    pub used: Used,
 }
 
 /// Reads the tree; every mistake is in `findings`.
 pub(super) fn check(source: &Source, root: &Table, findings: &mut Findings) -> Checked {
     for entry in root.entries() {
         if !KEYS.contains(&&*entry.key.text) {
-            words::unknown_key(&entry.key, &KEYS, &LATER, findings);
+            words::unknown_key(&entry.key, &KEYS, &[], findings);
         }
     }
     check_version(root, findings);
@@ -38,7 +46,16 @@ pub(super) fn check(source: &Source, root: &Table, findings: &mut Findings) -> C
     let tables = Tables::new(source, &classes).check(remark.unwrap_or(&none), findings);
     let interface = section(root, "interface", findings).unwrap_or(&none);
     let interfaces = interfaces::check(interface, remark, source, findings);
-    Checked { name, classes, interfaces, tables }
+    let sets = sets::check(section(root, "sets", findings).unwrap_or(&none), findings);
+    let mut names = Names::new(&classes, &sets);
+    let rules = root
+        .get("rule")
+        .map(|entry| Rules { source, interfaces: &interfaces, names: &mut names, findings }.check(&entry.value));
+    let rules = rules.unwrap_or_default();
+    limits::check(&rules, findings);
+    let tests = root.get("test").map(|entry| expectations::check(&entry.value, &names, source, findings));
+    let (tests, used) = (tests.unwrap_or_default(), names.into_used());
+    Checked { name, classes, interfaces, tables, sets, rules, tests, used }
 }
 
 fn section<'t>(root: &'t Table, key: &str, findings: &mut Findings) -> Option<&'t Table> {

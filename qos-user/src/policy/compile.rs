@@ -1,5 +1,14 @@
 //! Remark tables: what they say, and the 64 entries that the kernel program reads.
 
+mod bits;
+pub mod classifier;
+mod cover;
+mod demand;
+mod fields;
+mod ranges;
+mod store;
+mod trie;
+
 use qos_common::{ds::Dscp, policy::Table};
 
 use crate::{

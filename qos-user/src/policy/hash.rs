@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use qos_common::policy::Local;
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    hook::Direction,
+    hook::{Direction, Via},
     policy::{
-        classes::Class,
+        canonical,
+        check::Checked,
         compile::{Match, RemarkEntry, RemarkTable, Target},
         interfaces::Interface,
     },
@@ -23,6 +25,13 @@ struct Canonical<'a> {
     classes: BTreeMap<&'a str, BTreeSet<u8>>,
     interfaces: BTreeMap<&'a str, Section<'a>>,
     remark: BTreeMap<&'a str, BTreeMap<String, Option<u8>>>,
+    // A policy without them has the hash that it had before there were any.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sets: BTreeMap<&'a str, Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tests: Vec<Value>,
 }
 
 #[derive(Serialize)]
@@ -30,16 +39,22 @@ struct Section<'a> {
     ingress: Option<&'a str>,
     egress: Option<&'a str>,
     local: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<Via>,
 }
 
 /// The first eight hexadecimal digits of the SHA-256 of the canonical form.
-pub(super) fn hash(name: &str, classes: &[Class], interfaces: &[Interface], tables: &[RemarkTable]) -> String {
+pub(super) fn hash(policy: &Checked) -> String {
+    let Checked { name, classes, interfaces, tables, sets, rules, tests, .. } = policy;
     let canonical = Canonical {
         version: super::VERSION,
         name,
         classes: classes.iter().map(|class| (&*class.name, class.dscps.iter().map(|d| d.value()).collect())).collect(),
         interfaces: interfaces.iter().map(|interface| (&*interface.pattern, section(interface))).collect(),
         remark: tables.iter().map(|table| (&*table.name, entries(table))).collect(),
+        sets: sets.iter().map(|set| (&*set.name, canonical::prefixes(&set.prefixes))).collect(),
+        rules: rules.iter().map(|written| canonical::rule(&written.rule)).collect(),
+        tests: tests.iter().map(canonical::test).collect(),
     };
     // Strings, numbers and maps with string keys: there is nothing in it that JSON could refuse.
     let bytes = serde_json::to_vec(&canonical).unwrap_or_default();
@@ -53,7 +68,7 @@ fn section(interface: &Interface) -> Section<'_> {
         Local::KeepControl => 1,
         Local::Keep => 2,
     };
-    Section { ingress: table(Direction::Ingress), egress: table(Direction::Egress), local }
+    Section { ingress: table(Direction::Ingress), egress: table(Direction::Egress), local, hook: interface.hook }
 }
 
 /// Codepoints by number, classes by name, which cannot be a number; `null` is "keep".

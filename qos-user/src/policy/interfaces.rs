@@ -3,7 +3,7 @@
 use qos_common::policy::Local;
 
 use crate::{
-    hook::Direction,
+    hook::{Direction, Via},
     policy::{
         diagnostic::{Finding, Findings, quote},
         source::{Source, Span},
@@ -15,8 +15,17 @@ use crate::{
 /// The longest name of an interface in bytes (IFNAMSIZ less its end).
 pub(super) const LONGEST: usize = 15;
 
-const KEYS: [&str; 3] = ["ingress", "egress", "local"];
-const LATER: [&str; 2] = ["hook", "inside"];
+const KEYS: [&str; 4] = ["ingress", "egress", "local", "hook"];
+const LATER: [&str; 1] = ["inside"];
+
+/// The mechanisms by their words; `None` is the best that works.
+const HOOKS: [(&str, Option<Via>); 5] = [
+    ("auto", None),
+    ("xdp", Some(Via::XdpNative)),
+    ("xdp-generic", Some(Via::XdpGeneric)),
+    ("tcx", Some(Via::Tcx)),
+    ("clsact", Some(Via::Clsact)),
+];
 
 /// One section: an interface, or all whose names begin alike.
 #[derive(Clone, Debug)]
@@ -28,6 +37,10 @@ pub(super) struct Interface {
     pub local: Local,
     /// Where `local` is written, if it is.
     pub local_span: Option<Span>,
+    /// The mechanism asked for by name; of XDP, which is only at ingress, the egress knows nothing.
+    pub hook: Option<Via>,
+    /// Where `hook` is written, if it is.
+    pub hook_span: Option<Span>,
 }
 
 /// A table as a section names it.
@@ -84,6 +97,8 @@ impl Check<'_> {
             bound: [None, None],
             local: Local::default(),
             local_span: None,
+            hook: None,
+            hook_span: None,
         };
         for inner in table.entries() {
             self.key(&mut interface, inner);
@@ -96,6 +111,10 @@ impl Check<'_> {
             "local" => {
                 interface.local = self.local(&entry.value).unwrap_or_default();
                 interface.local_span = Some(entry.key.span);
+            }
+            "hook" => {
+                interface.hook = self.hook(&entry.value).flatten();
+                interface.hook_span = Some(entry.value.span);
             }
             word => match (word.parse::<Direction>(), &entry.value.kind) {
                 (Ok(direction), _) => interface.bound[direction as usize] = self.bound(entry),
@@ -126,20 +145,29 @@ impl Check<'_> {
         const WORDS: [(&str, Local); 3] =
             [("keep-control", Local::KeepControl), ("keep", Local::Keep), ("policy", Local::Policy)];
         let word = words::string(node, "\"keep-control\", \"keep\" or \"policy\"", self.findings)?;
-        let known = WORDS.iter().find(|(known, _)| *known == word);
-        if known.is_none() {
-            let finding = Finding::error(node.span, format!("`local` cannot be {}", quote(word)));
-            let near = words::nearest(word, WORDS.iter().map(|(word, _)| *word));
-            self.findings.error(match near {
+        self.one_of("local", word, node, &WORDS, "it is \"keep-control\" (the default), \"keep\" or \"policy\"")
+    }
+
+    fn hook(&mut self, node: &Node) -> Option<Option<Via>> {
+        let word = words::string(node, "\"auto\", \"xdp\", \"tcx\" or \"clsact\"", self.findings)?;
+        let help = "it is \"auto\" (the default), \"xdp\", \"xdp-generic\", \"tcx\" or \"clsact\"";
+        self.one_of("hook", word, node, &HOOKS, help)
+    }
+
+    fn one_of<T: Copy>(&mut self, key: &str, word: &str, node: &Node, known: &[(&str, T)], help: &str) -> Option<T> {
+        let found = known.iter().find(|(known, _)| *known == word).map(|(_, value)| *value);
+        if found.is_none() {
+            let finding = Finding::error(node.span, format!("`{key}` cannot be {}", quote(word)));
+            self.findings.error(match words::nearest(word, known.iter().map(|(word, _)| *word)) {
                 Some(near) => finding.suggest(Some(near)),
-                None => finding.help("it is \"keep-control\" (the default), \"keep\" or \"policy\""),
+                None => finding.help(help),
             });
         }
-        known.map(|(_, local)| *local)
+        found
     }
 }
 
-fn bad_pattern(pattern: &str, span: Span) -> Option<Finding> {
+pub(super) fn bad_pattern(pattern: &str, span: Span) -> Option<Finding> {
     let word = quote(pattern);
     let name = pattern.strip_suffix('*').unwrap_or(pattern);
     let title = if pattern.is_empty() {

@@ -152,7 +152,8 @@ impl<'a> Reader<'a> {
         let rest = &self.text[self.at..];
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         let kind = match &rest[..end] {
-            "true" | "false" => Kind::Other("a boolean"),
+            "true" => Kind::Boolean(true),
+            "false" => Kind::Boolean(false),
             "null" => Kind::Other("null"),
             word => {
                 let span = Span { start: self.at, end: self.at + end };

@@ -7,10 +7,14 @@ use qos_common::ds::Dscp;
 use crate::{
     hook::Direction,
     policy::{
+        bounds::covers,
         check::Checked,
         compile::{Match, RemarkEntry, RemarkTable},
         diagnostic::{Finding, Report, quote},
         interfaces::{Interface, LONGEST},
+        model::Rule,
+        rules::Written,
+        shadow,
         source::Source,
     },
 };
@@ -20,28 +24,40 @@ pub(super) fn warnings(source: &Source, policy: &Checked) -> Report {
     let mut report = Report::new(source.clone());
     let (globs, exact) = policy.interfaces.iter().partition::<Vec<_>, _>(|interface| interface.prefix().is_some());
     for interface in &policy.interfaces {
-        check_sense(interface, &mut report);
+        check_sense(interface, &policy.rules, &mut report);
         check_inheritance(interface, &globs, &mut report);
     }
     globs.iter().for_each(|glob| check_glob(glob, &exact, &mut report));
     check_tables(policy, &mut report);
     check_classes(policy, &mut report);
+    check_sets(policy, &mut report);
+    shadow::check(policy, &mut report);
     report.sort();
     report
 }
 
-fn check_sense(interface: &Interface, report: &mut Report) {
-    if interface.bound.iter().all(Option::is_none) {
+fn check_sense(interface: &Interface, rules: &[Written], report: &mut Report) {
+    let has_rules = |direction| rules.iter().any(|written| may_be_asked(&written.rule, &interface.pattern, direction));
+    if interface.bound.iter().all(Option::is_none) && !Direction::BOTH.into_iter().any(has_rules) {
         let word = quote(&interface.pattern);
         let title = format!("the interface {word} has no `ingress` and no `egress`: no table is in force there");
         report.push(Finding::warning(interface.span, title));
     }
     if let Some(span) = interface.local_span
         && interface.bound(Direction::Egress).is_none()
+        && !has_rules(Direction::Egress)
     {
         let title = "`local` is about packets that leave, and there is no `egress`";
         report.push(Finding::warning(span, title));
     }
+}
+
+/// Whether a rule is for some interface that a pattern means.
+fn may_be_asked(rule: &Rule, pattern: &str, direction: Direction) -> bool {
+    rule.on.iter().any(|place| {
+        place.direction.is_none_or(|asked| asked == direction)
+            && (covers(&place.pattern, pattern) || covers(pattern, &place.pattern))
+    })
 }
 
 fn check_glob(glob: &Interface, exact: &[&Interface], report: &mut Report) {
@@ -107,8 +123,16 @@ fn idle(table: &RemarkTable, at: usize, entry: &RemarkEntry) -> Option<Finding> 
 }
 
 fn check_classes(policy: &Checked, report: &mut Report) {
-    let used = |name: &str| policy.tables.iter().flat_map(|table| &table.entries).any(|entry| entry.key == name);
+    let in_table = |name: &str| policy.tables.iter().flat_map(|table| &table.entries).any(|entry| entry.key == name);
+    let used = |name: &str| policy.used.classes.contains(name) || in_table(name);
     for class in policy.classes.iter().filter(|class| !used(&class.name)) {
-        report.push(Finding::warning(class.span, format!("no table uses the class {}", quote(&class.name))));
+        let title = format!("no table and no rule uses the class {}", quote(&class.name));
+        report.push(Finding::warning(class.span, title));
+    }
+}
+
+fn check_sets(policy: &Checked, report: &mut Report) {
+    for set in policy.sets.iter().filter(|set| !policy.used.sets.contains(&set.name)) {
+        report.push(Finding::warning(set.span, format!("no rule uses the set {}", quote(&set.name))));
     }
 }

@@ -3,37 +3,62 @@
 //! [`Source`] is the text, [`parse`] reads it as TOML or JSON into one kind of tree, checks all of it, and returns a
 //! [`Policy`] or a [`Report`] with every mistake. A policy says which remark table is in force on which interface and
 //! direction ([`Policy::bind`]), and each table compiles to the 64 entries that the kernel program reads
-//! ([`RemarkTable::compile`]).
+//! ([`RemarkTable::compile`]). Its rules ([`Policy::rules_for`]) are in [`model`], and [`walk`] is what they mean.
 //!
 //! What is not here: reading files, and anything about interfaces that exist.
 
+mod addresses;
+mod bounds;
+mod canonical;
 mod check;
 mod classes;
 mod compile;
 mod diagnostic;
+mod expectations;
 mod hash;
 mod interfaces;
 #[expect(clippy::string_slice, reason = "every offset is that of a character just read")]
 mod json;
+mod limits;
 mod lint;
+pub mod model;
+mod names;
+mod notation;
+pub mod packet;
+mod places;
+mod protocols;
+mod ranges;
 mod render;
+mod rules;
+mod schema;
+mod sets;
+mod shadow;
 mod source;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod toml;
 mod tree;
+mod units;
+pub mod walk;
 mod words;
 
 use qos_common::{ds::Dscp, policy::Local};
 
-use self::{check::Checked, diagnostic::Findings, interfaces::Interface};
+use self::{check::Checked, diagnostic::Findings, interfaces::Interface, model::Rule};
 pub use self::{
-    compile::RemarkTable,
+    compile::{RemarkTable, classifier},
     diagnostic::{Diagnostic, MAX_DIAGNOSTICS, Report, Severity},
+    expectations::PolicyTest,
+    limits::{MAX_COUNT_RULES, MAX_RULES},
+    schema::schema,
+    sets::MAX_PREFIXES,
     source::{MAX_BYTES, Source},
 };
-use crate::{hook::Direction, snapshot::PolicyLabel};
+use crate::{
+    hook::{Direction, Via},
+    snapshot::PolicyLabel,
+};
 
 /// The version of the policy language that is read.
 pub const VERSION: u32 = 1;
@@ -47,6 +72,8 @@ pub struct Policy {
     classes: Vec<(String, Vec<Dscp>)>,
     interfaces: Vec<Interface>,
     tables: Vec<RemarkTable>,
+    rules: Vec<Rule>,
+    tests: Vec<PolicyTest>,
     warnings: Report,
 }
 
@@ -100,14 +127,17 @@ pub fn parse(source: &Source) -> Result<Policy, Report> {
 impl Policy {
     fn new(source: &Source, checked: Checked) -> Self {
         let warnings = lint::warnings(source, &checked);
-        let Checked { name, classes, interfaces, tables } = checked;
+        let hash = hash::hash(&checked);
+        let Checked { name, classes, interfaces, tables, rules, tests, .. } = checked;
         Self {
-            hash: hash::hash(&name, &classes, &interfaces, &tables),
+            hash,
             name,
             file: source.file().to_owned(),
             classes: classes.into_iter().map(|class| (class.name, class.dscps)).collect(),
             interfaces,
             tables,
+            rules: rules.into_iter().map(|written| written.rule).collect(),
+            tests,
             warnings,
         }
     }
@@ -142,11 +172,48 @@ impl Policy {
     /// taken from another one.
     #[must_use]
     pub fn bind(&self, interface: &str, direction: Direction) -> Option<Bound<'_>> {
-        let ranked = self.interfaces.iter().filter_map(|section| Some((section.rank(interface)?, section)));
-        let (_, section) = ranked.max_by_key(|(rank, _)| *rank)?;
+        let section = self.section(interface)?;
         let bound = section.bound(direction)?;
         let table = self.tables.iter().find(|table| table.name == bound.table)?;
         Some(Bound { table, local: section.local, pattern: &section.pattern, line: bound.line })
+    }
+
+    /// All rules, in the order of the file.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rules of a hook, in the order in which they are asked; at most [`MAX_RULES`], of which at most
+    /// [`MAX_COUNT_RULES`] do not decide. They are in force whether or not a table is bound there.
+    #[must_use]
+    pub fn rules_for(&self, interface: &str, direction: Direction) -> Vec<&Rule> {
+        self.rules.iter().filter(|rule| rule.is_asked_at(interface, direction)).collect()
+    }
+
+    /// The tests, in the order of the file.
+    #[must_use]
+    pub fn tests(&self) -> &[PolicyTest] {
+        &self.tests
+    }
+
+    /// Which of this host's own packets are out of the policy's reach on an interface.
+    #[must_use]
+    pub fn local(&self, interface: &str) -> Local {
+        self.section(interface).map_or_else(Local::default, |section| section.local)
+    }
+
+    /// The mechanism that the policy asks for by name on an interface; `None`: the best that works. XDP is only at
+    /// ingress, and says nothing of the egress.
+    #[must_use]
+    pub fn hook(&self, interface: &str) -> Option<Via> {
+        self.section(interface)?.hook
+    }
+
+    /// The section of an interface: its own, else that of the longest glob.
+    fn section(&self, interface: &str) -> Option<&Interface> {
+        let ranked = self.interfaces.iter().filter_map(|section| Some((section.rank(interface)?, section)));
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, section)| section)
     }
 
     /// Every line of the file that binds a table, section by section, ingress first.

@@ -7,8 +7,8 @@ use crate::{
     policy::diagnostic::{Finding, Report},
 };
 
-/// The most that a policy may have, in bytes. A policy of thousands of lines has a tenth of it.
-pub const MAX_BYTES: usize = 1 << 20;
+/// The most that a policy may have, in bytes: room for two sets of the most prefixes of the longest notation.
+pub const MAX_BYTES: usize = 8 << 20;
 
 /// A policy's text with the name of its file, cheap to clone.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use crate::policy::{
     classes::Class,
     compile::{Match, RemarkEntry, RemarkTable, Target},
     diagnostic::{Finding, Findings, quote},
+    names,
     source::{Source, Span},
     tree::{Entry, Key, Kind, Node, Table},
     words,
@@ -128,10 +129,7 @@ impl<'a> Tables<'a> {
 
     fn bad_target(&self, word: &str, span: Span, error: NotationError) -> Finding {
         if let Some(class) = self.class(word) {
-            let members = class.dscps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            return Finding::error(span, "a class is never a value")
-                .label("a packet gets one codepoint")
-                .help(format!("{} stands for {members}: write one of them", quote(word)));
+            return names::class_as_value(class, word, span);
         }
         if word.eq_ignore_ascii_case("drop") {
             return Finding::error(span, "a remark table cannot drop").help("the value is a codepoint or \"keep\"");

@@ -18,7 +18,8 @@ pub(super) enum Kind {
     Array(Vec<Node>),
     String(String),
     Integer(i64),
-    /// A kind for which a policy has no use, described as "a boolean" is.
+    Boolean(bool),
+    /// A kind for which a policy has no use, described as "a float" is.
     Other(&'static str),
     /// A value that could not be read, and was reported.
     Broken,
@@ -32,6 +33,7 @@ impl Kind {
             Self::Array(_) => "an array",
             Self::String(_) => "a string",
             Self::Integer(_) => "an integer",
+            Self::Boolean(_) => "a boolean",
             Self::Other(what) => what,
             Self::Broken => "something unreadable",
         }

@@ -119,19 +119,26 @@ pub(super) fn unknown_key(key: &Key, known: &[&'static str], later: &[&str], fin
     let word = quote(&key.text);
     let finding = if later.contains(&&*key.text) {
         Finding::error(key.span, format!("{word} is not supported by this version"))
-            .help(format!("this version reads {}", sentence(known)))
+            .help(format!("this version reads {}", sentence(known.iter().copied())))
     } else {
         let finding = Finding::error(key.span, format!("unknown key {word}"));
         match nearest(&key.text, known.iter().copied()) {
             Some(near) => finding.suggest(Some(near)),
-            None => finding.help(format!("known here: {}", sentence(known))),
+            None => finding.help(format!("known here: {}", sentence(known.iter().copied()))),
         }
     };
     findings.error(finding);
 }
 
-fn sentence(words: &[&str]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+/// Whether a table has an unknown key that is probably meant as `key`, and answered with it.
+pub(super) fn is_misspelt(table: &Table, key: &str, known: &[&'static str]) -> bool {
+    let unknown = table.entries().iter().map(|entry| &*entry.key.text).filter(|word| !known.contains(word));
+    unknown.into_iter().any(|word| nearest(word, known.iter().copied()) == Some(key))
+}
+
+/// Words for a message.
+pub(super) fn sentence<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// TOML reads `[interface.wan0.100]` as a table `100` in a table `wan0`: `entry` is the first of these within `outer`.

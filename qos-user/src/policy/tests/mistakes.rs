@@ -1,21 +1,10 @@
 //! One snapshot for each kind of mistake, as the user sees it.
 
-use super::{EDGE, read};
+use super::{EDGE, macros::mistakes, read};
 use crate::{error::Exit, policy::*};
 
-fn rendered(text: &str) -> String {
+pub(super) fn rendered(text: &str) -> String {
     read(text).expect_err("this has a mistake in it").render(false)
-}
-
-/// Snapshots of files that are whole but for the sections given.
-macro_rules! mistakes {
-    ($($name:ident: $sections:expr;)*) => {$(
-        #[test]
-        fn $name() {
-            let text = format!("version = 1\nname = \"test\"\n\n{}\n", $sections);
-            insta::assert_snapshot!(rendered(&text));
-        }
-    )*};
 }
 
 /// Snapshots of whole files.
@@ -44,9 +33,6 @@ files! {
 mistakes! {
     unknown_section: "[interfaces.lan0]\ningress = \"x\"";
     unknown_section_far_from_all: "[something.lan0]";
-    sets_are_for_later: "[sets]\npbx = [\"10.20.0.0/24\"]";
-    rules_are_for_later: "[[rule]]\nname = \"a\"\n[[rule]]\nname = \"b\"\n[rule.match]\ndscp = \"EF\"";
-    tests_are_for_later: "[[test]]\nname = \"a\"";
 
     class_not_a_list: "[classes]\nvoice = \"EF\"";
     class_of_another_kind: "[classes]\nvoice = 5";
@@ -95,7 +81,10 @@ mistakes! {
     star_in_the_middle: "[interface.\"p*p\"]";
     two_stars: "[interface.\"ppp**\"]";
     interface_key_unknown: "[interface.lan0]\ningres = \"a\"\n[remark.a]\nother = \"keep\"";
-    interface_key_for_later: "[interface.lan0]\nhook = \"tcx\"";
+    interface_key_for_later: "[interface.lan0]\ninside = [\"pppoe\"]";
+    hook_unknown: "[interface.lan0]\nhook = \"tc\"";
+    hook_far_from_all: "[interface.lan0]\nhook = \"netfilter\"";
+    hook_of_another_kind: "[interface.lan0]\nhook = [\"xdp\"]";
     table_unknown: "[interface.lan0]\ningress = \"to-ips\"\n[remark.to-isp]\nother = \"keep\"";
     table_unknown_and_none_near: "[interface.lan0]\ningress = \"to-isp\"";
     table_of_another_kind: "[interface.lan0]\ningress = [\"to-isp\"]";

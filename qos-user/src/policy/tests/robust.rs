@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use super::{EDGE, read};
+use super::{EDGE, FULL, read};
 use crate::policy::{MAX_DIAGNOSTICS, Source, parse};
 
 /// Reads and, if there is anything to say, says it. What is accepted is TOML or JSON by another reader's judgement too.
@@ -34,6 +34,17 @@ fn survive(bytes: Vec<u8>) {
 
 const JSON: &str = r#"{"version": 1, "name": "x", "classes": {"v": ["EF", 44]},
  "interface": {"ppp*": {"egress": "a", "local": "keep"}}, "remark": {"a": {"v": "tos=8", "other": "keep"}}}"#;
+
+/// Every field and action, in JSON.
+const RULES: &str = r#"{"version": 1, "name": "x", "sets": {"s": ["10.0.0.0/8", "::/0", "10.0.0.1-10.0.0.9"]}, "rule": [
+ {"name": "a", "on": ["x:egress", "*:egress"], "match": {"dscp": "1-9", "family": 4, "proto": "udp", "src": "@s",
+  "dst-not": "10.0.0.1", "port": [1, "2-3"], "vlan": 1, "pcp": 7, "length": "20-99", "fragment": "no", "mark": "1/1",
+  "from": "a*"}, "drop": true, "log": "1/s"},
+ {"name": "b", "on": "all", "match": {"icmp-type": 8}, "count": true, "priority": "10:200", "mark": "0x1/0xf"},
+ {"name": "c", "on": "x:ingress", "meter": {"type": "rfc4115", "cir": "8mbit", "cbs": "64kB", "eir": "1.5gbit",
+  "ebs": "2MiB", "overhead": -4}, "color": {"red": ["EF"]}, "green": "keep", "yellow": 8, "red": "drop"}],
+ "test": [{"name": "t", "on": "x:egress", "packet": "icmp 192.0.2.1 > 192.0.2.2 dscp EF pcp 5 origin local ecn ce",
+  "expect": "drop"}]}"#;
 
 /// Pieces that mean something to a parser.
 const PIECES: &[&str] = &[
@@ -80,6 +91,19 @@ const PIECES: &[&str] = &[
     "99999999999999999999",
     "*",
     " ",
+    "[[rule]]",
+    "[[test]]",
+    "[rule.match]",
+    "on = \"all\"",
+    "-not",
+    "@s",
+    "/",
+    "::",
+    "10.0.0.0/8",
+    "8mbit",
+    "1-2",
+    " > ",
+    "tcp",
 ];
 
 fn piece() -> impl Strategy<Value = Vec<u8>> {
@@ -111,10 +135,10 @@ proptest! {
 
     #[test]
     fn mutations_of_a_valid_file(
-        json in any::<bool>(),
+        text in proptest::sample::select(&[JSON, EDGE, FULL, RULES]),
         mutations in vec((any::<Index>(), 0usize..12, piece()), 1..6),
     ) {
-        let mut bytes = if json { JSON } else { EDGE }.as_bytes().to_vec();
+        let mut bytes = text.as_bytes().to_vec();
         for (index, removed, piece) in mutations {
             let start = index.index(bytes.len() + 1);
             let end = (start + removed).min(bytes.len());
@@ -126,7 +150,7 @@ proptest! {
 
 #[test]
 fn every_truncation() {
-    for text in [EDGE, JSON] {
+    for text in [EDGE, JSON, FULL, RULES] {
         assert!(read(text).is_ok());
         for end in 0..text.len() {
             survive(text.as_bytes()[..end].to_vec());

@@ -23,6 +23,12 @@ warnings! {
     local_without_egress: "[interface.x]\ningress = \"a\"\nlocal = \"keep\"\n[remark.a]\nother = 0";
     nothing_bound: "[interface.x]";
     glob_never_wins: "[interface.a12345678901234]\negress = \"a\"\n[interface.\"a12345678901234*\"]\negress = \"a\"\n[remark.a]\nother = 0";
+    set_unused: "[sets]\na = [\"10.0.0.1\"]";
+    rule_shadowed: "[[rule]]\nname = \"a\"\non = \"ppp*:egress\"\nmatch = { dscp = [\"EF\", \"VA\"], src = \"10.0.0.0/8\" }\nset = \"DF\"\n[[rule]]\nname = \"b\"\non = \"ppp0:egress\"\nmatch = { dscp = \"EF\", src = \"10.1.0.0/16\", proto = \"udp\" }\nset = \"EF\"\n";
+    rule_shadowed_by_not: "[[rule]]\nname = \"a\"\non = \"all\"\nmatch = { dst-port-not = \"1-1023\", mark = \"0x10/0x10\" }\ndrop = true\n[[rule]]\nname = \"b\"\non = \"x:ingress\"\nmatch = { dst-port = \"2000-3000\", mark = \"0x11/0x1f\" }\nset = \"EF\"\n";
+    rule_behind_everything: "[[rule]]\nname = \"a\"\non = \"all\"\nset = \"keep\"\n[[rule]]\nname = \"b\"\non = \"x:ingress\"\ncount = true\n";
+    rule_on_protected_control: "[classes]\ncontrol = [\"CS6\", \"CS7\"]\n[[rule]]\nname = \"a\"\non = \"ppp*:egress\"\nmatch = { dscp = \"control\" }\ndrop = true\n";
+    meter_too_small: "[[rule]]\nname = \"a\"\non = \"all\"\nmeter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"1kB\", ebs = \"1kB\" }\nred = \"drop\"\n";
     not_taken_from_the_glob: "[interface.ppp0]\ningress = \"a\"\n[interface.\"ppp*\"]\negress = \"a\"\n[interface.\"*\"]\ningress = \"a\"\negress = \"a\"\n[remark.a]\nother = 0";
 }
 
@@ -42,4 +48,61 @@ fn loopback_misses_nothing_of_a_glob() {
 fn an_entry_that_makes_an_exception_is_no_idle_one() {
     let policy = policy("[interface.x]\ningress = \"a\"\n[remark.a]\nEF = \"keep\"\nCS1 = 8\nother = 0");
     assert!(policy.warnings().is_empty(), "{}", policy.warnings().render(false));
+}
+
+#[test]
+fn rules_that_are_not_shadowed() {
+    for (first_on, first, on, lines) in [
+        ("all", "count = true", "all", "set = \"EF\""),
+        ("x:ingress", "set = \"EF\"", "x*:ingress", "set = \"EF\""),
+        ("x:ingress", "set = \"EF\"", "all", "set = \"EF\""),
+        (
+            "all",
+            "match = { src-not = \"10.0.0.0/8\" }\nset = \"EF\"",
+            "all",
+            "match = { dst = \"10.0.0.0/8\" }\nset = \"EF\"",
+        ),
+        (
+            "all",
+            "match = { src-not = \"10.0.0.0/8\" }\nset = \"EF\"",
+            "all",
+            "match = { family = \"ipv6\" }\nset = \"EF\"",
+        ),
+        ("all", "match = { port-not = 80 }\nset = \"EF\"", "all", "match = { port = 81 }\nset = \"EF\""),
+        ("all", "match = { vlan-not = 80 }\nset = \"EF\"", "all", "set = \"EF\""),
+        ("x:egress", "match = { from = \"a\" }\nset = \"EF\"", "x:egress", "match = { from = \"a*\" }\nset = \"EF\""),
+        (
+            "x:egress",
+            "match = { mark = \"1/3\" }\nset = \"EF\"",
+            "x:egress",
+            "match = { mark = \"1/1\" }\nset = \"EF\"",
+        ),
+        ("*:egress", "set = \"EF\"", "lo:egress", "set = \"EF\""),
+    ] {
+        let rule = |name, on, lines| format!("[[rule]]\nname = \"{name}\"\non = \"{on}\"\n{lines}\n");
+        let policy = policy(&(rule("a", first_on, first) + &rule("b", on, lines)));
+        assert!(policy.warnings().is_empty(), "{}", policy.warnings().render(false));
+    }
+}
+
+#[test]
+fn rules_make_sense_of_a_section() {
+    let rule = "[[rule]]\nname = \"a\"\non = \"ppp*:egress\"\nset = \"EF\"\n";
+    let policy = policy(&format!("[interface.ppp0]\nlocal = \"keep\"\n{rule}"));
+    assert!(policy.warnings().is_empty(), "{}", policy.warnings().render(false));
+}
+
+#[test]
+fn network_control_with_an_origin_is_meant() {
+    for (on, fields, local) in [
+        ("x:egress", "origin = \"forwarded\", ", "keep-control"),
+        ("x:egress", "", "policy"),
+        ("x:ingress", "", "keep-control"),
+    ] {
+        let text = format!(
+            "[interface.x]\ningress = \"a\"\negress = \"a\"\nlocal = \"{local}\"\n[remark.a]\nother = 0\n\
+             [[rule]]\nname = \"a\"\non = \"{on}\"\nmatch = {{ {fields}dscp = \"CS6\" }}\nset = \"DF\"\n"
+        );
+        assert!(policy(&text).warnings().is_empty(), "{}", policy(&text).warnings().render(false));
+    }
 }

@@ -258,7 +258,7 @@ fn scalar(raw: toml_parser::Raw<'_>, span: toml_parser::Span, errors: &mut dyn E
     match kind {
         _ if broken => Kind::Broken,
         ScalarKind::String => Kind::String(text.into_owned()),
-        ScalarKind::Boolean(_) => Kind::Other("a boolean"),
+        ScalarKind::Boolean(value) => Kind::Boolean(value),
         ScalarKind::DateTime => Kind::Other("a date"),
         ScalarKind::Float => Kind::Other("a float"),
         ScalarKind::Integer(radix) => i64::from_str_radix(&text, radix.value()).map_or_else(

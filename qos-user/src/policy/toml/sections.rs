@@ -24,8 +24,7 @@ pub(super) fn descend<'t>(mut table: &'t mut Table, path: &[Key], by: Opened) ->
     Ok(table)
 }
 
-/// The table that a value is, or for a header below `[[a]]` the last of its tables. An array in brackets is not told
-/// from one of headers: no array in a policy may have a table in it, so that the file is wrong in any case.
+/// The table that a value is, or for a header below `[[a]]` the last of its tables.
 fn inner_table(kind: &mut Kind, by: Opened) -> Option<&mut Table> {
     match kind {
         Kind::Table(table) => Some(table),
@@ -70,12 +69,19 @@ pub(super) fn open_section(root: &mut Table, keys: &[Key]) -> Result<(), Conflic
 /// Opens a further table of the array of a header `[[a.b]]`.
 pub(super) fn open_array(root: &mut Table, keys: &[Key]) -> Result<(), Conflict> {
     let Some((last, path)) = keys.split_last() else { return Ok(()) };
-    let entry = descend(root, path, Opened::Implicit)?.entry_or(last, || Kind::Array(Vec::new()));
+    let table = descend(root, path, Opened::Implicit)?;
+    let made = table.get(&last.text).is_none();
+    let entry = table.entry_or(last, || Kind::Array(Vec::new()));
     match &mut entry.value.kind {
-        Kind::Array(items) => {
+        Kind::Array(items) if made || is_of_headers(items) => {
             items.push(Node { kind: Kind::Table(Table::opened(Opened::Header)), span: last.span });
             Ok(())
         }
         _ => Err(Conflict { key: last.clone(), first: entry.key.span }),
     }
+}
+
+/// An array in brackets is complete, and so are the tables in it.
+fn is_of_headers(items: &[Node]) -> bool {
+    items.last().is_some_and(|item| matches!(&item.kind, Kind::Table(table) if table.opened != Opened::Inline))
 }

@@ -1,0 +1,112 @@
+//! Which MF rules match a packet: one lookup for each field that any rule asks for, then the AND of what they lead to.
+//!
+//! The cost does not depend on what the rules say. Independent tables are exact because each field is looked up whole: an
+//! address walks a trie, byte by byte behind its first two, no deeper than the longest prefix in use.
+
+mod lookup;
+mod rows;
+
+use self::rows::Rows;
+use crate::{
+    condition::Case,
+    flow::Flow,
+    packet::Packet,
+    process::{Frame, Tables},
+    rules::{Constant, Page, Record, Row, RuleCounters},
+};
+
+/// The rules of a hook: none, unless its program says otherwise.
+pub trait Rules {
+    /// One of the constants that the program is specialised by.
+    fn constant(&self, _constant: Constant) -> u16 {
+        0
+    }
+
+    /// Gives these values back. In the kernel they take the way through memory of which the verifier knows nothing, so
+    /// that it goes on with one state instead of one for each way on which it came to know them.
+    fn settle(&mut self, values: [u32; 4]) -> [u32; 4] {
+        values
+    }
+
+    /// A page of the lookup.
+    fn page(&self, _number: u32) -> Option<&Page> {
+        None
+    }
+
+    /// A row of the lookup.
+    fn row(&self, _number: u32) -> Option<&Row> {
+        None
+    }
+
+    /// What the rule at a bit does.
+    fn record(&self, _bit: u32) -> Option<&Record> {
+        None
+    }
+
+    /// The half of this CPU's counters that has a slot.
+    fn rule_counters(&mut self, _slot: u16) -> Option<&mut RuleCounters> {
+        None
+    }
+}
+
+/// What matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The bit of the rule that decides; [`Found::NOBODY`] if none does.
+    pub decider: u32,
+    /// The bits of the rules that count or log and go on, also of those behind the decider.
+    pub passing: u32,
+}
+
+impl Found {
+    /// No rule decides.
+    pub const NOBODY: u32 = u32::MAX;
+}
+
+/// What is behind the IP header, as the numbers under which it is looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Behind {
+    /// Source port, or what is in its place.
+    pub source_port: u32,
+    /// Destination port, or none.
+    pub destination_port: u32,
+    /// Kind of fragment and protocol.
+    pub protocol: u32,
+    /// The IP length.
+    pub length: u32,
+}
+
+impl Behind {
+    /// Looks at the packet, as far as a rule asks.
+    #[inline(always)]
+    pub fn of<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &mut T) -> Self
+    where
+        P: Packet + ?Sized,
+        F: Frame,
+        T: Tables,
+    {
+        let (ports, protocol) = (lookup::ports(case, flow, rules), lookup::protocol(flow, rules));
+        let values = [ports.source, ports.destination, protocol, lookup::length(case, flow, rules)];
+        let [source_port, destination_port, protocol, length] = rules.settle(values);
+        Self { source_port, destination_port, protocol, length }
+    }
+}
+
+/// Finds the rules that match; `None` if the tables are not whole.
+#[inline(always)]
+pub fn find<P, F, T>(case: &Case<'_, P, F>, behind: &Behind, rules: &T) -> Option<Found>
+where
+    P: Packet + ?Sized,
+    F: Frame,
+    T: Tables,
+{
+    let rows = Rows::of(case, behind, rules)?;
+    let passing = (1 << rules.constant(Constant::Passing)) - 1;
+    let decider = match rules.constant(Constant::Words) {
+        1 => rows.first_of_few::<1>(passing),
+        4 => rows.first_of_few::<4>(passing),
+        _ => rows.first_of_many(passing),
+    };
+    let passing = if passing == 0 { 0 } else { (rows.word(0) & passing) as u32 };
+    Some(Found { decider, passing })
+}

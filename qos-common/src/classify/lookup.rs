@@ -1,0 +1,193 @@
+//! From the fields of a packet to the numbers of rows.
+
+use core::mem::offset_of;
+
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
+
+use super::Behind;
+use crate::{
+    condition::Case,
+    flow::{Flow, NO_PROTOCOL, Ports},
+    locate::{Family, Link},
+    packet::Packet,
+    policy::Origin,
+    process::{Frame, Tables},
+    rules::{Constant, LEAF, index},
+};
+
+/// The number of kind of fragment and protocol.
+#[inline(always)]
+pub(super) fn protocol<T: Tables>(flow: &Flow, rules: &T) -> u32 {
+    let fragment = if rules.constant(Constant::Fragments) == 0 { 0 } else { flow.fragment as u32 };
+    let protocol = u32::from(flow.protocol);
+    if flow.protocol == NO_PROTOCOL { protocol | fragment } else { protocol | fragment << 8 }
+}
+
+/// The ports, if a rule asks for them.
+#[inline(always)]
+pub(super) fn ports<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &T) -> Ports
+where
+    P: Packet + ?Sized,
+    T: Tables,
+{
+    if rules.constant(Constant::SourcePort) == 0 && rules.constant(Constant::DestinationPort) == 0 {
+        return Ports::NONE;
+    }
+    flow.ports(case.packet, case.header.family)
+}
+
+/// The IP length, if a rule asks for it.
+#[inline(always)]
+pub(super) fn length<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &T) -> u32
+where
+    P: Packet + ?Sized,
+    F: Frame,
+    T: Tables,
+{
+    if rules.constant(Constant::Length) == 0 {
+        return 0;
+    }
+    u32::from(case.frame.length().of_ip(case.packet, case.header, flow))
+}
+
+/// A packet and the tables in which its fields are looked up. Each method gives the number of a row, 0 where no rule asks
+/// for the field, which is not looked at then, and `None` where the tables are not whole.
+pub(super) struct Fields<'a, P: ?Sized, F, T> {
+    pub case: &'a Case<'a, P, F>,
+    pub rules: &'a T,
+}
+
+impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
+    #[inline(always)]
+    fn asked(&self, constant: Constant) -> bool {
+        self.rules.constant(constant) != 0
+    }
+
+    /// Codepoint, family, origin.
+    #[inline(always)]
+    pub fn head(&self) -> Option<u16> {
+        let header = self.case.header;
+        let family = if header.family == Family::V6 { index::HEAD_V6 } else { 0 };
+        let local = self.asked(Constant::Origin) && self.case.frame.origin() == Origin::Local;
+        let local = if local { index::HEAD_LOCAL } else { 0 };
+        self.find(Constant::Head, u32::from(header.ds.dscp().value()) | family | local)
+    }
+
+    /// The rows of source and destination port.
+    #[inline(always)]
+    pub fn ports(&self, behind: &Behind) -> Option<(u16, u16)> {
+        let source = self.find(Constant::SourcePort, behind.source_port)?;
+        Some((source, self.find(Constant::DestinationPort, behind.destination_port)?))
+    }
+
+    #[inline(always)]
+    pub fn tag(&self) -> Option<u16> {
+        if !self.asked(Constant::Tag) {
+            return Some(0);
+        }
+        self.find(Constant::Tag, self.outermost_tag())
+    }
+
+    /// The tag beside the packet, else the first in it.
+    #[inline(always)]
+    fn outermost_tag(&self) -> u32 {
+        /// Destination, source and EtherType: a header that is further from the start has a tag before it.
+        const UNTAGGED: usize = 14;
+        if let Some(tag) = self.case.frame.tag() {
+            return u32::from(tag);
+        }
+        if self.rules.link() == Link::Layer3 || self.case.header.offset <= UNTAGGED {
+            return index::NO_TAG;
+        }
+        self.case.packet.read::<2>(UNTAGGED).map_or(index::NO_TAG, |tag| u32::from(u16::from_be_bytes(tag)))
+    }
+
+    /// The rows of the two halves of the mark.
+    #[inline(always)]
+    pub fn mark(&self) -> Option<(u16, u16)> {
+        if !self.asked(Constant::MarkLow) {
+            return Some((0, 0));
+        }
+        let mark = self.case.frame.mark();
+        let low = self.find(Constant::MarkLow, mark & 0xffff)?;
+        Some((low, self.find(Constant::MarkHigh, mark >> 16)?))
+    }
+
+    #[inline(always)]
+    pub fn from(&self) -> Option<u16> {
+        if !self.asked(Constant::From) {
+            return Some(0);
+        }
+        let from = self.case.frame.from();
+        let byte = |at: usize| Some((from >> (16 + 8 * (at & 1))) as u8);
+        self.walk::<2>(Constant::From, Constant::FromDepth, from & 0xffff, byte)
+    }
+
+    #[inline(always)]
+    pub fn source(&self) -> Option<u16> {
+        use Constant::*;
+        match self.case.header.family {
+            Family::V4 => self.address::<2>(Source4, Source4Depth, offset_of!(Ipv4Hdr, src_addr)),
+            Family::V6 => self.address::<14>(Source6, Source6Depth, offset_of!(Ipv6Hdr, src_addr)),
+        }
+    }
+
+    #[inline(always)]
+    pub fn destination(&self) -> Option<u16> {
+        use Constant::*;
+        match self.case.header.family {
+            Family::V4 => self.address::<2>(Destination4, Destination4Depth, offset_of!(Ipv4Hdr, dst_addr)),
+            Family::V6 => self.address::<14>(Destination6, Destination6Depth, offset_of!(Ipv6Hdr, dst_addr)),
+        }
+    }
+
+    #[inline(always)]
+    fn address<const MORE: usize>(&self, first: Constant, depth: Constant, field: usize) -> Option<u16> {
+        if !self.asked(first) {
+            return Some(0);
+        }
+        let start = self.case.header.offset + field;
+        let root = u16::from_be_bytes(self.case.packet.read(start)?);
+        // Two bytes, of which the first is known: see `Packet::read`.
+        let byte = |at| self.case.packet.read::<2>(start + 1 + at).map(|bytes| bytes[1]);
+        self.walk::<MORE>(first, depth, u32::from(root), byte)
+    }
+
+    /// Walks a trie: 16 bits at once, then up to `MORE` bytes.
+    #[inline(always)]
+    fn walk<const MORE: usize>(
+        &self,
+        first: Constant,
+        depth: Constant,
+        root: u32,
+        byte: impl Fn(usize) -> Option<u8>,
+    ) -> Option<u16> {
+        let first = self.rules.constant(first);
+        if first == 0 {
+            return Some(0);
+        }
+        let depth = usize::from(self.rules.constant(depth));
+        let mut entry = self.entry(u32::from(first) + (root >> 8), root as u8)?;
+        for at in 0..MORE {
+            if at >= depth || entry & LEAF != 0 {
+                break;
+            }
+            entry = self.entry(u32::from(entry), byte(at)?)?;
+        }
+        Some(entry & !LEAF)
+    }
+
+    /// Looks a value up in the pages of a field.
+    #[inline(always)]
+    pub fn find(&self, first: Constant, value: u32) -> Option<u16> {
+        match self.rules.constant(first) {
+            0 => Some(0),
+            first => Some(self.entry(u32::from(first) + (value >> 8), value as u8)? & !LEAF),
+        }
+    }
+
+    #[inline(always)]
+    fn entry(&self, page: u32, byte: u8) -> Option<u16> {
+        Some(self.rules.page(page)?.entry(byte))
+    }
+}

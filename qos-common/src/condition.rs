@@ -1,0 +1,150 @@
+//! The conditioner (RFC 2475): asks the rules, then the table, and says what becomes of a packet.
+
+use core::hint;
+
+use crate::{
+    abi::{Counter, Limited},
+    classify::{Behind, Found, find},
+    ds::DsField,
+    flow::{self, Flow, Reach},
+    locate::Header,
+    packet::Packet,
+    policy::{Decision, Local, Verdict, Wanted},
+    process::{Frame, Tables},
+    rules::{Constant, MAX_PASSING, Record},
+};
+
+/// Priority and mark that a rule gives to a packet at TC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandOver {
+    /// The skb priority.
+    pub priority: Option<u32>,
+    /// The bits of the skb mark, and which.
+    pub mark: Option<(u32, u32)>,
+}
+
+/// A packet that is being decided on.
+pub struct Case<'a, P: ?Sized, F> {
+    /// Its bytes.
+    pub packet: &'a P,
+    /// Its IP header.
+    pub header: &'a Header,
+    /// What else the hook knows of it.
+    pub frame: &'a F,
+    /// What it weighs in the counters.
+    pub weight: Counter,
+}
+
+impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
+    /// What is wanted of the packet: by the first rule that decides, else by the table.
+    #[inline(always)]
+    pub fn wanted<T: Tables>(&self, tables: &mut T) -> Wanted {
+        let entry = tables.entry(self.header.ds.dscp());
+        if tables.constant(Constant::Words) != 0 && entry.asks_rules() {
+            // Or registers are spilled on the way that most packets take, for the sake of the loops on this one.
+            hint::cold_path();
+            if let Some(wanted) = self.ask_rules(tables) {
+                return wanted;
+            }
+        }
+        Wanted { verdict: Verdict::mark(entry.target()), local: tables.local() }
+    }
+
+    /// What becomes of it, if this is wanted.
+    #[inline(always)]
+    pub fn decide(&self, wanted: Wanted) -> Decision {
+        wanted.decide(self.header.ds, || self.frame.origin())
+    }
+
+    /// Counts the rules that match, and decides if one of them does.
+    #[inline(always)]
+    fn ask_rules<T: Tables>(&self, tables: &mut T) -> Option<Wanted> {
+        let flow = self.flow(tables);
+        self.count_limits(flow.reach, tables);
+        let behind = Behind::of(self, &flow, tables);
+        let found = find(self, &behind, tables)?;
+        let [decider, passing, ..] = tables.settle([found.decider, found.passing, 0, 0]);
+        let found = Found { decider, passing };
+        if found.decider == Found::NOBODY {
+            self.count_passing(found.passing, tables);
+            return None;
+        }
+        let record = *tables.record(found.decider)?;
+        self.count_passing(found.passing & record.passing, tables);
+        let local = if record.has(Record::OVERRIDES_LOCAL) { Local::Policy } else { tables.local() };
+        let wanted = Wanted { verdict: verdict(&record, tables), local };
+        if self.decide(wanted) != Decision::Protected {
+            self.count(record.slot, tables);
+            self.hand_over(&record, tables);
+        }
+        Some(wanted)
+    }
+
+    /// What is behind the IP header, if a rule asks for it.
+    #[inline(always)]
+    fn flow<T: Tables>(&self, tables: &T) -> Flow {
+        use Constant::{DestinationPort, Length, Protocol, SourcePort};
+        let asked = |which| tables.constant(which) != 0;
+        if asked(Protocol) || asked(SourcePort) || asked(DestinationPort) || asked(Length) {
+            flow::flow(self.packet, self.header)
+        } else {
+            Flow::UNSEEN
+        }
+    }
+
+    #[inline(always)]
+    fn count_limits<T: Tables>(&self, reach: Reach, tables: &mut T) {
+        if tables.constant(Constant::Ports) == 0 {
+            return;
+        }
+        let reason = match reach {
+            Reach::LaterFragment => Limited::LaterFragment,
+            Reach::TooLong => Limited::HeaderChainTooLong,
+            Reach::Transport | Reach::Cut => return,
+        };
+        if let Some(counters) = tables.counters() {
+            counters.limited_mut(reason).add(self.weight);
+        }
+    }
+
+    /// Counts the rules that go on: their bits are the lowest.
+    #[inline(always)]
+    fn count_passing<T: Tables>(&self, bits: u32, tables: &mut T) {
+        let passing = u32::from(tables.constant(Constant::Passing));
+        for bit in 0..MAX_PASSING as u32 {
+            if bit >= passing {
+                break;
+            }
+            if bits >> bit & 1 != 0
+                && let Some(slot) = tables.record(bit).map(|record| record.slot)
+            {
+                self.count(slot, tables);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn count<T: Tables>(&self, slot: u16, tables: &mut T) {
+        let now = tables.now();
+        if let Some(counters) = tables.rule_counters(slot) {
+            counters.slot_mut(slot).add(self.weight, now);
+        }
+    }
+
+    #[inline(always)]
+    fn hand_over<T: Tables>(&self, record: &Record, tables: &T) {
+        if tables.constant(Constant::HandsOver) != 0 {
+            self.frame.hand_over(HandOver {
+                priority: record.has(Record::PRIORITY).then_some(record.priority),
+                mark: record.has(Record::MARK).then_some((record.mark, record.mask)),
+            });
+        }
+    }
+}
+
+/// Where no rule drops, the program has no code for it.
+#[inline(always)]
+fn verdict<T: Tables>(record: &Record, tables: &T) -> Verdict {
+    let verdict = Verdict::new(record.verdict);
+    if verdict == Verdict::DROP && tables.constant(Constant::Drops) == 0 { Verdict::KEEP } else { verdict }
+}

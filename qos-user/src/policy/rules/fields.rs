@@ -1,0 +1,191 @@
+//! `match`: the fields of a rule.
+
+use super::{Rules, Written, actions};
+use crate::policy::{
+    diagnostic::{Finding, Findings, quote},
+    interfaces,
+    model::{Condition, Field, Fragment, Origin},
+    ranges,
+    source::Span,
+    tree::{Entry, Key, Node, Table},
+    words,
+};
+
+pub(in crate::policy) const FIELDS: [&str; 16] = [
+    "dscp",
+    "family",
+    "proto",
+    "src",
+    "dst",
+    "src-port",
+    "dst-port",
+    "port",
+    "vlan",
+    "pcp",
+    "length",
+    "fragment",
+    "icmp-type",
+    "mark",
+    "origin",
+    "from",
+];
+
+/// What other tools call them.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("tos", "dscp"),
+    ("ds", "dscp"),
+    ("class", "dscp"),
+    ("protocol", "proto"),
+    ("l4proto", "proto"),
+    ("version", "family"),
+    ("saddr", "src"),
+    ("source", "src"),
+    ("daddr", "dst"),
+    ("destination", "dst"),
+    ("sport", "src-port"),
+    ("dport", "dst-port"),
+    ("ports", "port"),
+    ("iif", "from"),
+    ("iifname", "from"),
+    ("fwmark", "mark"),
+    ("meta-mark", "mark"),
+    ("len", "length"),
+    ("frag", "fragment"),
+];
+
+const FAMILIES: &[(&str, u8)] = &[("ipv4", 4), ("ipv6", 6), ("4", 4), ("6", 6)];
+const FRAGMENTS: &[(&str, Fragment)] = &[("no", Fragment::No), ("first", Fragment::First), ("later", Fragment::Later)];
+const ORIGINS: &[(&str, Origin)] = &[("local", Origin::Local), ("forwarded", Origin::Forwarded)];
+
+impl Rules<'_, '_> {
+    pub(super) fn conditions(&mut self, table: &Table, written: &mut Written) {
+        let Some(entry) = table.get("match") else { return };
+        let Some(table) = words::table(&entry.value, "a table such as { dscp = \"EF\" }", self.findings) else {
+            return;
+        };
+        for entry in table.entries() {
+            if let Some(condition) = self.condition(entry) {
+                written.rule.conditions.push(condition);
+                written.fields.push(entry.key.span);
+            }
+        }
+    }
+
+    fn condition(&mut self, entry: &Entry) -> Option<Condition> {
+        let key = &*entry.key.text;
+        let (name, negated) = key.strip_suffix("-not").map_or((key, false), |name| (name, true));
+        if !FIELDS.contains(&name) {
+            unknown_field(&entry.key, name, negated, self.findings);
+            return None;
+        }
+        let field = self.field(name, &entry.value)?;
+        Some(Condition { field, negated })
+    }
+
+    fn field(&mut self, name: &str, node: &Node) -> Option<Field> {
+        let findings = &mut *self.findings;
+        match name {
+            "dscp" => self.names.dscps(node, findings).map(Field::Dscp),
+            "family" => words_of("a family", node, FAMILIES, findings).map(Field::Family),
+            "proto" => ranges::read(node, &ranges::PROTOCOLS, findings).map(Field::Proto),
+            "src" => self.names.addresses(node, findings).map(Field::Src),
+            "dst" => self.names.addresses(node, findings).map(Field::Dst),
+            "src-port" => ranges::read(node, &ranges::PORTS, findings).map(Field::SrcPort),
+            "dst-port" => ranges::read(node, &ranges::PORTS, findings).map(Field::DstPort),
+            "port" => ranges::read(node, &ranges::PORTS, findings).map(Field::Port),
+            "vlan" => ranges::read(node, &ranges::VLANS, findings).map(Field::Vlan),
+            "pcp" => ranges::read(node, &ranges::PCPS, findings).map(Field::Pcp),
+            "length" => ranges::read(node, &ranges::LENGTHS, findings).map(Field::Length),
+            "fragment" => words_of("a kind of fragment", node, FRAGMENTS, findings).map(Field::Fragment),
+            "icmp-type" => ranges::read(node, &ranges::ICMP_TYPES, findings).map(Field::IcmpType),
+            "mark" => actions::mark_bits(node, findings).map(Field::Mark),
+            "origin" => origin(node, findings).map(Field::Origin),
+            _ => interface_patterns(node, findings).map(Field::From),
+        }
+    }
+}
+
+/// Reads one of some words, or a list of them.
+fn words_of<T: Copy + PartialEq>(
+    what: &str,
+    node: &Node,
+    known: &[(&str, T)],
+    findings: &mut Findings,
+) -> Option<Vec<T>> {
+    let mut found = Vec::new();
+    for item in ranges::items(node, findings)? {
+        match words::scalar(item) {
+            Some(word) => found.extend(one_of(what, &word, item.span, known, findings)),
+            None => words::wrong_kind(item, what, findings),
+        }
+    }
+    // In the order of the words, whatever the order in the file.
+    let sorted: Vec<T> = known.iter().map(|(_, value)| *value).filter(|value| found.contains(value)).collect();
+    let once = sorted.iter().enumerate().filter(|(at, value)| !sorted[..*at].contains(value));
+    let once: Vec<T> = once.map(|(_, value)| *value).collect();
+    (!once.is_empty()).then_some(once)
+}
+
+fn one_of<T: Copy>(what: &str, word: &str, span: Span, known: &[(&str, T)], findings: &mut Findings) -> Option<T> {
+    if let Some((_, value)) = known.iter().find(|(name, _)| *name == word) {
+        return Some(*value);
+    }
+    let names = known.iter().map(|(name, _)| *name);
+    let finding = Finding::error(span, format!("{} is not {what}", quote(word)));
+    findings.error(match words::nearest(word, names.clone().filter(|name| name.len() > 1)) {
+        Some(near) => finding.suggest(Some(near)),
+        None => finding.help(format!("known here: {}", words::sentence(names))),
+    });
+    None
+}
+
+/// One word: both of them would be every packet.
+fn origin(node: &Node, findings: &mut Findings) -> Option<Origin> {
+    let word = words::string(node, "\"local\" or \"forwarded\"", findings)?;
+    one_of("an origin", word, node.span, ORIGINS, findings)
+}
+
+fn interface_patterns(node: &Node, findings: &mut Findings) -> Option<Vec<String>> {
+    let mut patterns = Vec::new();
+    for item in ranges::items(node, findings)? {
+        let Some(word) = words::string(item, "the name of an interface", findings) else { continue };
+        match interfaces::bad_pattern(word, item.span) {
+            Some(finding) => findings.error(finding),
+            None => patterns.push(word.to_owned()),
+        }
+    }
+    patterns.sort_unstable();
+    patterns.dedup();
+    (!patterns.is_empty()).then_some(patterns)
+}
+
+/// Reports a key of `match` that is no field.
+fn unknown_field(key: &Key, name: &str, negated: bool, findings: &mut Findings) {
+    if super::KEYS.contains(&name) {
+        let finding = Finding::error(key.span, format!("{} is not something to match", quote(name)));
+        return findings.error(finding.help("what a rule does is written beside `match`, not in it"));
+    }
+    let finding = Finding::error(key.span, format!("unknown field {}", quote(&key.text)));
+    let not = if negated { "-not" } else { "" };
+    findings.error(match near_field(name).or_else(|| name.strip_prefix("not-").and_then(near_field)) {
+        Some(near) if name.starts_with("not-") => finding.help(format!("did you mean `{near}-not`?")),
+        Some(near) => finding.help(format!("did you mean `{near}{not}`?")),
+        None => finding.help(format!("the fields are {}", words::sentence(FIELDS))),
+    });
+}
+
+fn near_field(name: &str) -> Option<&'static str> {
+    let name = name.replace('_', "-");
+    let other = OTHER_NAMES.iter().find(|(other, _)| *other == name).map(|(_, field)| *field);
+    other.or_else(|| words::nearest(&name, FIELDS))
+}
+
+/// Reports a key of a rule that is none; a field that belongs into `match` is told so.
+pub(super) fn unknown_rule_key(key: &Key, known: &'static [&'static str], findings: &mut Findings) {
+    let name = key.text.strip_suffix("-not").unwrap_or(&key.text);
+    if FIELDS.contains(&name) {
+        let finding = Finding::error(key.span, format!("{} is a field of `match`", quote(&key.text)));
+        return findings.error(finding.help(format!("write match = {{ {} = ... }}", key.text)));
+    }
+    words::unknown_key(key, known, &[], findings);
+}

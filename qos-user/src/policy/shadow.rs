@@ -1,0 +1,102 @@
+//! Rules that are never asked, or do less than they say.
+
+use qos_common::policy::Local;
+
+use crate::{
+    hook::Direction,
+    policy::{
+        bounds::{Axis, Bounds, covers},
+        check::Checked,
+        diagnostic::{Finding, Report, quote},
+        model::{Action, MeterKind, Place, Rule},
+        rules::Written,
+    },
+};
+
+/// How many pairs of rules are compared: some thousand rules at one hook.
+const MOST_PAIRS: usize = 4_000_000;
+
+/// A burst below this lets no full-size Ethernet packet conform, in bytes.
+const FULL_SIZE: u64 = 1500;
+
+/// Network control, CS6 and CS7.
+const CONTROL: u64 = 1 << 48 | 1 << 56;
+
+/// All warnings about rules.
+pub(super) fn check(policy: &Checked, report: &mut Report) {
+    let bounds: Vec<_> = policy.rules.iter().map(|written| Bounds::of(&written.rule)).collect();
+    check_shadowed(&policy.rules, &bounds, report);
+    for (written, bounds) in policy.rules.iter().zip(&bounds) {
+        check_local(policy, written, bounds, report);
+        check_bursts(written, report);
+    }
+}
+
+fn check_shadowed(rules: &[Written], bounds: &[Bounds], report: &mut Report) {
+    let mut pairs = 0;
+    for (later, written) in rules.iter().enumerate() {
+        pairs += later;
+        if pairs > MOST_PAIRS {
+            return;
+        }
+        let shadows = |earlier: &usize| {
+            let rule = &rules[*earlier].rule;
+            rule.decides() && is_asked_within(&written.rule, rule) && bounds[later].is_within(&bounds[*earlier])
+        };
+        if let Some(earlier) = (0..later).find(shadows) {
+            let name = quote(&written.rule.name);
+            let finding = Finding::warning(written.span, format!("the rule {name} is never asked"));
+            report.push(finding.also(rules[earlier].span, "this one decides on all that it would match"));
+        }
+    }
+}
+
+/// Whether each place of one rule is within a place of another.
+fn is_asked_within(inner: &Rule, outer: &Rule) -> bool {
+    let asks = |place: &Place, direction| place.direction.is_none_or(|asked| asked == direction);
+    Direction::BOTH.into_iter().all(|direction| {
+        let mut places = inner.on.iter().filter(|place| asks(place, direction));
+        places
+            .all(|place| outer.on.iter().any(|wider| asks(wider, direction) && covers(&wider.pattern, &place.pattern)))
+    })
+}
+
+/// A rule about network control at egress does nothing to what this host made, unless it says so.
+fn check_local(policy: &Checked, written: &Written, bounds: &Bounds, report: &mut Report) {
+    let rule = &written.rule;
+    let control = |(first, last): &(u128, u128)| (*first..=*last).all(|dscp| CONTROL >> dscp & 1 == 1);
+    let only_control = bounds.get(Axis::Dscp).is_some_and(|left| left.iter().all(control));
+    if !only_control || bounds.get(Axis::Origin).is_some() || matches!(rule.action, Action::None | Action::Set(None)) {
+        return;
+    }
+    let leaves = rule.on.iter().any(|place| {
+        place.direction != Some(Direction::Ingress) && local(policy, &place.pattern) == Local::KeepControl
+    });
+    if leaves {
+        let title = format!("the rule {} does not touch the CS6 and CS7 of this host", quote(&rule.name));
+        let finding = Finding::warning(written.action.unwrap_or(written.span), title).label("`local` keeps them");
+        report.push(
+            finding.help("say origin = \"forwarded\" if that is meant, or origin = \"local\" in a rule for them"),
+        );
+    }
+}
+
+/// What the section around a pattern says.
+fn local(policy: &Checked, pattern: &str) -> Local {
+    let around = policy.interfaces.iter().filter(|section| covers(&section.pattern, pattern));
+    // An exact name has no star, and is no shorter than the globs around it.
+    let widest = around.max_by_key(|section| (section.prefix().is_none(), section.pattern.len()));
+    widest.map_or_else(Local::default, |section| section.local)
+}
+
+fn check_bursts(written: &Written, report: &mut Report) {
+    let Action::Meter(meter) = &written.rule.action else { return };
+    let largest = match meter.kind {
+        MeterKind::SrTcm { cbs, ebs, .. } | MeterKind::Rfc4115 { cbs, ebs, .. } => cbs.max(ebs),
+        MeterKind::TrTcm { cbs, pbs, .. } => cbs.max(pbs),
+    };
+    if largest < FULL_SIZE {
+        let title = format!("no bucket holds a packet of {FULL_SIZE} bytes: it would always be red");
+        report.push(Finding::warning(written.action.unwrap_or(written.span), title));
+    }
+}

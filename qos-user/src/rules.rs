@@ -1,0 +1,28 @@
+//! Compiled MF rules on their way from the policy to the kernel.
+
+use qos_common::rules::{Page, Plan, Record, Row};
+
+/// The rules of one hook as its program has them: the same rules give the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleTables {
+    /// The constants of the program.
+    pub plan: Plan,
+    /// The codepoints for which rules are asked, a bit each.
+    pub asked: u64,
+    /// Whether a rule may change a mark.
+    pub remarks: bool,
+    /// The map `PAGES`.
+    pub pages: Vec<Page>,
+    /// The map `ROWS`.
+    pub rows: Vec<Row>,
+    /// The map `RECORDS`, by bit.
+    pub records: Vec<Record>,
+}
+
+impl RuleTables {
+    /// Bytes of kernel memory that they take.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.pages.len() * Page::BYTES + self.rows.len() * Row::BYTES + self.records.len() * Record::BYTES
+    }
+}
