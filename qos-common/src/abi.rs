@@ -70,6 +70,8 @@ pub struct Counters {
     /// Before is `kept` and `changed` together, after is `kept` and a column of the matrix: sums, so that both only
     /// grow, whenever they are read.
     pub changed: [[Counter; 256]; 2],
+    /// By DSCP, where a rule decided: of these the table was not asked.
+    pub ruled: [Counter; Dscp::COUNT],
     /// By DSCP, where a policy said `drop`.
     pub dropped: [Counter; Dscp::COUNT],
     /// What `local` kept from the policy.
@@ -91,6 +93,7 @@ impl Counters {
     pub const ZERO: Self = Self {
         kept: [[Counter { packets: 0, bytes: 0 }; 256]; 2],
         changed: [[Counter { packets: 0, bytes: 0 }; 256]; 2],
+        ruled: [Counter { packets: 0, bytes: 0 }; Dscp::COUNT],
         dropped: [Counter { packets: 0, bytes: 0 }; Dscp::COUNT],
         protected: Counter { packets: 0, bytes: 0 },
         uncounted: [Counter { packets: 0, bytes: 0 }; 2],
@@ -107,7 +110,7 @@ impl Counters {
     pub fn merge(&mut self, cpu: &[u64; Self::WORDS]) {
         let (cells, rest) = cpu.split_at(Self::WORDS - 3);
         let sums = self.kept.as_flattened_mut().iter_mut().chain(self.changed.as_flattened_mut());
-        let sums = sums.chain(&mut self.dropped).chain([&mut self.protected]);
+        let sums = sums.chain(&mut self.ruled).chain(&mut self.dropped).chain([&mut self.protected]);
         let sums = sums.chain(&mut self.uncounted).chain(&mut self.limited);
         sums.zip(cells.as_chunks().0).for_each(|(sum, words)| sum.add(Counter::from(*words)));
         self.last = self.last.max(rest[0]);
@@ -144,6 +147,12 @@ impl Counters {
     #[inline(always)]
     pub const fn changed_mut(&mut self, family: Family, ds: DsField) -> &mut Counter {
         &mut self.changed[family as usize][ds.bits() as usize]
+    }
+
+    /// The counter of a codepoint of which a rule decided.
+    #[inline(always)]
+    pub const fn ruled_mut(&mut self, dscp: Dscp) -> &mut Counter {
+        &mut self.ruled[dscp.index()]
     }
 
     /// The counter of a codepoint of which a policy dropped packets.
@@ -220,7 +229,7 @@ impl Settings {
 
 const _: () = {
     assert!(size_of::<Counter>() == 16);
-    assert!(size_of::<Counters>() == 17_512, "userspace and kernel disagree, or LAYOUT has to change");
+    assert!(size_of::<Counters>() == 18_536, "userspace and kernel disagree, or LAYOUT has to change");
     assert!(size_of::<RemarkedHalf>() == 32_768, "the most that a per-CPU value may have");
     assert!(size_of::<Settings>() == 8);
 };

@@ -5,7 +5,6 @@ use core::hint;
 use crate::{
     abi::{Counter, Limited},
     classify::{Behind, Found, find},
-    ds::DsField,
     flow::{self, Flow, Reach},
     locate::Header,
     packet::Packet,
@@ -70,6 +69,9 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
             return None;
         }
         let record = *tables.record(found.decider)?;
+        if let Some(counters) = tables.counters() {
+            counters.ruled_mut(self.header.ds.dscp()).add(self.weight);
+        }
         self.count_passing(found.passing & record.passing, tables);
         let local = if record.has(Record::OVERRIDES_LOCAL) { Local::Policy } else { tables.local() };
         let wanted = Wanted { verdict: verdict(&record, tables), local };

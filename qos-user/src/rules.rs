@@ -1,4 +1,10 @@
-//! Compiled MF rules on their way from the policy to the kernel.
+//! MF rules (RFC 2475: multi-field classifier): what the language hands to the compiler and every hook remembers, and the
+//! tables that its program looks packets up in.
+
+pub mod model;
+pub(crate) mod protocols;
+mod text;
+mod written;
 
 use qos_common::rules::{Page, Plan, Record, Row};
 

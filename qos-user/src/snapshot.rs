@@ -3,14 +3,17 @@
 //! Before is what was kept and what was changed; after is what was kept and what was remarked into a codepoint. Both are
 //! sums of counters that only grow, so they only grow themselves.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use qos_common::{
     abi::{Counter, Counters},
     ds::Dscp,
 };
 
-use crate::hook::{Direction, Via};
+use crate::{
+    hook::{Direction, Via},
+    rules::model::Rule,
+};
 
 pub mod baseline;
 pub mod cells;
@@ -33,6 +36,28 @@ pub struct Counts {
     pub remarked: Box<[[Counter; 64]; 64]>,
 }
 
+/// Which policy a hook has: mostly the one in force, but `--only` leaves others as they are.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HookPolicy {
+    /// Its name.
+    pub name: String,
+    /// Its hash.
+    pub hash: String,
+    /// The file it came from.
+    pub file: String,
+}
+
+/// A rule of a hook, and what it has counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleCount {
+    /// The rule.
+    pub rule: Rule,
+    /// What it has matched; for one that decides, what it has decided.
+    pub counted: Counter,
+    /// How long ago the last packet was.
+    pub last: Option<Duration>,
+}
+
 /// One hook at one moment.
 #[derive(Clone, Debug)]
 pub struct Hook {
@@ -50,6 +75,10 @@ pub struct Hook {
     pub since: SystemTime,
     /// The remark table in force, with what its entries say.
     pub table: Option<TableLabel>,
+    /// The policy that the table and the rules are from.
+    pub policy: Option<HookPolicy>,
+    /// The rules in force, in the order in which they are asked.
+    pub rules: Vec<RuleCount>,
     /// The program's id in the kernel.
     pub program_id: u32,
     /// What was counted, or why it cannot be read.
@@ -69,8 +98,8 @@ pub struct Missing {
     pub ifindex: Option<u32>,
     /// Which way.
     pub direction: Direction,
-    /// The remark table that is bound to it.
-    pub table: String,
+    /// The remark table that is bound to it, if one is.
+    pub table: Option<String>,
     /// Why it is not there, and what to do.
     pub reason: String,
 }

@@ -95,6 +95,8 @@ pub struct HookStatus {
     pub link_id: Option<u32>,
     /// The remark table that is bound to it.
     pub table: Option<String>,
+    /// How many rules are asked before it.
+    pub rules: usize,
     /// The hash of the policy that its program was made from, eight hexadecimal digits.
     pub policy_hash: Option<String>,
     /// Whether the policy in force wants another table of it than the one that runs, or one where none runs.

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     cli::{AttachArgs, HookChoice},
     cmd::{
-        Context, foreground,
+        Context, conditioner, foreground,
         policy::{read_policy, record},
         recovery::recovered,
         site::{self, Site},
@@ -17,9 +17,10 @@ use crate::{
         choice::{self, Request, Wanted},
         datapath::{self, Hook, Observed},
         document,
-        network::{Interface, Network},
+        network::Interface,
         past,
         pins::Store,
+        state::Binding,
     },
     policy::{Policy, Source},
 };
@@ -120,10 +121,12 @@ fn attach_one(
     let pins = site.store.hook(interface.ifindex, direction);
     let wanted = wanted(args, direction);
     if let Some(hook) = site.hooks.iter().find(|hook| hook.pins == pins && hook.running != Observed::Gone) {
-        return keep(hook, wanted, &interface.name, &site.net);
+        return keep(hook, wanted, &interface.name, site);
     }
-    let binding = policy.and_then(|policy| site::binding(policy, &interface.name, direction));
-    let request = Request { interface, pins, wanted, binding, log: args.log_decisions };
+    let binding = policy.and_then(|policy| conditioner::binding(policy, &interface.name, direction));
+    let bound = conditioner::first(binding, &site.interfaces)?;
+    let wanted = conditioner::wanted(wanted, policy, &interface.name, direction);
+    let request = Request { interface, pins, wanted, bound, log: args.log_decisions };
     choice::attach(&request, &site.net).map(Done::Attached)
 }
 
@@ -142,7 +145,7 @@ fn take_back(site: &Site, interface: &Interface, done: &[Done], adopted: bool) {
 }
 
 /// A second attach changes nothing, unless the program there is of another version of qosbpf.
-fn keep(hook: &Hook, wanted: Wanted, interface: &str, net: &Network) -> anyhow::Result<Done> {
+fn keep(hook: &Hook, wanted: Wanted, interface: &str, site: &Site) -> anyhow::Result<Done> {
     let via = hook.state.via;
     if let Wanted::Exactly(other) = wanted
         && other != via
@@ -157,7 +160,8 @@ fn keep(hook: &Hook, wanted: Wanted, interface: &str, net: &Network) -> anyhow::
         return Ok(Done::AlreadyThere(hook.clone()));
     }
     let next = crate::kernel::state::HookState { version: version.to_owned(), ..hook.state.clone() };
-    datapath::switch(datapath::prepare(hook, next)?, interface, net)?;
+    let next = conditioner::next(site, hook, next)?;
+    datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)?;
     Ok(Done::Upgraded(hook.clone()))
 }
 
@@ -167,7 +171,8 @@ fn adopt(site: &Site, source: &Source, policy: &Policy) -> anyhow::Result<bool> 
     if running.is_some_and(|running| running.hash() == policy.hash()) {
         return Ok(false);
     }
-    let touched = site.hooks.iter().find(|hook| policy.bind(&site.name_of(hook), hook.pins.direction).is_some());
+    let binds = |hook: &&Hook| conditioner::binding(policy, &site.name_of(hook), hook.pins.direction).is_some();
+    let touched = site.hooks.iter().find(binds);
     if let Some(running) = running {
         return Err(other_policy(source, &format!("policy {} {} is in force", running.name(), running.hash())));
     }
@@ -208,10 +213,11 @@ fn report(args: &AttachArgs, context: &Context, interface: &Interface, done: &[D
     }
     for done in done {
         let hook = done.hook();
-        let table = hook.state.binding.as_ref().map_or_else(
-            || "counting, no policy is bound to it".to_owned(),
-            |binding| format!("table {}", binding.table),
-        );
+        let table = hook
+            .state
+            .binding
+            .as_ref()
+            .map_or_else(|| "counting, no policy is bound to it".to_owned(), |binding| binding.words());
         let line =
             format!("{}:{}  {}: {}; {table}\n", interface.name, hook.pins.direction, done.word(), hook.state.reason);
         context.print(&line)?;
@@ -228,6 +234,7 @@ fn document_of(done: &Done, interface: &Interface) -> serde_json::Value {
         "hook": state.via,
         "result": done.word(),
         "reason": state.reason,
-        "table": state.binding.as_ref().map(|binding| &binding.table),
+        "table": state.binding.as_ref().and_then(Binding::table_name),
+        "rules": state.binding.as_ref().map_or(0, |binding| binding.rules.len()),
     })
 }

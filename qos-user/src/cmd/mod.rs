@@ -1,6 +1,7 @@
 //! One file a command, and what all of them share.
 
 mod attach;
+mod conditioner;
 mod context;
 mod deadline;
 mod demo;

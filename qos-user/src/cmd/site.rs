@@ -2,6 +2,8 @@
 
 use std::{path::Path, time::SystemTime};
 
+use qos_common::{abi::Counter, rules::RuleCounter};
+
 use crate::{
     cmd::{Context, wanted},
     error::Failure,
@@ -9,14 +11,14 @@ use crate::{
     kernel::{
         counters,
         datapath::{self, Broken, Hook, Observed},
-        document,
+        document, jiffies,
         network::{Interface, Network},
         pending::Identity,
         pins::{HookPins, Pin, Store},
-        state::{Binding, PolicyRecord, QdiscBaseline},
+        state::{PolicyRecord, QdiscBaseline},
     },
     policy::{self, Policy, Source},
-    snapshot::{self, Device, Missing, PolicyLabel, Qdisc, Snapshot, State, baseline::Baseline},
+    snapshot::{self, Device, Missing, PolicyLabel, Qdisc, RuleCount, Snapshot, State, baseline::Baseline},
 };
 
 /// Everything that commands ask about.
@@ -190,7 +192,12 @@ impl Site {
 
     fn snapshot_of(&self, hook: &Hook) -> snapshot::Hook {
         let direction = hook.pins.direction;
-        let counts = counters::read(&hook.pins).map_err(|error| format!("{error:#}"));
+        let read = counters::read(&hook.pins).and_then(|counts| Ok((counts, rules_of(hook)?)));
+        let (counts, rules) = match read {
+            Ok((counts, rules)) => (Ok(counts), rules),
+            Err(error) => (Err(format!("{error:#}")), Vec::new()),
+        };
+        let binding = hook.state.binding.as_ref();
         let qdisc = (direction == Direction::Egress).then(|| self.net.qdiscs(hook.pins.ifindex).ok()).flatten();
         snapshot::Hook {
             interface: self.name_of(hook),
@@ -199,7 +206,9 @@ impl Site {
             via: hook.state.via,
             state: state_of(hook, counts.is_ok()),
             since: hook.state.since,
-            table: hook.state.binding.as_ref().and_then(|binding| binding.label().ok()),
+            table: binding.and_then(|binding| binding.label().ok()?),
+            policy: binding.map(|binding| binding.policy.clone()),
+            rules,
             program_id: hook.state.program_id,
             counts,
             device: self.interface_of(hook).map(|now| since(now.device(direction), hook.state.device)),
@@ -219,6 +228,8 @@ impl Site {
             state: State::Error,
             since: SystemTime::UNIX_EPOCH,
             table: None,
+            policy: None,
+            rules: Vec::new(),
             program_id: 0,
             counts: Err(format!("{:#}", broken.error)),
             device: None,
@@ -259,13 +270,6 @@ pub fn saved_hash(path: &Path) -> Option<String> {
     Some(policy.hash().to_owned())
 }
 
-/// What a policy says of one hook, as it is remembered there.
-#[must_use]
-pub fn binding(policy: &Policy, interface: &str, direction: Direction) -> Option<Binding> {
-    let bound = policy.bind(interface, direction)?;
-    Some(Binding::new(policy.hash(), bound.table.label(), bound.local))
-}
-
 /// What a hook is doing; `readable` if its counters can be read.
 #[must_use]
 pub const fn state_of(hook: &Hook, readable: bool) -> State {
@@ -276,6 +280,27 @@ pub const fn state_of(hook: &Hook, readable: bool) -> State {
         _ if hook.state.binding.is_some() => State::Active,
         _ => State::Counting,
     }
+}
+
+/// The rules of a hook with what they have counted.
+///
+/// # Errors
+///
+/// That the counters cannot be read.
+pub fn rules_of(hook: &Hook) -> anyhow::Result<Vec<RuleCount>> {
+    let Some(binding) = hook.state.binding.as_ref().filter(|binding| !binding.rules.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let (counted, now) = (counters::rules(&hook.pins)?, jiffies::now());
+    let rules = binding.rules.iter().map(|rule| {
+        let slot = hook.state.slots.of(&rule.name);
+        let found = slot.and_then(|slot| Some((slot, counted.get(usize::from(slot.slot))?)));
+        let all = |counter: &RuleCounter| Counter { packets: counter.packets, bytes: counter.bytes };
+        let own = found.map(|(slot, counter)| (slot.of_rule(all(counter)), counter.last));
+        let last = own.filter(|(own, _)| own.packets > 0).and_then(|(_, last)| jiffies::since(last, now));
+        RuleCount { rule: rule.clone(), counted: own.map_or_else(Counter::default, |(own, _)| own), last }
+    });
+    Ok(rules.collect())
 }
 
 /// A driver that was reset began at zero, with all of its counters.

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     cli::StatusArgs,
     cmd::{
-        Context,
+        Context, conditioner,
         policy::seconds,
         site::{self, Site},
         wanted,
@@ -21,6 +21,7 @@ use crate::{
         datapath::{Broken, Hook, Observed},
         jiffies,
         pending::Pending,
+        state::Binding,
     },
     render::{json, table},
     snapshot::{Missing, State},
@@ -91,7 +92,7 @@ fn left(until: BootTime) -> Option<Duration> {
 /// Pins of an interface that is gone, such as a PPP session's, unless the policy in force bound it.
 fn is_left_over(site: &Site, hook: &Hook) -> bool {
     let in_force = site.policy.as_ref().map(|in_force| in_force.policy.hash());
-    let bound = hook.state.binding.as_ref().is_some_and(|binding| Some(binding.policy.as_str()) == in_force);
+    let bound = hook.state.binding.as_ref().is_some_and(|binding| Some(binding.policy.hash.as_str()) == in_force);
     hook.running == Observed::Gone && site.interface_of(hook).is_none() && !bound
 }
 
@@ -120,8 +121,9 @@ fn status_of(site: &Site, hook: &Hook, now: u64) -> HookStatus {
         state: site::state_of(hook, counts.is_ok()),
         program_id: running.map(|running| running.program_id),
         link_id: running.and_then(|running| running.link_id),
-        table: table.map(|binding| binding.table.clone()),
-        policy_hash: table.map(|binding| binding.policy.clone()),
+        table: table.and_then(Binding::table_name).map(str::to_owned),
+        rules: table.map_or(0, |binding| binding.rules.len()),
+        policy_hash: table.map(|binding| binding.policy.hash.clone()),
         unmet: is_unmet(site, hook),
         since: Some(state.since),
         last_packet: counts.as_ref().ok().and_then(|counts| jiffies::since(counts.sums.last, now)),
@@ -159,15 +161,15 @@ fn why(site: &Site, hook: &Hook) -> String {
 fn is_unmet(site: &Site, hook: &Hook) -> bool {
     let in_force = site.policy.as_ref().map(|in_force| in_force.policy.hash());
     match &hook.state.binding {
-        Some(binding) => Some(binding.policy.as_str()) != in_force,
+        Some(binding) => Some(binding.policy.hash.as_str()) != in_force,
         None => bound(site, hook).is_some(),
     }
 }
 
-/// The table that the policy in force binds to a hook.
-fn bound<'a>(site: &'a Site, hook: &Hook) -> Option<&'a str> {
-    let bound = site.policy.as_ref()?.policy.bind(&site.name_of(hook), hook.pins.direction)?;
-    Some(bound.table.name())
+/// What the policy in force binds to a hook, in words.
+fn bound(site: &Site, hook: &Hook) -> Option<String> {
+    let policy = &site.policy.as_ref()?.policy;
+    conditioner::binding(policy, &site.name_of(hook), hook.pins.direction).map(|binding| binding.words())
 }
 
 fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Note> {
@@ -183,14 +185,15 @@ fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Not
     }
     let running = site.policy.as_ref().map(|in_force| in_force.policy.hash());
     if let Some(binding) = &hook.state.binding
-        && running != Some(binding.policy.as_str())
+        && running != Some(binding.policy.hash.as_str())
     {
-        notes.push(Note::warning(format!("runs policy {}, not the one in force: apply it again", binding.policy)));
-    }
-    if let (None, Some(table)) = (&hook.state.binding, bound(site, hook)) {
         notes.push(Note::warning(format!(
-            "bound to table {table} by the policy in force, and runs without: apply it again"
+            "runs policy {} {}, not the one in force: apply it again",
+            binding.policy.name, binding.policy.hash
         )));
+    }
+    if let (None, Some(what)) = (&hook.state.binding, bound(site, hook)) {
+        notes.push(Note::warning(format!("bound to {what} by the policy in force, and runs without: apply it again")));
     }
     if hook.state.version != crate::VERSION {
         notes.push(Note::warning(format!(
@@ -208,7 +211,7 @@ fn status_of_broken(site: &Site, broken: &Broken) -> HookStatus {
     let remedy = Note::warning(format!("qosbpf detach {interface}:{direction} removes what is pinned there"));
     let reason = format!("{:#}", broken.error);
     let ifindex = Some(broken.pins.ifindex);
-    let nothing = Missing { interface, ifindex, direction, table: String::new(), reason };
+    let nothing = Missing { interface, ifindex, direction, table: None, reason };
     HookStatus { state: State::Error, table: None, notes: vec![remedy], ..missing_status(nothing) }
 }
 
@@ -221,7 +224,8 @@ fn missing_status(missing: Missing) -> HookStatus {
         state: State::Missing,
         program_id: None,
         link_id: None,
-        table: Some(missing.table),
+        table: missing.table,
+        rules: 0,
         policy_hash: None,
         unmet: false,
         since: None,

@@ -19,13 +19,13 @@ fn on_interfaces(site: &Site) -> Vec<Missing> {
     let Some(in_force) = &site.policy else { return Vec::new() };
     let both = |interface| Direction::BOTH.map(|direction| (interface, direction));
     let all = site.interfaces.iter().flat_map(both).filter_map(|(interface, direction)| {
-        let bound = in_force.policy.bind(&interface.name, direction)?;
+        let (pattern, table) = in_force.policy.names(&interface.name, direction)?;
         Some(Missing {
             interface: interface.name.clone(),
             ifindex: Some(interface.ifindex),
             direction,
-            table: bound.table.name().to_owned(),
-            reason: format!("bound by {}, not attached: qosbpf attach {}", bound.pattern, interface.name),
+            table: table.map(str::to_owned),
+            reason: format!("bound by {pattern}, not attached: qosbpf attach {}", interface.name),
         })
     });
     all.collect()
@@ -34,11 +34,12 @@ fn on_interfaces(site: &Site) -> Vec<Missing> {
 fn without_interface(site: &Site) -> Vec<Missing> {
     let exists = |name: &str| site.interfaces.iter().any(|interface| interface.name == name);
     let bindings = site.policy.iter().flat_map(|in_force| in_force.policy.bindings());
-    let all = bindings.filter(|binding| !binding.is_glob() && !exists(binding.pattern)).map(|binding| Missing {
+    let absent = bindings.filter(|binding| !binding.is_glob() && !exists(binding.pattern));
+    let all = absent.map(|binding| Missing {
         interface: binding.pattern.to_owned(),
         ifindex: None,
         direction: binding.direction,
-        table: binding.table.to_owned(),
+        table: binding.table.map(str::to_owned),
         reason: "bound by the policy, and there is no such interface".to_owned(),
     });
     all.collect()

@@ -1,19 +1,21 @@
 //! Which mechanism to attach by: the best that this interface and this kernel allow, with the reason said aloud.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use aya::programs::ProgramInfo;
 use qos_common::locate::Link;
 
 use super::{
-    datapath::{self, Hook},
+    datapath::{self, Hook, Next},
     network::{Interface, Network, XdpSlot},
     pins::HookPins,
+    slots::Slots,
     state::{Binding, HookState, QdiscBaseline},
 };
 use crate::{
     error::{Exit, Failure},
     hook::{Direction, Via},
+    rules::RuleTables,
     snapshot::Device,
 };
 
@@ -39,6 +41,19 @@ impl Wanted {
     }
 }
 
+/// What a policy says of a hook where nothing is attached yet.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    /// Table and rules.
+    pub binding: Option<Binding>,
+    /// The counters of the rules.
+    pub slots: Slots,
+    /// The compiled rules.
+    pub rules: Option<Arc<RuleTables>>,
+    /// Why not by XDP.
+    pub needs_tc: Option<String>,
+}
+
 /// What to attach, and where.
 #[derive(Debug)]
 pub struct Request<'a> {
@@ -49,7 +64,7 @@ pub struct Request<'a> {
     /// By what.
     pub wanted: Wanted,
     /// What the policy in force says of this hook.
-    pub binding: Option<Binding>,
+    pub bound: Bound,
     /// Whether decisions are logged.
     pub log: bool,
 }
@@ -67,12 +82,12 @@ pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
     datapath::make_room(pins, net)?;
     let mut refusals: Vec<(Via, String)> = Vec::new();
     for via in wanted.candidates(pins.direction) {
-        if let Some(why) = unfit(via, layer, interface, *wanted) {
+        if let Some(why) = unfit(via, layer, request) {
             refusals.push((via, why));
             continue;
         }
         let state = request.first_state(via, layer, reason(via, *wanted, &refusals));
-        match attempt(pins, state, interface, net) {
+        match attempt(pins, Next { state, rules: request.bound.rules.clone() }, interface, net) {
             Ok(hook) => return Ok(hook),
             Err(error) if is_final(&error) => return abandon(pins, error),
             Err(error) => refusals.push((via, format!("{error:#}"))),
@@ -103,26 +118,30 @@ fn abandon(pins: &HookPins, error: anyhow::Error) -> anyhow::Result<Hook> {
 }
 
 /// The plain XDP program first; drivers that cut packets into pieces take only the other.
-fn attempt(pins: &HookPins, state: HookState, interface: &Interface, net: &Network) -> anyhow::Result<Hook> {
-    let plain = datapath::attach_new(pins, state.clone(), &interface.name, net);
+fn attempt(pins: &HookPins, next: Next, interface: &Interface, net: &Network) -> anyhow::Result<Hook> {
+    let plain = datapath::attach_new(pins, next.clone(), &interface.name, net);
     match plain {
-        Err(error) if state.via == Via::XdpNative && !is_final(&error) => {
+        Err(error) if next.state.via == Via::XdpNative && !is_final(&error) => {
             tracing::debug!(interface = interface.name, "XDP without frags: {error:#}");
-            datapath::attach_new(pins, HookState { frags: true, ..state }, &interface.name, net).map_err(|_also| error)
+            let frags = Next { state: HookState { frags: true, ..next.state }, ..next };
+            datapath::attach_new(pins, frags, &interface.name, net).map_err(|_also| error)
         }
         result => result,
     }
 }
 
 /// Why a mechanism is not even tried.
-fn unfit(via: Via, layer: Link, interface: &Interface, wanted: Wanted) -> Option<String> {
+fn unfit(via: Via, layer: Link, request: &Request<'_>) -> Option<String> {
     if !via.is_xdp() {
         return None;
     }
-    if let Some(slot) = interface.xdp {
+    if let Some(why) = &request.bound.needs_tc {
+        return Some(why.clone());
+    }
+    if let Some(slot) = request.interface.xdp {
         return Some(format!("the XDP slot is taken by {}", describe(slot)));
     }
-    (layer == Link::Layer3 && wanted == Wanted::Best)
+    (layer == Link::Layer3 && request.wanted == Wanted::Best)
         .then(|| "a layer-3 device does not give its packets to native XDP".to_owned())
 }
 
@@ -162,7 +181,8 @@ impl Request<'_> {
             since: SystemTime::now(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             layer3: layer == Link::Layer3,
-            binding: self.binding.clone(),
+            binding: self.bound.binding.clone(),
+            slots: self.bound.slots.clone(),
             bypass: None,
             device: Device::default(),
             qdisc: QdiscBaseline::default(),

@@ -97,12 +97,16 @@ fn typed<const WORDS: usize>(pins: &HookPins, pin: Pin) -> anyhow::Result<PerCpu
     Ok(PerCpuArray::try_from(Map::from_map_data(map)?)?)
 }
 
-/// Reads the counters of all rules of a hook, by slot: packets and bytes are sums over the CPUs, `last` the latest.
+/// Reads the counters of all rules of a hook, by slot: packets and bytes are sums over the CPUs, `last` the latest. A
+/// hook that never had rules may have none.
 ///
 /// # Errors
 ///
-/// Those of [`check`], or that the map is not there or not readable.
-pub fn read_rules(pins: &HookPins) -> anyhow::Result<Vec<RuleCounter>> {
+/// Those of [`check`], or that the map is not readable.
+pub fn rules(pins: &HookPins) -> anyhow::Result<Vec<RuleCounter>> {
+    if pins.trusted(Pin::Rules)?.is_none() {
+        return Ok(Vec::new());
+    }
     sum_rules(&typed::<{ RuleCounters::WORDS }>(pins, Pin::Rules)?)
 }
 

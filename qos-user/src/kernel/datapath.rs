@@ -3,7 +3,7 @@
 //! The order of work survives a kill at any point. A change is written down (`next-state`), then made in one system
 //! call, then promoted (`state`). Whoever comes next compares the program that runs with the two and finishes or undoes.
 
-use std::{fs, time::SystemTime};
+use std::{fs, sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 
@@ -15,7 +15,7 @@ use super::{
     pins::{HookPins, Pin, Store},
     state::HookState,
 };
-use crate::{error::Failure, hook::Via};
+use crate::{error::Failure, hook::Via, rules::RuleTables};
 
 /// A hook as it is found.
 #[derive(Clone, Debug)]
@@ -37,6 +37,15 @@ pub enum Observed {
     Gone,
     /// This process may not ask; the state is taken at its word.
     Unknown,
+}
+
+/// What a hook is to do next.
+#[derive(Clone, Debug)]
+pub struct Next {
+    /// What will be remembered of it.
+    pub state: HookState,
+    /// The compiled rules of its binding, if that is to be enforced and has any.
+    pub rules: Option<Arc<RuleTables>>,
 }
 
 /// A program that waits to take its place at a hook.
@@ -214,9 +223,10 @@ fn announce(pins: &HookPins, next: &mut HookState, loaded: &mut Loaded) -> anyho
 /// # Errors
 ///
 /// What the kernel says; nothing is attached then, but the folder is still there.
-pub fn attach_new(pins: &HookPins, mut state: HookState, interface: &str, net: &Network) -> anyhow::Result<Hook> {
+pub fn attach_new(pins: &HookPins, next: Next, interface: &str, net: &Network) -> anyhow::Result<Hook> {
+    let Next { mut state, rules } = next;
     let program = state.program(pins.direction);
-    let mut loaded = object::load(program, &state.specialisation()?, Some(pins))?;
+    let mut loaded = object::load(program, &state.specialisation(rules)?, Some(pins))?;
     counters::publish(pins)?;
     // Said before it is so: after a kill in between, whoever finds the qdisc empty may remove it.
     state.made_clsact = state.via == Via::Clsact && (!net.qdiscs(pins.ifindex)?.clsact || made_for_the_other(pins)?);
@@ -258,10 +268,13 @@ fn made_for_the_other(pins: &HookPins) -> anyhow::Result<bool> {
 /// # Errors
 ///
 /// What the verifier says, or foreign pins.
-pub fn prepare(hook: &Hook, next: HookState) -> anyhow::Result<Prepared> {
-    let program = next.program(hook.pins.direction);
-    let loaded = object::load(program, &next.specialisation()?, Some(&hook.pins))?;
-    Ok(Prepared { hook: hook.clone(), next, loaded })
+pub fn prepare(hook: &Hook, next: Next) -> anyhow::Result<Prepared> {
+    let Next { state, rules } = next;
+    let program = state.program(hook.pins.direction);
+    let loaded = object::load(program, &state.specialisation(rules)?, Some(&hook.pins))?;
+    // A map that the earlier version did not have is new.
+    counters::publish(&hook.pins)?;
+    Ok(Prepared { hook: hook.clone(), next: state, loaded })
 }
 
 /// Puts a prepared program in its place: one system call, and every packet meets the old one or the new one, whole.

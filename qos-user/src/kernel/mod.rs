@@ -18,6 +18,7 @@ pub mod pending;
 pub mod pins;
 pub mod privilege;
 pub mod route;
+pub mod slots;
 pub mod socket;
 pub mod state;
 pub mod sys;

@@ -1,8 +1,8 @@
 //! What is remembered of a hook and of a policy, beside the counters.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use qos_common::{
     ds::Dscp,
     locate::Link,
@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     boottime::BootTime,
     object::{Program, Specialisation},
+    slots::Slots,
 };
 use crate::{
     hook::{Direction, Via},
-    snapshot::{Device, EntryLabel, TableLabel},
+    rules::{RuleTables, model::Rule},
+    snapshot::{Device, EntryLabel, HookPolicy, TableLabel},
 };
 
 /// One hook, as long as its program runs. Kept in the pin `state`.
@@ -40,6 +42,9 @@ pub struct HookState {
     pub layer3: bool,
     /// What the policy makes it do.
     pub binding: Option<Binding>,
+    /// The counters that rules have here, also those of earlier policies.
+    #[serde(default)]
+    pub slots: Slots,
     /// Set while the policy is out of the path.
     pub bypass: Option<Bypass>,
     /// The device's own counters when counting began.
@@ -50,17 +55,26 @@ pub struct HookState {
     pub made_clsact: bool,
 }
 
-/// What a policy says of one hook.
+/// What a policy says of one hook: all of it, since another hook may have another policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
-    /// The policy's hash.
-    pub policy: String,
-    /// The table's name.
-    pub table: String,
+    /// Which policy.
+    pub policy: HookPolicy,
+    /// Its remark table for this hook.
+    pub table: Option<TableRecord>,
+    /// Which of this host's own packets table and rules spare.
+    pub local: LocalWord,
+    /// The rules that are asked before the table, in order.
+    pub rules: Vec<Rule>,
+}
+
+/// A remark table, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRecord {
+    /// Its name.
+    pub name: String,
     /// For each of the 64 codepoints, the entry that decides on it.
     pub entries: Vec<Entry>,
-    /// Which of this host's own packets it spares.
-    pub local: LocalWord,
 }
 
 /// The entry of a table that decides on one codepoint.
@@ -137,22 +151,23 @@ impl HookState {
         }
     }
 
-    /// What that program is built for.
+    /// What that program is built for; `rules` are the compiled rules of its binding, if it enforces any.
     ///
     /// # Errors
     ///
-    /// That the table in here is none.
-    pub fn specialisation(&self) -> anyhow::Result<Specialisation> {
+    /// That the table in here is none, or that rules were not compiled.
+    pub fn specialisation(&self, rules: Option<Arc<RuleTables>>) -> anyhow::Result<Specialisation> {
         let counting = Specialisation { log: self.log, ..Specialisation::counting(self.link()) };
-        match &self.binding {
-            Some(binding) if self.enforces() => Ok(Specialisation {
-                table: Some(binding.table()?),
-                rules: None,
-                local: binding.local.into(),
-                ..counting
-            }),
-            _ => Ok(counting),
-        }
+        let Some(binding) = self.enforced() else { return Ok(counting) };
+        ensure!(rules.is_some() || binding.rules.is_empty(), "rules that nobody has compiled");
+        let table = binding.table.as_ref().map(TableRecord::compiled).transpose()?;
+        Ok(Specialisation { table, rules, local: binding.local.into(), ..counting })
+    }
+
+    /// What the policy makes it do, if that is in the path.
+    #[must_use]
+    pub fn enforced(&self) -> Option<&Binding> {
+        self.binding.as_ref().filter(|_| self.bypass.is_none())
     }
 
     /// Whether the time of its bypass is over.
@@ -160,28 +175,44 @@ impl HookState {
     pub fn bypass_expired(&self, now: BootTime) -> bool {
         self.bypass.as_ref().and_then(|bypass| bypass.until).is_some_and(|until| until <= now)
     }
-
-    /// Whether the table is in the path.
-    #[must_use]
-    pub const fn enforces(&self) -> bool {
-        self.binding.is_some() && self.bypass.is_none()
-    }
 }
 
 impl Binding {
-    /// What a policy's table says, as it is remembered.
-    #[must_use]
-    pub fn new(policy: &str, table: TableLabel, local: Local) -> Self {
-        let entries = table.entries.into_iter();
-        let entries = entries.map(|entry| Entry { to: entry.to.value(), key: entry.key, line: entry.line }).collect();
-        Self { policy: policy.to_owned(), table: table.name, entries, local: local.into() }
-    }
-
-    /// Whether the same packets leave with the same marks.
+    /// Whether the same packets leave with the same marks, and the same rules count them.
     #[must_use]
     pub fn does_the_same_as(&self, other: &Self) -> bool {
-        let targets = |binding: &Self| binding.entries.iter().map(|entry| entry.to).collect::<Vec<_>>();
-        self.local == other.local && targets(self) == targets(other)
+        let anywhere = |rule: &Rule| Rule { line: 0, ..rule.clone() };
+        self.local == other.local
+            && self.targets() == other.targets()
+            && self.rules.iter().map(anywhere).eq(other.rules.iter().map(anywhere))
+    }
+
+    fn targets(&self) -> Option<Vec<u8>> {
+        self.table.as_ref().map(|table| table.targets().collect())
+    }
+
+    /// The table's name.
+    #[must_use]
+    pub fn table_name(&self) -> Option<&str> {
+        self.table.as_ref().map(|table| table.name.as_str())
+    }
+
+    /// Table and rules in a few words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let table = self.table_name().map(|table| format!("table {table}"));
+        let rules = match self.rules.len() {
+            0 => None,
+            1 => Some("1 rule".to_owned()),
+            more => Some(format!("{more} rules")),
+        };
+        [table, rules].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether what its rules match depends on which interfaces there are.
+    #[must_use]
+    pub fn names_interfaces(&self) -> bool {
+        self.rules.iter().any(Rule::names_interfaces)
     }
 
     /// The table with its words.
@@ -189,22 +220,34 @@ impl Binding {
     /// # Errors
     ///
     /// That it is no table of 64 codepoints.
-    pub fn label(&self) -> anyhow::Result<TableLabel> {
+    pub fn label(&self) -> anyhow::Result<Option<TableLabel>> {
+        self.table.as_ref().map(TableRecord::label).transpose()
+    }
+}
+
+impl From<TableLabel> for TableRecord {
+    fn from(label: TableLabel) -> Self {
+        let entries = label.entries.into_iter();
+        let entries = entries.map(|entry| Entry { to: entry.to.value(), key: entry.key, line: entry.line }).collect();
+        Self { name: label.name, entries }
+    }
+}
+
+impl TableRecord {
+    fn targets(&self) -> impl Iterator<Item = u8> {
+        self.entries.iter().map(|entry| entry.to)
+    }
+
+    fn label(&self) -> anyhow::Result<TableLabel> {
         let entries = self.entries.iter().map(|entry| {
             let to = Dscp::new(entry.to).with_context(|| format!("{} is no codepoint", entry.to))?;
             Ok(EntryLabel { key: entry.key.clone(), to, line: entry.line })
         });
-        Ok(TableLabel { name: self.table.clone(), entries: entries.collect::<anyhow::Result<_>>()? })
+        Ok(TableLabel { name: self.name.clone(), entries: entries.collect::<anyhow::Result<_>>()? })
     }
 
-    /// The compiled table.
-    ///
-    /// # Errors
-    ///
-    /// That it is no table of 64 codepoints.
-    pub fn table(&self) -> anyhow::Result<Table> {
-        let targets: Vec<u8> = self.entries.iter().map(|entry| entry.to).collect();
-        Table::from_bytes(&targets).context("not a table of 64 codepoints")
+    fn compiled(&self) -> anyhow::Result<Table> {
+        Table::from_bytes(&self.targets().collect::<Vec<_>>()).context("not a table of 64 codepoints")
     }
 }
 

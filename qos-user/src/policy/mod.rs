@@ -21,12 +21,10 @@ mod interfaces;
 mod json;
 mod limits;
 mod lint;
-pub mod model;
 mod names;
 mod notation;
 pub mod packet;
 mod places;
-mod protocols;
 mod ranges;
 mod render;
 mod rules;
@@ -55,6 +53,8 @@ pub use self::{
     sets::MAX_PREFIXES,
     source::{MAX_BYTES, Source},
 };
+pub use crate::rules::model;
+use crate::rules::protocols;
 use crate::{
     hook::{Direction, Via},
     snapshot::PolicyLabel,
@@ -90,15 +90,15 @@ pub struct Bound<'a> {
     pub line: usize,
 }
 
-/// One line of the file that binds a table.
+/// One hook, or glob of hooks, that the file names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding<'a> {
     /// The interface's name or the glob in the file.
     pub pattern: &'a str,
     /// The direction.
     pub direction: Direction,
-    /// The table's name.
-    pub table: &'a str,
+    /// The table's name; `None` where only rules name it.
+    pub table: Option<&'a str>,
     /// The line.
     pub line: usize,
 }
@@ -109,6 +109,16 @@ impl Binding<'_> {
     pub fn is_glob(&self) -> bool {
         self.pattern.ends_with('*')
     }
+}
+
+/// The places that a rule names, one for each direction.
+fn places(rule: &Rule) -> impl Iterator<Item = Binding<'_>> {
+    let named = rule.on.iter().filter(|place| place.pattern != "*");
+    named.flat_map(|place| {
+        let both = Direction::BOTH.into_iter();
+        let asked = both.filter(|direction| place.direction.is_none_or(|asked| asked == *direction));
+        asked.map(|direction| Binding { pattern: &place.pattern, direction, table: None, line: rule.line })
+    })
 }
 
 /// Reads a policy: JSON if the first character that is not blank is `{`, else TOML.
@@ -152,6 +162,12 @@ impl Policy {
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// The file it came from.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
     }
 
     /// Classes and their codepoints, in the order of the file; no codepoint is in two.
@@ -216,14 +232,35 @@ impl Policy {
         ranked.max_by_key(|(rank, _)| *rank).map(|(_, section)| section)
     }
 
-    /// Every line of the file that binds a table, section by section, ingress first.
-    pub fn bindings(&self) -> impl Iterator<Item = Binding<'_>> {
-        self.interfaces.iter().flat_map(|section| {
+    /// Every hook that the file names: section by section, ingress first, then those that only rules name. `on = "all"`
+    /// names none: it means those that are attached.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<Binding<'_>> {
+        let tables = self.interfaces.iter().flat_map(|section| {
             Direction::BOTH.into_iter().filter_map(|direction| {
                 let bound = section.bound(direction)?;
-                Some(Binding { pattern: &section.pattern, direction, table: &bound.table, line: bound.line })
+                Some(Binding { pattern: &section.pattern, direction, table: Some(&bound.table), line: bound.line })
             })
-        })
+        });
+        let mut bindings: Vec<_> = tables.collect();
+        for binding in self.rules.iter().flat_map(places) {
+            if !bindings.iter().any(|known| (known.pattern, known.direction) == (binding.pattern, binding.direction)) {
+                bindings.push(binding);
+            }
+        }
+        bindings
+    }
+
+    /// By which pattern, and to which table if to any, a hook is bound; `None` if the file does not name it.
+    #[must_use]
+    pub fn names(&self, interface: &str, direction: Direction) -> Option<(&str, Option<&str>)> {
+        if let Some(bound) = self.bind(interface, direction) {
+            return Some((bound.pattern, Some(bound.table.name())));
+        }
+        let mut places = self.rules.iter().flat_map(places);
+        let place =
+            places.find(|place| place.direction == direction && model::pattern_matches(place.pattern, interface))?;
+        Some((place.pattern, None))
     }
 
     /// The policy as snapshots have it; `saved`: whether it is the one that a reboot brings back.

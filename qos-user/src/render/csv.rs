@@ -2,10 +2,10 @@
 
 use qos_common::{abi::Counter, ds::Dscp};
 
-use crate::snapshot::{Counts, Hook, Snapshot, named::named};
+use crate::snapshot::{Counts, Hook, RuleCount, Snapshot, named::named};
 
 /// The header line. A cell that a counter does not have is empty.
-pub const HEADER: [&str; 13] = [
+pub const HEADER: [&str; 14] = [
     "interface",
     "direction",
     "counter",
@@ -17,13 +17,14 @@ pub const HEADER: [&str; 13] = [
     "from",
     "to",
     "reason",
+    "rule",
     "packets",
     "bytes",
 ];
 
 /// The text of `stats --csv`.
 ///
-/// `counter` is `before`, `after`, `remarked`, `dropped`, `protected`, `uncounted`, `limited`, `device`,
+/// `counter` is `before`, `after`, `remarked`, `dropped`, `protected`, `rule`, `uncounted`, `limited`, `device`,
 /// `device_drops` or `qdisc_drops`; it is `error`, with the error as `reason`, for a hook that cannot be read. Rows
 /// are those of `stats --json`.
 #[must_use]
@@ -51,6 +52,7 @@ struct Row {
     from: Option<Dscp>,
     to: Option<Dscp>,
     reason: String,
+    rule: String,
     packets: Option<u64>,
     bytes: Option<u64>,
 }
@@ -80,8 +82,15 @@ impl Csv {
             self.push(hook, Row { dscp: Some(dscp), ..Row::of("dropped", Some(counts.dropped(dscp))) });
         }
         self.push(hook, Row::of("protected", Some(counts.sums.protected)));
+        self.rules(hook);
         self.reasons(hook, "uncounted", ["not_ip", "malformed"], counts.sums.uncounted);
         self.reasons(hook, "limited", ["later_fragment", "header_chain_too_long"], counts.sums.limited);
+    }
+
+    fn rules(&mut self, hook: &Hook) {
+        for RuleCount { rule, counted, .. } in &hook.rules {
+            self.push(hook, Row { rule: rule.name.clone(), ..Row::of("rule", Some(*counted)) });
+        }
     }
 
     fn before(&mut self, hook: &Hook, counts: &Counts) {
@@ -127,6 +136,7 @@ impl Csv {
             dscp(row.from),
             dscp(row.to),
             row.reason,
+            row.rule,
             number(row.packets),
             number(row.bytes),
         ]);
@@ -159,6 +169,6 @@ mod tests {
         snapshot.hooks[0].interface = "a,\"b".to_owned();
         snapshot.hooks[0].counts = Err("open: \"denied\", twice".to_owned());
         let text = stats(&snapshot);
-        assert_eq!(text.lines().nth(1), Some("\"a,\"\"b\",ingress,error,,,,,,,,\"open: \"\"denied\"\", twice\",,"));
+        assert_eq!(text.lines().nth(1), Some("\"a,\"\"b\",ingress,error,,,,,,,,\"open: \"\"denied\"\", twice\",,,"));
     }
 }

@@ -41,11 +41,12 @@ type Series = Vec<(Vec<(&'static str, String)>, Counter)>;
 type Collect = fn(&Counts, &Hook, &[Dscp]) -> Series;
 
 /// The counters: name, what is counted, series.
-const COUNTERS: [(&str, &str, Collect); 7] = [
+const COUNTERS: [(&str, &str, Collect); 8] = [
     ("before", "As it came to the hook", before),
     ("after", "As it left the hook", after),
     ("remarked", "Changed from one DSCP to another", remarked),
     ("dropped", "Dropped by the policy's word", dropped),
+    ("rule", "What a rule has matched, or decided if it decides", rules),
     ("protected", "Made by this host and kept from the policy", protected),
     ("uncounted", "Not IP, or malformed; not in before", uncounted),
     ("limited", "Of which a rule could not see all; a part of before", limited),
@@ -103,6 +104,10 @@ fn dropped(counts: &Counts, _: &Hook, _: &[Dscp]) -> Series {
     rows.filter(|(_, amount)| amount.packets > 0)
         .map(|(dscp, amount)| (vec![("dscp", dscp_label(dscp))], amount))
         .collect()
+}
+
+fn rules(_: &Counts, hook: &Hook, _: &[Dscp]) -> Series {
+    hook.rules.iter().map(|count| (vec![("rule", count.rule.name.clone())], count.counted)).collect()
 }
 
 fn protected(counts: &Counts, _: &Hook, _: &[Dscp]) -> Series {

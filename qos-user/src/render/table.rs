@@ -41,6 +41,14 @@ fn policy_name(policy: Option<&PolicyLabel>) -> String {
     }
 }
 
+/// The policy of a hook, which `--only` may have left behind.
+fn hook_policy(hook: &Hook) -> String {
+    match &hook.policy {
+        Some(policy) => format!("policy {} {}", text::shorten(&policy.name, NAME), text::shorten(&policy.hash, 8)),
+        None => "no policy".to_owned(),
+    }
+}
+
 /// `table to-isp`.
 fn table_name(hook: &Hook) -> String {
     match &hook.table {

@@ -16,6 +16,8 @@ enum Array {
     /// Index: from x 64 + to.
     Remarked,
     /// Index: DSCP.
+    Ruled,
+    /// Index: DSCP.
     Dropped,
     /// Index: 0.
     Protected,
@@ -25,8 +27,16 @@ enum Array {
     Limited,
 }
 
-const ARRAYS: [Array; 7] =
-    [Array::Kept, Array::Changed, Array::Remarked, Array::Dropped, Array::Protected, Array::Uncounted, Array::Limited];
+const ARRAYS: [Array; 8] = [
+    Array::Kept,
+    Array::Changed,
+    Array::Remarked,
+    Array::Ruled,
+    Array::Dropped,
+    Array::Protected,
+    Array::Uncounted,
+    Array::Limited,
+];
 
 /// The cells of [`Counts`] that are not zero: array, index, packets, bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +49,7 @@ impl Counts {
             Array::Kept => self.sums.kept.as_flattened(),
             Array::Changed => self.sums.changed.as_flattened(),
             Array::Remarked => self.remarked.as_flattened(),
+            Array::Ruled => &self.sums.ruled,
             Array::Dropped => &self.sums.dropped,
             Array::Protected => std::slice::from_ref(&self.sums.protected),
             Array::Uncounted => &self.sums.uncounted,
@@ -51,6 +62,7 @@ impl Counts {
             Array::Kept => self.sums.kept.as_flattened_mut(),
             Array::Changed => self.sums.changed.as_flattened_mut(),
             Array::Remarked => self.remarked.as_flattened_mut(),
+            Array::Ruled => &mut self.sums.ruled,
             Array::Dropped => &mut self.sums.dropped,
             Array::Protected => std::slice::from_mut(&mut self.sums.protected),
             Array::Uncounted => &mut self.sums.uncounted,

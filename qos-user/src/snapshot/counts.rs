@@ -55,6 +55,17 @@ impl Counts {
         self.sums.dropped[dscp.index()]
     }
 
+    /// What the table was asked for of a codepoint: what came, less what a rule decided. Two counters that are read
+    /// together, but counted one after the other.
+    #[must_use]
+    pub fn tabled(&self, dscp: Dscp) -> Counter {
+        let (before, ruled) = (self.before(dscp), self.sums.ruled[dscp.index()]);
+        Counter {
+            packets: before.packets.saturating_sub(ruled.packets),
+            bytes: before.bytes.saturating_sub(ruled.bytes),
+        }
+    }
+
     /// Everything that changed its mark: from, to, how much. Cells at zero are left out.
     pub fn changes(&self) -> impl Iterator<Item = (Dscp, Dscp, Counter)> + '_ {
         let cells = Dscp::all().flat_map(|from| Dscp::all().map(move |to| (from, to)));

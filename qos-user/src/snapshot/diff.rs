@@ -7,6 +7,7 @@ use super::{
     named::Entry,
     rates::{Rate, total},
 };
+use crate::rules::model::Rule;
 
 /// Everything that `policy diff` says.
 #[derive(Clone, Debug)]
@@ -42,6 +43,84 @@ pub struct HookDiff {
     pub local: Option<(&'static str, &'static str)>,
     /// The entries that mark something differently.
     pub entries: Vec<EntryDiff>,
+    /// The rules that are not the same.
+    pub rules: Vec<RuleDiff>,
+}
+
+/// One rule that is new, gone, another one, or at another place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleDiff {
+    /// Its name.
+    pub name: String,
+    /// What becomes of it.
+    pub change: RuleChange,
+    /// Its line in the new file, unless it is gone.
+    pub line: Option<usize>,
+    /// What it is now.
+    pub old: Option<String>,
+    /// What it would be.
+    pub new: Option<String>,
+}
+
+/// What becomes of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleChange {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// It matches or does something else.
+    Changed,
+    /// It is asked before or behind other rules than now.
+    Moved,
+}
+
+/// What changes from the rules of one policy to those of another.
+#[must_use]
+pub fn rules(old: &[Rule], new: &[Rule]) -> Vec<RuleDiff> {
+    let was = |rule: &Rule| old.iter().find(|was| was.name == rule.name);
+    let remain = old.iter().filter(|was| new.iter().any(|rule| rule.name == was.name));
+    let in_order: Vec<&str> = remain.map(|rule| rule.name.as_str()).collect();
+    let kept = new.iter().filter(|rule| was(rule).is_some()).zip(&in_order);
+    let moved: Vec<&str> =
+        kept.filter(|(rule, name)| rule.name != **name).map(|(rule, _)| rule.name.as_str()).collect();
+    let mut found: Vec<RuleDiff> = new
+        .iter()
+        .filter_map(|rule| {
+            let old = was(rule);
+            let change = match old {
+                None => RuleChange::Added,
+                Some(old) if !same(old, rule) => RuleChange::Changed,
+                Some(_) if moved.contains(&rule.name.as_str()) => RuleChange::Moved,
+                Some(_) => return None,
+            };
+            Some(RuleDiff {
+                name: rule.name.clone(),
+                change,
+                line: Some(rule.line),
+                old: old.map(words),
+                new: Some(words(rule)),
+            })
+        })
+        .collect();
+    let gone = old.iter().filter(|was| !new.iter().any(|rule| rule.name == was.name));
+    found.extend(gone.map(|rule| RuleDiff {
+        name: rule.name.clone(),
+        change: RuleChange::Removed,
+        line: None,
+        old: Some(words(rule)),
+        new: None,
+    }));
+    found
+}
+
+fn same(one: &Rule, other: &Rule) -> bool {
+    Rule { line: other.line, on: other.on.clone(), ..one.clone() } == *other
+}
+
+fn words(rule: &Rule) -> String {
+    format!("{}: {}", rule.matches(), rule.result())
 }
 
 /// One entry of a table.

@@ -115,6 +115,8 @@ mod tests {
             before,
             after,
             dropped,
+            rules: Vec::new(),
+            tabled: before,
             remarked,
             qdisc_drops: None,
         }

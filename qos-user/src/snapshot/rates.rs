@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use qos_common::{abi::Counter, ds::Dscp};
 
-use super::{Counts, Hook, Snapshot};
+use super::{Counts, Hook, RuleCount, Snapshot};
 use crate::hook::Direction;
 
 /// How fast something is counted.
@@ -43,6 +43,10 @@ pub struct HookRates {
     pub after: [Rate; Dscp::COUNT],
     /// By codepoint, what a policy dropped.
     pub dropped: [Rate; Dscp::COUNT],
+    /// By rule, in the order of the later snapshot; none for a rule that is new.
+    pub rules: Vec<Option<Rate>>,
+    /// By codepoint, what the table was asked for.
+    pub tabled: [Rate; Dscp::COUNT],
     /// From, to; only what moved.
     pub remarked: Vec<(Dscp, Dscp, Rate)>,
     /// Packets a second that the root qdisc dropped; `None` where there is none to ask.
@@ -92,10 +96,19 @@ impl HookRates {
             before: by_dscp(&moved, seconds, Counts::before),
             after: by_dscp(&moved, seconds, Counts::after),
             dropped: by_dscp(&moved, seconds, Counts::dropped),
+            rules: later.rules.iter().map(|now| rule(&earlier.rules, now, seconds)).collect(),
+            tabled: by_dscp(&moved, seconds, Counts::tabled),
             remarked: moved.changes().map(|(from, to, counter)| (from, to, Rate::of(counter, seconds))).collect(),
             qdisc_drops: qdisc.map(|(then, now)| now.drops.saturating_sub(then.drops) as f64 / seconds),
         })
     }
+}
+
+fn rule(earlier: &[RuleCount], now: &RuleCount, seconds: f64) -> Option<Rate> {
+    let then = earlier.iter().find(|then| then.rule.name == now.rule.name)?.counted;
+    let packets = now.counted.packets.checked_sub(then.packets)?;
+    let bytes = now.counted.bytes.checked_sub(then.bytes)?;
+    Some(Rate::of(Counter { packets, bytes }, seconds))
 }
 
 fn by_dscp(moved: &Counts, seconds: f64, what: fn(&Counts, Dscp) -> Counter) -> [Rate; Dscp::COUNT] {

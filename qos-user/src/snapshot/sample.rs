@@ -7,7 +7,7 @@ use qos_common::{abi::Counter, ds::Dscp};
 use crate::{
     hook::{Direction, Via},
     snapshot::{
-        Counts, Device, EntryLabel, Hook, Missing, PolicyLabel, Qdisc, Snapshot, State, TableLabel,
+        Counts, Device, EntryLabel, Hook, HookPolicy, Missing, PolicyLabel, Qdisc, Snapshot, State, TableLabel,
         diff::{EntryDiff, HookDiff, MarkDiff, Outcome, PolicyDiff},
         rates::Rate,
     },
@@ -41,6 +41,11 @@ pub fn policy() -> PolicyLabel {
             class("bulk", &["LE", "CS1"]),
         ],
     }
+}
+
+fn hook_policy() -> HookPolicy {
+    let PolicyLabel { name, hash, file, .. } = policy();
+    HookPolicy { name, hash, file }
 }
 
 /// `EF = "DF"`, `video = "AF42"`, `control = "DF"`, `bulk = "DF"`, `VA = "keep"`, `other = "keep"`.
@@ -100,6 +105,8 @@ fn hook(interface: &str, ifindex: u32, direction: Direction, counts: Counts) -> 
         state: State::Counting,
         since: since(),
         table: None,
+        policy: None,
+        rules: Vec::new(),
         program_id: 70,
         counts: Ok(counts),
         device: None,
@@ -112,6 +119,7 @@ pub fn snapshot() -> Snapshot {
     let mut wan = hook("wan0", 4, Direction::Egress, wan_counts());
     wan.state = State::Active;
     wan.table = Some(table());
+    wan.policy = Some(hook_policy());
     wan.device = Some(Device { packets: 9_398_414, bytes: 8_500_000_000, drops: 0 });
     wan.qdisc = Some(Qdisc { kind: "htb".to_owned(), drops: 83 });
     Snapshot {
@@ -168,6 +176,7 @@ pub fn status() -> StatusReport {
         program_id: via.map(|_| 71),
         link_id: via.map(|_| 12),
         table: None,
+        rules: 0,
         policy_hash: None,
         unmet: false,
         since: via.map(|_| since()),
@@ -236,6 +245,7 @@ pub fn diff() -> PolicyDiff {
         bypassed: false,
         local: None,
         entries,
+        rules: Vec::new(),
     };
     let mark = |from: &str, old: &str, new: &str, packets| MarkDiff {
         from: dscp(from),
@@ -267,7 +277,7 @@ pub fn with_missing() -> Snapshot {
         interface: "ppp0".to_owned(),
         ifindex: None,
         direction: Direction::Egress,
-        table: "to-isp".to_owned(),
+        table: Some("to-isp".to_owned()),
         reason: "bound by the policy, and there is no such interface".to_owned(),
     };
     Snapshot { missing: vec![missing], ..snapshot() }

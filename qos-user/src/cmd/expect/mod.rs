@@ -17,14 +17,17 @@ use self::{
 };
 use crate::{
     cli::ExpectArgs,
-    cmd::{Context, site::Site},
+    cmd::{
+        Context,
+        site::{self, Site},
+    },
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
         counters,
         datapath::{Hook, Observed},
     },
-    snapshot::Counts,
+    snapshot::{Counts, RuleCount},
 };
 
 const PAUSE: Duration = Duration::from_millis(20);
@@ -44,18 +47,21 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
     let expectations = expectation::parse(&args.expectations, label.as_ref())?;
     let side = if args.before { Side::Before } else { Side::After };
     let earlier = counters::read(&hook.pins)?;
+    let hits = site::rules_of(hook)?;
     let command = run_command(&args.command, args.json)?;
     let settled = settle(&earlier, hook, &expectations, side, args.within);
     same_counters(hook, &args.hook, context)?;
     let moved = settled?;
-    let table = hook.state.binding.as_ref().and_then(|binding| binding.label().ok());
-    let file = label.as_ref().map_or("policy", |label| label.file.as_str());
+    let hit = hit_since(&hits, &site::rules_of(hook)?);
+    let table = hook.state.binding.as_ref().and_then(|binding| binding.label().ok()?);
+    let file = hook.state.binding.as_ref().map_or("policy", |binding| binding.policy.file.as_str());
     let verdict = Verdict {
         hook: args.hook.to_string(),
         expectations: &expectations,
         side,
         moved: &moved,
         table: table.as_ref().map(|table| (table, file)),
+        rules: hits.iter().zip(hit).filter(|(_, hit)| *hit).map(|(count, _)| (&count.rule, file)).collect(),
         aside: aside(hook, &args.hook),
         command,
     };
@@ -65,6 +71,11 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
         context.print(&verdict.text())?;
     }
     Ok(verdict.answer().exit())
+}
+
+/// Which rules have counted since; both readings are of one attachment and its rules.
+fn hit_since(earlier: &[RuleCount], later: &[RuleCount]) -> Vec<bool> {
+    earlier.iter().zip(later).map(|(then, now)| now.counted.packets > then.counted.packets).collect()
 }
 
 /// Why nothing can have been changed here.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::expectation::Expectation;
 use crate::{
     error::Exit,
+    rules::model::Rule,
     snapshot::{Counts, TableLabel},
 };
 
@@ -80,6 +81,8 @@ pub struct Verdict<'a> {
     pub moved: &'a Moved,
     /// The table in force and its file, to say which entry decided.
     pub table: Option<(&'a TableLabel, &'a str)>,
+    /// The rules that were hit meanwhile, and the file they are in.
+    pub rules: Vec<(&'a Rule, &'a str)>,
     /// What else explains a verdict: no table at the hook, or one that is out of the path.
     pub aside: Option<String>,
     /// The command that was to make the traffic.
@@ -185,8 +188,16 @@ impl Verdict<'_> {
         }
         let away = self.moved.remarked.iter().filter(|(from, _, _)| expectation.dscps.contains(from));
         let away = away.filter(|(_, to, _)| !expectation.dscps.contains(to));
-        let lines = away.map(|(from, to, packets)| format!("  {packets} of {came} became {to}: {}", self.entry(*from)));
+        let lines =
+            away.map(|(from, to, packets)| format!("  {packets} of {came} became {to}: {}", self.decider(*from, *to)));
         lines.collect()
+    }
+
+    fn decider(&self, from: Dscp, to: Dscp) -> String {
+        match self.rules.iter().find(|(rule, _)| rule.may_send(from, to)) {
+            Some((rule, file)) => format!("rule \"{}\" ({file}:{})", rule.name, rule.line),
+            None => self.entry(from),
+        }
     }
 
     fn entry(&self, from: Dscp) -> String {
@@ -284,6 +295,7 @@ mod tests {
             side: Side::Before,
             moved: &Moved::between(&Counts::zero(), &later).unwrap(),
             table: None,
+            rules: Vec::new(),
             aside: None,
             command: Command { ended: "ping ended".to_owned(), failed },
         };

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     cli::{ApplyArgs, ApplyOptions},
     cmd::{
-        Context,
+        Context, conditioner,
         recovery::recovered,
         site::{self, Site},
         timer, who,
@@ -54,7 +54,7 @@ pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Con
     plan::refuse_losses(how, source.file(), &items)?;
     let (record, change) = (record(source), intent(how, &site, policy, &items)?);
     change.write(&site.store)?;
-    if let Err(error) = enforce(&site, change.clone(), &items, &record, how, context) {
+    if let Err(error) = enforce(&site, policy, change.clone(), &items, &record, how, context) {
         go_back(&site, &change, context);
         return Err(error);
     }
@@ -111,6 +111,7 @@ fn deadline(how: &ApplyOptions) -> nix::Result<Option<BootTime>> {
 
 fn enforce(
     site: &Site,
+    policy: &Policy,
     mut change: Pending,
     items: &[Item<'_>],
     record: &PolicyRecord,
@@ -126,7 +127,7 @@ fn enforce(
     });
     switch_all(site, targets.collect())?;
     document::write(&site.store.policy(), record)?;
-    items.iter().try_for_each(|item| attach(site, item))?;
+    items.iter().try_for_each(|item| attach(site, policy, item))?;
     past::add(&site.store, change.to.clone(), &change.by, record)?;
     if how.confirm.is_none() {
         return pins::remove(&site.store.pending_pin());
@@ -137,14 +138,15 @@ fn enforce(
     change.write(&site.store)
 }
 
-fn attach(site: &Site, item: &Item<'_>) -> anyhow::Result<()> {
+fn attach(site: &Site, policy: &Policy, item: &Item<'_>) -> anyhow::Result<()> {
     let Place::Bare(interface, direction) = item.place else { return Ok(()) };
     if item.effect != Effect::Attached {
         return Ok(());
     }
     let pins = site.store.hook(interface.ifindex, direction);
-    let binding = item.binding.clone();
-    let request = Request { interface, pins, wanted: Wanted::Best, binding, log: false };
+    let wanted = conditioner::wanted(Wanted::Best, Some(policy), &interface.name, direction);
+    let bound = conditioner::first(item.binding.clone(), &site.interfaces)?;
+    let request = Request { interface, pins, wanted, bound, log: false };
     choice::attach(&request, &site.net).map(drop)
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::said::seconds;
 use crate::{
     cli::{BypassArgs, ResumeArgs},
-    cmd::{Context, recovery::recovered, site::Site, timer, who},
+    cmd::{Context, conditioner, recovery::recovered, site::Site, timer, who},
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
@@ -84,7 +84,7 @@ fn turn_one(site: &Site, hook: &Hook, bypass: Option<Bypass>) -> anyhow::Result<
             Ok(false)
         }
         (bypass, _) => {
-            let next = HookState { bypass, ..hook.state.clone() };
+            let next = conditioner::next(site, hook, HookState { bypass, ..hook.state.clone() })?;
             datapath::switch(datapath::prepare(hook, next)?, &site.name_of(hook), &site.net)?;
             Ok(true)
         }

@@ -21,7 +21,7 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
     if !policy.warnings().is_empty() {
         context.warn(&policy.warnings().render(context.color_on_stderr));
     }
-    let (tables, bindings) = (policy.tables().len(), policy.bindings().count());
+    let (tables, bindings) = (policy.tables().len(), policy.bindings().len());
     context.print(&format!(
         "{}: policy {} {} is right: {}, {}\n",
         file.display(),

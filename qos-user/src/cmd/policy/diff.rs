@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::ApplyOptions,
     cmd::{
-        Context,
+        Context, conditioner,
         site::{self, Site},
     },
     error::Exit,
@@ -84,30 +84,39 @@ fn before(item: &Item<'_>, snapshot: Option<&Snapshot>, rates: &Rates) -> Option
 fn compare(site: &Site, item: &Item<'_>, before: Option<[Rate; Dscp::COUNT]>) -> anyhow::Result<HookDiff> {
     let old = now(site, item);
     let new = item.binding.clone();
-    let labels = [&old, &new].map(|binding| binding.as_ref().map(Binding::label).transpose());
+    let labels = [&old, &new].map(|binding| binding.as_ref().map_or(Ok(None), Binding::label));
     let [old_label, new_label] = labels;
     let local = old.as_ref().zip(new.as_ref()).map(|(old, new)| (old.local.as_str(), new.local.as_str()));
     let entries =
         diff::tables(old_label?.as_ref(), new_label?.as_ref(), &before.unwrap_or([Rate::default(); Dscp::COUNT]));
     let local = local.filter(|(old, new)| old != new);
+    let of = |binding: &Option<Binding>| binding.as_ref().map_or(Vec::new(), |binding| binding.rules.clone());
+    let rules = diff::rules(&of(&old), &of(&new));
     Ok(HookDiff {
         name: item.name.clone(),
-        old_table: old.map(|binding| binding.table),
-        new_table: new.map(|binding| binding.table),
+        old_table: old.as_ref().and_then(name),
+        new_table: new.as_ref().and_then(name),
         effect: item.effect.word(),
-        differs: !entries.is_empty() || local.is_some(),
+        differs: !entries.is_empty() || !rules.is_empty() || local.is_some(),
         live: before.is_some(),
         bypassed: item.bypassed,
         local,
         entries,
+        rules,
     })
+}
+
+fn name(binding: &Binding) -> Option<String> {
+    binding.table_name().map(str::to_owned)
 }
 
 /// What is in force at a hook, or would be if something were attached there.
 fn now(site: &Site, item: &Item<'_>) -> Option<Binding> {
     match item.place {
         Place::Hook(hook) => hook.state.binding.clone(),
-        Place::Bare(interface, direction) => site::binding(&site.policy.as_ref()?.policy, &interface.name, direction),
+        Place::Bare(interface, direction) => {
+            conditioner::binding(&site.policy.as_ref()?.policy, &interface.name, direction)
+        }
         Place::Nowhere => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::ApplyOptions,
-    cmd::site::{self, Site},
+    cmd::{conditioner, site::Site},
     error::{Exit, Failure},
     hook::Direction,
     kernel::{
@@ -84,7 +84,7 @@ fn attached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item
     let items = present.map(|hook| {
         let interface = site.name_of(hook);
         let left_out = how.only.as_ref().is_some_and(|only| *only != interface);
-        let next = site::binding(policy, &interface, hook.pins.direction);
+        let next = conditioner::binding(policy, &interface, hook.pins.direction);
         let binding = if left_out { hook.state.binding.clone() } else { next };
         let bypassed = hook.state.bypass.is_some();
         let effect = if left_out { Effect::LeftOut } else { compare(hook.state.binding.as_ref(), binding.as_ref()) };
@@ -108,7 +108,7 @@ pub fn refuse_unknown(how: &ApplyOptions, site: &Site, policy: &Policy) -> anyho
     let Some(only) = &how.only else { return Ok(()) };
     let exists = site.interfaces.iter().any(|interface| interface.name == *only);
     let attached = || site.hooks.iter().any(|hook| site.name_of(hook) == *only);
-    let bound = || policy.bindings().any(|binding| !binding.is_glob() && binding.pattern == only.as_str());
+    let bound = || policy.bindings().iter().any(|binding| !binding.is_glob() && binding.pattern == only.as_str());
     if exists || attached() || bound() {
         return Ok(());
     }
@@ -140,7 +140,8 @@ fn unattached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<It
     let meant = |interface: &&Interface| how.only.as_ref().is_none_or(|only| *only == interface.name);
     let items = site.interfaces.iter().filter(meant).flat_map(|interface| {
         Direction::BOTH.into_iter().filter_map(move |direction| {
-            let binding = site::binding(policy, &interface.name, direction)?;
+            policy.names(&interface.name, direction)?;
+            let binding = conditioner::binding(policy, &interface.name, direction)?;
             let name = format!("{}:{direction}", interface.name);
             let place = Place::Bare(interface, direction);
             (!is_attached(interface.ifindex, direction)).then_some(Item {
@@ -158,7 +159,7 @@ fn unattached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<It
 /// What the policy binds by exact name, and no interface has that name.
 fn absent<'a>(how: &ApplyOptions, site: &Site, policy: &Policy) -> Vec<Item<'a>> {
     let exists = |name: &str| site.interfaces.iter().any(|interface| interface.name == name);
-    let absent = policy.bindings().filter(|binding| !binding.is_glob() && !exists(binding.pattern));
+    let absent = policy.bindings().into_iter().filter(|binding| !binding.is_glob() && !exists(binding.pattern));
     let absent = absent.filter(|binding| how.only.as_ref().is_none_or(|only| only == binding.pattern));
     let items = absent.map(|binding| Item {
         name: format!("{}:{}", binding.pattern, binding.direction),

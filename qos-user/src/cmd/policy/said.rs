@@ -11,6 +11,7 @@ use super::{
 use crate::{
     cli::ApplyOptions,
     cmd::{Context, site::Site},
+    kernel::state::Binding,
     policy::Policy,
 };
 
@@ -58,9 +59,9 @@ pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
 fn line(item: &Item<'_>) -> String {
     let Item { name, effect, bypassed, .. } = item;
     let warning = if *bypassed || *effect == Effect::NotAttached { "! " } else { "  " };
-    let table = item.binding.as_ref().map_or("-", |binding| binding.table.as_str());
+    let does = item.binding.as_ref().map_or_else(|| "-".to_owned(), Binding::words);
     let bypass = if *bypassed { format!("; BYPASSED: qosbpf policy resume {name}") } else { String::new() };
-    format!("{warning}{name:<24} table {table:<16} {}{bypass}\n", effect.word())
+    format!("{warning}{name:<24} {does:<24} {}{bypass}\n", effect.word())
 }
 
 fn how_long(applied: &Applied<'_>) -> String {
@@ -88,7 +89,8 @@ fn document(applied: &Applied<'_>, session: Option<&Session>) -> Value {
 fn document_of(item: &Item<'_>) -> Value {
     json!({
         "hook": item.name,
-        "table": item.binding.as_ref().map(|binding| &binding.table),
+        "table": item.binding.as_ref().and_then(Binding::table_name),
+        "rules": item.binding.as_ref().map_or(0, |binding| binding.rules.len()),
         "result": item.effect.word(),
         "bypassed": item.bypassed,
     })

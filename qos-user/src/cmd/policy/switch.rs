@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use crate::{
-    cmd::site::Site,
+    cmd::{conditioner, site::Site},
     kernel::{
         datapath::{self, Hook, Observed},
         document,
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Gives hooks their tables, or none. Hooks at which nothing runs are left out.
+/// Gives hooks their tables and rules, or none. Hooks at which nothing runs are left out.
 ///
 /// # Errors
 ///
@@ -21,7 +21,8 @@ pub fn switch_all(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow
     let name = |hook: &Hook| format!("{}:{}", site.name_of(hook), hook.pins.direction);
     let (mut prepared, mut labels) = (Vec::new(), Vec::new());
     for (hook, binding) in targets {
-        if hook.running == Observed::Gone || hook.state.binding == binding {
+        let stays = hook.state.binding == binding && !binding.as_ref().is_some_and(Binding::names_interfaces);
+        if hook.running == Observed::Gone || stays {
             continue;
         }
         let same = does_the_same(hook.state.binding.as_ref(), binding.as_ref());
@@ -29,6 +30,7 @@ pub fn switch_all(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow
         if same {
             labels.push((hook, next));
         } else {
+            let next = conditioner::next(site, hook, next).with_context(|| name(hook))?;
             prepared.push((hook, datapath::prepare(hook, next).with_context(|| name(hook))?));
         }
     }
@@ -40,5 +42,6 @@ pub fn switch_all(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow
 }
 
 fn does_the_same(now: Option<&Binding>, next: Option<&Binding>) -> bool {
-    now.zip(next).is_some_and(|(now, next)| now.does_the_same_as(next))
+    // A rule that names interfaces is compiled for those that are there now.
+    now.zip(next).is_some_and(|(now, next)| now.does_the_same_as(next) && !next.names_interfaces())
 }

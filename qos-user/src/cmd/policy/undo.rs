@@ -2,7 +2,10 @@
 
 use super::switch::switch_all;
 use crate::{
-    cmd::site::{self, Site},
+    cmd::{
+        conditioner,
+        site::{self, Site},
+    },
     kernel::{
         datapath::{self, Hook, Observed},
         document, past,
@@ -43,7 +46,7 @@ fn before(site: &Site, hook: &Hook, change: &Pending, back: Option<&Policy>) -> 
     let place = (hook.pins.ifindex, hook.pins.direction);
     match change.hooks.iter().find(|before| (before.ifindex, before.direction) == place) {
         Some(before) => before.binding.clone(),
-        None => site::binding(back?, &site.name_of(hook), hook.pins.direction),
+        None => conditioner::binding(back?, &site.name_of(hook), hook.pins.direction),
     }
 }
 

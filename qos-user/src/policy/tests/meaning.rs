@@ -43,12 +43,12 @@ fn the_example_says_what_its_comments_say() {
 #[test]
 fn every_line_that_binds_is_listed() {
     let policy = read(EDGE).unwrap();
-    let bindings = policy.bindings().map(|b| (b.pattern, b.direction, b.table, b.line, b.is_glob()));
+    let bindings = policy.bindings().into_iter().map(|b| (b.pattern, b.direction, b.table, b.line, b.is_glob()));
     let expected = [
-        ("lan0", Ingress, "from-lan", 14, false),
-        ("ppp*", Ingress, "from-isp", 17, true),
-        ("ppp*", Egress, "to-isp", 18, true),
-        ("wan0.832", Egress, "untouched", 22, false),
+        ("lan0", Ingress, Some("from-lan"), 14, false),
+        ("ppp*", Ingress, Some("from-isp"), 17, true),
+        ("ppp*", Egress, Some("to-isp"), 18, true),
+        ("wan0.832", Egress, Some("untouched"), 22, false),
     ];
     assert_eq!(bindings.collect::<Vec<_>>(), expected);
 }

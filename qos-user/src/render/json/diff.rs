@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::SCHEMA;
-use crate::snapshot::diff::{EntryDiff, HookDiff, Outcome, PolicyDiff};
+use crate::snapshot::diff::{EntryDiff, HookDiff, Outcome, PolicyDiff, RuleDiff};
 
 /// The document; rates are packets a second, null at a hook where nothing is counted.
 #[must_use]
@@ -28,8 +28,13 @@ fn hook(hook: &HookDiff) -> Value {
         "bypassed": hook.bypassed,
         "table": { "old": hook.old_table, "new": hook.new_table },
         "local": hook.local.map(|(old, new)| json!({ "old": old, "new": new })),
+        "rules": hook.rules.iter().map(rule).collect::<Vec<_>>(),
         "entries": hook.entries.iter().map(|found| entry(found, hook.live)).collect::<Vec<_>>(),
     })
+}
+
+fn rule(rule: &RuleDiff) -> Value {
+    json!({ "rule": rule.name, "change": rule.change, "line": rule.line, "old": rule.old, "new": rule.new })
 }
 
 fn entry(entry: &EntryDiff, live: bool) -> Value {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::SCHEMA;
-use crate::snapshot::{Counts, Hook, Snapshot, named::Entry};
+use crate::snapshot::{Counts, Hook, RuleCount, Snapshot, named::Entry};
 
 /// The document.
 #[must_use]
@@ -24,17 +24,33 @@ fn hook(hook: &Hook) -> Value {
         "interface": hook.interface,
         "direction": hook.direction,
         "state": hook.state.as_str(),
+        "policy": hook.policy.as_ref().map(|policy| json!({ "name": policy.name, "hash": policy.hash, "file": policy.file })),
         "table": hook.table.as_ref().map(|table| &table.name),
+        "rules": hook.rules.iter().map(rule).collect::<Vec<_>>(),
         "protected": counts.map(|counts| counts.sums.protected.packets),
         "entries": entries.map(|found| entry(&found, counts)).collect::<Vec<_>>(),
     })
 }
 
-/// `marks` has what changes; `keep` says that the entry leaves codepoints as they are. The hits of an entry are the packets that came with the codepoints it decides on.
+fn rule(count: &RuleCount) -> Value {
+    let RuleCount { rule, counted, last } = count;
+    json!({
+        "rule": rule.name,
+        "line": rule.line,
+        "match": rule.matches(),
+        "result": rule.result(),
+        "packets": counted.packets,
+        "bytes": counted.bytes,
+        "last": last.map(|last| last.as_secs_f64()),
+    })
+}
+
+/// `marks` has what changes; `keep` says that the entry leaves codepoints as they are. The hits of an entry are the packets that
+/// came with the codepoints it decides on, and that no rule decided.
 fn entry(entry: &Entry<'_>, counts: Option<&Counts>) -> Value {
     let (kept, changed): (Vec<_>, Vec<_>) = entry.decides_on.iter().partition(|(from, to)| from == to);
     let marks = changed.iter().map(|(from, to)| json!({ "from": from.value(), "to": to.value() }));
-    let hits = counts.map(|counts| entry.decides_on.iter().map(|(from, _)| counts.before(*from).packets).sum::<u64>());
+    let hits = counts.map(|counts| entry.decides_on.iter().map(|(from, _)| counts.tabled(*from).packets).sum::<u64>());
     let mut document =
         json!({ "entry": entry.key, "line": entry.line, "marks": marks.collect::<Vec<_>>(), "packets": hits });
     if !kept.is_empty() {

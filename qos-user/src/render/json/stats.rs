@@ -11,7 +11,7 @@ use crate::{
     VERSION,
     hook::{Direction, Via},
     render::text::rfc3339,
-    snapshot::{Counts, Device, Hook, Missing, PolicyLabel, Qdisc, Snapshot, State, named::named},
+    snapshot::{Counts, Device, Hook, Missing, PolicyLabel, Qdisc, RuleCount, Snapshot, State, named::named},
 };
 
 /// The document of `stats --json`.
@@ -65,19 +65,18 @@ struct HookDocument<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Counted<'a> {
-    Counters(Box<Counters>),
+    Counters(Box<Counters<'a>>),
     Unreadable { error: &'a str },
 }
 
 #[derive(Serialize)]
-struct Counters {
+struct Counters<'a> {
     before: Vec<Before>,
     after: Vec<After>,
     remarked: Vec<Remarked>,
     dropped: Vec<After>,
     protected: Amount,
-    /// No policy has rules yet.
-    rules: [(); 0],
+    rules: Vec<RuleDocument<'a>>,
     /// Nor meters.
     meters: [(); 0],
     uncounted: UncountedDocument,
@@ -111,6 +110,15 @@ struct Remarked {
     amount: Amount,
 }
 
+/// What a rule has matched; for one that decides, what it has decided.
+#[derive(Serialize)]
+struct RuleDocument<'a> {
+    rule: &'a str,
+    line: usize,
+    #[serde(flatten)]
+    amount: Amount,
+}
+
 #[derive(Serialize)]
 struct UncountedDocument {
     not_ip: Amount,
@@ -125,7 +133,7 @@ struct Limited {
 
 fn hook_document<'a>(policy: Option<&PolicyLabel>, hook: &'a Hook) -> HookDocument<'a> {
     let counted = match &hook.counts {
-        Ok(counts) => Counted::Counters(Box::new(counters(counts, &named(policy, hook)))),
+        Ok(counts) => Counted::Counters(Box::new(counters(hook, counts, &named(policy, hook)))),
         Err(error) => Counted::Unreadable { error },
     };
     HookDocument {
@@ -152,7 +160,7 @@ fn missing_document(missing: &Missing) -> HookDocument<'_> {
         hook: None,
         state: State::Missing,
         since: None,
-        table: Some(&missing.table),
+        table: missing.table.as_deref(),
         program_id: None,
         counted: Counted::Unreadable { error: &missing.reason },
         device: None,
@@ -160,7 +168,7 @@ fn missing_document(missing: &Missing) -> HookDocument<'_> {
     }
 }
 
-fn counters(counts: &Counts, named: &[Dscp]) -> Counters {
+fn counters<'a>(hook: &'a Hook, counts: &Counts, named: &[Dscp]) -> Counters<'a> {
     let [later_fragment, header_chain_too_long] = counts.sums.limited.map(Amount::from);
     let uncounted = |reason: Uncounted| counts.sums.uncounted[reason as usize].into();
     Counters {
@@ -175,7 +183,7 @@ fn counters(counts: &Counts, named: &[Dscp]) -> Counters {
             .filter(|row| row.amount.packets > 0)
             .collect(),
         protected: counts.sums.protected.into(),
-        rules: [],
+        rules: hook.rules.iter().map(rule).collect(),
         meters: [],
         uncounted: UncountedDocument {
             not_ip: uncounted(Uncounted::NotIp),
@@ -183,6 +191,10 @@ fn counters(counts: &Counts, named: &[Dscp]) -> Counters {
         },
         limited: Limited { later_fragment, header_chain_too_long },
     }
+}
+
+fn rule(count: &RuleCount) -> RuleDocument<'_> {
+    RuleDocument { rule: &count.rule.name, line: count.rule.line, amount: count.counted.into() }
 }
 
 fn before(counts: &Counts) -> Vec<Before> {

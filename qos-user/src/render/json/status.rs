@@ -103,6 +103,7 @@ struct HookDocument<'a> {
     program_id: Option<u32>,
     link_id: Option<u32>,
     table: Option<&'a str>,
+    rules: usize,
     policy_hash: Option<&'a str>,
     since: Option<String>,
     /// Seconds since the last frame came.
@@ -126,6 +127,7 @@ impl<'a> From<&'a HookStatus> for HookDocument<'a> {
             program_id: hook.program_id,
             link_id: hook.link_id,
             table: hook.table.as_deref(),
+            rules: hook.rules,
             policy_hash: hook.policy_hash.as_deref(),
             since: hook.since.map(rfc3339),
             last_packet: hook.last_packet.map(|age| age.as_secs_f64()),

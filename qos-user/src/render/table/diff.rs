@@ -7,7 +7,7 @@ use crate::{
         screen::Screen,
         text::{count, shorten},
     },
-    snapshot::diff::{EntryDiff, HookDiff, MarkDiff, Outcome, PolicyDiff},
+    snapshot::diff::{EntryDiff, HookDiff, MarkDiff, Outcome, PolicyDiff, RuleChange, RuleDiff},
 };
 
 /// More codepoints than these make a line hard to read.
@@ -56,8 +56,32 @@ fn block(screen: &mut Screen, hook: &HookDiff) {
     if let Some((old, new)) = hook.local {
         screen.line(&format!("  ~ local  {old} -> {new}"));
     }
+    for rule in &hook.rules {
+        rule_lines(screen, rule);
+    }
     for entry in &hook.entries {
         screen.line(&line(entry, hook.live));
+    }
+}
+
+/// How many packets a rule would take only a trial could tell: the counters know codepoints, not addresses and ports.
+fn rule_lines(screen: &mut Screen, rule: &RuleDiff) {
+    let sign = match rule.change {
+        RuleChange::Added => '+',
+        RuleChange::Removed => '-',
+        RuleChange::Changed | RuleChange::Moved => '~',
+    };
+    let line = rule.line.map_or_else(String::new, |line| format!(" (line {line})"));
+    let name = shorten(&rule.name, 2 * NAME);
+    screen.line(&format!(
+        "  {sign} rule \"{name}\"{line}{}",
+        if rule.change == RuleChange::Moved { "  moved" } else { "" }
+    ));
+    if rule.change == RuleChange::Changed {
+        rule.old.iter().for_each(|old| screen.line(&format!("      now   {old}")));
+        rule.new.iter().for_each(|new| screen.line(&format!("      then  {new}")));
+    } else {
+        rule.new.iter().chain(&rule.old).take(1).for_each(|words| screen.line(&format!("      {words}")));
     }
 }
 

@@ -4,7 +4,7 @@ use qos_common::ds::Dscp;
 
 use super::{
     class::classes,
-    foot, hook_name, policy_name,
+    foot, hook_name, hook_policy,
     row::{Row, headings, label, numbers},
     since, state, table_name,
 };
@@ -49,7 +49,7 @@ fn heading(snapshot: &Snapshot, hook: &Hook, rates: Option<&HookRates>, look: &L
         hook_name(&hook.interface, hook.direction),
         hook.via.to_string(),
         table_name(hook),
-        policy_name(snapshot.policy.as_ref()),
+        hook_policy(hook),
         since(snapshot, hook, look),
     ];
     parts.extend(rates.map(|rates| format!("rates: {} s", rate(rates.seconds))));

@@ -1,6 +1,8 @@
 //! `policy show`: what runs, with hits.
 
-use super::{NAME, hook_name, policy_name, state};
+mod rules;
+
+use super::{NAME, hook_name, hook_policy, state};
 use crate::{
     render::{
         Look,
@@ -17,7 +19,8 @@ use crate::{
 
 /// The screen of `policy show`, a block for each hook of the snapshot.
 ///
-/// The hits of an entry are the packets that came in the codepoints it decides on, also those of an earlier policy.
+/// The hits of an entry are the packets that came in the codepoints it decides on and that no rule decided, also those of
+/// an earlier policy.
 #[must_use]
 pub fn policy(snapshot: &Snapshot, rates: &Rates, look: &Look) -> String {
     let mut screen = Screen::default();
@@ -33,29 +36,41 @@ pub fn policy(snapshot: &Snapshot, rates: &Rates, look: &Look) -> String {
 
 fn block(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, rates: Option<&HookRates>, look: &Look) {
     let name = hook_name(&hook.interface, hook.direction);
-    screen.heading(&format!("{name}   {}", policy_name(snapshot.policy.as_ref())));
+    screen.heading(&format!("{name}   {}", hook_policy(hook)));
     state(screen, hook);
-    let Some(table) = &hook.table else {
-        screen.line("no table: packets are counted, none is changed");
+    if hook.table.is_none() && hook.rules.is_empty() {
+        screen.line("no table and no rules: packets are counted, none is changed");
         return;
-    };
+    }
     match &hook.counts {
         Ok(counts) => {
-            screen.blank();
-            screen.table(&entries(snapshot, table, counts, rates));
+            conditioner(screen, hook, counts, rates);
             foot(screen, snapshot, hook, counts, look);
         }
         Err(why) => screen.alert(&format!("the counters cannot be read: {why}")),
     }
 }
 
-fn entries(snapshot: &Snapshot, table: &TableLabel, counts: &Counts, rates: Option<&HookRates>) -> Columns {
+/// In the order in which a packet is decided: the rules, then the table.
+fn conditioner(screen: &mut Screen, hook: &Hook, counts: &Counts, rates: Option<&HookRates>) {
+    let file = hook.policy.as_ref().map_or("", |policy| base_name(&policy.file));
+    if !hook.rules.is_empty() {
+        screen.blank();
+        screen.table(&rules::rules(&hook.rules, file, rates));
+    }
+    screen.blank();
+    match &hook.table {
+        Some(table) => screen.table(&entries(file, table, counts, rates)),
+        None => screen.line("no table: what no rule decides stays as it is"),
+    }
+}
+
+fn entries(file: &str, table: &TableLabel, counts: &Counts, rates: Option<&HookRates>) -> Columns {
     let mut headings = vec!["TABLE", "DSCP", "FILE:LINE", ">HITS"];
     headings.extend(rates.map(|_| ">bit/s"));
     headings.push("RESULT");
     let mut columns = Columns::new(&headings);
     columns.row(vec![shorten(&table.name, NAME)]);
-    let file = snapshot.policy.as_ref().map_or("", |policy| base_name(&policy.file));
     for entry in table.by_entry() {
         columns.row(row(&entry, file, counts, rates));
     }
@@ -64,14 +79,14 @@ fn entries(snapshot: &Snapshot, table: &TableLabel, counts: &Counts, rates: Opti
 
 fn row(entry: &Entry<'_>, file: &str, counts: &Counts, rates: Option<&HookRates>) -> Vec<String> {
     let dscps: Vec<_> = entry.decides_on.iter().map(|(from, _)| *from).collect();
-    let hits = total(dscps.iter().map(|dscp| counts.before(*dscp))).packets;
+    let hits = total(dscps.iter().map(|dscp| counts.tabled(*dscp))).packets;
     let mut cells = vec![
         format!("  {}", shorten(entry.key, NAME - 2)),
         members(entry),
         format!("{}:{}", shorten(file, 16), entry.line),
         count(hits),
     ];
-    cells.extend(rates.map(|rates| rate(super::row::sum(&dscps, &rates.before).bits)));
+    cells.extend(rates.map(|rates| rate(super::row::sum(&dscps, &rates.tabled).bits)));
     let result = entry.result().map_or_else(|| "keep".to_owned(), |to| format!("-> {to}"));
     cells.push(if hits == 0 { format!("{result}   never hit") } else { result });
     cells
@@ -93,7 +108,13 @@ fn foot(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, counts: &Counts, 
         screen.line(&format!("{} of them protected (made by this host, kept from the policy)", count(protected)));
     }
     let since = local(hook.since, snapshot.time, &look.zone);
-    screen.footnote(look, &format!("HITS = packets that came in these codepoints since {since}."));
+    screen.footnote(
+        look,
+        &format!(
+            "HITS = packets since {since}: of a rule those that it decided or counted, of an entry those that came in \
+             its codepoints and that no rule decided."
+        ),
+    );
 }
 
 fn base_name(file: &str) -> &str {

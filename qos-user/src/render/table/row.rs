@@ -5,7 +5,7 @@ use qos_common::{abi::Counter, ds::Dscp};
 use crate::{
     render::text::{self, count, rate, shorten},
     snapshot::{
-        Counts, Hook, TableLabel,
+        Counts, EntryLabel, Hook,
         named::OTHER,
         rates::{self, HookRates, Rate},
         total,
@@ -37,7 +37,7 @@ impl Row {
     fn did(&self, hook: &Hook, counts: &Counts, before: Counter, since: &str) -> Vec<String> {
         let has = |dscp: &Dscp| self.dscps.contains(dscp);
         let out = counts.changes().filter(|(from, _, _)| has(from));
-        let mut did = self.sent(hook, out);
+        let mut did = self.sent(hook, counts, out);
         let within = counts.changes().filter(|(from, to, _)| has(to) && !has(from));
         did.extend(within.map(|(from, _, amount)| format!("{} <- {from}", count(amount.packets))));
         let dropped = total(self.dscps.iter().map(|dscp| counts.dropped(*dscp)));
@@ -50,12 +50,12 @@ impl Row {
         did
     }
 
-    fn sent(&self, hook: &Hook, out: impl Iterator<Item = (Dscp, Dscp, Counter)>) -> Vec<String> {
+    fn sent(&self, hook: &Hook, counts: &Counts, out: impl Iterator<Item = (Dscp, Dscp, Counter)>) -> Vec<String> {
         let several = self.dscps.len() > 1;
         out.map(|(from, to, amount)| {
             let packets = count(amount.packets);
             let what = if several { format!("{packets} {from} -> {to}") } else { format!("{packets} -> {to}") };
-            format!("{what}  {}", by_whom(hook.table.as_ref(), from, to))
+            format!("{what}  {}", by_whom(hook, counts, from, to))
         })
         .collect()
     }
@@ -71,14 +71,23 @@ impl Row {
     }
 }
 
-/// The entry that decides so now; what was counted under an earlier policy has none.
-fn by_whom(table: Option<&TableLabel>, from: Dscp, to: Dscp) -> String {
-    let entry = table.and_then(|table| table.entries.get(from.index())).filter(|entry| entry.to == to);
-    match entry {
-        Some(entry) if entry.key == OTHER => format!("table: other (line {})", entry.line),
-        Some(entry) => format!("table: {} (line {})", shorten(&entry.key, 20), entry.line),
-        None => "(by an earlier policy)".to_owned(),
+/// The rules and the entry that decide so now and were hit; what was counted under an earlier policy has none.
+fn by_whom(hook: &Hook, counts: &Counts, from: Dscp, to: Dscp) -> String {
+    let hit = hook.rules.iter().filter(|count| count.counted.packets > 0 && count.rule.may_send(from, to));
+    let mut names: Vec<String> = hit.map(|count| format!("rule: {}", shorten(&count.rule.name, 28))).collect();
+    let entry = hook.table.as_ref().and_then(|table| table.entries.get(from.index()));
+    let asked = counts.tabled(from).packets > 0;
+    names.extend(entry.filter(|entry| asked && entry.to == to).map(by_entry));
+    match names.as_slice() {
+        [] => "(by an earlier policy)".to_owned(),
+        [one] => one.clone(),
+        [one, others @ ..] => format!("{one} and {} more", others.len()),
     }
+}
+
+fn by_entry(entry: &EntryLabel) -> String {
+    let key = if entry.key == OTHER { OTHER.to_owned() } else { shorten(&entry.key, 20) };
+    format!("table: {key} (line {})", entry.line)
 }
 
 /// Packets, and bit/s if there are rates.

@@ -55,7 +55,7 @@ fn countdown(screen: &mut Screen, confirm: &Confirm) {
 }
 
 fn hooks(report: &StatusReport, look: &Look) -> Columns {
-    let mut columns = Columns::new(&["HOOK", "STATE", "VIA", "TABLE", "SINCE", "LAST PKT", "TCPDUMP"]);
+    let mut columns = Columns::new(&["HOOK", "STATE", "VIA", "TABLE", ">RULES", "SINCE", "LAST PKT", "TCPDUMP"]);
     for hook in &report.hooks {
         let name = hook_name(&hook.interface, hook.direction);
         let none = || "-".to_owned();
@@ -63,7 +63,8 @@ fn hooks(report: &StatusReport, look: &Look) -> Columns {
             if hook.state.needs_human() { format!("! {name}") } else { name },
             state(hook.state).to_owned(),
             hook.via.map_or_else(none, |via| via.to_string()),
-            hook.table.as_ref().map_or_else(none, |table| shorten(table, 12)),
+            hook.table.as_ref().map_or_else(none, |table| shorten(table, 8)),
+            hook.rules.to_string(),
             hook.since.map_or_else(none, |since| local(since, report.time, &look.zone)),
             last_packet(hook),
             hook.tcpdump_sees().unwrap_or("-").to_owned(),

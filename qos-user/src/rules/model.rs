@@ -3,11 +3,12 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use qos_common::ds::Dscp;
+use serde::{Deserialize, Serialize};
 
 use crate::hook::Direction;
 
 /// An MF rule (RFC 2475): a classifier by several fields, and what becomes of what it matches.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Its name, which is its identity: counters follow it.
     pub name: String,
@@ -30,7 +31,7 @@ pub struct Rule {
 }
 
 /// Where a rule is asked: a pattern for interfaces, and a direction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// A name, or a prefix with one star at its end; `all` is a star alone.
     pub pattern: String,
@@ -54,6 +55,39 @@ impl Rule {
         })
     }
 
+    /// Whether it may make of a codepoint that comes another one.
+    #[must_use]
+    pub fn may_send(&self, from: Dscp, to: Dscp) -> bool {
+        let asks = |condition: &Condition| match condition.field {
+            Field::Dscp(bits) => (bits >> from.value() & 1 == 1) != condition.negated,
+            _ => true,
+        };
+        let gives = match &self.action {
+            Action::Set(Some(dscp)) => *dscp == to,
+            Action::Meter(meter) => [meter.green, meter.yellow, meter.red].contains(&Verdict::Set(to)),
+            _ => false,
+        };
+        gives && self.conditions.iter().all(asks)
+    }
+
+    /// What of it only TC can do, if anything.
+    #[must_use]
+    pub fn needs_tc(&self) -> Option<&'static str> {
+        let matches_mark = self.conditions.iter().any(|condition| matches!(condition.field, Field::Mark(_)));
+        match (self.priority, self.mark) {
+            (Some(_), _) => Some("priority"),
+            (None, Some(_)) => Some("mark"),
+            (None, None) if matches_mark => Some("match on the mark"),
+            _ => None,
+        }
+    }
+
+    /// Whether what it matches depends on which interfaces there are.
+    #[must_use]
+    pub fn names_interfaces(&self) -> bool {
+        self.conditions.iter().any(|condition| matches!(condition.field, Field::From(_)))
+    }
+
     /// Whether it is asked at a hook.
     #[must_use]
     pub fn is_asked_at(&self, interface: &str, direction: Direction) -> bool {
@@ -74,7 +108,7 @@ pub fn pattern_matches(pattern: &str, interface: &str) -> bool {
 }
 
 /// A field, and whether it is meant in its `-not` form. A packet that has no such field matches neither form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     /// What is compared.
     pub field: Field,
@@ -83,7 +117,7 @@ pub struct Condition {
 }
 
 /// What a condition compares, and with what; ranges are inclusive, sorted and disjoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Field {
     /// The codepoint as it came, one bit for each of the 64.
     Dscp(u64),
@@ -120,7 +154,7 @@ pub enum Field {
 }
 
 /// Addresses of both families.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prefixes {
     /// Network address and length, 0 to 32.
     pub v4: Vec<(Ipv4Addr, u8)>,
@@ -129,7 +163,7 @@ pub struct Prefixes {
 }
 
 /// What part of a datagram a packet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fragment {
     /// All of it, an atomic fragment (RFC 6946) included.
     No,
@@ -140,7 +174,7 @@ pub enum Fragment {
 }
 
 /// Who made a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// This host.
     Local,
@@ -149,7 +183,7 @@ pub enum Origin {
 }
 
 /// Bits of the skb mark: `value` under `mask`; the other bits are somebody else's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkBits {
     /// No bit outside the mask.
     pub value: u32,
@@ -158,7 +192,7 @@ pub struct MarkBits {
 }
 
 /// So many events in so long a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRate {
     /// Events.
     pub events: u32,
@@ -167,13 +201,13 @@ pub struct LogRate {
 }
 
 /// What decides a packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Nothing: the rule counts or logs, and the next is asked. It neither sets a priority nor a mark: a rule that
     /// does decides, and without an action of its own it keeps the codepoint, `Set(None)`.
     None,
     /// This mark, or for `None` the mark it has: `keep`.
-    Set(Option<Dscp>),
+    Set(#[serde(with = "super::written::option")] Option<Dscp>),
     /// It is dropped.
     Drop,
     /// Its color decides.
@@ -181,7 +215,7 @@ pub enum Action {
 }
 
 /// A meter and what its colors mean.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
     /// The algorithm with its numbers.
     pub kind: MeterKind,
@@ -198,7 +232,7 @@ pub struct Meter {
 }
 
 /// Which codepoints arrive colored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrived {
     /// Yellow.
     pub yellow: u64,
@@ -207,7 +241,7 @@ pub struct Arrived {
 }
 
 /// Rates in bytes a second, sizes in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the parameters bear the names of their RFCs")]
 pub enum MeterKind {
     /// RFC 2697.
@@ -219,12 +253,12 @@ pub enum MeterKind {
 }
 
 /// What a color means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The mark it has.
     Keep,
     /// This mark.
-    Set(Dscp),
+    Set(#[serde(with = "super::written::one")] Dscp),
     /// None.
     Drop,
 }

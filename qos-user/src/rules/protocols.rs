@@ -1,22 +1,22 @@
 //! Transport protocols by name (IANA "Assigned Internet Protocol Numbers").
 
 /// TCP.
-pub(super) const TCP: u8 = 6;
+pub(crate) const TCP: u8 = 6;
 /// UDP.
-pub(super) const UDP: u8 = 17;
+pub(crate) const UDP: u8 = 17;
 /// ICMP for IPv4.
-pub(super) const ICMP: u8 = 1;
+pub(crate) const ICMP: u8 = 1;
 /// ICMP for IPv6.
-pub(super) const ICMPV6: u8 = 58;
+pub(crate) const ICMPV6: u8 = 58;
 /// DCCP (RFC 4340).
-pub(super) const DCCP: u8 = 33;
+pub(crate) const DCCP: u8 = 33;
 /// SCTP (RFC 9260).
-pub(super) const SCTP: u8 = 132;
+pub(crate) const SCTP: u8 = 132;
 /// UDP-Lite (RFC 3828).
-pub(super) const UDP_LITE: u8 = 136;
+pub(crate) const UDP_LITE: u8 = 136;
 
 /// One name a protocol first, then other names in use.
-pub(super) const NAMES: &[(&str, u8)] = &[
+pub(crate) const NAMES: &[(&str, u8)] = &[
     ("icmp", ICMP),
     ("igmp", 2),
     ("ipip", 4),
@@ -45,11 +45,11 @@ pub(super) const NAMES: &[(&str, u8)] = &[
 ];
 
 /// Whether its header begins with a source and a destination port.
-pub(super) const fn has_ports(protocol: u8) -> bool {
+pub(crate) const fn has_ports(protocol: u8) -> bool {
     matches!(protocol, TCP | UDP | DCCP | SCTP | UDP_LITE)
 }
 
 /// Whether its header begins with a type.
-pub(super) const fn has_icmp_type(protocol: u8) -> bool {
+pub(crate) const fn has_icmp_type(protocol: u8) -> bool {
     matches!(protocol, ICMP | ICMPV6)
 }

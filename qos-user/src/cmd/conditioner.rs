@@ -1,0 +1,125 @@
+//! From a policy to what a hook is to do: table, rules and their counters, compiled for the interfaces that are there.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use qos_common::abi::Counter;
+
+use super::site::Site;
+use crate::{
+    error::Failure,
+    hook::Direction,
+    kernel::{
+        choice::{Bound, Wanted},
+        counters,
+        datapath::{Hook, Next},
+        network::Interface,
+        slots::Slots,
+        state::{Binding, HookState},
+    },
+    policy::{
+        Policy,
+        classifier::{self, Compiled, Input},
+    },
+    rules::{RuleTables, model::Rule},
+    snapshot::HookPolicy,
+};
+
+/// What a policy says of one hook; `None` if neither a table nor a rule is for it.
+#[must_use]
+pub fn binding(policy: &Policy, interface: &str, direction: Direction) -> Option<Binding> {
+    let table = policy.bind(interface, direction).map(|bound| bound.table.label().into());
+    let rules: Vec<Rule> = policy.rules_for(interface, direction).into_iter().cloned().collect();
+    if table.is_none() && rules.is_empty() {
+        return None;
+    }
+    let policy_name =
+        HookPolicy { name: policy.name().to_owned(), hash: policy.hash().to_owned(), file: policy.file().to_owned() };
+    Some(Binding { policy: policy_name, table, local: policy.local(interface).into(), rules })
+}
+
+/// By what to attach: as somebody asked, else as the policy says for the interface, else the best.
+#[must_use]
+pub fn wanted(asked: Wanted, policy: Option<&Policy>, interface: &str, direction: Direction) -> Wanted {
+    let by_policy = policy.and_then(|policy| policy.hook(interface));
+    let usable = by_policy.filter(|via| !(via.is_xdp() && direction == Direction::Egress));
+    match (asked, usable) {
+        (Wanted::Best, Some(via)) => Wanted::Exactly(via),
+        _ => asked,
+    }
+}
+
+/// The first rule that XDP cannot do, and what of it.
+#[must_use]
+pub fn needs_tc(binding: &Binding) -> Option<String> {
+    binding.rules.iter().find_map(|rule| {
+        let what = rule.needs_tc()?;
+        Some(format!("rule \"{}\" needs TC for its {what}", rule.name))
+    })
+}
+
+/// The same for a hook where nothing is attached.
+///
+/// # Errors
+///
+/// `rules` that do not fit into the kernel's tables.
+pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Result<Bound> {
+    let mut slots = Slots::default();
+    let rules = match &binding {
+        Some(binding) => compile(binding, &mut slots, &[], |_| Counter::default(), interfaces)?,
+        None => None,
+    };
+    let needs_tc = binding.as_ref().and_then(needs_tc);
+    Ok(Bound { binding, slots, rules, needs_tc })
+}
+
+/// What an attached hook needs to do what `state` says.
+///
+/// # Errors
+///
+/// `needs-tc`, `rules`; counters that cannot be read.
+pub fn next(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Next> {
+    let Some(binding) = state.enforced().cloned() else { return Ok(Next { state, rules: None }) };
+    refuse_at_xdp(site, hook, &binding)?;
+    let running = hook.state.enforced().map_or(&[][..], |running| &running.rules);
+    let running: Vec<&str> = running.iter().map(|rule| rule.name.as_str()).collect();
+    let counted = counters::rules(&hook.pins)?;
+    let counted = |slot: u16| {
+        let counter = counted.get(usize::from(slot)).copied().unwrap_or_default();
+        Counter { packets: counter.packets, bytes: counter.bytes }
+    };
+    let rules = compile(&binding, &mut state.slots, &running, counted, &site.interfaces)?;
+    Ok(Next { state, rules })
+}
+
+fn refuse_at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> anyhow::Result<()> {
+    let Some(why) = needs_tc(binding).filter(|_| hook.state.via.is_xdp()) else { return Ok(()) };
+    let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
+    let (interface, direction) = (site.name_of(hook), hook.pins.direction);
+    Err(Failure::new("needs-tc", format!("{name} is attached by {}: {why}", hook.state.via))
+        .hint(format!(
+            "to move it, losing its counters: qosbpf detach {name} && qosbpf attach {interface} --{direction} --hook tcx"
+        ))
+        .into())
+}
+
+fn compile(
+    binding: &Binding,
+    slots: &mut Slots,
+    running: &[&str],
+    counted: impl Fn(u16) -> Counter,
+    interfaces: &[Interface],
+) -> anyhow::Result<Option<Arc<RuleTables>>> {
+    if binding.rules.is_empty() {
+        return Ok(None);
+    }
+    let names: Vec<&str> = binding.rules.iter().map(|rule| rule.name.as_str()).collect();
+    let slots = slots.assign(&names, running, counted);
+    let interfaces: Vec<_> = interfaces.iter().map(|interface| (interface.ifindex, interface.name.clone())).collect();
+    let rules: Vec<&Rule> = binding.rules.iter().collect();
+    let input = Input { rules: &rules, slots: &slots, interfaces: &interfaces };
+    let Compiled { tables, .. } = classifier::compile(&input)
+        .map_err(|refusal| Failure::new("rules", refusal.to_string()))
+        .with_context(|| format!("policy {} {}", binding.policy.name, binding.policy.hash))?;
+    Ok(Some(Arc::new(tables)))
+}

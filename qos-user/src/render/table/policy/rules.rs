@@ -1,0 +1,48 @@
+//! The rules of a hook, with what each has decided.
+
+use crate::{
+    render::{
+        screen::Columns,
+        table::NAME,
+        text::{count, rate, shorten, span},
+    },
+    snapshot::{RuleCount, rates::HookRates},
+};
+
+/// The longest that a rule's name and its conditions are printed.
+const RULE: usize = 44;
+
+/// Two lines for each rule: its name with the numbers, and what it matches.
+pub(super) fn rules(rules: &[RuleCount], file: &str, rates: Option<&HookRates>) -> Columns {
+    let mut headings = vec![">#", "RULE (FILE:LINE)", ">HITS"];
+    headings.extend(rates.map(|_| ">bit/s"));
+    headings.extend(["LAST", "RESULT"]);
+    let mut columns = Columns::new(&headings);
+    for (place, rule) in rules.iter().enumerate() {
+        let speed =
+            rates.map(|rates| rates.rules.get(place).copied().flatten().map_or("-".to_owned(), |now| rate(now.bits)));
+        columns.row(numbers(place, rule, file, speed));
+        columns.row(conditions(rule, rates.is_some()));
+    }
+    columns
+}
+
+fn numbers(place: usize, count_of: &RuleCount, file: &str, speed: Option<String>) -> Vec<String> {
+    let RuleCount { rule, counted, last } = count_of;
+    let at = format!("({}:{})", shorten(file, 16), rule.line);
+    let name = shorten(&rule.name, RULE.saturating_sub(at.len() + 1));
+    let mut cells = vec![(place + 1).to_string(), format!("{name} {at}"), count(counted.packets)];
+    cells.extend(speed);
+    cells.push(last.map_or_else(|| "never".to_owned(), span));
+    cells.push(rule.result());
+    cells
+}
+
+fn conditions(count_of: &RuleCount, with_speed: bool) -> Vec<String> {
+    let matches = shorten(&format!("  match {}", count_of.rule.matches()), RULE + NAME / 2);
+    let never = if count_of.counted.packets == 0 { "! never hit" } else { "" };
+    let mut cells = vec![String::new(), matches, String::new()];
+    cells.extend(with_speed.then(String::new));
+    cells.extend([String::new(), never.to_owned()]);
+    cells
+}
