@@ -18,6 +18,8 @@ pub mod router;
 pub mod tables;
 pub mod tally;
 pub mod tun;
+pub mod udp;
+pub mod wire;
 
 use std::fmt::Write as _;
 

@@ -12,7 +12,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, s
 use qosbpf::lab::topology::WAN_HOST;
 use qosbpf_tests::router::Router;
 
-use crate::wire::Tcpdump;
+use qosbpf_tests::wire::Tcpdump;
 
 const BGP: u16 = 179;
 const CS6: i32 = 0xc0;

@@ -8,4 +8,3 @@ mod marks;
 mod tags;
 mod tcp;
 mod tun;
-mod wire;

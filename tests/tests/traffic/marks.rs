@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use qosbpf_tests::router::{HOOKS, Router};
 
-use crate::wire::Tcpdump;
+use qosbpf_tests::wire::Tcpdump;
 
 /// EF, AF31, CS1, DF, and EF with ECT(1).
 const TOS: [u8; 5] = [184, 104, 32, 0, 185];

@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::router::{spawn_in, words};
 use anyhow::{Context as _, bail};
 use qosbpf::lab::namespace::Namespace;
-use qosbpf_tests::router::{spawn_in, words};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

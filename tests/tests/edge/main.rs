@@ -1,0 +1,7 @@
+//! MF rules on real packets: a router with masquerade between a LAN and a WAN.
+
+mod fields;
+mod hand_over;
+mod masquerade;
+mod names;
+mod policy;

@@ -1,0 +1,1 @@
+//! The whole of an edge's policy on real packets of both families.
