@@ -17,10 +17,12 @@
 //! ```
 
 pub mod bucket;
+pub mod record;
 pub mod state;
 
 pub use self::{
     bucket::{Bucket, Charge},
+    record::{MAX_METERS, METER_SLOTS, MeterCounter, MeterCounters, MeterRecord},
     state::{Buckets, Word},
 };
 
@@ -102,6 +104,12 @@ impl Meter {
         }
     }
 
+    /// Its words, as they lie in a map.
+    pub(super) const fn words(&self) -> [u64; 9] {
+        let ([a, b, c, d], [e, f, g, h]) = (self.committed.words(), self.other.words());
+        [a, b, c, d, e, f, g, h, pair(self.algorithm, self.reserved)]
+    }
+
     /// A packet that comes at `now`, in nanoseconds of a clock that goes on; `color` is the one it arrives with, green for
     /// a color-blind meter.
     #[inline(always)]
@@ -169,6 +177,12 @@ impl Meter {
             Color::Red
         }
     }
+}
+
+/// Two neighbours of 32 bits as one word.
+const fn pair(first: u32, second: u32) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
 }
 
 const _: () = assert!(size_of::<Meter>() == 72);

@@ -107,6 +107,11 @@ impl Bucket {
         bucket
     }
 
+    /// Its words, as they lie in a map.
+    pub(super) const fn words(&self) -> [u64; 4] {
+        [self.factor, self.depth, self.reach, super::pair(self.shift, self.scale)]
+    }
+
     /// The same bucket filled by what another of the same rate cannot hold, so that it is full later.
     #[must_use]
     pub const fn behind(self, first: Self) -> Self {
