@@ -10,6 +10,7 @@ use self::rows::Rows;
 use crate::{
     condition::Case,
     flow::Flow,
+    meter::{Arrival, Color, MeterCounters, MeterRecord},
     packet::Packet,
     process::{Frame, Tables},
     rules::{Constant, Page, Record, Row, RuleCounters},
@@ -45,6 +46,26 @@ pub trait Rules {
 
     /// The half of this CPU's counters that has a slot.
     fn rule_counters(&mut self, _slot: u16) -> Option<&mut RuleCounters> {
+        None
+    }
+
+    /// A meter.
+    fn meter(&self, _number: u32) -> Option<&MeterRecord> {
+        None
+    }
+
+    /// What time it is, in nanoseconds of a clock that goes on.
+    fn clock(&self) -> u64 {
+        0
+    }
+
+    /// Meters a packet with the buckets of the meter's slot, which all CPUs share.
+    fn color(&self, _meter: &MeterRecord, _arrival: &Arrival) -> Option<Color> {
+        None
+    }
+
+    /// This CPU's counters of meters.
+    fn meter_counters(&mut self) -> Option<&mut MeterCounters> {
         None
     }
 }

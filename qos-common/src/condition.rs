@@ -1,7 +1,10 @@
 //! The conditioner (RFC 2475): asks the rules, then the table, and says what becomes of a packet.
 
+mod metering;
+
 use core::hint;
 
+use self::metering::IpBytes;
 use crate::{
     abi::{Counter, Limited},
     classify::{Behind, Found, find},
@@ -60,9 +63,10 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     fn ask_rules<T: Tables>(&self, tables: &mut T) -> Option<Wanted> {
         let flow = self.flow(tables);
         self.count_limits(flow.reach, tables);
+        let charge = metering::charge(self, &flow, tables);
         let behind = Behind::of(self, &flow, tables);
         let found = find(self, &behind, tables)?;
-        let [decider, passing, ..] = tables.settle([found.decider, found.passing, 0, 0]);
+        let [decider, passing, first, all] = tables.settle([found.decider, found.passing, charge.first, charge.all]);
         let found = Found { decider, passing };
         if found.decider == Found::NOBODY {
             self.count_passing(found.passing, tables);
@@ -74,7 +78,11 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         }
         self.count_passing(found.passing & record.passing, tables);
         let local = if record.has(Record::OVERRIDES_LOCAL) { Local::Policy } else { tables.local() };
-        let wanted = Wanted { verdict: verdict(&record, tables), local };
+        let verdict = match record.has(Record::METERS) && tables.constant(Constant::Meters) != 0 {
+            true => metering::verdict(self, record.meter, local, IpBytes { first, all }, tables)?,
+            false => Verdict::new(record.verdict),
+        };
+        let wanted = Wanted { verdict: possible(verdict, tables), local };
         if self.decide(wanted) != Decision::Protected {
             self.count(record.slot, tables);
             self.hand_over(&record, tables);
@@ -85,9 +93,9 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     /// What is behind the IP header, if a rule asks for it.
     #[inline(always)]
     fn flow<T: Tables>(&self, tables: &T) -> Flow {
-        use Constant::{DestinationPort, Length, Protocol, SourcePort};
+        use Constant::{DestinationPort, Length, Meters, Protocol, SourcePort};
         let asked = |which| tables.constant(which) != 0;
-        if asked(Protocol) || asked(SourcePort) || asked(DestinationPort) || asked(Length) {
+        if asked(Protocol) || asked(SourcePort) || asked(DestinationPort) || asked(Length) || asked(Meters) {
             flow::flow(self.packet, self.header)
         } else {
             Flow::UNSEEN
@@ -146,7 +154,6 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
 
 /// Where no rule drops, the program has no code for it.
 #[inline(always)]
-fn verdict<T: Tables>(record: &Record, tables: &T) -> Verdict {
-    let verdict = Verdict::new(record.verdict);
+fn possible<T: Tables>(verdict: Verdict, tables: &T) -> Verdict {
     if verdict == Verdict::DROP && tables.constant(Constant::Drops) == 0 { Verdict::KEEP } else { verdict }
 }

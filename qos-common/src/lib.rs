@@ -30,6 +30,7 @@ pub mod ds;
 pub mod flow;
 pub mod gso;
 pub mod locate;
+pub mod meter;
 pub mod notation;
 pub mod packet;
 pub mod policy;

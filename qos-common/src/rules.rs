@@ -90,7 +90,7 @@ impl Row {
 pub struct Record {
     /// The bits of a [`Verdict`](crate::policy::Verdict); to keep the mark keeps the table from being asked, too.
     pub verdict: u8,
-    /// [`Record::OVERRIDES_LOCAL`], [`Record::PRIORITY`], [`Record::MARK`].
+    /// [`Record::OVERRIDES_LOCAL`], [`Record::PRIORITY`], [`Record::MARK`], [`Record::METERS`].
     pub flags: u8,
     /// Its counter, below [`RULE_SLOTS`].
     pub slot: u16,
@@ -102,6 +102,8 @@ pub struct Record {
     pub mark: u32,
     /// Which bits of the skb mark it gives.
     pub mask: u32,
+    /// The number of its meter, which gives the verdict.
+    pub meter: u32,
 }
 
 impl Record {
@@ -111,6 +113,8 @@ impl Record {
     pub const PRIORITY: u8 = 2;
     /// The rule gives bits of the mark.
     pub const MARK: u8 = 4;
+    /// The rule has a meter: its verdict is that of the packet's color.
+    pub const METERS: u8 = 8;
 
     /// Bytes of a record in its map.
     pub const BYTES: usize = size_of::<Self>();
@@ -126,7 +130,7 @@ impl Record {
     #[must_use]
     pub fn to_ne_bytes(&self) -> [u8; Self::BYTES] {
         let [low, high] = self.slot.to_ne_bytes();
-        let words = [self.passing, self.priority, self.mark, self.mask];
+        let words = [self.passing, self.priority, self.mark, self.mask, self.meter];
         bytes([self.verdict, self.flags, low, high].into_iter().chain(words.into_iter().flat_map(u32::to_ne_bytes)))
     }
 }
@@ -199,6 +203,8 @@ pub enum Constant {
     Drops,
     /// 1 if a rule gives a priority or a mark.
     HandsOver,
+    /// 1 if a rule meters.
+    Meters,
     /// 1 if a rule asks what part of a datagram a packet is.
     Fragments,
     /// 1 if a rule asks for ports: then packets of which they cannot be seen are counted.
@@ -305,6 +311,6 @@ pub mod index {
 }
 
 const _: () = {
-    assert!(Page::BYTES == 520 && Row::BYTES == 136 && Record::BYTES == 20);
+    assert!(Page::BYTES == 520 && Row::BYTES == 136 && Record::BYTES == 24);
     assert!(size_of::<RuleCounters>() == 24_576, "userspace and kernel disagree, or LAYOUT has to change");
 };

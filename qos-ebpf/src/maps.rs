@@ -1,15 +1,17 @@
 //! The maps and the read-only constants of a program, as [`Tables`].
 //!
-//! Userspace finds them by these names. `COUNTERS`, `REMARKED` and `RULES` are pinned and outlive every program that counts
-//! into them. The tables of the rules belong to one program, which never writes them; so do the constants, which are
-//! frozen when it is loaded.
+//! Userspace finds them by these names. `COUNTERS`, `REMARKED`, `RULES`, `BUCKETS` and `COLORS` are pinned and outlive every
+//! program that counts into them. The tables of rules and meters belong to one program, which never writes them; so do
+//! the constants, which are frozen when it is loaded.
 
 use core::ptr;
 
 use aya_ebpf::{
     Global,
-    helpers::bpf_jiffies64,
-    macros::map,
+    bindings::bpf_spin_lock,
+    btf_maps,
+    helpers::{self, bpf_jiffies64, bpf_ktime_get_ns},
+    macros::{btf_map, map},
     maps::{Array, PerCpuArray},
 };
 use qos_common::{
@@ -17,6 +19,7 @@ use qos_common::{
     classify::Rules,
     ds::Dscp,
     locate::Link,
+    meter::{Arrival, Buckets, Color, METER_SLOTS, MeterCounters, MeterRecord},
     policy::{Entry, Local, Table},
     process::Tables,
     rules::{Constant, Page, Plan, Record, Row, RuleCounters},
@@ -41,6 +44,25 @@ static ROWS: Array<Row> = Array::with_max_entries(1, 0);
 
 #[map]
 static RECORDS: Array<Record> = Array::with_max_entries(1, 0);
+
+/// The meters of the rules; the loader says how many there are.
+#[map]
+static METERS: Array<MeterRecord> = Array::with_max_entries(1, 0);
+
+/// What each meter has given.
+#[map]
+static COLORS: PerCpuArray<MeterCounters> = PerCpuArray::with_max_entries(1, 0);
+
+/// The buckets of a meter, shared by all CPUs. The kernel finds the lock by the name of its type, in the BTF of the map.
+#[repr(C)]
+struct LockedBuckets {
+    lock: bpf_spin_lock,
+    reserved: u32,
+    buckets: Buckets,
+}
+
+#[btf_map]
+static BUCKETS: btf_maps::Array<LockedBuckets, METER_SLOTS> = btf_maps::Array::new();
 
 /// A CPU's memory for [`Rules::settle`].
 #[map]
@@ -162,5 +184,35 @@ impl Rules for Maps {
     fn rule_counters(&mut self, slot: u16) -> Option<&mut RuleCounters> {
         // SAFETY: as in `counters`.
         RULES.get_ptr_mut(RuleCounters::of(slot)).map(|counters| unsafe { &mut *counters })
+    }
+
+    #[inline(always)]
+    fn meter(&self, number: u32) -> Option<&MeterRecord> {
+        METERS.get(number)
+    }
+
+    #[inline(always)]
+    fn clock(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn color(&self, meter: &MeterRecord, arrival: &Arrival) -> Option<Color> {
+        let shared = BUCKETS.get_ptr_mut(meter.slot)?;
+        // SAFETY: the value lives as long as the program, and whoever touches the buckets holds their lock. Between taking
+        // it and giving it back nothing is called: the verifier sees to that.
+        unsafe {
+            helpers::bpf_spin_lock(&raw mut (*shared).lock);
+            let color = meter.meter.color(&mut (*shared).buckets, arrival);
+            helpers::bpf_spin_unlock(&raw mut (*shared).lock);
+            Some(color)
+        }
+    }
+
+    #[inline(always)]
+    fn meter_counters(&mut self) -> Option<&mut MeterCounters> {
+        // SAFETY: as in `counters`.
+        COLORS.get_ptr_mut(0).map(|counters| unsafe { &mut *counters })
     }
 }

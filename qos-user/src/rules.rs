@@ -6,7 +6,10 @@ pub(crate) mod protocols;
 mod text;
 mod written;
 
-use qos_common::rules::{Page, Plan, Record, Row};
+use qos_common::{
+    meter::MeterRecord,
+    rules::{Page, Plan, Record, Row},
+};
 
 /// The rules of one hook as its program has them: the same rules give the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +26,15 @@ pub struct RuleTables {
     pub rows: Vec<Row>,
     /// The map `RECORDS`, by bit.
     pub records: Vec<Record>,
+    /// The map `METERS`: that of each rule which has one, by the number in its record.
+    pub meters: Vec<MeterRecord>,
 }
 
 impl RuleTables {
     /// Bytes of kernel memory that they take.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        self.pages.len() * Page::BYTES + self.rows.len() * Row::BYTES + self.records.len() * Record::BYTES
+        let lookup = self.pages.len() * Page::BYTES + self.rows.len() * Row::BYTES;
+        lookup + self.records.len() * Record::BYTES + self.meters.len() * MeterRecord::BYTES
     }
 }

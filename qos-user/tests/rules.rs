@@ -48,13 +48,17 @@ fn compiled(rules: &[Rule]) -> Compiled {
     let rules: Vec<&Rule> = rules.iter().collect();
     let slots: Vec<u16> = (0..rules.len()).map(slot).collect();
     let interfaces = INTERFACES.map(|(number, name)| (number, name.to_owned()));
-    compile(&Input { rules: &rules, slots: &slots, interfaces: &interfaces }).unwrap()
+    compile(&Input { rules: &rules, slots: &slots, meter_slots: &[], interfaces: &interfaces }).unwrap()
 }
 
 fn hook(compiled: Compiled, table: Table, local: Local) -> Hook {
     let RuleTables { plan, asked, pages, rows, records, .. } = compiled.tables;
     let counters = vec![RuleCounters::ZERO; 2];
-    Hook { local, rules: HookRules { plan, asked, pages, rows, records, counters }, ..Hook::new(Link::Ethernet, table) }
+    Hook {
+        local,
+        rules: HookRules { plan, asked, pages, rows, records, counters, ..HookRules::default() },
+        ..Hook::new(Link::Ethernet, table)
+    }
 }
 
 fn arrival(sample: &Sample) -> Arrival {

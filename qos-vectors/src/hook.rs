@@ -1,6 +1,6 @@
 //! A hook in memory: what the kernel has around the data path, in plain values.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use qos_common::{
     abi::{Counters, RemarkedHalf},
@@ -9,6 +9,7 @@ use qos_common::{
     ds::Dscp,
     gso::Length,
     locate::Link,
+    meter::{Arrival as Metered, Buckets, Color, METER_SLOTS, MeterCounters, MeterRecord},
     packet::Packet,
     policy::{Entry, Local, Origin, Table},
     process::{Frame, Outcome, Tables, process},
@@ -70,6 +71,23 @@ impl Rules for Hook {
     fn rule_counters(&mut self, slot: u16) -> Option<&mut RuleCounters> {
         self.rules.counters.get_mut(RuleCounters::of(slot) as usize)
     }
+
+    fn meter(&self, number: u32) -> Option<&MeterRecord> {
+        self.rules.meters.records.get(number as usize)
+    }
+
+    fn clock(&self) -> u64 {
+        self.rules.meters.now
+    }
+
+    fn color(&self, meter: &MeterRecord, arrival: &Metered) -> Option<Color> {
+        let mut buckets = self.rules.meters.buckets.borrow_mut();
+        Some(meter.meter.color(buckets.get_mut(meter.slot as usize)?, arrival))
+    }
+
+    fn meter_counters(&mut self) -> Option<&mut MeterCounters> {
+        Some(&mut self.rules.meters.counters)
+    }
 }
 
 impl Tables for Hook {
@@ -117,6 +135,28 @@ pub struct HookRules {
     pub records: Vec<Record>,
     /// What each has matched, by slot.
     pub counters: Vec<RuleCounters>,
+    /// Those that meter.
+    pub meters: HookMeters,
+}
+
+/// Meters, their buckets, and what they have given.
+#[derive(Clone, Debug)]
+pub struct HookMeters {
+    /// By number.
+    pub records: Vec<MeterRecord>,
+    /// By slot.
+    pub buckets: RefCell<Vec<Buckets>>,
+    /// By slot.
+    pub counters: Box<MeterCounters>,
+    /// The time, in nanoseconds.
+    pub now: u64,
+}
+
+impl Default for HookMeters {
+    fn default() -> Self {
+        let buckets = RefCell::new(vec![Buckets::FULL; METER_SLOTS]);
+        Self { records: Vec::new(), buckets, counters: Box::new(MeterCounters::ZERO), now: 0 }
+    }
 }
 
 /// What the kernel says of a packet.

@@ -1,6 +1,9 @@
 //! A loaded program with counters of its own, to be run on frames or attached.
 
-use std::{io, os::fd::AsFd as _};
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use anyhow::Context as _;
 use aya::{
@@ -15,6 +18,7 @@ use aya::{
 use qos_common::{
     abi::{Counters, RemarkedHalf},
     locate::Link,
+    meter::MeterCounters,
     rules::RuleCounter,
 };
 use qosbpf::{
@@ -148,6 +152,28 @@ impl Kernel {
     /// What bpf(2) says.
     pub fn rule_counts(&mut self) -> anyhow::Result<Vec<RuleCounter>> {
         counters::read_rule_map(self.loaded.ebpf())
+    }
+
+    /// What its meters have given, by slot.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn meter_counts(&mut self) -> anyhow::Result<Box<MeterCounters>> {
+        counters::read_meter_map(self.loaded.ebpf())
+    }
+
+    /// A descriptor of its own for the program, to run it from several threads.
+    ///
+    /// # Errors
+    ///
+    /// That there are no more descriptors.
+    pub fn descriptor(&mut self) -> anyhow::Result<OwnedFd> {
+        let program = match self.program {
+            Program::Xdp | Program::XdpFrags => self.loaded.xdp()?.fd()?,
+            Program::Tc(_) => self.loaded.tc()?.fd()?,
+        };
+        Ok(program.as_fd().try_clone_to_owned()?)
     }
 
     /// Attaches it, XDP in the driver and TC by TCX, for as long as the value lives or until [`detach`](Self::detach).

@@ -3,11 +3,18 @@
 //! On the kernel series of the record no figure may grow by more than a tenth; on another one, where the verifier counts
 //! otherwise, it may not be more than twice the record. `QOSBPF_RECORD=1` writes the record anew.
 
-use std::{collections::BTreeMap, env, fs, path::PathBuf};
+use std::{collections::BTreeMap, env, fs, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use qos_common::{locate::Link, policy::Local};
-use qosbpf::kernel::object::{Program, Specialisation};
+use qos_common::{ds::Dscp, locate::Link, policy::Local};
+use qosbpf::{
+    kernel::object::{Program, Specialisation},
+    policy::{
+        classifier::{Input, compile},
+        model::{Action, Meter, MeterKind, Rule, Verdict},
+    },
+    rules::RuleTables,
+};
 use qosbpf_tests::{
     kernel::{Kernel, PROGRAMS},
     tables,
@@ -89,12 +96,31 @@ fn measure() -> anyhow::Result<BTreeMap<String, Cost>> {
             let wash = Some(tables::wash());
             let counting = Specialisation::counting(link);
             let remarking = Specialisation { table: wash, rules: None, local: Local::KeepControl, ..counting.clone() };
-            for (kind, wanted) in [("counting", counting), ("remarking", remarking)] {
+            let metering = Specialisation { rules: Some(Arc::new(one_meter()?)), ..counting.clone() };
+            for (kind, wanted) in [("counting", counting), ("remarking", remarking), ("metering", metering)] {
                 costs.insert(format!("{} {layer} {kind}", program.name()), cost(program, &wanted)?);
             }
         }
     }
     Ok(costs)
+}
+
+/// A rule for all packets, which meters them: what a meter costs beside the rules that lead to it.
+fn one_meter() -> anyhow::Result<RuleTables> {
+    let kind = MeterKind::TrTcm { cir: 1_000_000, cbs: 10_000, pir: 2_000_000, pbs: 10_000 };
+    let (green, yellow, red) = (Verdict::Keep, Verdict::Set(Dscp::LE), Verdict::Drop);
+    let rule = Rule {
+        name: "metered".to_owned(),
+        line: 1,
+        on: Vec::new(),
+        conditions: Vec::new(),
+        action: Action::Meter(Meter { kind, aware: None, overhead: 0, green, yellow, red }),
+        count: false,
+        log: None,
+        priority: None,
+        mark: None,
+    };
+    Ok(compile(&Input { rules: &[&rule], slots: &[0], meter_slots: &[0], interfaces: &[] })?.tables)
 }
 
 fn cost(program: Program, wanted: &Specialisation) -> anyhow::Result<Cost> {

@@ -45,15 +45,15 @@ fn tables(rules: &[Rule]) -> anyhow::Result<RuleTables> {
     let rules: Vec<&Rule> = rules.iter().collect();
     let slots: Vec<u16> = (0..rules.len() as u16).map(|rule| rule * 5 % 2048).collect();
     let interfaces = INTERFACES.map(|(number, name)| (number, name.to_owned()));
-    Ok(compile(&Input { rules: &rules, slots: &slots, interfaces: &interfaces })?.tables)
+    Ok(compile(&Input { rules: &rules, slots: &slots, meter_slots: &[], interfaces: &interfaces })?.tables)
 }
 
 fn host(wanted: &Specialisation, rules: &RuleTables) -> Hook {
     let table = wanted.table.unwrap_or(Table::IDENTITY);
-    let RuleTables { plan, asked, remarks, pages, rows, records } = rules.clone();
+    let RuleTables { plan, asked, remarks, pages, rows, records, .. } = rules.clone();
     let counters = vec![RuleCounters::ZERO; 2];
     let remarks = remarks || table.changes_anything();
-    let rules = HookRules { plan, asked, pages, rows, records, counters };
+    let rules = HookRules { plan, asked, pages, rows, records, counters, ..HookRules::default() };
     Hook { local: wanted.local, remarks, rules, ..Hook::new(wanted.link, table) }
 }
 

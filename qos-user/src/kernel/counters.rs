@@ -3,9 +3,10 @@
 use std::borrow::Borrow;
 
 use anyhow::Context as _;
-use aya::maps::{Map, MapData, MapType, PerCpuArray};
+use aya::maps::{Array, Map, MapData, MapType, PerCpuArray};
 use qos_common::{
     abi::{Counters, LAYOUT, RemarkedHalf},
+    meter::{Buckets, METER_SLOTS, MeterCounters},
     rules::{RULE_SLOTS, RuleCounter, RuleCounters},
 };
 
@@ -15,7 +16,10 @@ use super::{
 };
 use crate::{error::Failure, snapshot::Counts};
 
-/// What a counter map must be.
+/// 64-bit words of the buckets of a meter with their lock.
+const LOCKED_BUCKETS: usize = 1 + size_of::<Buckets>() / 8;
+
+/// What a map that programs share must be.
 #[derive(Debug, PartialEq)]
 struct Layout {
     kind: MapType,
@@ -26,12 +30,14 @@ struct Layout {
 
 impl Layout {
     const fn expected(pin: Pin) -> Self {
-        let (words, entries) = match pin {
-            Pin::Remarked => (RemarkedHalf::WORDS, 2),
-            Pin::Rules => (RuleCounters::WORDS, 2),
-            _ => (Counters::WORDS, 1),
+        let (kind, words, entries) = match pin {
+            Pin::Remarked => (MapType::PerCpuArray, RemarkedHalf::WORDS, 2),
+            Pin::Rules => (MapType::PerCpuArray, RuleCounters::WORDS, 2),
+            Pin::Colors => (MapType::PerCpuArray, MeterCounters::WORDS, 1),
+            Pin::Buckets => (MapType::Array, LOCKED_BUCKETS, METER_SLOTS as u32),
+            _ => (MapType::PerCpuArray, Counters::WORDS, 1),
         };
-        Self { kind: MapType::PerCpuArray, key: 4, value: words as u32 * 8, entries }
+        Self { kind, key: 4, value: words as u32 * 8, entries }
     }
 
     fn of(map: &MapData) -> anyhow::Result<Self> {
@@ -48,13 +54,13 @@ impl Layout {
 ///
 /// `foreign-pin`, `layout`.
 pub fn check(pins: &HookPins, pin: Pin) -> anyhow::Result<()> {
-    open(pins, pin).map(drop)
+    open(pins, pin, true).map(drop)
 }
 
-fn open(pins: &HookPins, pin: Pin) -> anyhow::Result<Option<MapData>> {
+fn open(pins: &HookPins, pin: Pin, read_only: bool) -> anyhow::Result<Option<MapData>> {
     let Some(path) = pins.trusted(pin)? else { return Ok(None) };
     let context = || format!("pin {}", path.display());
-    let map = MapData::from_fd(sys::open_pin(&path, true).with_context(context)?).with_context(context)?;
+    let map = MapData::from_fd(sys::open_pin(&path, read_only).with_context(context)?).with_context(context)?;
     let (found, expected) = (Layout::of(&map).with_context(context)?, Layout::expected(pin));
     if found != expected {
         return Err(Failure::new(
@@ -93,7 +99,7 @@ pub fn read_maps(ebpf: &aya::Ebpf) -> anyhow::Result<Counts> {
 }
 
 fn typed<const WORDS: usize>(pins: &HookPins, pin: Pin) -> anyhow::Result<PerCpuArray<MapData, [u64; WORDS]>> {
-    let map = open(pins, pin)?.with_context(|| format!("{} is not there", pins.path(pin).display()))?;
+    let map = open(pins, pin, true)?.with_context(|| format!("{} is not there", pins.path(pin).display()))?;
     Ok(PerCpuArray::try_from(Map::from_map_data(map)?)?)
 }
 
@@ -129,13 +135,50 @@ fn sum_rules<T: Borrow<MapData>>(map: &PerCpuArray<T, [u64; RuleCounters::WORDS]
     Ok(sums)
 }
 
+/// Reads the counters of all meters of a hook, summed over the CPUs, by slot.
+///
+/// # Errors
+///
+/// Those of [`check`], or that the map is not there or not readable.
+pub fn read_meters(pins: &HookPins) -> anyhow::Result<Box<MeterCounters>> {
+    sum_meters(&typed::<{ MeterCounters::WORDS }>(pins, Pin::Colors)?)
+}
+
+/// The same of a program that has its own maps.
+///
+/// # Errors
+///
+/// That the map is not what it should be.
+pub fn read_meter_map(ebpf: &aya::Ebpf) -> anyhow::Result<Box<MeterCounters>> {
+    sum_meters(&PerCpuArray::try_from(ebpf.map("COLORS").context("COLORS")?)?)
+}
+
+fn sum_meters<T: Borrow<MapData>>(
+    map: &PerCpuArray<T, [u64; MeterCounters::WORDS]>,
+) -> anyhow::Result<Box<MeterCounters>> {
+    let mut sums = Box::new(MeterCounters::ZERO);
+    map.get(&0, 0)?.iter().for_each(|cpu| sums.merge(cpu));
+    Ok(sums)
+}
+
+/// Fills the buckets of a slot: for a meter with other numbers than the one that had it.
+///
+/// # Errors
+///
+/// Those of [`check`], or that the map is not there or cannot be written.
+pub fn refill(pins: &HookPins, slot: u32) -> anyhow::Result<()> {
+    let map = open(pins, Pin::Buckets, false)?.with_context(|| format!("{}", pins.path(Pin::Buckets).display()))?;
+    let mut buckets: Array<MapData, [u64; LOCKED_BUCKETS]> = Array::try_from(Map::from_map_data(map)?)?;
+    Ok(buckets.set(slot, [0; LOCKED_BUCKETS], 0)?)
+}
+
 /// Lets everybody read the counters.
 ///
 /// # Errors
 ///
 /// That a mode cannot be changed.
 pub fn publish(pins: &HookPins) -> anyhow::Result<()> {
-    [Pin::Counters, Pin::Remarked, Pin::Rules]
+    [Pin::Counters, Pin::Remarked, Pin::Rules, Pin::Colors]
         .into_iter()
         .try_for_each(|pin| super::pins::readable_by_all(&pins.path(pin)))
 }

@@ -11,6 +11,7 @@ use aya::{
 use qos_common::{
     abi::{RemarkedHalf, Settings},
     locate::Link,
+    meter::MeterRecord,
     policy::{Local, Table},
     rules::{Page, Plan, Record, Row},
 };
@@ -28,6 +29,15 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/qo
 /// A ring buffer of one page: as small as the kernel makes them, where nothing is logged.
 const NO_LOGS: u32 = 4096;
 const LOGS: u32 = 1 << 17;
+
+/// The maps that all programs of a hook share.
+const SHARED: [(&str, Pin); 5] = [
+    ("COUNTERS", Pin::Counters),
+    ("REMARKED", Pin::Remarked),
+    ("RULES", Pin::Rules),
+    ("COLORS", Pin::Colors),
+    ("BUCKETS", Pin::Buckets),
+];
 
 /// Which program of the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,13 +97,12 @@ impl Specialisation {
         }
     }
 
-    /// The constants for its rules, and how many pages, rows and records they have: one of each where there are none,
-    /// since the kernel makes no empty map.
-    fn plan(&self) -> (Plan, [usize; 3]) {
-        match &self.rules {
-            Some(rules) => (rules.plan, [rules.pages.len(), rules.rows.len(), rules.records.len().max(1)]),
-            None => (Plan::NONE, [1; 3]),
-        }
+    /// The constants for its rules, and how many pages, rows, records and meters they have: one of each where there are
+    /// none, since the kernel makes no empty map.
+    fn plan(&self) -> (Plan, [usize; 4]) {
+        let Some(rules) = &self.rules else { return (Plan::NONE, [1; 4]) };
+        let (records, meters) = (rules.records.len().max(1), rules.meters.len().max(1));
+        (rules.plan, [rules.pages.len(), rules.rows.len(), records, meters])
     }
 }
 
@@ -121,11 +130,11 @@ pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) 
         .override_global("TABLE", table.as_slice(), true)
         .override_global("PLAN", plan.as_slice(), true)
         .map_max_entries("AYA_LOGS", if wanted.log { LOGS } else { NO_LOGS });
-    for (name, size) in ["PAGES", "ROWS", "RECORDS"].into_iter().zip(sizes) {
+    for (name, size) in ["PAGES", "ROWS", "RECORDS", "METERS"].into_iter().zip(sizes) {
         loader.map_max_entries(name, size as u32);
     }
     if let Some(pins) = pins {
-        for (name, pin) in [("COUNTERS", Pin::Counters), ("REMARKED", Pin::Remarked), ("RULES", Pin::Rules)] {
+        for (name, pin) in SHARED {
             counters::check(pins, pin)?;
             loader.map_pin_path(name, pins.path(pin));
         }
@@ -147,7 +156,8 @@ pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) 
 fn fill(ebpf: &mut Ebpf, rules: &RuleTables) -> anyhow::Result<()> {
     fill_map(ebpf, "PAGES", rules.pages.iter().map(Page::to_ne_bytes))?;
     fill_map(ebpf, "ROWS", rules.rows.iter().map(Row::to_ne_bytes))?;
-    fill_map(ebpf, "RECORDS", rules.records.iter().map(Record::to_ne_bytes))
+    fill_map(ebpf, "RECORDS", rules.records.iter().map(Record::to_ne_bytes))?;
+    fill_map(ebpf, "METERS", rules.meters.iter().map(MeterRecord::to_ne_bytes))
 }
 
 fn fill_map<const BYTES: usize>(

@@ -367,12 +367,16 @@ pub enum Pin {
     Remarked,
     /// [`qos_common::rules::RuleCounters`], twice.
     Rules,
+    /// [`qos_common::meter::MeterCounters`].
+    Colors,
+    /// [`qos_common::meter::Buckets`] with their locks.
+    Buckets,
     /// Since when the terminal's table counts ([`crate::snapshot::baseline::Baseline`]).
     Baseline,
 }
 
 impl Pin {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::State,
         Self::NextState,
         Self::Link,
@@ -381,6 +385,8 @@ impl Pin {
         Self::Counters,
         Self::Remarked,
         Self::Rules,
+        Self::Colors,
+        Self::Buckets,
         Self::Baseline,
     ];
 
@@ -394,6 +400,8 @@ impl Pin {
             Self::Counters => "counters",
             Self::Remarked => "remarked",
             Self::Rules => "rules",
+            Self::Colors => "colors",
+            Self::Buckets => "buckets",
             Self::Baseline => "baseline",
         }
     }

@@ -5,6 +5,7 @@ pub mod classifier;
 mod cover;
 mod demand;
 mod fields;
+mod meters;
 mod ranges;
 mod store;
 mod trie;

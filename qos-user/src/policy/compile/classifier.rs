@@ -1,14 +1,15 @@
 //! MF rules of one hook to the tables in which its program looks packets up. Pure, and the same rules give the same bytes.
 
 use qos_common::{
+    meter::MAX_METERS,
     policy::Verdict,
     rules::{Constant, MAX_PASSING, MAX_RULES, Plan, RULE_SLOTS, Record},
 };
 use thiserror::Error;
 
-use super::{cover, demand::Demand, fields::Fields, store::Store};
+use super::{cover, demand::Demand, fields::Fields, meters, store::Store};
 use crate::{
-    policy::model::{Action, Rule},
+    policy::model::{self, Action, Rule},
     rules::RuleTables,
 };
 
@@ -22,8 +23,8 @@ pub enum Refusal {
     TooManyPassing(usize),
     #[error("rule \"{0}\" asks for a field twice in the same form")]
     Twice(String),
-    #[error("rule \"{0}\" meters: this version has no meters")]
-    Meter(String),
+    #[error("{0} rules at one hook that meter: at most {MAX_METERS}")]
+    TooManyMeters(usize),
     #[error("the prefixes of the rules need more than 32,767 tables: name fewer, or shorter ones")]
     Pages,
     #[error("the rules make more than 32,767 different sets of rules")]
@@ -39,6 +40,8 @@ pub struct Input<'a> {
     pub rules: &'a [&'a Rule],
     /// The counter of each.
     pub slots: &'a [u16],
+    /// The buckets and counters of the meter of each, below `METER_SLOTS`; not looked at for those without one.
+    pub meter_slots: &'a [u16],
     /// The interfaces of the network namespace, for `from`: number and name.
     pub interfaces: &'a [(u32, String)],
 }
@@ -86,7 +89,9 @@ pub fn compile(input: &Input<'_>) -> Result<Compiled, Refusal> {
     };
     fields.build()?;
     let Fields { store, mut plan, dimensions, .. } = fields;
-    let records: Vec<Record> = order.iter().map(|rule| record(input, *rule)).collect::<Result<_, _>>()?;
+    let meters = meters::compile(input, &order)?;
+    let mut records: Vec<Record> = order.iter().map(|rule| record(input, *rule)).collect::<Result<_, _>>()?;
+    meters::number(&mut records);
     constants(&mut plan, &in_order().collect::<Vec<_>>(), &demands);
     let impossible = |bit: usize| cover::is_impossible(bit, &demands[bit], &dimensions);
     let possible = |bit: &usize| !impossible(*bit);
@@ -100,9 +105,10 @@ pub fn compile(input: &Input<'_>) -> Result<Compiled, Refusal> {
         })
         .collect();
     idle.sort_by_key(Idle::rule);
-    let remarks = input.rules.iter().any(|rule| matches!(rule.action, Action::Set(Some(_))));
+    let mut verdicts = input.rules.iter().flat_map(|rule| meters::verdicts(&rule.action));
+    let remarks = verdicts.any(|verdict| matches!(verdict, model::Verdict::Set(_)));
     let (pages, rows) = store.finish();
-    Ok(Compiled { tables: RuleTables { plan, asked, remarks, pages, rows, records }, order, idle })
+    Ok(Compiled { tables: RuleTables { plan, asked, remarks, pages, rows, records, meters }, order, idle })
 }
 
 impl Idle {
@@ -135,12 +141,14 @@ fn record(input: &Input<'_>, index: usize) -> Result<Record, Refusal> {
         Action::None | Action::Set(None) => Verdict::KEEP,
         Action::Set(Some(dscp)) => Verdict::mark(*dscp),
         Action::Drop => Verdict::DROP,
-        Action::Meter(_) => return Err(Refusal::Meter(rule.name.clone())),
+        // That of its color.
+        Action::Meter(_) => Verdict::KEEP,
     };
     let flags = [
         (rule.overrides_local(), Record::OVERRIDES_LOCAL),
         (rule.priority.is_some(), Record::PRIORITY),
         (rule.mark.is_some(), Record::MARK),
+        (meters::meter_of(rule).is_some(), Record::METERS),
     ];
     let before = input.rules[..index].iter().filter(|rule| !rule.decides()).count();
     Ok(Record {
@@ -151,6 +159,7 @@ fn record(input: &Input<'_>, index: usize) -> Result<Record, Refusal> {
         priority: rule.priority.unwrap_or(0),
         mark: rule.mark.map_or(0, |mark| mark.value & mark.mask),
         mask: rule.mark.map_or(0, |mark| mark.mask),
+        meter: 0,
     })
 }
 
@@ -165,7 +174,8 @@ fn constants(plan: &mut Plan, rules: &[&Rule], demands: &[Demand<'_>]) {
     };
     plan.set(Constant::Words, words);
     plan.set(Constant::Passing, rules.iter().filter(|rule| !rule.decides()).count() as u16);
-    plan.set(Constant::Drops, any(|rule| rule.action == Action::Drop));
+    plan.set(Constant::Drops, any(|rule| meters::verdicts(&rule.action).contains(&model::Verdict::Drop)));
+    plan.set(Constant::Meters, any(|rule| meters::meter_of(rule).is_some()));
     plan.set(Constant::HandsOver, any(|rule| rule.priority.is_some() || rule.mark.is_some()));
     let fragments = demands.iter().any(|demand| demand.fragments != [true; 3]);
     plan.set(Constant::Fragments, u16::from(fragments));
