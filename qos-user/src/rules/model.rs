@@ -55,6 +55,15 @@ impl Rule {
         })
     }
 
+    /// Its meter, if it has one.
+    #[must_use]
+    pub const fn meter(&self) -> Option<&Meter> {
+        match &self.action {
+            Action::Meter(meter) => Some(meter),
+            Action::None | Action::Set(_) | Action::Drop => None,
+        }
+    }
+
     /// Whether it may make of a codepoint that comes another one.
     #[must_use]
     pub fn may_send(&self, from: Dscp, to: Dscp) -> bool {
