@@ -6,13 +6,101 @@ mod compile;
 mod cpu;
 mod effort;
 mod frames;
+mod gaps;
+mod goals;
+mod machine;
+mod output;
 mod program;
+mod render;
 mod report;
+mod router;
 mod samples;
+mod scaling;
+mod user;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, ensure};
+use clap::{Parser, ValueEnum};
+
+use self::{compile::Objects, effort::Effort, report::Report};
+
+#[derive(Parser)]
+#[command(name = "qosbpf-bench", about = "Measures qosbpf; started by cargo xtask bench")]
+struct Cli {
+    /// About a minute: whether everything works, not what it costs.
+    #[arg(long)]
+    quick: bool,
+    /// Only these parts.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    only: Vec<Part>,
+    /// The binary to measure.
+    #[arg(long)]
+    qosbpf: PathBuf,
+    /// Where bench.json, performance.md and the charts go.
+    #[arg(long)]
+    output: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Program,
+    Router,
+    User,
+    Scaling,
+}
+
+impl Cli {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    const fn effort(&self) -> &'static Effort {
+        if self.quick { &Effort::QUICK } else { &Effort::FULL }
+    }
+}
+
 fn main() -> anyhow::Result<()> {
-    let objects = compile::Objects::build()?;
-    cpu::pin(1)?;
-    let cases = program::measure(&objects, &effort::Effort::QUICK, &mut |text| eprintln!("{text}"))?;
-    println!("{}", serde_json::to_string_pretty(&cases)?);
-    Ok(())
+    let cli = Cli::parse();
+    ensure!(nix::unistd::geteuid().is_root(), "programs are loaded and namespaces made here: run it as root");
+    let report = measure(&cli)?;
+    output::write(&report, &cli.output)
+}
+
+fn measure(cli: &Cli) -> anyhow::Result<Report> {
+    let effort = cli.effort();
+    let mut say = |text: &str| output::progress(text);
+    let objects = Objects::build()?;
+    let machine = machine::describe(&objects.compiler);
+    let not_measured = gaps::known(machine.cpus);
+    let mut report = Report { schema: 1, machine, effort: effort.name, not_measured, ..Report::default() };
+    if cli.wants(Part::Program) {
+        report.program = on_last_cpu(|| program::measure(&objects, effort, &mut say)).context("program")?;
+    }
+    if cli.wants(Part::Router) {
+        let figures = router::measure(&objects, &cli.qosbpf, effort, &mut say).context("router")?;
+        report.router = figures.jobs;
+        report.not_measured.extend(figures.gaps);
+    }
+    if cli.wants(Part::User) {
+        report.user = user::measure(&cli.qosbpf, effort, &mut say).context("user")?;
+    }
+    if cli.wants(Part::Scaling) {
+        report.scaling = scaling::measure(effort, &mut say).context("scaling")?;
+    }
+    // A quick run says whether everything works; what it costs is not to be had in a minute.
+    report.goals = if cli.quick { Vec::new() } else { goals::judge(&report) };
+    Ok(report)
+}
+
+/// On a thread that stays on one CPU; commands that are timed later may use all.
+fn on_last_cpu<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    let cpu = *cpu::usable()?.last().context("no CPU")?;
+    std::thread::scope(|scope| {
+        let pinned = scope.spawn(|| {
+            cpu::pin(cpu)?;
+            work()
+        });
+        pinned.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause))
+    })
 }

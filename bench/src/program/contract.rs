@@ -34,7 +34,7 @@ pub fn check(objects: &Objects) -> anyhow::Result<usize> {
 }
 
 fn compare(ours: &mut Candidate, floor: &mut Candidate, sample: &Sample) -> anyhow::Result<()> {
-    let mut once = |candidate: &mut Candidate| {
+    let once = |candidate: &mut Candidate| {
         let mut output = vec![0; sample.frame.len()];
         candidate.run(sample, 1, Some(&mut output)).map(|verdict| (verdict, output))
     };
