@@ -42,7 +42,8 @@ fn routers(job: &Job) -> Vec<Goal> {
     }
     let find = |name: &str| job.rows.iter().find(|routed| routed.row.name == name);
     let mut goals = Vec::new();
-    for (name, total, below_nft) in [("qosbpf, XDP", 1.03, 10.0), ("qosbpf, TCX", 1.03, 10.0), ("qosbpf, clsact", 1.09, 3.0)]
+    for (name, total, below_nft) in
+        [("qosbpf, XDP", 1.03, 10.0), ("qosbpf, TCX", 1.03, 10.0), ("qosbpf, clsact", 1.09, 3.0)]
     {
         let Some(ours) = find(name) else { continue };
         let what = format!("router, {}: {name}, total against no marking", job.name);

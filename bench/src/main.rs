@@ -22,8 +22,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
+use qosbpf::lab::interrupt::Interrupt;
 
 use self::{compile::Objects, effort::Effort, report::Report};
+
+/// Says what is done next, and ends the run where it should end.
+type Step<'a> = &'a mut (dyn FnMut(&str) -> anyhow::Result<()> + Send);
 
 #[derive(Parser)]
 #[command(name = "qosbpf-bench", about = "Measures qosbpf; started by cargo xtask bench")]
@@ -63,30 +67,36 @@ impl Cli {
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     ensure!(nix::unistd::geteuid().is_root(), "programs are loaded and namespaces made here: run it as root");
-    let report = measure(&cli)?;
-    output::write(&report, &cli.output)
+    let interrupt = Interrupt::listen()?;
+    let result = measure(&cli, &interrupt);
+    // What was made is taken back by now.
+    interrupt.obey()?;
+    output::write(&result?, &cli.output)
 }
 
-fn measure(cli: &Cli) -> anyhow::Result<Report> {
+fn measure(cli: &Cli, interrupt: &Interrupt) -> anyhow::Result<Report> {
     let effort = cli.effort();
-    let mut say = |text: &str| output::progress(text);
+    let mut step = |text: &str| {
+        output::progress(text);
+        Ok(interrupt.check()?)
+    };
     let objects = Objects::build()?;
     let machine = machine::describe(&objects.compiler);
     let not_measured = gaps::known(machine.cpus);
     let mut report = Report { schema: 1, machine, effort: effort.name, not_measured, ..Report::default() };
     if cli.wants(Part::Program) {
-        report.program = on_last_cpu(|| program::measure(&objects, effort, &mut say)).context("program")?;
+        report.program = on_last_cpu(|| program::measure(&objects, effort, &mut step)).context("program")?;
     }
     if cli.wants(Part::Router) {
-        let figures = router::measure(&objects, &cli.qosbpf, effort, &mut say).context("router")?;
+        let figures = router::measure(&objects, &cli.qosbpf, effort, &mut step).context("router")?;
         report.router = figures.jobs;
         report.not_measured.extend(figures.gaps);
     }
     if cli.wants(Part::User) {
-        report.user = user::measure(&cli.qosbpf, effort, &mut say).context("user")?;
+        report.user = user::measure(&cli.qosbpf, effort, &mut step).context("user")?;
     }
     if cli.wants(Part::Scaling) {
-        report.scaling = scaling::measure(effort, &mut say).context("scaling")?;
+        report.scaling = scaling::measure(effort, &mut step).context("scaling")?;
     }
     // A quick run says whether everything works; what it costs is not to be had in a minute.
     report.goals = if cli.quick { Vec::new() } else { goals::judge(&report) };

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 
 use self::candidate::{Candidate, Hook};
 use crate::{
+    Step,
     compile::Objects,
     effort::Effort,
     frames::{self, Sample},
@@ -30,14 +31,14 @@ const COMPARED: [(&str, &str); 4] = [
 /// # Errors
 ///
 /// Where they differ; or what bpf(2) says.
-pub fn measure(objects: &Objects, effort: &Effort, say: &mut dyn FnMut(&str)) -> anyhow::Result<Vec<Case>> {
+pub fn measure(objects: &Objects, effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Case>> {
     let compared = contract::check(objects)?;
-    say(&format!("floors and qosbpf did and counted the same on {compared} test runs"));
+    step(&format!("floors and qosbpf did and counted the same on {compared} test runs"))?;
     let mut cases = Vec::new();
     for hook in Hook::ALL {
         let mut candidates = Candidate::load_all(objects, hook)?;
         for sample in frames::all().iter().filter(|sample| hook.takes(sample)) {
-            say(&format!("program: {}, {}", hook.name(), sample.name));
+            step(&format!("program: {}, {}", hook.name(), sample.name))?;
             cases.push(case(hook, &mut candidates, sample, effort)?);
         }
     }

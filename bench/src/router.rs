@@ -20,6 +20,7 @@ use self::{
     shot::Range,
 };
 use crate::{
+    Step,
     compile::Objects,
     cpu,
     effort::Effort,
@@ -42,23 +43,18 @@ pub struct Figures {
 /// # Errors
 ///
 /// That the lab cannot be built; a gate that qosbpf or a floor did not pass.
-pub fn measure(
-    objects: &Objects,
-    qosbpf: &Path,
-    effort: &Effort,
-    say: &mut (dyn FnMut(&str) + Send),
-) -> anyhow::Result<Figures> {
+pub fn measure(objects: &Objects, qosbpf: &Path, effort: &Effort, step: Step<'_>) -> anyhow::Result<Figures> {
     let lab = Lab::start()?;
     offloads(lab.edge())?;
     let cpu = *cpu::usable()?.last().context("no CPU")?;
     let mut figures = Figures::default();
     for job in JOBS {
-        say(&format!("router: {}", job.name));
+        step(&format!("router: {}", job.name))?;
         let mut installer = Installer::new(&lab, objects, qosbpf, job);
         let result = lab.lan().run(|| {
             cpu::pin(cpu)?;
             let mut range = Range::new(&lab, objects, job, cpu)?;
-            Course { job, effort, installer: &mut installer, range: &mut range }.run(say)
+            Course { job, effort, installer: &mut installer, range: &mut range }.run(step)
         });
         let (measured, gaps) = result.with_context(|| job.name)?;
         figures.jobs.push(measured);
@@ -93,20 +89,19 @@ struct Runner {
 }
 
 impl Course<'_, '_> {
-    fn run(&mut self, say: &mut (dyn FnMut(&str) + Send)) -> anyhow::Result<(Job, Vec<Gap>)> {
+    fn run(&mut self, step: Step<'_>) -> anyhow::Result<(Job, Vec<Gap>)> {
         let (mut runners, mut gaps) = (Vec::new(), Vec::new());
         for candidate in self.job.candidates() {
             match self.round(&candidate) {
                 Ok(_) => runners.push(Runner { candidate, samples: Samples::default(), packets: 0 }),
                 Err(error) if candidate.must_work() => return Err(error.context(candidate.name())),
-                Err(error) => gaps.push(Gap::new(
-                    format!("router, {}: {}", self.job.name, candidate.name()),
-                    first_line(&error),
-                )),
+                Err(error) => {
+                    gaps.push(Gap::new(format!("router, {}: {}", self.job.name, candidate.name()), first_line(&error)))
+                }
             }
         }
         for round in 0..self.effort.router_rounds {
-            say(&format!("router: {}, round {} of {}", self.job.name, round + 1, self.effort.router_rounds));
+            step(&format!("router: {}, round {} of {}", self.job.name, round + 1, self.effort.router_rounds))?;
             for index in order(round, runners.len()) {
                 let (ns, packets) =
                     self.round(&runners[index].candidate).with_context(|| runners[index].candidate.name())?;

@@ -22,6 +22,7 @@ use qosbpf::{
 };
 
 use crate::{
+    Step,
     compile::involution,
     cpu,
     effort::Effort,
@@ -38,12 +39,12 @@ const PORT: u16 = 9;
 /// # Errors
 ///
 /// That packets were not counted; or what the kernel says.
-pub fn measure(effort: &Effort, say: &mut dyn FnMut(&str)) -> anyhow::Result<Vec<Scale>> {
+pub fn measure(effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Scale>> {
     let cpus = cpu::usable()?;
     let mut scales = Vec::new();
-    say("scaling: XDP, test runs");
+    step("scaling: XDP, test runs")?;
     scales.extend(test_runs(effort, &cpus)?);
-    say("scaling: TCX egress, packet sockets");
+    step("scaling: TCX egress, packet sockets")?;
     scales.extend(sockets(effort, &cpus)?);
     for scale in &scales {
         let Scale { name, cpus, sent, counted, .. } = scale;

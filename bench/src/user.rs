@@ -13,10 +13,11 @@ use qosbpf::{
     hook::Direction,
     kernel::{counters, pins::Store},
     lab::Lab,
-    policy::{Source, parse},
+    policy::{Report, Source, parse},
 };
 
 use crate::{
+    Step,
     effort::Effort,
     report::Fact,
     samples::{Samples, Spread},
@@ -24,8 +25,10 @@ use crate::{
 
 /// The policy of the documentation's example, and another one to switch to and fro.
 const EXAMPLE: &str = include_str!("../../docs/examples/edge.toml");
-const A: &str = "version = 1\nname = \"a\"\n[interface.lan0]\ningress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
-const B: &str = "version = 1\nname = \"b\"\n[interface.lan0]\ningress = \"t\"\n[remark.t]\nEF = \"CS5\"\nother = \"keep\"\n";
+const A: &str =
+    "version = 1\nname = \"a\"\n[interface.lan0]\ningress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
+const B: &str =
+    "version = 1\nname = \"b\"\n[interface.lan0]\ningress = \"t\"\n[remark.t]\nEF = \"CS5\"\nother = \"keep\"\n";
 
 /// How long a process is watched that should do nothing.
 const IDLE: Duration = Duration::from_secs(2);
@@ -44,13 +47,13 @@ pub fn command(qosbpf: &Path, lab: &Lab, words: &[&str]) -> Command {
 /// # Errors
 ///
 /// That a command fails.
-pub fn measure(qosbpf: &Path, effort: &Effort, say: &mut dyn FnMut(&str)) -> anyhow::Result<Vec<Fact>> {
+pub fn measure(qosbpf: &Path, effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Fact>> {
     let lab = Lab::start()?;
     let desk = Desk { qosbpf, lab: &lab, times: effort.commands };
     let mut facts = vec![compile(effort)?];
-    say("user: commands");
+    step("user: commands")?;
     facts.extend(desk.commands()?);
-    say("user: memory and idle time");
+    step("user: memory and idle time")?;
     facts.extend(desk.resident()?);
     facts.extend(sizes(qosbpf)?);
     Ok(facts)
@@ -61,8 +64,8 @@ fn compile(effort: &Effort) -> anyhow::Result<Fact> {
     let mut samples = Samples::default();
     for _ in 0..effort.commands * 10 {
         let start = Instant::now();
-        let source = Source::new("edge.toml", EXAMPLE.as_bytes().to_vec()).map_err(|_| bad_example())?;
-        let policy = parse(&source).map_err(|_| bad_example())?;
+        let source = Source::new("edge.toml", EXAMPLE.as_bytes().to_vec()).map_err(|report| bad_example(&report))?;
+        let policy = parse(&source).map_err(|report| bad_example(&report))?;
         let tables: Vec<_> = policy.tables().iter().map(qosbpf::policy::RemarkTable::compile).collect();
         std::hint::black_box(tables);
         samples.push(start.elapsed().as_secs_f64() * 1e6);
@@ -70,8 +73,8 @@ fn compile(effort: &Effort) -> anyhow::Result<Fact> {
     Ok(fact("policy: parse, check and compile docs/examples/edge.toml", "us", samples.spread()))
 }
 
-fn bad_example() -> anyhow::Error {
-    anyhow::anyhow!("docs/examples/edge.toml is no policy")
+fn bad_example(report: &Report) -> anyhow::Error {
+    anyhow::anyhow!("docs/examples/edge.toml is no policy: {report:?}")
 }
 
 fn fact(name: impl Into<String>, unit: &'static str, value: Spread) -> Fact {
@@ -106,7 +109,15 @@ impl Desk<'_> {
         fs::write(&a.0, a.1)?;
         fs::write(&b.0, b.1)?;
         let (a, b) = (a.0.display().to_string(), b.0.display().to_string());
-        let names = ["version", "attach, both directions, with a policy", "policy apply", "stats --json", "status --json", "stats, as a table", "detach"];
+        let names = [
+            "version",
+            "attach, both directions, with a policy",
+            "policy apply",
+            "stats --json",
+            "status --json",
+            "stats, as a table",
+            "detach",
+        ];
         let mut samples: [Samples; 7] = Default::default();
         let mut read = Samples::default();
         for _ in 0..self.times {

@@ -16,7 +16,8 @@ pub fn charts(report: &Report) -> Vec<(&'static str, String)> {
     }
     let groups = routers(report);
     if !groups.is_empty() {
-        let note = "ns of CPU time a packet above the same router without marking; the line is the middle half of the rounds";
+        let note =
+            "ns of CPU time a packet above the same router without marking; the line is the middle half of the rounds";
         charts.push(("router.svg", bars("What marking adds to a forwarding router", note, &groups)));
     }
     charts

@@ -68,10 +68,8 @@ fn bar(svg: &mut String, y: f64, bar: &Bar, most: f64) {
     );
     let (from, to) = (at(bar.spread.0), at(bar.spread.1));
     let middle = y + 9.5;
-    let _infallible = writeln!(
-        svg,
-        "<path d=\"M{from:.1} {middle:.1}H{to:.1}\" stroke=\"#1b2027\" stroke-width=\"1.5\"/>"
-    );
+    let _infallible =
+        writeln!(svg, "<path d=\"M{from:.1} {middle:.1}H{to:.1}\" stroke=\"#1b2027\" stroke-width=\"1.5\"/>");
     text(svg, (end.max(to) + 6.0, y + 14.0), "", &super::number(bar.value));
 }
 

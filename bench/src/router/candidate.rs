@@ -73,7 +73,10 @@ impl Candidate {
 
     /// Whether the whole run fails with it; what is not of this repository may be missing in a kernel.
     pub const fn must_work(self) -> bool {
-        !matches!(self, Self::Nft | Self::Iptables | Self::Tc | Self::Floor(Mechanism::Tcx) | Self::Qosbpf(Mechanism::Tcx))
+        !matches!(
+            self,
+            Self::Nft | Self::Iptables | Self::Tc | Self::Floor(Mechanism::Tcx) | Self::Qosbpf(Mechanism::Tcx)
+        )
     }
 }
 

@@ -64,7 +64,8 @@ pub fn iptables(job: &Spec) -> String {
 
 /// `tc -batch`: a hash table by codepoint, each bucket with a filter that counts and, where the mark changes, writes.
 pub fn tc(job: &Spec, device: &str) -> String {
-    let (protocol, mask, field) = if job.ipv6 { ("ipv6", "0x0fc00000", "ip6 traffic_class") } else { ("ip", "0x00fc0000", "ip tos") };
+    let (protocol, mask, field) =
+        if job.ipv6 { ("ipv6", "0x0fc00000", "ip6 traffic_class") } else { ("ip", "0x00fc0000", "ip tos") };
     let csum = if job.ipv6 { "" } else { " pipe csum ip" };
     let filter = format!("filter add dev {device} ingress prio 1 protocol {protocol}");
     let head = format!(

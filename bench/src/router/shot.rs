@@ -98,10 +98,7 @@ impl Range {
     }
 }
 
-fn map<'a, const WORDS: usize>(
-    ebpf: &'a mut Ebpf,
-    name: &str,
-) -> anyhow::Result<Array<&'a mut MapData, [u64; WORDS]>> {
+fn map<'a, const WORDS: usize>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<Array<&'a mut MapData, [u64; WORDS]>> {
     Ok(ebpf.map_mut(name).with_context(|| format!("no map {name}"))?.try_into()?)
 }
 
@@ -130,7 +127,7 @@ fn headers(ipv6: bool) -> anyhow::Result<[u8; 64]> {
 
 fn mac(text: &str) -> anyhow::Result<[u8; 6]> {
     let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<Vec<_>, _>>()?;
-    bytes.try_into().map_err(|_| anyhow::anyhow!("not a MAC address: {text}"))
+    bytes.try_into().map_err(|bytes: Vec<u8>| anyhow::anyhow!("a MAC address of {} bytes: {text}", bytes.len()))
 }
 
 #[cfg(test)]
