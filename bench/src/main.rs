@@ -90,6 +90,7 @@ fn measure(cli: &Cli, interrupt: &Interrupt) -> anyhow::Result<Report> {
     if cli.wants(Part::Router) {
         let figures = router::measure(&objects, &cli.qosbpf, effort, &mut step).context("router")?;
         report.router = figures.jobs;
+        report.switch = figures.switch;
         report.not_measured.extend(figures.gaps);
     }
     if cli.wants(Part::User) {

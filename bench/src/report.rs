@@ -17,6 +17,8 @@ pub struct Report {
     pub program: Vec<Case>,
     /// Figures of a forwarding router, a set for each job.
     pub router: Vec<Job>,
+    /// Policies switched under load.
+    pub switch: Option<Switch>,
     /// Commands, memory, size.
     pub user: Vec<Fact>,
     /// Several CPUs.
@@ -107,6 +109,15 @@ pub struct Routed {
     /// The whole divided by that of the first row, by rounds.
     pub ratio: Spread,
     /// Packets sent, all of which arrived with the mark that they had to have and a right checksum.
+    pub packets: u64,
+}
+
+/// Policies switched while packets came; not one was lost, or it would not be here.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Switch {
+    /// How often.
+    pub switches: usize,
+    /// Packets meanwhile, all of which arrived, marked by one policy or the other.
     pub packets: u64,
 }
 

@@ -8,6 +8,7 @@ mod gate;
 mod job;
 mod ruleset;
 mod shot;
+mod switch;
 
 use std::path::Path;
 
@@ -25,7 +26,7 @@ use crate::{
     cpu,
     effort::Effort,
     program::row,
-    report::{Gap, Job, Routed},
+    report::{Gap, Job, Routed, Switch},
     samples::{Samples, order},
 };
 
@@ -34,6 +35,8 @@ use crate::{
 pub struct Figures {
     /// By job.
     pub jobs: Vec<Job>,
+    /// Policies switched under load.
+    pub switch: Option<Switch>,
     /// What this machine cannot do.
     pub gaps: Vec<Gap>,
 }
@@ -59,6 +62,14 @@ pub fn measure(objects: &Objects, qosbpf: &Path, effort: &Effort, step: Step<'_>
         let (measured, gaps) = result.with_context(|| job.name)?;
         figures.jobs.push(measured);
         figures.gaps.extend(gaps);
+    }
+    if let Some(job) = JOBS.iter().find(|job| job.cycle) {
+        step("router: policies switched under load")?;
+        let switch = lab.lan().run(|| {
+            let mut range = Range::new(&lab, objects, job, cpu)?;
+            switch::under_load(&lab, qosbpf, job, effort, (&mut range, cpu))
+        });
+        figures.switch = Some(switch?);
     }
     Ok(figures)
 }

@@ -24,6 +24,7 @@ pub fn page(report: &Report, charts: Option<&str>) -> String {
     if !report.router.is_empty() {
         page += &format!("## A forwarding router\n\n{ROUTER}\n\n{}", chart("router.svg"));
         report.router.iter().for_each(|each| page += &job(each));
+        page += &switch(report);
     }
     page += &user(report);
     page += &scaling(report);
@@ -102,6 +103,17 @@ fn job(job: &Job) -> String {
     };
     let heads = ["candidate", "ns", "middle half", "above", "middle half", "ratio", "packets"];
     format!("### {}\n\n{}.\n\n{}\n", job.name, capital(job.what), table(&heads, job.rows.iter().map(row)))
+}
+
+fn switch(report: &Report) -> String {
+    let text = |switch: &crate::report::Switch| {
+        let crate::report::Switch { switches, packets } = switch;
+        format!(
+            "{switches} policies were applied, one after the other, while {packets} packets came: none was lost, none had \
+            a bad checksum,\nand each had the mark that one policy or the other gives.\n\n"
+        )
+    };
+    report.switch.as_ref().map(text).unwrap_or_default()
 }
 
 fn capital(text: &str) -> String {

@@ -17,7 +17,7 @@ use super::{job::Spec, ruleset};
 use crate::compile::Objects;
 
 /// The device on which packets come to the router.
-const DEVICE: &str = "lan0";
+pub const DEVICE: &str = "lan0";
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub enum Candidate {
     Floor(Mechanism),
     /// qosbpf, by its own command.
     Qosbpf(Mechanism),
+    /// qosbpf at XDP with another policy first, then switched to the one of the job.
+    Switched,
     /// nftables: a named counter for each codepoint, a verdict map for those that change.
     Nft,
     /// iptables: a rule for each codepoint to count it, one for each that changes.
@@ -60,6 +62,7 @@ impl Candidate {
             Self::Qosbpf(Mechanism::Xdp) => "qosbpf, XDP",
             Self::Qosbpf(Mechanism::Tcx) => "qosbpf, TCX",
             Self::Qosbpf(Mechanism::Clsact) => "qosbpf, clsact",
+            Self::Switched => "qosbpf, XDP, after a switch",
             Self::Nft => "nft",
             Self::Iptables => "iptables",
             Self::Tc => "tc (u32, pedit)",
@@ -105,7 +108,8 @@ impl<'a> Installer<'a> {
         match candidate {
             Candidate::Nothing | Candidate::Twin => Ok(()),
             Candidate::Floor(mechanism) => self.attach_floor(*mechanism),
-            Candidate::Qosbpf(mechanism) => self.attach(*mechanism),
+            Candidate::Qosbpf(mechanism) => self.attach(*mechanism, &self.job_policy()?),
+            Candidate::Switched => self.switch(),
             Candidate::Nft => self.edge("nft", &["-f", "-"], &ruleset::nft(self.job)),
             Candidate::Iptables => self.edge(self.iptables("-restore"), &["-w", "-n"], &ruleset::iptables(self.job)),
             Candidate::Tc => self.edge("tc", &["-batch", "-"], &ruleset::tc(self.job, DEVICE)),
@@ -124,7 +128,7 @@ impl<'a> Installer<'a> {
                 self.floor = None;
                 Ok(())
             }
-            Candidate::Qosbpf(_) => self.command(&["detach", "--all"]),
+            Candidate::Qosbpf(_) | Candidate::Switched => self.command(&["detach", "--all"]),
             Candidate::Nft => self.edge("nft", &["flush", "ruleset"], ""),
             Candidate::Iptables => self.edge(self.iptables(""), &["-w", "-t", "mangle", "-F"], ""),
             Candidate::Tc => self.edge("tc", &["qdisc", "del", "dev", DEVICE, "clsact"], ""),
@@ -144,16 +148,28 @@ impl<'a> Installer<'a> {
         self.lab.edge().run(|| run(program, arguments, input))
     }
 
-    fn attach(&self, mechanism: Mechanism) -> anyhow::Result<()> {
-        let policy = self.lab.folder().join("bench.toml");
-        std::fs::write(&policy, ruleset::policy(self.job, DEVICE))?;
+    fn policy(&self, name: &str, text: &str) -> anyhow::Result<String> {
+        let path = self.lab.folder().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    }
+
+    fn job_policy(&self) -> anyhow::Result<String> {
+        self.policy("bench.toml", &ruleset::policy(self.job, DEVICE))
+    }
+
+    fn switch(&self) -> anyhow::Result<()> {
+        self.attach(Mechanism::Xdp, &self.policy("keep.toml", &ruleset::keep(DEVICE))?)?;
+        self.command(&["policy", "apply", &self.job_policy()?])
+    }
+
+    fn attach(&self, mechanism: Mechanism, policy: &str) -> anyhow::Result<()> {
         let hook = match mechanism {
             Mechanism::Xdp => "xdp",
             Mechanism::Tcx => "tcx",
             Mechanism::Clsact => "clsact",
         };
-        let policy = policy.display().to_string();
-        self.command(&["attach", DEVICE, "--ingress", "--hook", hook, "--policy", &policy])
+        self.command(&["attach", DEVICE, "--ingress", "--hook", hook, "--policy", policy])
     }
 
     fn command(&self, words: &[&str]) -> anyhow::Result<()> {
@@ -189,7 +205,12 @@ pub fn run(program: &str, arguments: &[&str], input: &str) -> anyhow::Result<()>
     run_command(Command::new(program).args(arguments), input)
 }
 
-fn run_command(command: &mut Command, input: &str) -> anyhow::Result<()> {
+/// Runs a command with this on its standard input.
+///
+/// # Errors
+///
+/// Those of [`run`].
+pub fn run_command(command: &mut Command, input: &str) -> anyhow::Result<()> {
     let name = command.get_program().display().to_string();
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = piped.spawn().with_context(|| name.clone())?;

@@ -55,7 +55,7 @@ impl Spec {
         let hooks = [Xdp, Tcx, Clsact];
         let ours = hooks.into_iter().map(Candidate::Qosbpf);
         let floors = [Xdp, Tcx].into_iter().map(Candidate::Floor);
-        let others = [Candidate::Nft, Candidate::Iptables, Candidate::Tc];
+        let others = [Candidate::Switched, Candidate::Nft, Candidate::Iptables, Candidate::Tc];
         [Candidate::Nothing, Candidate::Twin].into_iter().chain(floors).chain(ours).chain(others).collect()
     }
 }

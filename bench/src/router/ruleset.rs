@@ -32,6 +32,11 @@ pub fn policy(job: &Spec, device: &str) -> String {
     )
 }
 
+/// qosbpf, with a policy that keeps every mark.
+pub fn keep(device: &str) -> String {
+    format!("version = 1\nname = \"keep\"\n[interface.{device}]\ningress = \"job\"\n[remark.job]\nother = \"keep\"\n")
+}
+
 /// nft: named counters by a map, marks by a verdict map; for one value a rule with a counter.
 pub fn nft(job: &Spec) -> String {
     let ip = if job.ipv6 { "ip6" } else { "ip" };
