@@ -3,7 +3,7 @@
 //! XDP test runs call the program directly, TC test runs through an indirect call; only programs of the same hook are
 //! compared. One frame, again and again, means warm caches and branches that are always right: these are lower bounds.
 
-mod candidate;
+pub mod candidate;
 mod contract;
 
 use anyhow::Context as _;

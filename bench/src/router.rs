@@ -97,6 +97,8 @@ struct Runner {
     candidate: Candidate,
     samples: Samples,
     packets: u64,
+    /// Why it is out of the race.
+    failed: Option<String>,
 }
 
 impl Course<'_, '_> {
@@ -104,23 +106,40 @@ impl Course<'_, '_> {
         let (mut runners, mut gaps) = (Vec::new(), Vec::new());
         for candidate in self.job.candidates() {
             match self.round(&candidate) {
-                Ok(_) => runners.push(Runner { candidate, samples: Samples::default(), packets: 0 }),
+                Ok(_) => runners.push(Runner { candidate, samples: Samples::default(), packets: 0, failed: None }),
                 Err(error) if candidate.must_work() => return Err(error.context(candidate.name())),
-                Err(error) => {
-                    gaps.push(Gap::new(format!("router, {}: {}", self.job.name, candidate.name()), first_line(&error)))
-                }
+                Err(error) => gaps.push(self.gap(candidate, &first_line(&error))),
             }
         }
         for round in 0..self.effort.router_rounds {
             step(&format!("router: {}, round {} of {}", self.job.name, round + 1, self.effort.router_rounds))?;
             for index in order(round, runners.len()) {
-                let (ns, packets) =
-                    self.round(&runners[index].candidate).with_context(|| runners[index].candidate.name())?;
-                runners[index].samples.push(ns);
-                runners[index].packets += packets;
+                self.turn(&mut runners[index])?;
             }
         }
+        gaps.extend(runners.iter().filter_map(|runner| Some(self.gap(runner.candidate, runner.failed.as_ref()?))));
+        runners.retain(|runner| runner.failed.is_none());
         Ok((self.rows(&runners)?, gaps))
+    }
+
+    fn gap(&self, candidate: Candidate, why: &str) -> Gap {
+        Gap::new(format!("router, {}: {}", self.job.name, candidate.name()), why)
+    }
+
+    /// A candidate's turn in a round. One that fails ends the run if it is of this repository, else itself alone.
+    fn turn(&mut self, runner: &mut Runner) -> anyhow::Result<()> {
+        if runner.failed.is_some() {
+            return Ok(());
+        }
+        match self.round(&runner.candidate) {
+            Ok((ns, packets)) => {
+                runner.samples.push(ns);
+                runner.packets += packets;
+            }
+            Err(error) if runner.candidate.must_work() => return Err(error.context(runner.candidate.name())),
+            Err(error) => runner.failed = Some(first_line(&error)),
+        }
+        Ok(())
     }
 
     /// One candidate in one round: installed, warmed, measured and removed.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::fd::{AsFd as _, AsRawFd as _},
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -11,7 +12,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use qosbpf::{
     hook::Direction,
-    kernel::{counters, pins::Store},
+    kernel::{
+        counters,
+        pins::{Pin, Store},
+    },
     lab::Lab,
     policy::{Report, Source, parse},
 };
@@ -119,7 +123,7 @@ impl Desk<'_> {
             "detach",
         ];
         let mut samples: [Samples; 7] = Default::default();
-        let mut read = Samples::default();
+        let (mut read, mut kernel) = (Samples::default(), Samples::default());
         for _ in 0..self.times {
             let steps: [&[&str]; 7] = [
                 &["--version"],
@@ -132,7 +136,7 @@ impl Desk<'_> {
             ];
             for (step, samples) in steps.into_iter().zip(&mut samples) {
                 if step[0] == "detach" {
-                    self.read(&mut read)?;
+                    self.read(&mut read, &mut kernel)?;
                 }
                 samples.push(self.time(step)?);
             }
@@ -141,21 +145,24 @@ impl Desk<'_> {
         let mut facts: Vec<Fact> =
             timed.map(|(name, samples)| fact(format!("command: qosbpf {name}"), "ms", samples.spread())).collect();
         facts.push(fact("reading the counters of one hook, in process", "us", read.spread()));
+        facts.push(fact("memory: the kernel's, for the counters of one hook on all CPUs", "KiB", kernel.spread()));
         Ok(facts)
     }
 
-    /// The counters of a hook as `stats` reads them.
-    fn read(&self, samples: &mut Samples) -> anyhow::Result<()> {
+    /// The counters of a hook as `stats` reads them, and the memory that they take.
+    fn read(&self, samples: &mut Samples, kernel: &mut Samples) -> anyhow::Result<()> {
         let bpffs = self.lab.bpffs();
-        let elapsed = self.lab.edge().run(|| {
+        let (elapsed, bytes) = self.lab.edge().run(|| {
             let store = Store::open(&bpffs)?;
             let hooks = store.hooks()?;
             let hook = hooks.iter().find(|hook| hook.direction == Direction::Ingress).context("no hook")?;
             counters::read(hook)?;
             let start = Instant::now();
             std::hint::black_box(counters::read(hook)?);
-            Ok(start.elapsed())
+            let elapsed = start.elapsed();
+            Ok((elapsed, locked(&hook.path(Pin::Counters))? + locked(&hook.path(Pin::Remarked))?))
         })?;
+        kernel.push(bytes / 1024.0);
         samples.push(elapsed.as_secs_f64() * 1e6);
         Ok(())
     }
@@ -178,6 +185,14 @@ impl Desk<'_> {
             once("CPU time of `attach --foreground` while nothing happens", "ms/s", busy),
         ])
     }
+}
+
+/// Bytes that the kernel holds for a pinned map.
+fn locked(pin: &Path) -> anyhow::Result<f64> {
+    let map = aya::maps::MapData::from_pin(pin)?;
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd()))?;
+    let line = info.lines().find_map(|line| line.strip_prefix("memlock:")).context("no memlock")?;
+    Ok(line.trim().parse()?)
 }
 
 /// The most memory that a process was resident with, in MiB, and the CPU time that it takes, in ms a second.

@@ -1,9 +1,8 @@
 //! A report as a page of Markdown, which reads on a terminal too.
 
-use std::fmt::Write as _;
-
 use super::{number, signed};
 use crate::{
+    program::candidate::{EMPTY, LEAN, LEAN_COUNT, OURS, OURS_COUNTING, WHOLE, WHOLE_COUNT},
     report::{Case, Goal, Job, Machine, Report, Row},
     samples::Spread,
 };
@@ -19,7 +18,7 @@ pub fn page(report: &Report, charts: Option<&str>) -> String {
     }
     if !report.program.is_empty() {
         page += &format!("## Programs\n\n{PROGRAM}\n\n{}", chart("program.svg"));
-        report.program.iter().for_each(|each| page += &case(each));
+        page += &programs(&report.program);
     }
     if !report.router.is_empty() {
         page += &format!("## A forwarding router\n\n{ROUTER}\n\n{}", chart("router.svg"));
@@ -37,7 +36,7 @@ caches and branches that are\nalways right, so these are lower bounds. XDP test 
 runs through an indirect call:\ncompare within a hook. The table is an involution, so that every repetition rewrites. \
 *Lean* floors locate (four tags,\nversion, IHL), count by family and DS byte, and remark. *Whole* floors keep the whole \
 contract; before anything is\nmeasured they leave the same bytes and the same counters as qosbpf on every vector of the \
-tests.\n`above` is above the empty program, in the same round.";
+tests.\nFloors and qosbpf are in ns above the empty program, ratios are of wholes, with the middle half of the rounds.";
 
 const ROUTER: &str = "Three namespaces, veth pairs, 64-byte frames. The price is CPU time of all of it, generator, \
 router and sink, on one CPU\n(the sending thread and ksoftirqd). Every candidate is installed and removed in every \
@@ -70,21 +69,41 @@ fn goals(goals: &[Goal]) -> String {
     table(&["what", "promised", "measured", "kept"], goals.iter().map(row))
 }
 
-fn case(case: &Case) -> String {
-    let mut text = format!("### {}, {}\n\n", case.hook, case.frame);
-    text += &table(&["program", "ns", "middle half", "above"], case.rows.iter().map(cells));
-    text.push('\n');
-    for ratio in &case.ratios {
-        let Spread { p25, median, p75 } = ratio.ratio;
-        let _infallible = writeln!(
-            text,
-            "- {} / {}: **{median:.3}** ({p25:.3} to {p75:.3}), {} ns",
-            ratio.of,
-            ratio.to,
-            signed(ratio.ns.median)
-        );
+/// For each hook what counting costs, and what the table costs; the rest is in the JSON document.
+fn programs(cases: &[Case]) -> String {
+    let kinds = [("counting", COUNT), ("counting and remarking", REMARK)];
+    let mut text = String::new();
+    for hook in cases.chunk_by(|one, next| one.hook == next.hook) {
+        for (kind, columns) in kinds {
+            let name = hook.first().map_or("", |case| case.hook);
+            let heads = ["frame", "empty", "C, lean", "C, whole", "qosbpf", "qosbpf / whole", "ns", "qosbpf / lean"];
+            let rows = hook.iter().map(|case| frame(case, columns));
+            text += &format!("### {name}, {kind}\n\n{}\n", table(&heads, rows));
+        }
     }
-    text + "\n"
+    text
+}
+
+/// The candidates of a table: lean floor, whole floor, qosbpf.
+type Columns = [&'static str; 3];
+const COUNT: Columns = [LEAN_COUNT, WHOLE_COUNT, OURS_COUNTING];
+const REMARK: Columns = [LEAN, WHOLE, OURS];
+
+fn frame(case: &Case, [lean, whole, ours]: Columns) -> Vec<String> {
+    let row = |name: &str| case.rows.iter().find(|row| row.name == name);
+    let above = |name| row(name).map(|row| signed(row.above.median)).unwrap_or_default();
+    let ratio = |to: &str| case.ratios.iter().find(|ratio| ratio.of == ours && ratio.to == to);
+    let of = |spread: &Spread| format!("{:.3} ({:.3} to {:.3})", spread.median, spread.p25, spread.p75);
+    vec![
+        case.frame.to_owned(),
+        row(EMPTY).map(|row| number(row.ns.median)).unwrap_or_default(),
+        above(lean),
+        above(whole),
+        above(ours),
+        ratio(whole).map(|ratio| of(&ratio.ratio)).unwrap_or_default(),
+        ratio(whole).map(|ratio| signed(ratio.ns.median)).unwrap_or_default(),
+        ratio(lean).map(|ratio| format!("{:.3}", ratio.ratio.median)).unwrap_or_default(),
+    ]
 }
 
 fn cells(row: &Row) -> Vec<String> {
