@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{architecture, docs, setup, shell, test};
+use crate::{architecture, bench, docs, setup, shell, test};
 
 /// One step.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
@@ -23,7 +23,7 @@ const STEPS: [Step; 8] = [
     ("documentation of the code", documentation),
 ];
 
-/// Runs all steps, prints the time each took, and then the tests' summary.
+/// Runs all steps, prints the time each took, then measures a little, and then the tests' summary.
 ///
 /// # Errors
 ///
@@ -41,6 +41,8 @@ pub fn run() -> anyhow::Result<()> {
     }
     let total: Duration = times.iter().map(|(_, time)| *time).sum();
     println!("{:>8.1} s  before the tests", total.as_secs_f64());
+    println!("== measurements, for their gates alone");
+    bench::smoke().context("measurements")?;
     println!("== tests");
     let start = Instant::now();
     let result = test::run_after_setup();

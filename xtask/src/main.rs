@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to whoever runs it, and to nothing else")]
 
 mod architecture;
+mod bench;
 mod ci;
 mod demo;
 mod docs;
@@ -36,6 +37,8 @@ enum Chore {
     Demo,
     /// Set up, build, and run all tests; those of the kernel need root.
     Test,
+    /// Set up, build, and measure: programs against floors in C, a router against other tools, commands, CPUs.
+    Bench(bench::Options),
     /// Everything that a change has to pass: format, lints, architecture, documentation, tests.
     Ci,
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Chore::Build => demo::build().map(|()| ExitCode::SUCCESS),
         Chore::Demo => demo::run(),
         Chore::Test => test::run().map(|()| ExitCode::SUCCESS),
+        Chore::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

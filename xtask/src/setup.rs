@@ -57,6 +57,19 @@ pub fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Installs what measuring needs beside that; nothing else asks for it.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn for_bench() -> anyhow::Result<()> {
+    install(&programs::for_bench())?;
+    match programs::for_bench().first() {
+        Some(left) => bail!("still missing: {left}"),
+        None => Ok(()),
+    }
+}
+
 /// Brings what one stage needs: packages first, since commands may build with them.
 fn install(needs: &[Need]) -> anyhow::Result<usize> {
     for need in needs {

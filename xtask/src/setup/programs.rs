@@ -32,16 +32,35 @@ const PARTS: [Part; 8] = [
     Part { sign: Sign::Program("ethtool"), package: "ethtool", why: "the tests switch offloads on and off" },
 ];
 
+/// What measuring needs beside them.
+const OF_BENCH: [Part; 2] = [
+    Part { sign: Sign::Program("clang"), package: "clang", why: "compiles the floors that qosbpf is measured against" },
+    Part {
+        sign: Sign::File("/usr/include/linux/bpf.h"),
+        package: "linux-libc-dev",
+        why: "what the floors need of the kernel's interface",
+    },
+];
+
 /// What is missing of them.
 pub fn needs() -> Vec<Need> {
-    missing(|sign| match sign {
-        Sign::Program(name) => shell::has_program(name),
-        Sign::File(path) => Path::new(path).exists(),
-    })
+    missing(&PARTS, is_there)
 }
 
-fn missing(present: impl Fn(&Sign) -> bool) -> Vec<Need> {
-    let missing = PARTS.iter().filter(|part| !present(&part.sign));
+/// What is missing to measure.
+pub fn for_bench() -> Vec<Need> {
+    missing(&OF_BENCH, is_there)
+}
+
+fn is_there(sign: &Sign) -> bool {
+    match sign {
+        Sign::Program(name) => shell::has_program(name),
+        Sign::File(path) => Path::new(path).exists(),
+    }
+}
+
+fn missing(parts: &[Part], present: impl Fn(&Sign) -> bool) -> Vec<Need> {
+    let missing = parts.iter().filter(|part| !present(&part.sign));
     missing
         .map(|part| Need { what: part.package.to_owned(), why: part.why, cure: Cure::Package(part.package.to_owned()) })
         .collect()
@@ -53,9 +72,9 @@ mod tests {
 
     #[test]
     fn what_is_there_is_not_asked_for() {
-        let needs = missing(|sign| !matches!(sign, Sign::Program("nft" | "ping")));
+        let needs = missing(&PARTS, |sign| !matches!(sign, Sign::Program("nft" | "ping")));
         let packages: Vec<_> = needs.iter().filter_map(Need::package).collect();
         assert_eq!(packages, ["iputils-ping", "nftables"]);
-        assert!(missing(|_| true).is_empty());
+        assert!(missing(&PARTS, |_| true).is_empty());
     }
 }
