@@ -10,6 +10,7 @@ mod shell;
 mod source;
 mod summary;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -36,7 +37,15 @@ enum Chore {
     Demo,
     /// Set up, build, and run all tests; those of the kernel need root.
     Test,
-    /// Everything that a change has to pass: format, lints, architecture, documentation, tests.
+    /// Run the kernel tests in guests with other kernels, in emulation, and write docs/kernels.md.
+    Vm {
+        /// Series, such as 6.1, or `newest`; without any, all that are supported.
+        kernels: Vec<String>,
+        /// Take what the programs cost there as the budget from now on.
+        #[arg(long)]
+        record: bool,
+    },
+    /// Everything that a change has to pass: format, lints, architecture, documentation, tests, kernels.
     Ci,
 }
 
@@ -47,6 +56,7 @@ fn main() -> ExitCode {
         Chore::Build => demo::build().map(|()| ExitCode::SUCCESS),
         Chore::Demo => demo::run(),
         Chore::Test => test::run().map(|()| ExitCode::SUCCESS),
+        Chore::Vm { kernels, record } => vm::run(&kernels, record).map(|()| ExitCode::SUCCESS),
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
