@@ -3,7 +3,7 @@
 //! A test that needs such a thing says so in one line of standard error, and which line is the same everywhere:
 //! `left out: WHAT: WHY`. The matrix of kernels prints them.
 
-use std::{io, os::fd::AsFd as _};
+use std::{io, os::fd::AsFd as _, sync::OnceLock};
 
 use crate::bpf::{self, Input, Kind, SkBuff};
 
@@ -36,6 +36,16 @@ impl Feature {
     ///
     /// What bpf(2) says to a question that every kernel can answer: that this is not root, for one.
     pub fn is_here(self) -> anyhow::Result<bool> {
+        static ANSWERS: [OnceLock<bool>; 4] = [const { OnceLock::new() }; 4];
+        let answer = &ANSWERS[self as usize];
+        if let Some(here) = answer.get() {
+            return Ok(*here);
+        }
+        let here = self.ask()?;
+        Ok(*answer.get_or_init(|| here))
+    }
+
+    fn ask(self) -> anyhow::Result<bool> {
         match self {
             Self::Frags => known(bpf::load_xdp_frags().map(drop)),
             Self::Tcx => known(bpf::query_tcx()),

@@ -17,7 +17,7 @@ use super::{
 use crate::shell;
 
 /// How long a guest may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// How often a guest that did not come to its end is started.
 const ATTEMPTS: u32 = 3;
