@@ -61,15 +61,14 @@ impl Archive {
 
     /// A release that the archive has dropped makes apt fail, and its other lists are good nevertheless.
     fn update(&self) -> anyhow::Result<()> {
-        let updated = shell::run(self.apt("apt-get").args(["-q", "-q", "update"]));
+        // Else what cannot be reached is no error to apt, and its kernels would be missed for days.
+        let strict = ["-o", "APT::Update::Error-Mode=any"];
+        let updated = shell::run(self.apt("apt-get").args(strict).args(["-q", "-q", "update"]));
         if let Err(error) = &updated {
             println!("vm: warning: some package lists were not fetched: {error:#}");
         }
         if self.packages()?.is_empty() {
-            bail!(
-                "no list of Debian's kernels could be fetched; without a network, put them into {}",
-                self.folder.display()
-            );
+            bail!("no list of Debian's kernels could be fetched; QOSBPF_VM_ARCHIVE=URI names another archive");
         }
         if updated.is_ok() {
             fs::write(self.stamp(), "")?;
