@@ -147,8 +147,10 @@ impl Outcome {
 /// ```
 #[inline(always)]
 pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
+    if tables.link() == Link::Layer3 && frame.is_mpls() {
+        return uncounted(Uncounted::NotIp, frame, tables);
+    }
     let header = match locate(packet, tables.link(), frame.stripped_tags()) {
-        _ if tables.link() == Link::Layer3 && frame.is_mpls() => return uncounted(Uncounted::NotIp, frame, tables),
         Located::Ip(header) => header,
         Located::NotIp => return uncounted(Uncounted::NotIp, frame, tables),
         Located::Malformed => return uncounted(Uncounted::Malformed, frame, tables),

@@ -8,6 +8,7 @@ pub mod binary;
 pub mod bpf;
 pub mod capture;
 pub mod counted;
+pub mod features;
 pub mod host;
 pub mod kernel;
 pub mod lab;

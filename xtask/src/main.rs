@@ -11,6 +11,7 @@ mod shell;
 mod source;
 mod summary;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -39,7 +40,15 @@ enum Chore {
     Test,
     /// Set up, build, and measure: programs against floors in C, a router against other tools, commands, CPUs.
     Bench(bench::Options),
-    /// Everything that a change has to pass: format, lints, architecture, documentation, tests.
+    /// Run the kernel tests in guests with other kernels, in emulation, and write docs/kernels.md.
+    Vm {
+        /// Series, such as 6.1, or `newest`; without any, all that are supported.
+        kernels: Vec<String>,
+        /// Take what the programs cost there as the budget from now on.
+        #[arg(long)]
+        record: bool,
+    },
+    /// Everything that a change has to pass: format, lints, architecture, documentation, tests, kernels.
     Ci,
 }
 
@@ -51,6 +60,7 @@ fn main() -> ExitCode {
         Chore::Demo => demo::run(),
         Chore::Test => test::run().map(|()| ExitCode::SUCCESS),
         Chore::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
+        Chore::Vm { kernels, record } => vm::run(&kernels, record).map(|()| ExitCode::SUCCESS),
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

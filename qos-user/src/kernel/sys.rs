@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::{BPF_F_RDONLY, bpf_attr, bpf_cmd, bpf_link_info};
+use aya_obj::generated::{BPF_F_RDONLY, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info};
 
 /// Opens a pinned object; `read_only` needs no more than read permission on the pin (Linux 6.0 and later for people
 /// without privileges), and is possible for maps alone.
@@ -57,6 +57,24 @@ pub fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
     // SAFETY: for both types of link the interface is the first word, and the kernel has written it.
     Ok(unsafe { info.__bindgen_anon_1.xdp.ifindex })
+}
+
+/// Whether the kernel has TCX, which is upstream since Linux 6.6 and can be left out of a build: asked, by a question of
+/// which only the type of the hook can be unknown to it.
+///
+/// # Errors
+///
+/// What bpf(2) reports for `BPF_PROG_QUERY`.
+pub fn has_tcx(ifindex: u32) -> io::Result<bool> {
+    // SAFETY: as above.
+    let mut attr: bpf_attr = unsafe { mem::zeroed() };
+    attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    attr.query.__bindgen_anon_1.target_ifindex = ifindex;
+    match bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {

@@ -42,6 +42,24 @@ const OF_BENCH: [Part; 2] = [
     },
 ];
 
+/// For guests with other kernels.
+const GUEST_PARTS: [Part; 10] = [
+    Part { sign: Sign::Program("strip"), package: "binutils", why: "makes the programs of a guest small" },
+    Part { sign: Sign::Program("qemu-system-x86_64"), package: "qemu-system-x86", why: "boots other kernels" },
+    Part { sign: Sign::File("/bin/busybox"), package: "busybox-static", why: "the shell of a guest" },
+    Part { sign: Sign::Program("ip"), package: "iproute2", why: "network namespaces in a guest" },
+    Part { sign: Sign::Program("modprobe"), package: "kmod", why: "which modules a module depends on" },
+    Part { sign: Sign::Program("cpio"), package: "cpio", why: "packs the file system of a guest" },
+    Part { sign: Sign::Program("zstd"), package: "zstd", why: "unpacks kernel modules" },
+    Part { sign: Sign::Program("xz"), package: "xz-utils", why: "unpacks kernel modules" },
+    Part { sign: Sign::Program("dpkg-deb"), package: "dpkg", why: "unpacks kernels" },
+    Part {
+        sign: Sign::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        package: "debian-archive-keyring",
+        why: "kernels are taken only as Debian has signed them",
+    },
+];
+
 /// What is missing of them.
 pub fn needs() -> Vec<Need> {
     missing(&PARTS, is_there)
@@ -50,6 +68,11 @@ pub fn needs() -> Vec<Need> {
 /// What is missing to measure.
 pub fn for_bench() -> Vec<Need> {
     missing(&OF_BENCH, is_there)
+}
+
+/// What is missing for guests with other kernels.
+pub fn guest_needs() -> Vec<Need> {
+    missing(&GUEST_PARTS, is_there)
 }
 
 fn is_there(sign: &Sign) -> bool {
