@@ -29,24 +29,37 @@ pub(super) fn read(lines: &Lines, options: &Options) -> Read {
     let mut read = Read { local: true, ..Read::default() };
     let saved = Saved::read(lines, options, &mut read);
     read.sets.clone_from(&saved.sets);
+    let mut done = BTreeSet::new();
     for direction in Direction::BOTH {
-        let mut side = SideReader { lines, saved: &saved, direction, read: &mut read, done: BTreeSet::new() };
+        let mut side = SideReader { lines, saved: &saved, direction, read: &mut read, done: &mut done };
         let mut steps = Vec::new();
         for family in [V4, V6] {
             steps.extend(side.hook(family));
         }
         read.program.chains.insert(hook(direction).to_owned(), steps);
     }
-    leave_input(&saved, lines, &mut read);
+    leave_others(&saved, &done, lines, &mut read);
     read
 }
 
-/// What INPUT does is behind every hook.
-fn leave_input(saved: &Saved, lines: &Lines, read: &mut Read) {
-    for rule in saved.rules.iter().filter(|rule| rule.chain == "INPUT") {
-        let reason = "INPUT is behind the hooks: this changes only what this host itself receives";
+/// What INPUT does is behind every hook, and a chain that nothing of a hook jumps to does nothing.
+fn leave_others(saved: &Saved, done: &BTreeSet<String>, lines: &Lines, read: &mut Read) {
+    for rule in &saved.rules {
+        let is_read = |direction| done.contains(&key(rule.family, direction, &rule.chain));
+        if Direction::BOTH.into_iter().any(is_read) {
+            continue;
+        }
+        let reason = match &*rule.chain {
+            "INPUT" => "INPUT is behind the hooks: this changes only what this host itself receives",
+            _ => "no chain that is at a hook jumps here",
+        };
         read.leave(lines, rule.line, reason);
     }
+}
+
+/// The name of a chain in the program.
+fn key(family: u8, direction: Direction, name: &str) -> String {
+    format!("{family} {direction} {name}")
 }
 
 /// One family's chains as they are at one direction.
@@ -56,7 +69,7 @@ struct SideReader<'a> {
     direction: Direction,
     read: &'a mut Read,
     /// The chains that are in the program.
-    done: BTreeSet<String>,
+    done: &'a mut BTreeSet<String>,
 }
 
 impl SideReader<'_> {
@@ -93,7 +106,7 @@ impl SideReader<'_> {
 
     /// Puts a chain and what it jumps to into the program; its name there.
     fn chain(&mut self, family: u8, name: &str) -> String {
-        let key = format!("{family} {} {name}", self.direction);
+        let key = key(family, self.direction, name);
         if !self.done.insert(key.clone()) {
             return key;
         }

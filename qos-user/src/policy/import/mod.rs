@@ -16,6 +16,8 @@ mod nft;
 mod program;
 mod qosify;
 mod spans;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use self::lines::{Input, Kind};

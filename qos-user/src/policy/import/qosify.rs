@@ -46,6 +46,11 @@ pub(super) fn read(lines: &Lines, options: &Options) -> Read {
     });
     let mappings = mappings.collect::<Vec<_>>();
     let places = config.places(options, lines, &mut read);
+    if let Some(first) = mappings.first().filter(|_| !config.has_defaults()) {
+        let reason = "what no line names keeps its mark here; qosify makes it CS0 where its defaults do not say another: \
+                      import /etc/config/qosify too";
+        read.note(lines, first.line, reason);
+    }
     for direction in Direction::BOTH {
         let mut steps = Vec::new();
         for place in places.iter().filter(|place| place.directions.contains(&direction)) {

@@ -75,7 +75,7 @@ impl Written<'_> {
         }
         let rules = self.rules(&drafts);
         let mut text = self.head.iter().map(|line| format!("# {line}\n")).collect::<String>();
-        let _ = write!(text, "version = 1\nname = {}\n", quoted(self.name));
+        let _infallible = write!(text, "version = 1\nname = {}\n", quoted(self.name));
         text += &self.sets.section();
         text += &self.interfaces(&drafts, &tables);
         tables.iter().for_each(|(at, marks)| text += &table(at, marks));
@@ -101,16 +101,16 @@ impl Written<'_> {
             let _ =
                 writeln!(text, "# {}: {}", self.quote.place(*line), shortened(&self.quote.text(*line), LONGEST_QUOTE));
         }
-        let _ = writeln!(text, "[[rule]]\nname = {}", quoted(&self.rule_name(draft, names)));
+        let _infallible = writeln!(text, "[[rule]]\nname = {}", quoted(&self.rule_name(draft, names)));
         let on = draft.when.on.as_deref().unwrap_or("*");
-        let _ = writeln!(text, "on = {}", quoted(&format!("{on}:{}", draft.direction)));
+        let _infallible = writeln!(text, "on = {}", quoted(&format!("{on}:{}", draft.direction)));
         let fields = matching::text(&draft.when, &mut self.sets);
         if !fields.is_empty() {
-            let _ = writeln!(text, "match = {fields}");
+            let _infallible = writeln!(text, "match = {fields}");
         }
         text += &action(&draft.action);
         if let Some(priority) = draft.priority {
-            let _ = match priority >> 16 {
+            let _infallible = match priority >> 16 {
                 0 => writeln!(text, "priority = {priority}"),
                 major => writeln!(text, "priority = \"{major:x}:{:x}\"", priority & 0xffff),
             };
@@ -143,10 +143,10 @@ impl Written<'_> {
         patterns.extend(tables.keys().map(|(pattern, _)| pattern.clone()));
         let mut text = String::new();
         for pattern in &patterns {
-            let _ = writeln!(text, "\n[interface.{}]", key(pattern));
+            let _infallible = writeln!(text, "\n[interface.{}]", key(pattern));
             let bound = tables.keys().filter(|(on, _)| on == pattern);
             bound.for_each(|at| {
-                let _ = writeln!(text, "{} = {}", at.1, quoted(&table_name(at)));
+                let _infallible = writeln!(text, "{} = {}", at.1, quoted(&table_name(at)));
             });
             let leaves = drafts.iter().any(|draft| draft.direction == Direction::Egress)
                 || tables.contains_key(&(pattern.clone(), Direction::Egress));
@@ -191,7 +191,7 @@ fn table_name((pattern, direction): &(String, Direction)) -> String {
 fn table(at: &(String, Direction), marks: &[u8; 64]) -> String {
     let mut text = format!("\n[remark.{}]\n", key(&table_name(at)));
     for (from, to) in (0u8..).zip(marks).filter(|(from, to)| from != *to) {
-        let _ = writeln!(text, "{} = {}", key(&dscp_word(from)), quoted(&dscp_word(*to)));
+        let _infallible = writeln!(text, "{} = {}", key(&dscp_word(from)), quoted(&dscp_word(*to)));
     }
     text + "other = \"keep\"\n"
 }
@@ -234,7 +234,7 @@ fn action(action: &Action) -> String {
             let parameters = meter.parameters.iter().map(|(key, value)| format!("{key} = {value}"));
             let mut text = format!("meter = {{ {} }}\n", parameters.collect::<Vec<_>>().join(", "));
             for (color, verdict) in ["green", "yellow", "red"].iter().zip(&meter.colors) {
-                let _ = writeln!(text, "{color} = {}", quoted(verdict));
+                let _infallible = writeln!(text, "{color} = {}", quoted(verdict));
             }
             text
         }
@@ -245,7 +245,7 @@ fn comments<'a>(quote: &dyn Quote, left: impl Iterator<Item = &'a Left>) -> Stri
     let mut text = String::new();
     for left in left {
         let said = shortened(&left.text, LONGEST_QUOTE);
-        let _ = writeln!(
+        let _infallible = writeln!(
             text,
             "\n# not carried over, {}: {said}\n#   {}",
             quote.place(left.line),

@@ -79,7 +79,7 @@ fn addresses(rest: &mut Rest<'_>) -> Result<Option<Addresses>, String> {
     let mask = Ipv4Addr::from_bits(!wildcard.to_bits());
     read(&format!("{word}/{mask}"))
         .map(Some)
-        .map_err(|_| format!("{word} {wildcard}: its bits are not those of a prefix"))
+        .map_err(|_not_read| format!("{word} {wildcard}: its bits are not those of a prefix"))
 }
 
 fn ports(rest: &mut Rest<'_>, field: Number, when: &mut Condition) -> Result<(), String> {

@@ -126,7 +126,7 @@ fn number_of(words: &[&str], name: &str, place: usize) -> Result<Option<u64>, St
     if words.iter().any(|word| matches!(*word, "percent" | "rate" | "aggregate")) {
         return Err("the rate is not in bits a second".to_owned());
     }
-    let read = |word: &&str| word.parse::<u64>().map_err(|_| format!("{word} is not a number"));
+    let read = |word: &&str| word.parse::<u64>().map_err(|_not_digits| format!("{word} is not a number"));
     match words.iter().position(|word| *word == name) {
         Some(at) => words.get(at + 1).map(read).transpose(),
         None if words.iter().all(|word| word.parse::<u64>().is_ok()) => words.get(place).map(read).transpose(),

@@ -194,7 +194,7 @@ impl<'a> RuleReader<'a> {
         let at = rest.iter().position(|token| token.is("map")).filter(|at| *at <= 2);
         match (key.field, at) {
             (Field::Dscp, Some(at)) => {
-                self.meet(&[key.implied.clone()])?;
+                self.meet(std::slice::from_ref(&key.implied))?;
                 let by = key::read(word(0), word(1))?.0;
                 let (values, rest) = self.values(behind(rest, at + 1), true)?;
                 let marks = |value: &str| dscp::dscp(value).map(|dscp| Act::Mark(always(dscp)));
@@ -206,7 +206,7 @@ impl<'a> RuleReader<'a> {
                 Ok(rest)
             }
             (Field::Dscp, None) => {
-                self.meet(&[key.implied.clone()])?;
+                self.meet(std::slice::from_ref(&key.implied))?;
                 let dscp = dscp::dscp(word(0)).ok_or_else(|| format!("{} is not a codepoint", word(0)))?;
                 self.act(Act::Mark(always(dscp)), behind(rest, 1))
             }
@@ -229,7 +229,7 @@ impl<'a> RuleReader<'a> {
         }
         let known = (0..64).filter(|at| table[*at].is_some()).map(|at| 1u64 << at).sum();
         let marks: Marks = by(|dscp| table[usize::from(dscp)].unwrap_or(dscp));
-        self.meet(&[key.implied.clone()])?;
+        self.meet(std::slice::from_ref(&key.implied))?;
         self.meet(&[Condition { dscp: known, ..Condition::default() }])?;
         self.cases.iter_mut().for_each(|case| case.acts.push(Act::Mark(marks.clone())));
         Ok(())

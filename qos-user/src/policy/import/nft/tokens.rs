@@ -58,15 +58,13 @@ fn split(line: Line, text: &str, tokens: &mut Vec<Token>) {
                 push(&mut c.to_string(), false, tokens);
             }
             '=' if word.is_empty() || !"!=<>".contains(word.as_str()) => {
-                // `==` is one.
-                if word != "=" {
-                    push(&mut word, false, tokens);
-                }
+                push(&mut word, false, tokens);
                 word.push(c);
             }
             _ if c.is_whitespace() => push(&mut word, false, tokens),
             _ => {
-                if word == "=" || word == "==" {
+                // `==` is one word.
+                if word == "==" || word == "=" && c != '=' {
                     push(&mut word, false, tokens);
                 }
                 word.push(c);

@@ -106,7 +106,11 @@ impl Config {
     /// An option of the section `defaults`.
     pub fn of_defaults(&self, key: &str) -> Option<(Line, Value)> {
         let sections = self.sections.iter().filter(|section| section.kind == "defaults");
-        sections.filter_map(|section| section.get(key)).last().map(|(line, value)| (line, Value::of(value)))
+        sections.filter_map(|section| section.get(key)).next_back().map(|(line, value)| (line, Value::of(value)))
+    }
+
+    pub fn has_defaults(&self) -> bool {
+        self.sections.iter().any(|section| section.kind == "defaults")
     }
 
     /// The same; where there is such a section and it does not say, best effort.
