@@ -98,7 +98,7 @@ impl Written<'_> {
     fn rule(&mut self, draft: &Draft, names: &mut HashSet<String>) -> String {
         let mut text = String::new();
         for line in &draft.lines {
-            let _ =
+            let _infallible =
                 writeln!(text, "# {}: {}", self.quote.place(*line), shortened(&self.quote.text(*line), LONGEST_QUOTE));
         }
         let _infallible = writeln!(text, "[[rule]]\nname = {}", quoted(&self.rule_name(draft, names)));
