@@ -6,7 +6,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 mod policy;
 
-pub use self::policy::{ApplyArgs, ApplyOptions, BypassArgs, PolicyCommand, ResumeArgs, RollbackArgs};
+pub use self::policy::{
+    ApplyArgs, ApplyOptions, BypassArgs, ImportArgs, ImportFrom, PolicyCommand, ResumeArgs, RollbackArgs,
+};
 use crate::hook::HookName;
 
 /// Counts, remarks and proves DS fields on a Linux edge router.
@@ -153,9 +155,12 @@ impl Command {
                 | PolicyCommand::Confirm { json }
                 | PolicyCommand::History { json }
                 | PolicyCommand::Save { json }
+                | PolicyCommand::Import(ImportArgs { json, .. })
                 | PolicyCommand::Bypass(BypassArgs { json, .. })
                 | PolicyCommand::Resume(ResumeArgs { json, .. }),
             ) => *json,
+            // It is JSON and nothing else.
+            Self::Policy(PolicyCommand::Schema) => true,
             Self::Demo(_) | Self::Completions { .. } | Self::Timer => false,
         }
     }

@@ -16,6 +16,7 @@ mod compile;
 mod diagnostic;
 mod expectations;
 mod hash;
+pub mod import;
 mod interfaces;
 #[expect(clippy::string_slice, reason = "every offset is that of a character just read")]
 mod json;
