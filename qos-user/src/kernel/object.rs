@@ -125,7 +125,9 @@ pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) 
     let (plan, sizes) = wanted.plan();
     let plan = plan.to_ne_bytes();
     let mut loader = EbpfLoader::new();
+    // The object has no relocations against the kernel's types; to read them all takes longer than everything else here.
     loader
+        .btf(None)
         .override_global("SETTINGS", settings.as_slice(), true)
         .override_global("TABLE", table.as_slice(), true)
         .override_global("PLAN", plan.as_slice(), true)
