@@ -12,6 +12,7 @@ pub mod features;
 pub mod host;
 pub mod kernel;
 pub mod lab;
+pub mod large;
 pub mod oracle;
 pub mod policies;
 pub mod pool;
