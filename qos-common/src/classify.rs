@@ -9,6 +9,7 @@ mod rows;
 use self::rows::Rows;
 use crate::{
     condition::Case,
+    event::Event,
     flow::Flow,
     meter::{Arrival, Color, MeterCounters, MeterRecord},
     packet::Packet,
@@ -62,6 +63,19 @@ pub trait Rules {
     /// Meters a packet with the buckets of the meter's slot, which all CPUs share.
     fn color(&self, _meter: &MeterRecord, _arrival: &Arrival) -> Option<Color> {
         None
+    }
+
+    /// When the rule of a slot would tell of the next packet, at its rate.
+    fn next_event(&self, _slot: u16) -> Option<u64> {
+        None
+    }
+
+    /// Changes that. CPUs that do so at once tell of one packet more.
+    fn set_next_event(&mut self, _slot: u16, _next: u64) {}
+
+    /// Lets an event be filled in and gives it to whoever reads them; whether there was room for it.
+    fn report(&mut self, _fill: impl FnOnce(&mut Event)) -> bool {
+        false
     }
 
     /// This CPU's counters of meters.

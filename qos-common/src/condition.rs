@@ -1,7 +1,9 @@
 //! The conditioner (RFC 2475): asks the rules, then the table, and says what becomes of a packet.
 
+mod logging;
 mod metering;
 
+use self::logging::Teller;
 use crate::{
     abi::{Counter, Limited},
     classify::{Behind, Found, find},
@@ -40,8 +42,11 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     /// What becomes of the packet: by the first rule that decides, else by its codepoint's entry in the table.
     #[inline(always)]
     pub fn decision<T: Tables>(&self, entry: Entry, tables: &mut T) -> Decision {
+        let mut teller = Teller::NOBODY;
         let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: tables.local() };
-        self.decide(self.ask_rules(tables).unwrap_or(by_table))
+        let decision = self.decide(self.ask_rules(&mut teller, tables).unwrap_or(by_table));
+        logging::tell(self, teller, decision, tables);
+        decision
     }
 
     /// What becomes of it, if this is wanted.
@@ -52,7 +57,7 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
 
     /// Counts the rules that match, and decides if one of them does.
     #[inline(always)]
-    fn ask_rules<T: Tables>(&self, tables: &mut T) -> Option<Wanted> {
+    fn ask_rules<T: Tables>(&self, teller: &mut Teller, tables: &mut T) -> Option<Wanted> {
         let flow = self.flow(tables);
         self.count_limits(flow.reach, tables);
         let charge = metering::charge(self, &flow, tables);
@@ -61,14 +66,14 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         let [decider, passing] = tables.settle([found.decider, found.passing]);
         let found = Found { decider, passing };
         if found.decider == Found::NOBODY {
-            self.count_passing(found.passing, tables);
+            *teller = self.count_passing(found.passing, tables);
             return None;
         }
         let record = *tables.record(found.decider)?;
         if let Some(counters) = tables.counters() {
             counters.ruled_mut(self.header.ds.dscp()).add(self.weight);
         }
-        self.count_passing(found.passing & record.passing, tables);
+        *teller = self.count_passing(found.passing & record.passing, tables);
         let local = if record.has(Record::OVERRIDES_LOCAL) { Local::Policy } else { tables.local() };
         let verdict = match record.has(Record::METERS) && tables.constant(Constant::Meters) != 0 {
             true => metering::verdict(self, record.meter, local, charge, tables)?,
@@ -79,6 +84,7 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         if self.decide(wanted) != Decision::Protected {
             self.count(record.slot, tables);
             self.hand_over(&record, tables);
+            *teller = teller.or(&record, tables);
         }
         Some(wanted)
     }
@@ -110,20 +116,23 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         }
     }
 
-    /// Counts the rules that go on: their bits are the lowest.
+    /// Counts the rules that go on, of which one may tell of the packet: their bits are the lowest.
     #[inline(always)]
-    fn count_passing<T: Tables>(&self, bits: u32, tables: &mut T) {
+    fn count_passing<T: Tables>(&self, bits: u32, tables: &mut T) -> Teller {
+        let mut teller = Teller::NOBODY;
         let passing = u32::from(tables.constant(Constant::Passing));
         for bit in 0..MAX_PASSING as u32 {
             if bit >= passing {
                 break;
             }
             if bits >> bit & 1 != 0
-                && let Some(slot) = tables.record(bit).map(|record| record.slot)
+                && let Some(record) = tables.record(bit).copied()
             {
-                self.count(slot, tables);
+                self.count(record.slot, tables);
+                teller = teller.or(&record, tables);
             }
         }
+        teller
     }
 
     #[inline(always)]

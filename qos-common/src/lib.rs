@@ -27,6 +27,7 @@ pub mod checksum;
 pub mod classify;
 pub mod condition;
 pub mod ds;
+pub mod event;
 pub mod flow;
 pub mod gso;
 pub mod locate;

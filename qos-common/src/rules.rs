@@ -104,6 +104,10 @@ pub struct Record {
     pub mask: u32,
     /// The number of its meter, which gives the verdict.
     pub meter: u32,
+    /// Nanoseconds from one event to the next at the rate at which it logs; 0 if it does not.
+    pub log_every: u64,
+    /// By how many nanoseconds an event may come earlier.
+    pub log_burst: u64,
 }
 
 impl Record {
@@ -131,7 +135,9 @@ impl Record {
     pub fn to_ne_bytes(&self) -> [u8; Self::BYTES] {
         let [low, high] = self.slot.to_ne_bytes();
         let words = [self.passing, self.priority, self.mark, self.mask, self.meter];
-        bytes([self.verdict, self.flags, low, high].into_iter().chain(words.into_iter().flat_map(u32::to_ne_bytes)))
+        let times = [self.log_every, self.log_burst].into_iter().flat_map(u64::to_ne_bytes);
+        let words = words.into_iter().flat_map(u32::to_ne_bytes);
+        bytes([self.verdict, self.flags, low, high].into_iter().chain(words).chain(times))
     }
 }
 
@@ -145,12 +151,15 @@ pub struct RuleCounter {
     pub bytes: u64,
     /// When the last one came, in the kernel's jiffies.
     pub last: u64,
+    /// Events that were not told of, since its rate or the ring buffer did not allow it.
+    pub suppressed: u64,
 }
 
 impl RuleCounter {
     /// Adds what a CPU counted, as the words of its value in the map.
-    pub fn merge(&mut self, [packets, bytes, last]: [u64; 3]) {
+    pub fn merge(&mut self, [packets, bytes, last, suppressed]: [u64; 4]) {
         self.add(Counter { packets, bytes }, self.last.max(last));
+        self.suppressed = self.suppressed.wrapping_add(suppressed);
     }
 
     /// Counts a packet that came at the jiffy `now`.
@@ -172,7 +181,7 @@ impl RuleCounters {
     pub const SLOTS: usize = 1024;
 
     /// All zero.
-    pub const ZERO: Self = Self([RuleCounter { packets: 0, bytes: 0, last: 0 }; Self::SLOTS]);
+    pub const ZERO: Self = Self([RuleCounter { packets: 0, bytes: 0, last: 0, suppressed: 0 }; Self::SLOTS]);
 
     /// How many 64-bit words it is in a map.
     pub const WORDS: usize = size_of::<Self>() / 8;
@@ -201,6 +210,8 @@ pub enum Constant {
     Passing,
     /// 1 if a rule drops.
     Drops,
+    /// 1 if a rule logs.
+    Logs,
     /// 1 if a rule gives a priority or a mark.
     HandsOver,
     /// 1 if a rule meters.
@@ -311,6 +322,6 @@ pub mod index {
 }
 
 const _: () = {
-    assert!(Page::BYTES == 520 && Row::BYTES == 136 && Record::BYTES == 24);
-    assert!(size_of::<RuleCounters>() == 24_576, "userspace and kernel disagree, or LAYOUT has to change");
+    assert!(Page::BYTES == 520 && Row::BYTES == 136 && Record::BYTES == 40);
+    assert!(size_of::<RuleCounters>() == 32_768, "userspace and kernel disagree, or LAYOUT has to change");
 };

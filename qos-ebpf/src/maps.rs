@@ -12,12 +12,13 @@ use aya_ebpf::{
     btf_maps,
     helpers::{self, bpf_jiffies64, bpf_ktime_get_ns},
     macros::{btf_map, map},
-    maps::{Array, PerCpuArray},
+    maps::{Array, PerCpuArray, RingBuf},
 };
 use qos_common::{
     abi::{Counters, RemarkedHalf, Settings},
     classify::Rules,
     ds::Dscp,
+    event::Event,
     locate::Link,
     meter::{Arrival, Buckets, Color, METER_SLOTS, MeterCounters, MeterRecord},
     policy::{Entry, Local, Table},
@@ -63,6 +64,14 @@ struct LockedBuckets {
 
 #[btf_map]
 static BUCKETS: btf_maps::Array<LockedBuckets, METER_SLOTS> = btf_maps::Array::new();
+
+/// When each rule that logs tells of the next packet, by slot; one entry where none does.
+#[map]
+static LOGGED: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What they tell.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 #[unsafe(no_mangle)]
 static PLAN: Global<[u16; Plan::LENGTH]> = Global::new(Plan::NONE.0);
@@ -211,6 +220,28 @@ impl<const MF: bool> Rules for Maps<MF> {
             helpers::bpf_spin_unlock(&raw mut (*shared).lock);
             Some(color)
         }
+    }
+
+    #[inline(always)]
+    fn next_event(&self, slot: u16) -> Option<u64> {
+        // SAFETY: the value lives as long as the program; other CPUs may write it, hence volatile.
+        LOGGED.get_ptr(slot.into()).map(|next| unsafe { ptr::read_volatile(next) })
+    }
+
+    #[inline(always)]
+    fn set_next_event(&mut self, slot: u16, next: u64) {
+        if let Some(place) = LOGGED.get_ptr_mut(slot.into()) {
+            // SAFETY: as above.
+            unsafe { ptr::write_volatile(place, next) };
+        }
+    }
+
+    #[inline(always)]
+    fn report(&mut self, fill: impl FnOnce(&mut Event)) -> bool {
+        let Some(mut entry) = EVENTS.reserve::<Event>(0) else { return false };
+        fill(entry.write(Event::NONE));
+        entry.submit(0);
+        true
     }
 
     #[inline(always)]

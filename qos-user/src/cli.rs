@@ -121,6 +121,8 @@ pub enum Command {
     Policy(PolicyCommand),
     /// Run a command and say whether the counters moved as told.
     Expect(ExpectArgs),
+    /// What rules that log tell of packets: `log = "1/s"` in the policy.
+    Events(EventsArgs),
     /// Any notation of a DSCP to every notation, with the filter text of each tool.
     Dscp(DscpArgs),
     /// A lab of its own: a router between two hosts, marked traffic, counters, remarking.
@@ -145,6 +147,7 @@ impl Command {
             | Self::Status(StatusArgs { json })
             | Self::Stats(StatsArgs { format: StatsFormat { json, .. }, .. })
             | Self::Expect(ExpectArgs { json, .. })
+            | Self::Events(EventsArgs { json, .. })
             | Self::Dscp(DscpArgs { json, .. })
             | Self::Policy(
                 PolicyCommand::Check { json, .. }
@@ -164,6 +167,23 @@ impl Command {
             Self::Demo(_) | Self::Completions { .. } | Self::Timer => false,
         }
     }
+}
+
+/// `qosbpf events`
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Hooks, such as wan0:egress, or interfaces; none means all.
+    #[arg(value_name = "IFACE[:DIR]")]
+    pub hooks: Vec<HookName>,
+    /// Print what waits, and end; else what comes is printed too, until Ctrl-C.
+    #[arg(long)]
+    pub once: bool,
+    /// Write to systemd's journal instead.
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = "/run/systemd/journal/socket")]
+    pub journal: Option<PathBuf>,
+    /// One JSON document a line.
+    #[arg(long, conflicts_with = "journal")]
+    pub json: bool,
 }
 
 /// Where to attach.

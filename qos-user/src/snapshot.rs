@@ -56,6 +56,8 @@ pub struct RuleCount {
     pub counted: Counter,
     /// How long ago the last packet was.
     pub last: Option<Duration>,
+    /// Events that it did not tell of, since its rate did not allow it.
+    pub suppressed: u64,
     /// What its meter has given, if it has one: green, yellow, red; packets and bytes of IP.
     pub colors: Option<[Counter; 3]>,
 }

@@ -49,7 +49,16 @@ fn hook(meter: Meter) -> Hook {
     let RuleTables { plan, asked, remarks, pages, rows, records, meters } =
         compiled(&[&rule(Action::Meter(meter), Vec::new())]).unwrap().tables;
     let meters = HookMeters { records: meters, now: 1_000_000_000, ..HookMeters::default() };
-    let rules = HookRules { plan, asked, pages, rows, records, counters: vec![RuleCounters::ZERO; 2], meters };
+    let rules = HookRules {
+        plan,
+        asked,
+        pages,
+        rows,
+        records,
+        counters: vec![RuleCounters::ZERO; 2],
+        meters,
+        ..HookRules::default()
+    };
     Hook { rules, remarks, ..Hook::new(Link::Layer3, Table::IDENTITY) }
 }
 

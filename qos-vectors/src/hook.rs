@@ -1,12 +1,16 @@
 //! A hook in memory: what the kernel has around the data path, in plain values.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+};
 
 use qos_common::{
     abi::{Counters, RemarkedHalf},
     classify::Rules,
     condition::HandOver,
     ds::Dscp,
+    event::Event,
     gso::Length,
     locate::Link,
     meter::{Arrival as Metered, Buckets, Color, METER_SLOTS, MeterCounters, MeterRecord},
@@ -85,6 +89,21 @@ impl Rules for Hook {
         Some(meter.meter.color(buckets.get_mut(meter.slot as usize)?, arrival))
     }
 
+    fn next_event(&self, slot: u16) -> Option<u64> {
+        Some(self.rules.logged.get(&slot).copied().unwrap_or(0))
+    }
+
+    fn set_next_event(&mut self, slot: u16, next: u64) {
+        self.rules.logged.insert(slot, next);
+    }
+
+    fn report(&mut self, fill: impl FnOnce(&mut Event)) -> bool {
+        let mut event = Event::NONE;
+        fill(&mut event);
+        self.rules.events.push(event);
+        true
+    }
+
     fn meter_counters(&mut self) -> Option<&mut MeterCounters> {
         Some(&mut self.rules.meters.counters)
     }
@@ -137,6 +156,10 @@ pub struct HookRules {
     pub counters: Vec<RuleCounters>,
     /// Those that meter.
     pub meters: HookMeters,
+    /// When each tells of the next packet.
+    pub logged: HashMap<u16, u64>,
+    /// What they told.
+    pub events: Vec<Event>,
 }
 
 /// Meters, their buckets, and what they have given.

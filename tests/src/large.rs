@@ -7,7 +7,8 @@ use qosbpf::{
     policy::{
         classifier::{Input, Refusal, compile},
         model::{
-            Action, Arrived, Condition, Field, Fragment, MarkBits, Meter, MeterKind, Origin, Prefixes, Rule, Verdict,
+            Action, Arrived, Condition, Field, Fragment, LogRate, MarkBits, Meter, MeterKind, Origin, Prefixes, Rule,
+            Verdict,
         },
     },
     rules::RuleTables,
@@ -68,7 +69,7 @@ fn rule(fields: Fields, index: u16) -> Rule {
         conditions: conditions(fields, index),
         count: action == Action::None,
         action,
-        log: None,
+        log: index.is_multiple_of(7).then_some(LogRate { events: 10, seconds: 60 }),
         priority: (hands_over && index.is_multiple_of(2)).then_some(7),
         mark: (hands_over && index.is_multiple_of(3)).then_some(MarkBits { value: 1, mask: 0xff }),
     }

@@ -7,8 +7,10 @@ mod deadline;
 mod demo;
 mod detach;
 pub mod dscp;
+mod events;
 mod expect;
 mod foreground;
+mod journal;
 mod policy;
 mod reading;
 mod recovery;
@@ -52,6 +54,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Stats(args) => stats::run(args, &context),
         Command::Policy(command) => policy::run(command, &context),
         Command::Expect(args) => expect::run(args, &context),
+        Command::Events(args) => events::run(args, &context),
         Command::Dscp(args) => {
             let mut text = Vec::new();
             let exit = dscp::run(args, &mut text)?;

@@ -302,6 +302,7 @@ pub fn rules_of(hook: &Hook) -> anyhow::Result<Vec<RuleCount>> {
             rule: rule.clone(),
             counted: own,
             last: jiffies::since(last, now),
+            suppressed: counted.get(usize::from(slot)).map_or(0, |counter| counter.suppressed),
             colors: rule.meter().map(|_| meter.unwrap_or_default()),
         }
     });

@@ -11,6 +11,7 @@ use qos_common::{
 };
 
 use super::{
+    object,
     pins::{HookPins, Pin},
     sys,
 };
@@ -34,6 +35,7 @@ impl Layout {
             Pin::Remarked => (MapType::PerCpuArray, RemarkedHalf::WORDS, 2),
             Pin::Rules => (MapType::PerCpuArray, RuleCounters::WORDS, 2),
             Pin::Colors => (MapType::PerCpuArray, MeterCounters::WORDS, 1),
+            Pin::Events => return Self { kind: MapType::RingBuf, key: 0, value: 0, entries: object::EVENTS },
             Pin::Buckets => (MapType::Array, LOCKED_BUCKETS, METER_SLOTS as u32),
             _ => (MapType::PerCpuArray, Counters::WORDS, 1),
         };

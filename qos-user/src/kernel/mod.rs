@@ -6,6 +6,7 @@ pub mod choice;
 pub mod counters;
 pub mod datapath;
 pub mod document;
+pub mod events;
 pub mod jiffies;
 pub mod lock;
 pub mod logs;

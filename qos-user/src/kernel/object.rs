@@ -13,7 +13,7 @@ use qos_common::{
     locate::Link,
     meter::MeterRecord,
     policy::{Local, Table},
-    rules::{Page, Plan, Record, Row},
+    rules::{Constant, Page, Plan, RULE_SLOTS, Record, Row},
 };
 
 use super::{
@@ -29,6 +29,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/qo
 /// A ring buffer of one page: as small as the kernel makes them, where nothing is logged.
 const NO_LOGS: u32 = 4096;
 const LOGS: u32 = 1 << 17;
+
+/// Bytes of the ring buffer of a hook with rules that log: some five hundred events wait for a reader.
+pub const EVENTS: u32 = 1 << 16;
 
 /// The maps that all programs of a hook share.
 const SHARED: [(&str, Pin); 5] = [
@@ -141,6 +144,9 @@ pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) 
         .override_global("TABLE", table.as_slice(), true)
         .override_global("PLAN", plan.as_slice(), true)
         .map_max_entries("AYA_LOGS", if wanted.log { LOGS } else { NO_LOGS });
+    let logs = wanted.rules.as_ref().is_some_and(|rules| rules.plan.get(Constant::Logs) != 0);
+    loader.map_max_entries("LOGGED", if logs { RULE_SLOTS as u32 } else { 1 });
+    loader.map_max_entries("EVENTS", if logs { EVENTS } else { NO_LOGS });
     for (name, size) in ["PAGES", "ROWS", "RECORDS", "METERS"].into_iter().zip(sizes) {
         loader.map_max_entries(name, size as u32);
     }
@@ -148,6 +154,10 @@ pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) 
         for (name, pin) in SHARED {
             counters::check(pins, pin)?;
             loader.map_pin_path(name, pins.path(pin));
+        }
+        if logs {
+            counters::check(pins, Pin::Events)?;
+            loader.map_pin_path("EVENTS", pins.path(Pin::Events));
         }
     }
     let mut ebpf = loader.load(OBJECT).map_err(|error| refused("the maps", &error.into()))?;

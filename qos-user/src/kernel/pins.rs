@@ -266,6 +266,12 @@ impl HookPins {
         Self { folder: self.folder.with_file_name(direction.as_str()), direction, ..*self }
     }
 
+    /// The folder that they are in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Whether anything of the hook is pinned.
     #[must_use]
     pub fn exists(&self) -> bool {
@@ -371,12 +377,14 @@ pub enum Pin {
     Colors,
     /// [`qos_common::meter::Buckets`] with their locks.
     Buckets,
+    /// The ring buffer of [`qos_common::event::Event`]s; not there where no rule ever logged.
+    Events,
     /// Since when the terminal's table counts ([`crate::snapshot::baseline::Baseline`]).
     Baseline,
 }
 
 impl Pin {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::State,
         Self::NextState,
         Self::Link,
@@ -387,6 +395,7 @@ impl Pin {
         Self::Rules,
         Self::Colors,
         Self::Buckets,
+        Self::Events,
         Self::Baseline,
     ];
 
@@ -402,6 +411,7 @@ impl Pin {
             Self::Rules => "rules",
             Self::Colors => "colors",
             Self::Buckets => "buckets",
+            Self::Events => "events",
             Self::Baseline => "baseline",
         }
     }

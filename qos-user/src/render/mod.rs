@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 pub mod csv;
 pub mod dscp;
+mod event;
 pub mod json;
 pub mod prometheus;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod screen;
 pub mod table;
 mod text;
 
+pub use event::{document as event_document, event, fields as event_fields};
 pub use text::harmless;
 
 /// What a screen depends on beside its numbers.

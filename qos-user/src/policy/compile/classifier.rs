@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{cover, demand::Demand, fields::Fields, meters, store::Store};
 use crate::{
-    policy::model::{self, Action, Rule},
+    policy::model::{self, Action, LogRate, Rule},
     rules::RuleTables,
 };
 
@@ -160,7 +160,14 @@ fn record(input: &Input<'_>, index: usize) -> Result<Record, Refusal> {
         mark: rule.mark.map_or(0, |mark| mark.value & mark.mask),
         mask: rule.mark.map_or(0, |mark| mark.mask),
         meter: 0,
+        log_every: rule.log.map_or(0, |rate| every(rate)),
+        log_burst: rule.log.map_or(0, |rate| every(rate) * u64::from(rate.events - 1)),
     })
+}
+
+/// Nanoseconds from one event to the next.
+const fn every(rate: LogRate) -> u64 {
+    rate.seconds as u64 * 1_000_000_000 / rate.events as u64
 }
 
 /// What the program has to have for these rules beside the tables of their fields.
@@ -175,6 +182,7 @@ fn constants(plan: &mut Plan, rules: &[&Rule], demands: &[Demand<'_>]) {
     plan.set(Constant::Words, words);
     plan.set(Constant::Passing, rules.iter().filter(|rule| !rule.decides()).count() as u16);
     plan.set(Constant::Drops, any(|rule| meters::verdicts(&rule.action).contains(&model::Verdict::Drop)));
+    plan.set(Constant::Logs, any(|rule| rule.log.is_some()));
     plan.set(Constant::Meters, any(|rule| rule.meter().is_some()));
     plan.set(Constant::HandsOver, any(|rule| rule.priority.is_some() || rule.mark.is_some()));
     let fragments = demands.iter().any(|demand| demand.fragments != [true; 3]);

@@ -37,7 +37,7 @@ fn hook(hook: &Hook) -> Value {
 }
 
 fn rule(count: &RuleCount) -> Value {
-    let RuleCount { rule, counted, last, colors } = count;
+    let RuleCount { rule, counted, last, suppressed, colors } = count;
     let colors = colors.map(|colors| {
         let named =
             COLORS.into_iter().zip(colors).zip(rule.meter().map_or([None; 3], |meter| meter.verdicts().map(Some)));
@@ -55,6 +55,7 @@ fn rule(count: &RuleCount) -> Value {
         "packets": counted.packets,
         "bytes": counted.bytes,
         "last": last.map(|last| last.as_secs_f64()),
+        "events_suppressed": rule.log.map(|_| suppressed),
         "colors": colors,
     })
 }

@@ -1,0 +1,63 @@
+//! The ring buffers in which rules that log leave their events.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use aya::maps::{Map, MapData, RingBuf};
+use nix::time::{ClockId, clock_gettime};
+use qos_common::event::Event;
+
+use super::{
+    counters,
+    lock::Lock,
+    pins::{HookPins, Pin},
+    sys,
+};
+use crate::error::Failure;
+
+/// The events of one hook. Each event is read once, by one reader.
+#[expect(missing_debug_implementations, reason = "aya's ring buffer has none")]
+pub struct Events {
+    ring: RingBuf<MapData>,
+    #[expect(dead_code, reason = "held, not read")]
+    lock: Lock,
+}
+
+impl Events {
+    /// Opens the ring buffer of a hook; `None` if no rule ever logged there.
+    ///
+    /// # Errors
+    ///
+    /// `busy` if somebody else reads it; pins that are foreign or not accessible.
+    pub fn open(pins: &HookPins) -> anyhow::Result<Option<Self>> {
+        counters::check(pins, Pin::Events)?;
+        let Some(path) = pins.trusted(Pin::Events)? else { return Ok(None) };
+        let context = || format!("pin {}", path.display());
+        let lock = Lock::attempt(pins.folder())?.ok_or_else(|| {
+            Failure::new("busy", "another process reads the events of this hook")
+                .hint("each event is given to one reader; end the other one, such as a second `qosbpf events`")
+        })?;
+        let map = MapData::from_fd(sys::open_pin(&path, false).with_context(context)?).with_context(context)?;
+        let ring = RingBuf::try_from(Map::from_map_data(map)?).with_context(context)?;
+        Ok(Some(Self { ring, lock }))
+    }
+
+    /// The next event that waits, if one does.
+    pub fn next(&mut self) -> Option<Event> {
+        while let Some(item) = self.ring.next() {
+            // Of another size are those of another version, which its own reader understands.
+            if let Some(event) = Event::from_ne_bytes(&item) {
+                return Some(event);
+            }
+        }
+        None
+    }
+}
+
+/// When a packet came, by the clock on the wall.
+#[must_use]
+pub fn wall_clock(event: &Event) -> SystemTime {
+    let since_boot = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    let ago = since_boot.saturating_sub(Duration::from_nanos(event.time));
+    SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH)
+}
