@@ -14,7 +14,9 @@ mod check;
 mod classes;
 mod compile;
 mod diagnostic;
+mod dissect;
 mod expectations;
+mod frame;
 mod hash;
 mod interfaces;
 #[expect(clippy::string_slice, reason = "every offset is that of a character just read")]
