@@ -117,7 +117,7 @@ fn compile(
     let slots = slots.assign(&names, running, counted);
     let interfaces: Vec<_> = interfaces.iter().map(|interface| (interface.ifindex, interface.name.clone())).collect();
     let rules: Vec<&Rule> = binding.rules.iter().collect();
-    let input = Input { rules: &rules, slots: &slots, interfaces: &interfaces };
+    let input = Input { rules: &rules, slots: &slots, meter_slots: &[], interfaces: &interfaces };
     let Compiled { tables, .. } = classifier::compile(&input)
         .map_err(|refusal| Failure::new("rules", refusal.to_string()))
         .with_context(|| format!("policy {} {}", binding.policy.name, binding.policy.hash))?;
