@@ -6,7 +6,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 mod policy;
 
-pub use self::policy::{ApplyArgs, ApplyOptions, BypassArgs, PolicyCommand, ResumeArgs, RollbackArgs};
+pub use self::policy::{
+    ApplyArgs, ApplyOptions, BypassArgs, ExplainArgs, PacketSource, PolicyCommand, ResumeArgs, RollbackArgs,
+};
 use crate::hook::HookName;
 
 /// Counts, remarks and proves DS fields on a Linux edge router.
@@ -150,6 +152,8 @@ impl Command {
                 | PolicyCommand::Diff { json, .. }
                 | PolicyCommand::Apply(ApplyArgs { how: ApplyOptions { json, .. }, .. })
                 | PolicyCommand::Rollback(RollbackArgs { how: ApplyOptions { json, .. }, .. })
+                | PolicyCommand::Explain(ExplainArgs { json, .. })
+                | PolicyCommand::Test { json, .. }
                 | PolicyCommand::Confirm { json }
                 | PolicyCommand::History { json }
                 | PolicyCommand::Save { json }

@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod cmd;
 pub mod error;
+pub mod explain;
 pub mod hook;
 pub mod kernel;
 pub mod lab;

@@ -6,7 +6,7 @@ use crate::{
     cli::{AttachArgs, HookChoice},
     cmd::{
         Context, conditioner, foreground,
-        policy::{read_policy, record},
+        policy::{read_policy, record, testing},
         recovery::recovered,
         site::{self, Site},
         who,
@@ -36,7 +36,7 @@ enum Done {
 ///
 /// # Errors
 ///
-/// `no-such-interface`, `attach`, `other-policy`, and what the kernel says.
+/// `no-such-interface`, `attach`, `other-policy`, `test-failed`, and what the kernel says.
 pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let given = args.policy.as_deref().map(read_policy).transpose()?;
     // A name that was never there is refused before anything is made; the device counts that has it under the lock.
@@ -49,7 +49,10 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
         refuse_to_borrow(args, &site, &interface)?;
     }
     let adopted = match &given {
-        Some((source, policy)) => adopt(&site, source, policy)?,
+        Some((source, policy)) => {
+            testing::refuse_failing(&site, policy, false, context)?;
+            adopt(&site, source, policy)?
+        }
         None => false,
     };
     let in_force = given.as_ref().map(|(_, policy)| policy).or(site.policy.as_ref().map(|found| &found.policy));
