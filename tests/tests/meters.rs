@@ -18,7 +18,7 @@ use qosbpf::{
     hook::Direction,
     kernel::{
         object::{Program, Specialisation},
-        testrun::{Input, test_run},
+        testrun::{self, test_run},
     },
     policy::{
         classifier::{Input, compile},
@@ -75,7 +75,7 @@ fn frame() -> Vec<u8> {
 fn run(program: &OwnedFd, frame: &[u8]) -> anyhow::Result<Option<u8>> {
     /// `XDP_DROP` and `TC_ACT_SHOT`.
     const DROPS: [i32; 2] = [1, 2];
-    let output = test_run(program.as_fd(), &Input { frame, context: None, checksum_complete: false })?;
+    let output = test_run(program.as_fd(), &testrun::Input { frame, context: None, checksum_complete: false })?;
     // XDP_PASS is 2 as well: there the caller has no use for drops.
     Ok((output.verdict != DROPS[1]).then(|| output.frame[15] >> 2))
 }

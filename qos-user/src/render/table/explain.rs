@@ -44,7 +44,7 @@ pub fn explained(stage: &Stage, explained: &Explained, look: &Look) -> String {
     passed(&mut screen, passed_over, &stage.file);
     screen.footnote(
         look,
-        "A twin of the hook's program was run on this packet (BPF_PROG_TEST_RUN); nothing was sent or counted.",
+        "A twin of the hook's program was run on this packet: nothing was sent, and nothing is counted.",
     );
     screen.finish(look)
 }
@@ -116,9 +116,8 @@ fn head(screen: &mut Screen, stage: &Stage) {
     screen.heading(&format!("{}  {via}  {policy}  {table}{force}", stage.hook));
     if stage.bypassed {
         let hook = &stage.hook;
-        screen.alert(&format!(
-            "BYPASSED: packets pass unchanged here; below is what the policy would do. qosbpf policy resume {hook}"
-        ));
+        screen.alert("BYPASSED: packets pass unchanged; this is what the policy would do");
+        screen.line(&format!("  qosbpf policy resume {hook}"));
     }
 }
 
