@@ -74,6 +74,7 @@ pub enum PolicyCommand {
 
 /// `policy explain`
 #[derive(Debug, Args)]
+#[command(override_usage = "qosbpf policy explain [OPTIONS] <IFACE:DIR> <PACKET|--pcap FILE|--hex BYTES>")]
 pub struct ExplainArgs {
     /// The hook; one that is not attached is tried as TC.
     #[arg(value_name = "IFACE:DIR")]

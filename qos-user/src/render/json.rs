@@ -17,7 +17,7 @@ mod stats;
 mod status;
 
 pub use diff::diff;
-pub use explain::{capture, explained, tests};
+pub use explain::{capture, explained, test_runs};
 pub use history::history;
 pub use policy::policy;
 pub use stats::stats;

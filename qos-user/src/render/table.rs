@@ -13,7 +13,7 @@ mod status;
 mod watch;
 
 pub use diff::diff;
-pub use explain::{capture, explained, tests};
+pub use explain::{capture, explained, test_runs};
 pub use history::history;
 pub use hook::{Rows, hook};
 pub use overview::overview;

@@ -70,7 +70,7 @@ fn a_test_that_fails_is_3_and_says_who_decided() -> anyhow::Result<()> {
     let answer = router.ask(&format!("policy test {failing}"))?.expect(3)?;
     answer.says(&[
         "! FAIL  nobody marks our echo",
-        "failing:76)",
+        "failing:71)",
         "expected    EF",
         "got         AF41",
         "rule \"marked echo\"",
@@ -92,11 +92,12 @@ fn a_failing_test_stops_an_apply_and_changes_nothing() -> anyhow::Result<()> {
         (router.policy("keep", keep)?, router.policy("failing", &format!("{RULES}{PASSING}{FAILING}"))?);
     router.ok("attach lan0 --ingress")?;
     router.ok(&format!("policy apply {keep}"))?;
-    let status = router.ok("status --json")?.json()?;
+    let status = router.ask("status --json")?.json()?;
     let (hooks, in_force) = (&status["hooks"], &status["policy"]["hash"]);
-    let answer = router.ask(&format!("policy apply {failing} --attach --save --confirm 1m --json"))?.expect(3)?;
+    let etc = router.folder().join("etc").display().to_string();
+    let answer = router.ask(&format!("policy apply {failing} --attach --save --json --etc {etc}"))?.expect(3)?;
     let error = answer.json()?["error"].clone();
-    assert_eq!((&error["code"], &error["line"]), (&"test-failed".into(), &76.into()), "{error:#}");
+    assert_eq!((&error["code"], &error["line"]), (&"test-failed".into(), &71.into()), "{error:#}");
     answer.complains(&[
         "test \"nobody marks our echo\"",
         "expected EF, got AF41",
@@ -108,7 +109,7 @@ fn a_failing_test_stops_an_apply_and_changes_nothing() -> anyhow::Result<()> {
         (&later["policy"]["hash"], hooks[0]["program_id"].clone()),
         (in_force, later["hooks"][0]["program_id"].clone())
     );
-    assert!(later["confirm"].is_null(), "{later:#}");
+    assert!(!Path::new(&etc).exists() && later["hooks"].as_array().map(Vec::len) == hooks.as_array().map(Vec::len));
     let forced = router.ok(&format!("policy apply {failing} --force"))?;
     forced.complains(&["! test \"nobody marks our echo\"", "applied all the same"])?;
     assert_eq!(router.ask("status --json")?.json()?["policy"]["name"], "failing");

@@ -71,7 +71,7 @@ fn who_decided_is_named_with_its_line() -> anyhow::Result<()> {
     router.ok("attach lan0 --ingress --hook tcx")?;
     router.ok(&format!("policy apply {file}"))?;
     let said = ask(&router, "lan0:ingress", "tcp 192.0.2.2:5 > 198.51.100.2:23", "")?.expect(0)?;
-    said.says(&["lan0:ingress  tcx  policy rules", "rule \"no telnet\"", "rules:32)", "leaves as   DROPPED"])?;
+    said.says(&["lan0:ingress  tcx  policy rules", "rule \"no telnet\"", "rules:34)", "leaves as   DROPPED"])?;
     let said = ask(&router, "lan0:ingress", "udp 192.0.2.2:5 > 198.51.100.2:23 dscp CS6 ecn 2", "")?.expect(0)?;
     said.says(&["table in, entry CS6", "rules:9)", "CS6 -> DF   ECN ECT(0) kept", "not by", "not so: tcp"])?;
     let earlier = router.counted("lan0:ingress")?;

@@ -30,10 +30,10 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
         all(&Site::read(context)?, &policy)?
     };
     if json {
-        let document = json::tests((policy.name(), policy.hash(), policy.file()), &tests);
+        let document = json::test_runs((policy.name(), policy.hash(), policy.file()), &tests);
         context.document(&json::document(&document, json::Layout::Pretty)?)?;
     } else {
-        context.screen(&table::tests(policy.file(), &tests, &context.look()))?;
+        context.screen(&table::test_runs(policy.file(), &tests, &context.look()))?;
     }
     Ok(if tests.iter().all(TestRun::passes) { Exit::Done } else { Exit::No })
 }
@@ -121,7 +121,9 @@ fn failed(policy: &Policy, runs: &[TestRun]) -> Option<anyhow::Error> {
     let failure = failure.at(Place { file: file.to_owned(), line: *line, column: 1 });
     Some(
         failure
-            .hint(format!("nothing is changed; qosbpf policy test {file} runs them all, --force applies it anyway"))
+            .hint(format!(
+                "nothing is changed; qosbpf policy test {file} runs them all; policy apply --force goes on without them"
+            ))
             .into(),
     )
 }

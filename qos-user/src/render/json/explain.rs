@@ -36,7 +36,7 @@ pub fn capture(stage: &Stage, packets: &[Result<Explained, String>], left_out: u
 
 /// The document of `policy test`.
 #[must_use]
-pub fn tests(policy: (&str, &str, &str), tests: &[TestRun]) -> impl Serialize + use<> {
+pub fn test_runs(policy: (&str, &str, &str), tests: &[TestRun]) -> impl Serialize + use<> {
     let (name, hash, file) = policy;
     let passed = tests.iter().filter(|test| test.passes()).count();
     json!({
@@ -150,7 +150,7 @@ mod tests {
             "a_capture",
             document(&capture(&sample::stage(), &packets, 7), Layout::Pretty).unwrap()
         );
-        let runs = super::tests(("edge", "91be02aa", "edge.toml"), &sample::test_runs());
+        let runs = test_runs(("edge", "91be02aa", "edge.toml"), &sample::test_runs());
         insta::assert_snapshot!("the_tests", document(&runs, Layout::Pretty).unwrap());
     }
 }

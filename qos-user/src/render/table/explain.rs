@@ -81,7 +81,7 @@ pub fn capture(stage: &Stage, packets: &[Result<Explained, String>], left_out: u
 
 /// The screen of `policy test`.
 #[must_use]
-pub fn tests(file: &str, tests: &[TestRun], look: &Look) -> String {
+pub fn test_runs(file: &str, tests: &[TestRun], look: &Look) -> String {
     let mut screen = Screen::default();
     for test in tests {
         let TestRun { name, line, hook, packet, expected, got } = test;
@@ -179,7 +179,7 @@ fn passed(screen: &mut Screen, rules: &[PassedOver], file: &str) {
 fn by_in_brief(by: &Decider) -> String {
     match by {
         Decider::Rule(rule) => format!("rule \"{}\"", shorten(&rule.name, NAME)),
-        Decider::Entry { table, key, .. } => format!("{}, {}", shorten(table, 16), shorten(key, 16)),
+        Decider::Entry { table, key, .. } => format!("table {}: {}", shorten(table, 16), shorten(key, 16)),
         Decider::Local(_) => "local".to_owned(),
         Decider::Nobody => "nobody".to_owned(),
         Decider::Uncounted(qos_common::abi::Uncounted::NotIp) => "not IP".to_owned(),
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn tests_that_pass_and_fail() {
-        insta::assert_snapshot!(super::tests("edge.toml", &sample::test_runs(), &sample::look()));
+        insta::assert_snapshot!(test_runs("edge.toml", &sample::test_runs(), &sample::look()));
     }
 
     #[test]
