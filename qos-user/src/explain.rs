@@ -36,6 +36,8 @@ pub struct Stage {
     pub bypassed: bool,
     /// Whether the policy is the one that the hook has.
     pub in_force: bool,
+    /// The version whose program runs there, if that is not this one: its twin is of this version.
+    pub other_version: Option<String>,
 }
 
 /// What became of a packet.

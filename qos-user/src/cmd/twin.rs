@@ -236,6 +236,7 @@ fn stage(hook: String, state: Option<&HookState>, binding: Option<&Binding>, by:
         table: binding.and_then(Binding::table_name).map(str::to_owned),
         bypassed: state.is_some_and(|state| state.bypass.is_some()),
         in_force: matches!(by, By::InForce) && state.is_some(),
+        other_version: state.map(|state| state.version.clone()).filter(|version| version != crate::VERSION),
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn stage() -> Stage {
         table: Some("from-lan".to_owned()),
         bypassed: false,
         in_force: true,
+        other_version: None,
     }
 }
 

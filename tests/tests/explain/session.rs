@@ -44,3 +44,17 @@ fn a_hook_that_is_not_attached_drops_nothing_until_it_is() -> anyhow::Result<()>
     apply(&router, &format!("policy apply {file}"))?.expect(0)?.says(&["passes, its mark unchanged at lan0:egress"])?;
     Ok(())
 }
+
+#[test]
+fn an_attach_with_a_policy_that_drops_it_is_refused_too() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let file = router.policy("comes", &dropping("lan0:ingress", "dst-port"))?;
+    let line = format!("attach lan0 --policy {file}");
+    apply(&router, &line)?.expect(3)?.complains(&["DROPPED at lan0:ingress", "policy apply --force"])?;
+    let status = router.ok("status --json")?.json()?;
+    assert_eq!((status["hooks"].as_array().map(Vec::len), status["policy"].is_null()), (Some(0), true));
+    router.ok(&line)?;
+    // The same again changes nothing, and asks nothing.
+    apply(&router, &line)?.expect(0)?.says(&["already attached"])?;
+    Ok(())
+}

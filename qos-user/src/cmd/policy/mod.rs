@@ -12,7 +12,7 @@ mod plan;
 mod rollback;
 mod said;
 mod save;
-mod session;
+pub mod session;
 mod show;
 mod switch;
 pub mod testing;

@@ -86,7 +86,7 @@ impl Session {
         }
         Err(Failure::new("session-dropped", self.to_string())
             .exit(Exit::No)
-            .hint("nothing is changed; --force applies it anyway, and with --confirm 60s what runs now comes back")
+            .hint("nothing is changed; policy apply --force does it anyway, and with --confirm 60s what runs now comes back")
             .into())
     }
 

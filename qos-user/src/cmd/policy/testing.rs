@@ -79,7 +79,8 @@ fn in_test(test: &PolicyTest, policy: &Policy, error: &anyhow::Error) -> anyhow:
     let message = format!("test \"{}\" ({}:{}): {error:#}", test.name, policy.file(), test.line);
     let failure = Failure::new(cause.map_or("test-run", |cause| cause.code), message);
     let failure = failure.exit(cause.map_or(Exit::Failed, |cause| cause.exit));
-    Failure { hint: cause.and_then(|cause| cause.hint.clone()), ..failure }.into()
+    let hint = cause.and_then(|cause| cause.hint.clone());
+    failure.hint(hint.unwrap_or_else(|| "policy apply --force goes on without the tests".to_owned())).into()
 }
 
 /// Refuses a policy of which a test fails; `force` only says so.

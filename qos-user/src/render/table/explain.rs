@@ -114,6 +114,9 @@ fn head(screen: &mut Screen, stage: &Stage) {
         stage.table.as_ref().map_or_else(|| "no table".to_owned(), |table| format!("table {}", shorten(table, NAME)));
     let force = if stage.in_force { "" } else { "  (not in force here)" };
     screen.heading(&format!("{}  {via}  {policy}  {table}{force}", stage.hook));
+    if let Some(version) = &stage.other_version {
+        screen.alert(&format!("the program there is of qosbpf {version}, and its twin of {}", crate::VERSION));
+    }
     if stage.bypassed {
         let hook = &stage.hook;
         screen.alert("BYPASSED: packets pass unchanged; this is what the policy would do");
