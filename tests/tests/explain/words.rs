@@ -57,7 +57,8 @@ fn echo_requests_of_many_marks_do_what_was_said() -> anyhow::Result<()> {
             let moved = hits(&router, hook)?.into_iter().filter(|(name, hits)| earlier.get(name) != Some(hits));
             let mut moved: Vec<String> = moved.map(|(name, _)| name).collect();
             let mut said = named(said);
-            (moved.sort(), said.sort());
+            moved.sort();
+            said.sort();
             assert_eq!(moved, said, "{hook} {tos:#x}");
         }
     }
