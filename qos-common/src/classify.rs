@@ -23,9 +23,9 @@ pub trait Rules {
         0
     }
 
-    /// Gives these values back. In the kernel they take the way through memory of which the verifier knows nothing, so
-    /// that it goes on with one state instead of one for each way on which it came to know them.
-    fn settle(&mut self, values: [u32; 4]) -> [u32; 4] {
+    /// Gives these values back. In the kernel they are mixed on the way with a number of which the verifier knows nothing,
+    /// so that it goes on with one state instead of one for each way on which it came to know them.
+    fn settle<const N: usize>(&self, values: [u32; N]) -> [u32; N] {
         values
     }
 
@@ -124,9 +124,9 @@ where
     let rows = Rows::of(case, behind, rules)?;
     let passing = (1 << rules.constant(Constant::Passing)) - 1;
     let decider = match rules.constant(Constant::Words) {
-        1 => rows.first_of_few::<1>(passing),
-        4 => rows.first_of_few::<4>(passing),
-        _ => rows.first_of_many(passing),
+        1 => rows.first_of_few(passing),
+        4 => rows.first_of_many::<4>(passing),
+        _ => rows.first_of_many::<16>(passing),
     };
     let passing = if passing == 0 { 0 } else { (rows.word(0) & passing) as u32 };
     Some(Found { decider, passing })

@@ -2,16 +2,13 @@
 
 mod metering;
 
-use core::hint;
-
-use self::metering::IpBytes;
 use crate::{
     abi::{Counter, Limited},
     classify::{Behind, Found, find},
     flow::{self, Flow, Reach},
     locate::Header,
     packet::Packet,
-    policy::{Decision, Local, Verdict, Wanted},
+    policy::{Decision, Entry, Local, Verdict, Wanted},
     process::{Frame, Tables},
     rules::{Constant, MAX_PASSING, Record},
 };
@@ -35,26 +32,21 @@ pub struct Case<'a, P: ?Sized, F> {
     pub frame: &'a F,
     /// What it weighs in the counters.
     pub weight: Counter,
+    /// The jiffy at which it came.
+    pub now: u64,
 }
 
 impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
-    /// What is wanted of the packet: by the first rule that decides, else by the table.
+    /// What becomes of the packet: by the first rule that decides, else by its codepoint's entry in the table.
     #[inline(always)]
-    pub fn wanted<T: Tables>(&self, tables: &mut T) -> Wanted {
-        let entry = tables.entry(self.header.ds.dscp());
-        if tables.constant(Constant::Words) != 0 && entry.asks_rules() {
-            // Or registers are spilled on the way that most packets take, for the sake of the loops on this one.
-            hint::cold_path();
-            if let Some(wanted) = self.ask_rules(tables) {
-                return wanted;
-            }
-        }
-        Wanted { verdict: Verdict::mark(entry.target()), local: tables.local() }
+    pub fn decision<T: Tables>(&self, entry: Entry, tables: &mut T) -> Decision {
+        let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: tables.local() };
+        self.decide(self.ask_rules(tables).unwrap_or(by_table))
     }
 
     /// What becomes of it, if this is wanted.
     #[inline(always)]
-    pub fn decide(&self, wanted: Wanted) -> Decision {
+    fn decide(&self, wanted: Wanted) -> Decision {
         wanted.decide(self.header.ds, || self.frame.origin())
     }
 
@@ -66,7 +58,7 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         let charge = metering::charge(self, &flow, tables);
         let behind = Behind::of(self, &flow, tables);
         let found = find(self, &behind, tables)?;
-        let [decider, passing, first, all] = tables.settle([found.decider, found.passing, charge.first, charge.all]);
+        let [decider, passing] = tables.settle([found.decider, found.passing]);
         let found = Found { decider, passing };
         if found.decider == Found::NOBODY {
             self.count_passing(found.passing, tables);
@@ -79,10 +71,11 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         self.count_passing(found.passing & record.passing, tables);
         let local = if record.has(Record::OVERRIDES_LOCAL) { Local::Policy } else { tables.local() };
         let verdict = match record.has(Record::METERS) && tables.constant(Constant::Meters) != 0 {
-            true => metering::verdict(self, record.meter, local, IpBytes { first, all }, tables)?,
+            true => metering::verdict(self, record.meter, local, charge, tables)?,
             false => Verdict::new(record.verdict),
         };
-        let wanted = Wanted { verdict: possible(verdict, tables), local };
+        let [verdict] = tables.settle([verdict.bits().into()]);
+        let wanted = Wanted { verdict: possible(Verdict::new(verdict as u8), tables), local };
         if self.decide(wanted) != Decision::Protected {
             self.count(record.slot, tables);
             self.hand_over(&record, tables);
@@ -135,9 +128,8 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
 
     #[inline(always)]
     fn count<T: Tables>(&self, slot: u16, tables: &mut T) {
-        let now = tables.now();
         if let Some(counters) = tables.rule_counters(slot) {
-            counters.slot_mut(slot).add(self.weight, now);
+            counters.slot_mut(slot).add(self.weight, self.now);
         }
     }
 

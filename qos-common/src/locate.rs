@@ -18,7 +18,7 @@ use network_types::{
     vlan::VlanHdr,
 };
 
-use crate::{ds::DsField, packet::Packet};
+use crate::{classify::Rules, ds::DsField, packet::Packet};
 
 /// How many VLAN tags may stand before the IP header, one in packet metadata included.
 pub const MAX_TAGS: usize = 4;
@@ -56,6 +56,21 @@ pub struct Header {
     pub offset: usize,
     /// The DS field as it came.
     pub ds: DsField,
+}
+
+impl Header {
+    /// The last offset at which [`locate`] finds a header: behind Ethernet and all tags.
+    const LAST: usize = EthHdr::LEN + MAX_TAGS * VlanHdr::LEN;
+
+    /// The same header, of which the verifier knows no more than that it is one; see [`Rules::settle`].
+    #[inline(always)]
+    #[must_use]
+    pub fn settled<R: Rules>(self, rules: &R) -> Self {
+        const BOUND: usize = Header::LAST.next_power_of_two() - 1;
+        let [family, offset, ds] = rules.settle([self.family as u32, self.offset as u32, u32::from(self.ds.bits())]);
+        let family = if family == 0 { Family::V4 } else { Family::V6 };
+        Self { family, offset: offset as usize & BOUND, ds: DsField::new(ds as u8) }
+    }
 }
 
 /// What a packet turned out to be.

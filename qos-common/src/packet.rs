@@ -21,6 +21,11 @@ pub trait Packet {
     /// it was, since header and header checksum cancel; an IPv6 rewrite does not, and the sum has to be told.
     #[inline(always)]
     fn sum_changed(&mut self, _old: [u8; 2], _new: [u8; 2]) {}
+
+    /// Looks anew where the packet begins and ends. In the kernel the verifier thereby forgets which offsets have been
+    /// compared with the end, and with it on which of many ways it came here.
+    #[inline(always)]
+    fn renew(&mut self) {}
 }
 
 impl Packet for [u8] {

@@ -169,6 +169,7 @@ impl Verdict {
     }
 
     /// A codepoint, 64 to keep, 65 to drop.
+    #[inline(always)]
     #[must_use]
     pub const fn bits(self) -> u8 {
         self.0

@@ -8,7 +8,7 @@ use qos_common::{
     process::{Outcome, Tables as _},
 };
 
-use crate::maps::Maps;
+use crate::maps::{self, Maps};
 
 const NOT_IP: u32 = 0;
 const MALFORMED: u32 = 1;
@@ -47,8 +47,9 @@ fn pack(outcome: Outcome) -> u32 {
 
 #[inline(always)]
 fn may_log() -> bool {
-    let now = Maps.now();
-    Maps.counters().is_some_and(|counters| counters.may_log(now, Maps::log_interval()))
+    let mut maps = Maps::<false>;
+    let now = maps.now();
+    maps.counters().is_some_and(|counters| counters.may_log(now, maps::log_interval()))
 }
 
 #[inline(always)]

@@ -1,6 +1,7 @@
 //! The kernel programs of qosbpf: adapters between a hook of Linux and [`qos_common::process`]. They decide nothing.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(missing_docs, reason = "the macros of the entry points drop their comments")]
 
 mod log;
@@ -19,33 +20,73 @@ use aya_ebpf::{
 };
 
 // Each is inlined into the entry that its attribute makes: a call would cost 9 ns a packet.
+//
+// There are two of each. One that had both ways in it would have the registers and the stack of the longer one on both.
 
 /// XDP on a driver that gives each packet in one piece.
 #[xdp]
 #[inline(always)]
 pub fn qosbpf_xdp(context: XdpContext) -> u32 {
-    if xdp::handle(&context, xdp::linear_length) { XDP_DROP } else { XDP_PASS }
+    verdict(xdp::handle::<false>(&context, xdp::linear_length))
+}
+
+/// The same, with rules.
+#[xdp]
+#[inline(always)]
+pub fn qosbpf_xdp_rules(context: XdpContext) -> u32 {
+    verdict(xdp::handle::<true>(&context, xdp::linear_length))
 }
 
 /// XDP where a packet may come in several pieces (jumbo MTU), from Linux 5.18 on.
 #[xdp(frags)]
 #[inline(always)]
 pub fn qosbpf_xdp_frags(context: XdpContext) -> u32 {
-    if xdp::handle(&context, xdp::whole_length) { XDP_DROP } else { XDP_PASS }
+    verdict(xdp::handle::<false>(&context, xdp::whole_length))
+}
+
+/// The same, with rules.
+#[xdp(frags)]
+#[inline(always)]
+pub fn qosbpf_xdp_frags_rules(context: XdpContext) -> u32 {
+    verdict(xdp::handle::<true>(&context, xdp::whole_length))
 }
 
 /// TC ingress, by TCX or clsact.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_ingress(context: TcContext) -> i32 {
-    if skb::handle(&context, skb::Direction::Ingress) { TC_ACT_SHOT } else { TC_ACT_UNSPEC }
+    action(skb::handle::<false>(&context, skb::Direction::Ingress))
+}
+
+/// The same, with rules.
+#[classifier]
+#[inline(always)]
+pub fn qosbpf_ingress_rules(context: TcContext) -> i32 {
+    action(skb::handle::<true>(&context, skb::Direction::Ingress))
 }
 
 /// TC egress, by TCX or clsact.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_egress(context: TcContext) -> i32 {
-    if skb::handle(&context, skb::Direction::Egress) { TC_ACT_SHOT } else { TC_ACT_UNSPEC }
+    action(skb::handle::<false>(&context, skb::Direction::Egress))
+}
+
+/// The same, with rules.
+#[classifier]
+#[inline(always)]
+pub fn qosbpf_egress_rules(context: TcContext) -> i32 {
+    action(skb::handle::<true>(&context, skb::Direction::Egress))
+}
+
+#[inline(always)]
+const fn verdict(drops: bool) -> u32 {
+    if drops { XDP_DROP } else { XDP_PASS }
+}
+
+#[inline(always)]
+const fn action(drops: bool) -> i32 {
+    if drops { TC_ACT_SHOT } else { TC_ACT_UNSPEC }
 }
 
 #[cfg(not(test))]

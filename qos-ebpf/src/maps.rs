@@ -4,7 +4,7 @@
 //! program that counts into them. The tables of rules and meters belong to one program, which never writes them; so do
 //! the constants, which are frozen when it is loaded.
 
-use core::ptr;
+use core::{arch::asm, ptr};
 
 use aya_ebpf::{
     Global,
@@ -64,10 +64,6 @@ struct LockedBuckets {
 #[btf_map]
 static BUCKETS: btf_maps::Array<LockedBuckets, METER_SLOTS> = btf_maps::Array::new();
 
-/// A CPU's memory for [`Rules::settle`].
-#[map]
-static SETTLED: PerCpuArray<[u32; 4]> = PerCpuArray::with_max_entries(1, 0);
-
 #[unsafe(no_mangle)]
 static PLAN: Global<[u16; Plan::LENGTH]> = Global::new(Plan::NONE.0);
 
@@ -77,8 +73,14 @@ static SETTINGS: Global<Settings> = Global::new(Settings { layer3: 0, remark: 0,
 #[unsafe(no_mangle)]
 static TABLE: Global<[u8; Dscp::COUNT]> = Global::new(*Table::IDENTITY.bytes());
 
-/// The maps of this program.
-pub struct Maps;
+/// The same value, of which the compiler knows nothing.
+#[inline(always)]
+pub fn opaque(value: u64) -> u64 {
+    let same: u64;
+    // SAFETY: copies a register.
+    unsafe { asm!("{0} = {1}", out(reg) same, in(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    same
+}
 
 /// One field of a constant, read so that the compiler cannot assume the value it was built with.
 macro_rules! constant {
@@ -88,24 +90,31 @@ macro_rules! constant {
     };
 }
 
-impl Maps {
-    /// Whether decisions are logged.
-    #[inline(always)]
-    pub fn logs() -> bool {
-        constant!(SETTINGS.log as Settings) != 0
-    }
-
-    /// Jiffies between two fillings of the log budget.
-    #[inline(always)]
-    pub fn log_interval() -> u64 {
-        u64::from(constant!(SETTINGS.log_interval as Settings))
-    }
+/// Whether decisions are logged.
+#[inline(always)]
+pub fn logs() -> bool {
+    constant!(SETTINGS.log as Settings) != 0
 }
 
-impl Tables for Maps {
+/// Jiffies between two fillings of the log budget.
+#[inline(always)]
+pub fn log_interval() -> u64 {
+    u64::from(constant!(SETTINGS.log_interval as Settings))
+}
+
+/// What precedes the IP header on the device.
+#[inline(always)]
+pub fn link() -> Link {
+    if constant!(SETTINGS.layer3 as Settings) == 0 { Link::Ethernet } else { Link::Layer3 }
+}
+
+/// The maps of a program, of MF rules or without.
+pub struct Maps<const MF: bool>;
+
+impl<const MF: bool> Tables for Maps<MF> {
     #[inline(always)]
     fn link(&self) -> Link {
-        if constant!(SETTINGS.layer3 as Settings) == 0 { Link::Ethernet } else { Link::Layer3 }
+        link()
     }
 
     #[inline(always)]
@@ -147,22 +156,16 @@ impl Tables for Maps {
     }
 }
 
-impl Rules for Maps {
+impl<const MF: bool> Rules for Maps<MF> {
     #[inline(always)]
     fn constant(&self, constant: Constant) -> u16 {
-        constant!(PLAN[constant as usize] as [u16; Plan::LENGTH])
+        if MF { constant!(PLAN[constant as usize] as [u16; Plan::LENGTH]) } else { 0 }
     }
 
     #[inline(always)]
-    fn settle(&mut self, values: [u32; 4]) -> [u32; 4] {
-        let Some(memory) = SETTLED.get_ptr_mut(0) else {
-            return values;
-        };
-        // SAFETY: as in `counters`. Volatile, or the compiler would see that nothing changes.
-        unsafe {
-            ptr::write_volatile(memory, values);
-            ptr::read_volatile(memory)
-        }
+    fn settle<const N: usize>(&self, values: [u32; N]) -> [u32; N] {
+        let unknown = self.now();
+        values.map(|value| (opaque(u64::from(value) ^ unknown) ^ unknown) as u32)
     }
 
     #[inline(always)]

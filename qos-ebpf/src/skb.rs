@@ -1,5 +1,7 @@
 //! The TC side: a packet as Linux handles it, which may be a super-packet, lie in pieces, or have a tag beside it.
 
+use core::cell::Cell;
+
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_csum_update, programs::TcContext};
 use network_types::{
     eth::{EthHdr, EtherType},
@@ -12,10 +14,14 @@ use qos_common::{
     locate::{Link, MAX_TAGS},
     packet::Packet,
     policy::Origin,
-    process::{Frame, Tables as _, process},
+    process::{Frame, process},
 };
 
-use crate::{log::log, maps::Maps, window::Window};
+use crate::{
+    log::log,
+    maps::{self, Maps, opaque},
+    window::Window,
+};
 
 /// Ethernet, four tags and an IPv6 header: the most that has to be in the linear part.
 const HEADERS: usize = EthHdr::LEN + MAX_TAGS * VlanHdr::LEN + Ipv6Hdr::LEN;
@@ -32,20 +38,20 @@ pub enum Direction {
     Egress,
 }
 
-struct Skb<'a> {
-    context: &'a TcContext,
+struct Skb {
+    skb: Cell<*mut __sk_buff>,
     direction: Direction,
 }
 
-impl Skb<'_> {
+impl Skb {
     #[inline(always)]
     fn fields(&self) -> &__sk_buff {
         // SAFETY: the kernel passes a valid context and translates each access to a field.
-        unsafe { &*self.context.skb.skb }
+        unsafe { &*self.skb.get() }
     }
 }
 
-impl Frame for Skb<'_> {
+impl Frame for Skb {
     #[inline(always)]
     fn stripped_tags(&self) -> usize {
         usize::from(self.fields().vlan_present != 0)
@@ -97,7 +103,7 @@ impl Frame for Skb<'_> {
 
     #[inline(always)]
     fn hand_over(&self, what: HandOver) {
-        let skb = self.context.skb.skb;
+        let skb = self.skb.get();
         if let Some(priority) = what.priority {
             // SAFETY: a valid context, of which programs at TC may write this field.
             unsafe { (*skb).priority = priority };
@@ -106,6 +112,11 @@ impl Frame for Skb<'_> {
             // SAFETY: as above.
             unsafe { (*skb).mark = (*skb).mark & !mask | mark };
         }
+    }
+
+    #[inline(always)]
+    fn renew(&self) {
+        self.skb.set(opaque(self.skb.get() as u64) as *mut __sk_buff);
     }
 }
 
@@ -131,20 +142,25 @@ impl Packet for SkbWindow<'_> {
         // SAFETY: a valid context. The error for packets without such a sum means that there is nothing to do.
         unsafe { bpf_csum_update(self.context.skb.skb, difference) };
     }
+
+    #[inline(always)]
+    fn renew(&mut self) {
+        self.window = Window::of_skb(&TcContext::new(opaque(self.context.skb.skb as u64) as *mut __sk_buff));
+    }
 }
 
 /// Handles one packet, and says whether it is dropped.
 #[inline(always)]
-pub fn handle(context: &TcContext, direction: Direction) -> bool {
+pub fn handle<const MF: bool>(context: &TcContext, direction: Direction) -> bool {
     let mut packet = SkbWindow { window: linear(context), context };
-    let skb = Skb { context, direction };
+    let skb = Skb { skb: Cell::new(context.skb.skb), direction };
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
-    if Maps::logs() {
-        let outcome = process(&mut packet, &skb, &mut Maps);
+    if maps::logs() {
+        let outcome = process(&mut packet, &skb, &mut Maps::<MF>);
         log(context, outcome);
         outcome.drops()
     } else {
-        process(&mut packet, &skb, &mut Maps).drops()
+        process(&mut packet, &skb, &mut Maps::<MF>).drops()
     }
 }
 
@@ -168,7 +184,7 @@ fn linear(context: &TcContext) -> Window {
 fn needed(window: &Window) -> usize {
     const IPV4: u16 = EtherType::Ipv4 as u16;
     const IPV6: u16 = EtherType::Ipv6 as u16;
-    if Maps.link() == Link::Layer3 {
+    if maps::link() == Link::Layer3 {
         return Ipv6Hdr::LEN;
     }
     match window.read::<{ EthHdr::LEN }>(0).map(|bytes| u16::from_ne_bytes([bytes[12], bytes[13]])) {

@@ -1,13 +1,40 @@
 //! The XDP side: a packet before Linux has made anything of it.
 
-use aya_ebpf::{EbpfContext as _, helpers::bpf_xdp_get_buff_len, programs::XdpContext};
+use aya_ebpf::{EbpfContext as _, bindings::xdp_md, helpers::bpf_xdp_get_buff_len, programs::XdpContext};
 use qos_common::{
     gso::Length,
+    packet::Packet,
     policy::Origin,
     process::{Frame, process},
 };
 
-use crate::{log::log, maps::Maps, window::Window};
+use crate::{
+    log::log,
+    maps::{self, Maps, opaque},
+    window::Window,
+};
+
+struct XdpWindow<'a> {
+    window: Window,
+    context: &'a XdpContext,
+}
+
+impl Packet for XdpWindow<'_> {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.window.read(offset)
+    }
+
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
+        self.window.write(offset, bytes)
+    }
+
+    #[inline(always)]
+    fn renew(&mut self) {
+        self.window = Window::of_xdp(&XdpContext::new(opaque(self.context.as_ptr() as u64) as *mut xdp_md));
+    }
+}
 
 struct Received {
     bytes: u32,
@@ -33,16 +60,16 @@ impl Frame for Received {
 
 /// Handles one packet, and says whether it is dropped; `length` says how its bytes are counted.
 #[inline(always)]
-pub fn handle(context: &XdpContext, length: fn(&XdpContext) -> u32) -> bool {
-    let mut window = Window::of_xdp(context);
+pub fn handle<const MF: bool>(context: &XdpContext, length: fn(&XdpContext) -> u32) -> bool {
+    let mut window = XdpWindow { window: Window::of_xdp(context), context };
     let frame = Received { bytes: length(context) };
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
-    if Maps::logs() {
-        let outcome = process(&mut window, &frame, &mut Maps);
+    if maps::logs() {
+        let outcome = process(&mut window, &frame, &mut Maps::<MF>);
         log(context, outcome);
         outcome.drops()
     } else {
-        process(&mut window, &frame, &mut Maps).drops()
+        process(&mut window, &frame, &mut Maps::<MF>).drops()
     }
 }
 

@@ -7,7 +7,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 mod policy;
 
 pub use self::policy::{
-    ApplyArgs, ApplyOptions, BypassArgs, ExplainArgs, PacketSource, PolicyCommand, ResumeArgs, RollbackArgs,
+    ApplyArgs, ApplyOptions, BypassArgs, ExplainArgs, ImportArgs, ImportFrom, PacketSource, PolicyCommand, ResumeArgs,
+    RollbackArgs,
 };
 use crate::hook::HookName;
 
@@ -157,9 +158,12 @@ impl Command {
                 | PolicyCommand::Confirm { json }
                 | PolicyCommand::History { json }
                 | PolicyCommand::Save { json }
+                | PolicyCommand::Import(ImportArgs { json, .. })
                 | PolicyCommand::Bypass(BypassArgs { json, .. })
                 | PolicyCommand::Resume(ResumeArgs { json, .. }),
             ) => *json,
+            // It is JSON and nothing else.
+            Self::Policy(PolicyCommand::Schema) => true,
             Self::Demo(_) | Self::Completions { .. } | Self::Timer => false,
         }
     }

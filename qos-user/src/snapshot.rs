@@ -56,7 +56,12 @@ pub struct RuleCount {
     pub counted: Counter,
     /// How long ago the last packet was.
     pub last: Option<Duration>,
+    /// What its meter has given, if it has one: green, yellow, red; packets and bytes of IP.
+    pub colors: Option<[Counter; 3]>,
 }
+
+/// The colors of a meter (RFC 2697), in the order in which they are counted.
+pub const COLORS: [&str; 3] = ["green", "yellow", "red"];
 
 /// One hook at one moment.
 #[derive(Clone, Debug)]

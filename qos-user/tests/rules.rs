@@ -90,7 +90,7 @@ fn check(seed: u64, table: &RemarkTable) {
     let fields = [Fields::Xdp, Fields::Ingress, Fields::Egress][random.below(3)];
     let local = [Local::Policy, Local::KeepControl, Local::Keep][random.below(3)];
     let table = random.one_in(2).then_some(table);
-    let rules = policies::rules(random, fields, 32);
+    let rules = policies::rules(random, fields);
     let compiled = compiled(&rules);
     let ports = compiled.tables.plan.get(qos_common::rules::Constant::Ports) != 0;
     let asked = compiled.tables.asked;
@@ -140,7 +140,7 @@ fn compiled_rules_decide_as_the_walk_does() {
 #[test]
 fn the_same_rules_give_the_same_bytes() {
     for seed in 0..20 {
-        let rules = policies::rules(&mut Random::new(seed), Fields::Egress, 32);
+        let rules = policies::rules(&mut Random::new(seed), Fields::Egress);
         assert_eq!(compiled(&rules), compiled(&rules));
     }
 }
@@ -150,7 +150,7 @@ fn a_thousand_rules_are_compiled_in_no_time() {
     let mut random = Random::new(5);
     let mut rules: Vec<Rule> = Vec::new();
     while rules.len() < 1024 {
-        rules.extend(policies::rules(&mut random, Fields::Egress, 32).into_iter().filter(Rule::decides));
+        rules.extend(policies::rules(&mut random, Fields::Egress).into_iter().filter(Rule::decides));
     }
     rules.truncate(1024);
     assert_eq!(rules.len(), 1024);

@@ -6,7 +6,9 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type};
+use aya_obj::generated::{
+    BPF_F_XDP_HAS_FRAGS, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type,
+};
 
 /// The instructions of a program as the verifier left them.
 ///
@@ -72,6 +74,20 @@ pub enum Kind {
 ///
 /// What bpf(2) reports for `BPF_PROG_LOAD`.
 pub fn load_constant(kind: Kind, name: &std::ffi::CStr, verdict: i32) -> io::Result<OwnedFd> {
+    load_verdict(kind, 0, name, verdict)
+}
+
+/// Loads a program that says it can do with packets in several pieces.
+///
+/// # Errors
+///
+/// `EINVAL` where the kernel has no such thing; else what bpf(2) reports for `BPF_PROG_LOAD`.
+pub fn load_xdp_frags() -> io::Result<OwnedFd> {
+    const XDP_PASS: i32 = 2;
+    load_verdict(Kind::Xdp, BPF_F_XDP_HAS_FRAGS, c"frags", XDP_PASS)
+}
+
+fn load_verdict(kind: Kind, flags: u32, name: &std::ffi::CStr, verdict: i32) -> io::Result<OwnedFd> {
     const MOVE_TO_R0: u8 = 0xb7;
     const EXIT: u8 = 0x95;
     // SAFETY: integers, for which all zero is valid.
@@ -84,6 +100,7 @@ pub fn load_constant(kind: Kind, name: &std::ffi::CStr, verdict: i32) -> io::Res
         Kind::Xdp => bpf_prog_type::BPF_PROG_TYPE_XDP,
         Kind::Classifier => bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS,
     } as u32;
+    load.prog_flags = flags;
     (load.insns, load.insn_cnt) = (instructions.as_ptr() as u64, instructions.len() as u32);
     load.license = c"GPL".as_ptr() as u64;
     for (place, byte) in load.prog_name.iter_mut().zip(name.to_bytes()) {
@@ -92,6 +109,19 @@ pub fn load_constant(kind: Kind, name: &std::ffi::CStr, verdict: i32) -> io::Res
     let fd = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Asks which programs there are at TCX ingress of the loopback device.
+///
+/// # Errors
+///
+/// `EINVAL` where the kernel has no TCX; else what bpf(2) reports for `BPF_PROG_QUERY`.
+pub fn query_tcx() -> io::Result<()> {
+    const LOOPBACK: u32 = 1;
+    let mut attr = zeroed();
+    attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    attr.query.__bindgen_anon_1.target_ifindex = LOOPBACK;
+    bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr).map(drop)
 }
 
 /// Pins an object.

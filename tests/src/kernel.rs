@@ -1,16 +1,15 @@
 //! A loaded program with counters of its own, to be run on frames or attached.
 
-use std::{io, os::fd::OwnedFd};
+use std::os::fd::OwnedFd;
 
 use anyhow::Context as _;
 use aya::{
     maps::PerCpuArray,
     programs::{
         LinkOrder, TcAttachType, XdpMode,
-        tc::{SchedClassifierLink, TcAttachOptions},
+        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions},
         xdp::XdpLink,
     },
-    util::KernelVersion,
 };
 use qos_common::{
     abi::{Counters, RemarkedHalf},
@@ -28,11 +27,24 @@ use qosbpf::{
     snapshot::Counts,
 };
 
-use crate::host::timeless;
+use crate::{features::Feature, host::timeless};
 
 /// All programs of the object.
 pub const PROGRAMS: [Program; 4] =
     [Program::Xdp, Program::XdpFrags, Program::Tc(Direction::Ingress), Program::Tc(Direction::Egress)];
+
+/// Those that this kernel has; what is left out for want of the others, it says.
+///
+/// # Errors
+///
+/// That the kernel cannot be asked.
+pub fn programs() -> anyhow::Result<Vec<Program>> {
+    let mut programs = PROGRAMS.to_vec();
+    if Feature::Frags.leaves_out(Program::XdpFrags.name())? {
+        programs.retain(|program| *program != Program::XdpFrags);
+    }
+    Ok(programs)
+}
 
 /// `XDP_PASS`.
 const XDP_PASS: i32 = 2;
@@ -66,7 +78,7 @@ impl Kernel {
         let loaded = object::load(program, wanted, None).context("these tests need a kernel and root")?;
         // A test run takes the first 14 bytes for an Ethernet header and leaves them out of the sum.
         let summed = matches!(program, Program::Tc(_)) && wanted.link == Link::Ethernet;
-        let checksum_complete = summed && has_checksum_complete()?;
+        let checksum_complete = summed && Feature::ChecksumComplete.is_here()?;
         Ok(Self { loaded, program, checksum_complete, attached: None })
     }
 
@@ -151,7 +163,8 @@ impl Kernel {
         Ok(self.loaded.descriptor()?.try_clone_to_owned()?)
     }
 
-    /// Attaches it, XDP in the driver and TC by TCX, for as long as the value lives or until [`detach`](Self::detach).
+    /// Attaches it, XDP in the driver and TC by TCX or, where there is none, clsact, for as long as the value lives or
+    /// until [`detach`](Self::detach).
     ///
     /// # Errors
     ///
@@ -167,8 +180,14 @@ impl Kernel {
             Program::Tc(Direction::Ingress) => TcAttachType::Ingress,
             Program::Tc(Direction::Egress) => TcAttachType::Egress,
         };
+        let options = if Feature::Tcx.is_here()? {
+            TcAttachOptions::TcxOrder(LinkOrder::first())
+        } else {
+            tc::qdisc_add_clsact(interface).context("clsact")?;
+            TcAttachOptions::Netlink(NlOptions::default())
+        };
         let tc = self.loaded.tc()?;
-        let id = tc.attach_with_options(interface, side, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
+        let id = tc.attach_with_options(interface, side, options)?;
         self.attached = Some(Attached::Tc(tc.take_link(id)?));
         Ok(())
     }
@@ -188,13 +207,4 @@ impl Kernel {
     pub fn loaded(&mut self) -> &mut Loaded {
         &mut self.loaded
     }
-}
-
-/// Whether a test run can check the sum beside a packet.
-///
-/// # Errors
-///
-/// That the version of the kernel cannot be read.
-pub fn has_checksum_complete() -> io::Result<bool> {
-    Ok(KernelVersion::current().map_err(io::Error::other)? >= KernelVersion::new(6, 1, 0))
 }

@@ -51,16 +51,15 @@ fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
     choices[random.below(choices.len())]
 }
 
-/// The rules of a hook: a few, or as many as make another number of words; `kinds`: of how many kinds of field at most.
+/// The rules of a hook: a few, or as many as make another number of words.
 #[must_use]
-pub fn rules(random: &mut Random, fields: Fields, kinds: usize) -> Vec<Rule> {
-    let kinds = &(0..kinds).map(|_| random.below(fields.kinds())).collect::<Vec<_>>();
+pub fn rules(random: &mut Random, fields: Fields) -> Vec<Rule> {
     let most = pick(random, &[3, 3, 8, 8, 20, 20, 60, 70, 300]);
     let count = 1 + random.below(most);
     let mut passing = 0;
     let mut rules = Vec::new();
     for index in 0..count {
-        let mut rule = rule(random, fields, kinds, index, count);
+        let mut rule = rule(random, fields, index, count);
         if rule.action == Action::None && passing == 8 {
             rule.action = Action::Drop;
         }
@@ -70,13 +69,13 @@ pub fn rules(random: &mut Random, fields: Fields, kinds: usize) -> Vec<Rule> {
     rules
 }
 
-fn rule(random: &mut Random, fields: Fields, kinds: &[usize], index: usize, count: usize) -> Rule {
+fn rule(random: &mut Random, fields: Fields, index: usize, count: usize) -> Rule {
     // Long lists need narrow rules, or the first few decide on everything.
     let least = if count > 20 { 2 } else { 0 };
     let wanted = least + random.below(4);
     let mut conditions: Vec<Condition> = Vec::new();
     for _ in 0..wanted {
-        let condition = Condition { field: field(random, kinds), negated: random.one_in(4) };
+        let condition = Condition { field: field(random, fields), negated: random.one_in(4) };
         let same =
             |other: &Condition| kind(&other.field) == kind(&condition.field) && other.negated == condition.negated;
         if !conditions.iter().any(same) {
@@ -113,8 +112,8 @@ fn dscp(random: &mut Random) -> Dscp {
     DsField::new(pick(random, &DSCPS) << 2).dscp()
 }
 
-fn field(random: &mut Random, kinds: &[usize]) -> Field {
-    match pick(random, kinds) {
+fn field(random: &mut Random, fields: Fields) -> Field {
+    match random.below(fields.kinds()) {
         0 => Field::Dscp((0..3).fold(0, |bits, _| bits | 1 << dscp(random).value())),
         1 => Field::Family(vec![pick(random, &[4, 6])]),
         2 => Field::Proto(vec![byte_range(random, &PROTOCOLS)]),

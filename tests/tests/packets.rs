@@ -19,7 +19,8 @@ use qosbpf::{
 };
 use qosbpf_tests::{
     bpf,
-    kernel::{Kernel, PROGRAMS, has_checksum_complete},
+    features::Feature,
+    kernel::{Kernel, programs},
     tables,
 };
 
@@ -42,7 +43,7 @@ fn ipv6(ds: u8, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn ecn_is_kept_in_every_ds_field() {
     let table = tables::permutation();
-    for program in PROGRAMS {
+    for program in programs().unwrap() {
         let mut kernel = Kernel::load(program, &remarking(table, Local::Policy)).unwrap();
         for ds in 0..=255_u8 {
             let marked = table.bytes()[usize::from(ds >> 2)] << 2 | ds & 3;
@@ -58,10 +59,8 @@ fn ecn_is_kept_in_every_ds_field() {
 #[test]
 fn the_sum_beside_an_ipv6_packet_stays_right() {
     let frame = ipv6(184, &frame::udp(b"summed"));
-    if has_checksum_complete().unwrap() {
+    if !Feature::ChecksumComplete.leaves_out("the sum beside an IPv6 packet").unwrap() {
         the_kernel_refuses_a_plain_write(&frame);
-    } else {
-        eprintln!("the sum is not checked: this kernel cannot (Linux 6.1)");
     }
     for program in [INGRESS, EGRESS] {
         let mut kernel = Kernel::load(program, &remarking(tables::wash(), Local::Policy)).unwrap();
@@ -164,7 +163,7 @@ fn a_program_that_only_counts_cannot_write_to_a_packet() {
 
 #[test]
 fn an_xdp_program_that_only_counts_has_no_packet_write() {
-    for program in [Program::Xdp, Program::XdpFrags] {
+    for program in programs().unwrap().into_iter().filter(|program| !matches!(program, Program::Tc(_))) {
         let counting = Specialisation::counting(Link::Ethernet);
         assert_eq!(narrow_stores(&instructions(program, &counting)), 0, "{program:?}");
         let control = instructions(program, &remarking(tables::wash(), Local::Policy));
@@ -209,6 +208,9 @@ fn network_control_of_this_host_is_protected_at_egress() {
         (EGRESS, 0, Local::Keep, kept, 0xc0),
         (INGRESS, 0, Local::KeepControl, none, 0),
     ] {
+        if from != 0 && Feature::IngressInterface.leaves_out("a forwarded packet in CS6 at egress").unwrap() {
+            continue;
+        }
         let what = format!("{program:?}, from interface {from}, {local:?}");
         let mut kernel = Kernel::load(program, &remarking(tables::wash(), local)).unwrap();
         let output = kernel.run(&ipv4(0xc0, &frame::udp(b"bgp")), Some(&SkBuff::from_interface(from))).unwrap();

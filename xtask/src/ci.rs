@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{architecture, docs, setup, shell, test};
+use crate::{architecture, bench, docs, setup, shell, test, vm};
 
 /// One step.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
@@ -23,7 +23,8 @@ const STEPS: [Step; 8] = [
     ("documentation of the code", documentation),
 ];
 
-/// Runs all steps, prints the time each took, and then the tests' summary.
+/// Runs all steps, prints the time each took, then measures a little, then the tests' summary, then what came of other
+/// kernels.
 ///
 /// # Errors
 ///
@@ -41,10 +42,17 @@ pub fn run() -> anyhow::Result<()> {
     }
     let total: Duration = times.iter().map(|(_, time)| *time).sum();
     println!("{:>8.1} s  before the tests", total.as_secs_f64());
+    println!("== measurements, for their gates alone");
+    bench::smoke().context("measurements")?;
     println!("== tests");
     let start = Instant::now();
     let result = test::run_after_setup();
     eprintln!("{:>8.1} s  tests", start.elapsed().as_secs_f64());
+    result?;
+    println!("== other kernels");
+    let start = Instant::now();
+    let result = vm::run_essential().context("other kernels");
+    eprintln!("{:>8.1} s  other kernels", start.elapsed().as_secs_f64());
     result
 }
 

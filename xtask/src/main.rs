@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to whoever runs it, and to nothing else")]
 
 mod architecture;
+mod bench;
 mod ci;
 mod demo;
 mod docs;
@@ -10,6 +11,7 @@ mod shell;
 mod source;
 mod summary;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -36,7 +38,17 @@ enum Chore {
     Demo,
     /// Set up, build, and run all tests; those of the kernel need root.
     Test,
-    /// Everything that a change has to pass: format, lints, architecture, documentation, tests.
+    /// Set up, build, and measure: programs against floors in C, a router against other tools, commands, CPUs.
+    Bench(bench::Options),
+    /// Run the kernel tests in guests with other kernels, in emulation, and write docs/kernels.md.
+    Vm {
+        /// Series, such as 6.1, or `newest`; without any, all that are supported.
+        kernels: Vec<String>,
+        /// Take what the programs cost there as the budget from now on.
+        #[arg(long)]
+        record: bool,
+    },
+    /// Everything that a change has to pass: format, lints, architecture, documentation, tests, kernels.
     Ci,
 }
 
@@ -47,6 +59,8 @@ fn main() -> ExitCode {
         Chore::Build => demo::build().map(|()| ExitCode::SUCCESS),
         Chore::Demo => demo::run(),
         Chore::Test => test::run().map(|()| ExitCode::SUCCESS),
+        Chore::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
+        Chore::Vm { kernels, record } => vm::run(&kernels, record).map(|()| ExitCode::SUCCESS),
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

@@ -38,14 +38,30 @@ pub fn check() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
+/// What guests with other kernels need beside that.
+const GUEST_STAGES: [fn() -> Vec<Need>; 2] = [toolchain::guest_needs, programs::guest_needs];
+
 /// Installs what is missing.
 ///
 /// # Errors
 ///
 /// If something cannot be installed; without root, after printing what root has to run.
 pub fn run() -> anyhow::Result<()> {
+    bring(&STAGES)
+}
+
+/// Installs what guests with other kernels need beside that.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_for_guests() -> anyhow::Result<()> {
+    bring(&GUEST_STAGES)
+}
+
+fn bring(stages: &[fn() -> Vec<Need>]) -> anyhow::Result<()> {
     let mut installed = 0;
-    for needs in STAGES {
+    for needs in stages {
         installed += install(&needs())?;
         if let Some(left) = needs().first() {
             bail!("still missing: {left}");
@@ -55,6 +71,19 @@ pub fn run() -> anyhow::Result<()> {
         println!("setup: nothing to do");
     }
     Ok(())
+}
+
+/// Installs what measuring needs beside that; nothing else asks for it.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn for_bench() -> anyhow::Result<()> {
+    install(&programs::for_bench())?;
+    match programs::for_bench().first() {
+        Some(left) => bail!("still missing: {left}"),
+        None => Ok(()),
+    }
 }
 
 /// Brings what one stage needs: packages first, since commands may build with them.

@@ -1,6 +1,6 @@
 //! From the fields of a packet to the numbers of rows.
 
-use core::mem::offset_of;
+use core::{hint, mem::offset_of};
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
@@ -70,7 +70,9 @@ impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
         let family = if header.family == Family::V6 { index::HEAD_V6 } else { 0 };
         let local = self.asked(Constant::Origin) && self.case.frame.origin() == Origin::Local;
         let local = if local { index::HEAD_LOCAL } else { 0 };
-        self.find(Constant::Head, u32::from(header.ds.dscp().value()) | family | local)
+        // Up to Linux 6.1 the verifier knows no bound for a constant with unknown bits in it: so they are cut off again.
+        let head = hint::black_box(u32::from(header.ds.dscp().value()) | family | local);
+        self.find(Constant::Head, head & (index::HEADS - 1))
     }
 
     /// The rows of source and destination port.
@@ -118,17 +120,16 @@ impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
         if !self.asked(Constant::From) {
             return Some(0);
         }
-        let from = self.case.frame.from();
-        let byte = |at: usize| Some((from >> (16 + 8 * (at & 1))) as u8);
-        self.walk::<2>(Constant::From, Constant::FromDepth, from & 0xffff, byte)
+        let [a, b, c, d] = self.case.frame.from().to_be_bytes();
+        self.short(Constant::From, Constant::FromDepth, u32::from_be_bytes([c, d, b, a]))
     }
 
     #[inline(always)]
     pub fn source(&self) -> Option<u16> {
         use Constant::*;
         match self.case.header.family {
-            Family::V4 => self.address::<2>(Source4, Source4Depth, offset_of!(Ipv4Hdr, src_addr)),
-            Family::V6 => self.address::<14>(Source6, Source6Depth, offset_of!(Ipv6Hdr, src_addr)),
+            Family::V4 => self.ipv4(Source4, Source4Depth, offset_of!(Ipv4Hdr, src_addr)),
+            Family::V6 => self.ipv6(Source6, Source6Depth, offset_of!(Ipv6Hdr, src_addr)),
         }
     }
 
@@ -136,45 +137,59 @@ impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
     pub fn destination(&self) -> Option<u16> {
         use Constant::*;
         match self.case.header.family {
-            Family::V4 => self.address::<2>(Destination4, Destination4Depth, offset_of!(Ipv4Hdr, dst_addr)),
-            Family::V6 => self.address::<14>(Destination6, Destination6Depth, offset_of!(Ipv6Hdr, dst_addr)),
+            Family::V4 => self.ipv4(Destination4, Destination4Depth, offset_of!(Ipv4Hdr, dst_addr)),
+            Family::V6 => self.ipv6(Destination6, Destination6Depth, offset_of!(Ipv6Hdr, dst_addr)),
         }
     }
 
     #[inline(always)]
-    fn address<const MORE: usize>(&self, first: Constant, depth: Constant, field: usize) -> Option<u16> {
+    fn ipv4(&self, first: Constant, depth: Constant, field: usize) -> Option<u16> {
+        if !self.asked(first) {
+            return Some(0);
+        }
+        let address = self.case.packet.read(self.case.header.offset + field)?;
+        self.short(first, depth, u32::from_be_bytes(address))
+    }
+
+    #[inline(always)]
+    fn ipv6(&self, first: Constant, depth: Constant, field: usize) -> Option<u16> {
         if !self.asked(first) {
             return Some(0);
         }
         let start = self.case.header.offset + field;
-        let root = u16::from_be_bytes(self.case.packet.read(start)?);
-        // Two bytes, of which the first is known: see `Packet::read`.
-        let byte = |at| self.case.packet.read::<2>(start + 1 + at).map(|bytes| bytes[1]);
-        self.walk::<MORE>(first, depth, u32::from(root), byte)
+        let high = u64::from_be_bytes(self.case.packet.read(start)?);
+        let low = u64::from_be_bytes(self.case.packet.read(start + 8)?);
+        let depth = u32::from(self.rules.constant(depth));
+        let entry = self.root(first, (high >> 48) as u32)?;
+        let entry = self.steps::<6>(entry, high << 16, depth)?;
+        Some(self.steps::<8>(entry, low, depth.saturating_sub(6))? & !LEAF)
     }
 
-    /// Walks a trie: 16 bits at once, then up to `MORE` bytes.
+    /// Looks up 32 bits.
     #[inline(always)]
-    fn walk<const MORE: usize>(
-        &self,
-        first: Constant,
-        depth: Constant,
-        root: u32,
-        byte: impl Fn(usize) -> Option<u8>,
-    ) -> Option<u16> {
-        let first = self.rules.constant(first);
-        if first == 0 {
-            return Some(0);
-        }
-        let depth = usize::from(self.rules.constant(depth));
-        let mut entry = self.entry(u32::from(first) + (root >> 8), root as u8)?;
-        for at in 0..MORE {
+    fn short(&self, first: Constant, depth: Constant, value: u32) -> Option<u16> {
+        let entry = self.root(first, value >> 16)?;
+        let depth = u32::from(self.rules.constant(depth));
+        Some(self.steps::<2>(entry, u64::from(value) << 48, depth)? & !LEAF)
+    }
+
+    /// The first step into a trie: 16 bits at once.
+    #[inline(always)]
+    fn root(&self, first: Constant, value: u32) -> Option<u16> {
+        self.entry(u32::from(self.rules.constant(first)) + (value >> 8), value as u8)
+    }
+
+    /// Up to `MOST` steps more, a byte each, from the highest on. The bytes are in a register: each access to the packet
+    /// would have to be compared with its end, and the verifier would follow that as well.
+    #[inline(always)]
+    fn steps<const MOST: u32>(&self, mut entry: u16, bytes: u64, depth: u32) -> Option<u16> {
+        for at in 0..MOST {
             if at >= depth || entry & LEAF != 0 {
                 break;
             }
-            entry = self.entry(u32::from(entry), byte(at)?)?;
+            entry = self.entry(u32::from(entry), (bytes >> (56 - 8 * at)) as u8)?;
         }
-        Some(entry & !LEAF)
+        Some(entry)
     }
 
     /// Looks a value up in the pages of a field.

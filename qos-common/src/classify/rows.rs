@@ -39,18 +39,19 @@ impl<'a> Rows<'a> {
     {
         let fields = Fields { case, rules };
         let (source, destination) = fields.ports(behind)?;
-        let (source_port, destination_port) = (row(rules, source)?, row(rules, destination)?);
+        let (source_port, destination_port) =
+            (row(rules, Constant::SourcePort, source)?, row(rules, Constant::DestinationPort, destination)?);
         let either_port = second(rules, Constant::EitherPort, source, destination)?;
-        let protocol = row(rules, fields.find(Constant::Protocol, behind.protocol)?)?;
-        let length = row(rules, fields.find(Constant::Length, behind.length)?)?;
-        let tag = row(rules, fields.tag()?)?;
+        let protocol = row(rules, Constant::Protocol, fields.find(Constant::Protocol, behind.protocol)?)?;
+        let length = row(rules, Constant::Length, fields.find(Constant::Length, behind.length)?)?;
+        let tag = row(rules, Constant::Tag, fields.tag()?)?;
         let (low, high) = fields.mark()?;
-        let (mark_low, mark_high) = (row(rules, low)?, row(rules, high)?);
+        let (mark_low, mark_high) = (row(rules, Constant::MarkLow, low)?, row(rules, Constant::MarkHigh, high)?);
         let mark_not = second(rules, Constant::MarkNot, low, high)?;
-        let head = row(rules, fields.head()?)?;
-        let from = row(rules, fields.from()?)?;
-        let source = row(rules, fields.source()?)?;
-        let destination = row(rules, fields.destination()?)?;
+        let head = row(rules, Constant::Head, fields.head()?)?;
+        let from = row(rules, Constant::From, fields.from()?)?;
+        let source = row(rules, Constant::Source4, fields.source()?)?;
+        let destination = row(rules, Constant::Destination4, fields.destination()?)?;
         Some(Self {
             head,
             protocol,
@@ -74,44 +75,39 @@ impl<'a> Rows<'a> {
         self.and(|row| row.words[index & 15])
     }
 
+    /// One row after the other into one register. As one expression, each row that is not there would be a value of ones.
     #[inline(always)]
     fn and(&self, of: impl Fn(&Row) -> u64) -> u64 {
-        let one = |row: Option<&Row>| match row {
-            Some(row) => of(row),
-            None => !0,
+        let also = |left: u64, row: Option<&Row>| match row {
+            Some(row) => left & of(row),
+            None => left,
         };
-        let or = |rows: Option<(&Row, &Row)>| match rows {
-            Some((one, other)) => of(one) | of(other),
-            None => !0,
+        let either = |left: u64, rows: Option<(&Row, &Row)>| match rows {
+            Some((one, other)) => left & (of(one) | of(other)),
+            None => left,
         };
-        let addresses = one(self.source) & one(self.destination);
-        let ports = one(self.source_port) & one(self.destination_port) & or(self.either_port);
-        let marks = one(self.mark_low) & one(self.mark_high) & or(self.mark_not);
-        let others = one(self.head) & one(self.protocol) & one(self.length) & one(self.tag) & one(self.from);
-        addresses & ports & marks & others
+        let addresses = also(also(!0, self.source), self.destination);
+        let transport = also(also(also(addresses, self.destination_port), self.source_port), self.protocol);
+        let packet = also(also(also(either(transport, self.either_port), self.head), self.length), self.tag);
+        either(also(also(also(packet, self.from), self.mark_low), self.mark_high), self.mark_not)
     }
 
-    /// The first rule that is not among those that go on; `WORDS` words are in use.
+    /// The first rule that is not among those that go on, among 64.
     #[inline(always)]
-    pub fn first_of_few<const WORDS: usize>(&self, passing: u64) -> u32 {
-        let mut except = passing;
-        for index in 0..WORDS {
-            let word = self.word(index) & !except;
-            if word != 0 {
-                return index as u32 * 64 + word.trailing_zeros();
-            }
-            except = 0;
+    pub fn first_of_few(&self, passing: u64) -> u32 {
+        match self.word(0) & !passing {
+            0 => Found::NOBODY,
+            word => word.trailing_zeros(),
         }
-        Found::NOBODY
     }
 
-    /// The same for 16 words: only those are looked at that none of the rows has empty.
+    /// The same for several words: only those are looked at that none of the rows has empty.
     #[inline(always)]
-    pub fn first_of_many(&self, passing: u64) -> u32 {
+    pub fn first_of_many<const WORDS: usize>(&self, passing: u64) -> u32 {
         let mut left = self.and(|row| row.summary);
         let mut except = passing;
         // One bit after the other, and not the lowest that is set: the verifier would follow every order of bits.
-        for index in 0..16 {
+        for index in 0..WORDS {
             if left & 1 != 0 {
                 let word = self.word(index) & !except;
                 if word != 0 {
@@ -125,12 +121,13 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The row of a number; none, and no failure, for 0: a field that no rule asks for.
+/// The row of a number; none, and no failure, for a field that no rule asks for. The constant says so, not the number:
+/// the verifier would follow both answers of each field.
 #[inline(always)]
-fn row<R: Rules>(rules: &R, number: u16) -> Option<Option<&Row>> {
-    match number {
+fn row<R: Rules>(rules: &R, first: Constant, number: u16) -> Option<Option<&Row>> {
+    match rules.constant(first) {
         0 => Some(None),
-        number => rules.row(u32::from(number)).map(Some),
+        _ => rules.row(u32::from(number)).map(Some),
     }
 }
 

@@ -37,7 +37,8 @@ where
     let all = case.weight.bytes.saturating_sub(case.weight.packets * before) as u32;
     let first = u32::from(length.of_ip(case.packet, case.header, flow));
     let first = if first < all { first } else { all };
-    IpBytes { first, all: if length.gso.is_some() { all } else { first } }
+    let [first, all] = tables.settle([first, if length.gso.is_some() { all } else { first }]);
+    IpBytes { first, all }
 }
 
 /// Meters a packet and counts it by its color; `None` if the tables are not whole. Of this host's packets those that

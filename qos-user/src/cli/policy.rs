@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::hook::HookName;
 
@@ -66,6 +66,10 @@ pub enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Rules of another tool as a policy on stdout; exit 3 if something is not carried over.
+    Import(ImportArgs),
+    /// The JSON schema of policies, for editors.
+    Schema,
     /// Take the policy out of the path; counts go on.
     Bypass(BypassArgs),
     /// Put it back.
@@ -155,6 +159,44 @@ pub struct ApplyOptions {
     pub json: bool,
 }
 
+/// `policy import`
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Files of one tool; `-` or none is stdin.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Whose rules they are.
+    #[arg(long, value_enum, value_name = "TOOL", default_value_t = ImportFrom::Auto)]
+    pub from: ImportFrom,
+    /// What an interface of the text is called here; may be repeated.
+    #[arg(long, value_name = "OLD=NEW", value_parser = renamed)]
+    pub interface: Vec<(String, String)>,
+    /// Where that goes which the text binds to no interface; may be repeated.
+    #[arg(long, value_name = "IFACE[:DIR]")]
+    pub on: Vec<HookName>,
+    /// The name of the policy.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The policy, and what is not carried over, as one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whose rules are imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ImportFrom {
+    /// What they look like.
+    Auto,
+    /// iptables-save, ip6tables-save, and what `ipset save` prints.
+    Iptables,
+    /// nft list ruleset, or a file for nft -f.
+    Nft,
+    /// A running-config of Cisco IOS.
+    Cisco,
+    /// /etc/config/qosify and /etc/qosify/*.conf of OpenWrt.
+    Qosify,
+}
+
 /// `policy bypass`
 #[derive(Debug, Args)]
 pub struct BypassArgs {
@@ -186,5 +228,13 @@ fn at_least_a_second(word: &str) -> Result<Duration, String> {
         Ok(time) if time >= Duration::from_secs(1) => Ok(time),
         Ok(_) => Err("at least 1s".to_owned()),
         Err(error) => Err(format!("{error}; write 60s or 10m")),
+    }
+}
+
+/// `GigabitEthernet0/0=wan0`.
+fn renamed(word: &str) -> Result<(String, String), String> {
+    match word.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        _ => Err("write OLD=NEW, such as GigabitEthernet0/0=wan0".to_owned()),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use qos_common::abi::Counter;
+use qos_common::{abi::Counter, meter::METER_SLOTS, rules::RULE_SLOTS};
 
 use super::site::Site;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         counters,
         datapath::{Hook, Next},
         network::Interface,
-        slots::Slots,
+        slots::{Slots, Wants},
         state::{Binding, HookState},
     },
     policy::{
@@ -64,13 +64,17 @@ pub fn needs_tc(binding: &Binding) -> Option<String> {
 ///
 /// `rules` that do not fit into the kernel's tables.
 pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Result<Bound> {
-    let mut slots = Slots::default();
+    let needs_tc = binding.as_ref().and_then(needs_tc);
+    let (mut slots, mut meters) = (Slots::default(), Slots::default());
     let rules = match &binding {
-        Some(binding) => compile(binding, &mut slots, &[], |_| Counter::default(), interfaces)?,
+        Some(binding) => {
+            let given = slots.assign(RULE_SLOTS, &wants(&binding.rules), &[], |_| vec![Counter::default()]);
+            let metered = meters.assign(METER_SLOTS, &metered(&binding.rules), &[], |_| vec![Counter::default(); 3]);
+            compile(binding, &given.slots, &metered.slots, interfaces)?
+        }
         None => None,
     };
-    let needs_tc = binding.as_ref().and_then(needs_tc);
-    Ok(Bound { binding, slots, rules, needs_tc })
+    Ok(Bound { binding, slots, meters, rules, needs_tc })
 }
 
 /// What an attached hook needs to do what `state` says.
@@ -82,14 +86,26 @@ pub fn next(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Ne
     let Some(binding) = state.enforced().cloned() else { return Ok(Next { state, rules: None }) };
     refuse_at_xdp(site, hook, &binding)?;
     let running = hook.state.enforced().map_or(&[][..], |running| &running.rules);
-    let running: Vec<&str> = running.iter().map(|rule| rule.name.as_str()).collect();
     let counted = counters::rules(&hook.pins)?;
-    let counted = |slot: u16| {
-        let counter = counted.get(usize::from(slot)).copied().unwrap_or_default();
-        Counter { packets: counter.packets, bytes: counter.bytes }
-    };
-    let rules = compile(&binding, &mut state.slots, &running, counted, &site.interfaces)?;
+    let given = state.slots.assign(RULE_SLOTS, &wants(&binding.rules), &wants(running), counters::of_rule(&counted));
+    let counted = counters::meters(&hook.pins)?;
+    let (all, now) = (metered(&binding.rules), metered(running));
+    let buckets = state.meters.assign(METER_SLOTS, &all, &now, counters::of_meter(&counted));
+    for slot in buckets.new {
+        counters::refill(&hook.pins, slot.into())?;
+    }
+    let rules = compile(&binding, &given.slots, &buckets.slots, &site.interfaces)?;
     Ok(Next { state, rules })
+}
+
+fn wants(rules: &[Rule]) -> Vec<Wants> {
+    rules.iter().map(|rule| Wants { rule: rule.name.clone(), numbers: String::new() }).collect()
+}
+
+/// Tokens survive as long as the numbers of the meter do not change.
+fn metered(rules: &[Rule]) -> Vec<Wants> {
+    let meters = rules.iter().filter_map(|rule| Some((rule, rule.meter()?)));
+    meters.map(|(rule, meter)| Wants { rule: rule.name.clone(), numbers: meter.numbers() }).collect()
 }
 
 fn refuse_at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> anyhow::Result<()> {
@@ -103,21 +119,22 @@ fn refuse_at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> anyhow::Result<
         .into())
 }
 
+/// `slots` has a counter for each rule, `meters` one for each that meters.
 fn compile(
     binding: &Binding,
-    slots: &mut Slots,
-    running: &[&str],
-    counted: impl Fn(u16) -> Counter,
+    slots: &[u16],
+    meters: &[u16],
     interfaces: &[Interface],
 ) -> anyhow::Result<Option<Arc<RuleTables>>> {
     if binding.rules.is_empty() {
         return Ok(None);
     }
-    let names: Vec<&str> = binding.rules.iter().map(|rule| rule.name.as_str()).collect();
-    let slots = slots.assign(&names, running, counted);
     let interfaces: Vec<_> = interfaces.iter().map(|interface| (interface.ifindex, interface.name.clone())).collect();
     let rules: Vec<&Rule> = binding.rules.iter().collect();
-    let input = Input { rules: &rules, slots: &slots, meter_slots: &[], interfaces: &interfaces };
+    let mut meters = meters.iter();
+    let of_rule = |rule: &&Rule| rule.meter().and_then(|_| meters.next()).copied().unwrap_or_default();
+    let meter_slots: Vec<u16> = rules.iter().map(of_rule).collect();
+    let input = Input { rules: &rules, slots, meter_slots: &meter_slots, interfaces: &interfaces };
     let Compiled { tables, .. } = classifier::compile(&input)
         .map_err(|refusal| Failure::new("rules", refusal.to_string()))
         .with_context(|| format!("policy {} {}", binding.policy.name, binding.policy.hash))?;

@@ -2,8 +2,6 @@
 
 use std::{path::Path, time::SystemTime};
 
-use qos_common::{abi::Counter, rules::RuleCounter};
-
 use crate::{
     cmd::{Context, wanted},
     error::Failure,
@@ -292,13 +290,20 @@ pub fn rules_of(hook: &Hook) -> anyhow::Result<Vec<RuleCount>> {
         return Ok(Vec::new());
     };
     let (counted, now) = (counters::rules(&hook.pins)?, jiffies::now());
+    let counts = hook.state.slots.counts(counters::of_rule(&counted));
+    let colored = counters::meters(&hook.pins)?;
+    let colors = hook.state.meters.counts(counters::of_meter(&colored));
     let rules = binding.rules.iter().map(|rule| {
-        let slot = hook.state.slots.of(&rule.name);
-        let found = slot.and_then(|slot| Some((slot, counted.get(usize::from(slot.slot))?)));
-        let all = |counter: &RuleCounter| Counter { packets: counter.packets, bytes: counter.bytes };
-        let own = found.map(|(slot, counter)| (slot.of_rule(all(counter)), counter.last));
-        let last = own.filter(|(own, _)| own.packets > 0).and_then(|(_, last)| jiffies::since(last, now));
-        RuleCount { rule: rule.clone(), counted: own.map_or_else(Counter::default, |(own, _)| own), last }
+        let (sums, slot) = counts.get(rule.name.as_str()).cloned().unwrap_or_default();
+        let own = sums.first().copied().unwrap_or_default();
+        let last = counted.get(usize::from(slot)).filter(|_| own.packets > 0).map_or(0, |counter| counter.last);
+        let meter = rule.meter().and_then(|_| colors.get(rule.name.as_str())?.0.as_slice().try_into().ok());
+        RuleCount {
+            rule: rule.clone(),
+            counted: own,
+            last: jiffies::since(last, now),
+            colors: rule.meter().map(|_| meter.unwrap_or_default()),
+        }
     });
     Ok(rules.collect())
 }

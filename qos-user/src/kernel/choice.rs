@@ -48,6 +48,8 @@ pub struct Bound {
     pub binding: Option<Binding>,
     /// The counters of the rules.
     pub slots: Slots,
+    /// The buckets and counters of the meters.
+    pub meters: Slots,
     /// The compiled rules.
     pub rules: Option<Arc<RuleTables>>,
     /// Why not by XDP.
@@ -183,6 +185,7 @@ impl Request<'_> {
             layer3: layer == Link::Layer3,
             binding: self.bound.binding.clone(),
             slots: self.bound.slots.clone(),
+            meters: self.bound.meters.clone(),
             bypass: None,
             device: Device::default(),
             qdisc: QdiscBaseline::default(),

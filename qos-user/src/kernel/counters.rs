@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use anyhow::Context as _;
 use aya::maps::{Array, Map, MapData, MapType, PerCpuArray};
 use qos_common::{
-    abi::{Counters, LAYOUT, RemarkedHalf},
+    abi::{Counter, Counters, LAYOUT, RemarkedHalf},
     meter::{Buckets, METER_SLOTS, MeterCounters},
     rules::{RULE_SLOTS, RuleCounter, RuleCounters},
 };
@@ -135,12 +135,31 @@ fn sum_rules<T: Borrow<MapData>>(map: &PerCpuArray<T, [u64; RuleCounters::WORDS]
     Ok(sums)
 }
 
-/// Reads the counters of all meters of a hook, summed over the CPUs, by slot.
+/// What is counted for the rule of a slot, as [`super::slots::Slots`] asks for it.
+pub fn of_rule(counted: &[RuleCounter]) -> impl Fn(u16) -> Vec<Counter> {
+    |slot| {
+        let counter = counted.get(usize::from(slot)).copied().unwrap_or_default();
+        vec![Counter { packets: counter.packets, bytes: counter.bytes }]
+    }
+}
+
+/// The same for its meter: IP bytes by color.
+pub fn of_meter(counted: &MeterCounters) -> impl Fn(u16) -> Vec<Counter> {
+    |slot| {
+        let colors = counted.0.get(usize::from(slot)).copied().unwrap_or_default();
+        colors.iter().map(|color| Counter { packets: color.packets, bytes: color.ip_bytes }).collect()
+    }
+}
+
+/// Reads the counters of all meters of a hook, summed over the CPUs, by slot. A hook that never had meters may have none.
 ///
 /// # Errors
 ///
-/// Those of [`check`], or that the map is not there or not readable.
-pub fn read_meters(pins: &HookPins) -> anyhow::Result<Box<MeterCounters>> {
+/// Those of [`check`], or that the map is not readable.
+pub fn meters(pins: &HookPins) -> anyhow::Result<Box<MeterCounters>> {
+    if pins.trusted(Pin::Colors)?.is_none() {
+        return Ok(Box::new(MeterCounters::ZERO));
+    }
     sum_meters(&typed::<{ MeterCounters::WORDS }>(pins, Pin::Colors)?)
 }
 
@@ -167,7 +186,8 @@ fn sum_meters<T: Borrow<MapData>>(
 ///
 /// Those of [`check`], or that the map is not there or cannot be written.
 pub fn refill(pins: &HookPins, slot: u32) -> anyhow::Result<()> {
-    let map = open(pins, Pin::Buckets, false)?.with_context(|| format!("{}", pins.path(Pin::Buckets).display()))?;
+    // Of a hook that never had any, they are full.
+    let Some(map) = open(pins, Pin::Buckets, false)? else { return Ok(()) };
     let mut buckets: Array<MapData, [u64; LOCKED_BUCKETS]> = Array::try_from(Map::from_map_data(map)?)?;
     Ok(buckets.set(slot, [0; LOCKED_BUCKETS], 0)?)
 }

@@ -67,7 +67,9 @@ fn attach_tcx(loaded: &mut Loaded, interface: &str, pins: &HookPins) -> anyhow::
         Direction::Egress => LinkOrder::last(),
     };
     let tc = loaded.tc()?;
-    let id = tc.attach_with_options(interface, side(pins.direction), TcAttachOptions::TcxOrder(order))?;
+    let id = tc
+        .attach_with_options(interface, side(pins.direction), TcAttachOptions::TcxOrder(order))
+        .map_err(|error| without_tcx(pins.ifindex).unwrap_or_else(|| error.into()))?;
     let link: FdLink = tc.take_link(id)?.try_into()?;
     let pinned = link.pin(pins.path(Pin::Link))?;
     if link_interface(pins)? == pins.ifindex {
@@ -77,6 +79,12 @@ fn attach_tcx(loaded: &mut Loaded, interface: &str, pins: &HookPins) -> anyhow::
     pins.remove(Pin::Link)?;
     drop(pinned);
     Err(device_changed(interface))
+}
+
+/// That the kernel has no TCX, if that is so: it says no more than "invalid argument" itself.
+fn without_tcx(ifindex: u32) -> Option<anyhow::Error> {
+    let lacks = sys::has_tcx(ifindex).is_ok_and(|here| !here);
+    lacks.then(|| anyhow::anyhow!("this kernel has no TCX (Linux 6.6)"))
 }
 
 /// TC attaches by name, and a name may have gone to another device since it was looked up.

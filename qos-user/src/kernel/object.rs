@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::Array,
+    maps::{Array, Map},
     programs::{ProgramInfo, SchedClassifier, Xdp},
 };
 use qos_common::{
@@ -23,7 +23,7 @@ use qos_common::{
 use super::{
     counters,
     pins::{HookPins, Pin},
-    privilege,
+    privilege, sys,
 };
 use crate::{error::Failure, hook::Direction, rules::RuleTables};
 
@@ -55,7 +55,18 @@ pub enum Program {
 }
 
 impl Program {
-    /// Its name in the object and, cut to 15 bytes, in the kernel.
+    /// Its name in the object and, cut to 15 bytes, in the kernel; `rules`: that of its form with rules.
+    const fn entry(self, rules: bool) -> &'static str {
+        match self {
+            _ if !rules => self.name(),
+            Self::Xdp => "qosbpf_xdp_rules",
+            Self::XdpFrags => "qosbpf_xdp_frags_rules",
+            Self::Tc(Direction::Ingress) => "qosbpf_ingress_rules",
+            Self::Tc(Direction::Egress) => "qosbpf_egress_rules",
+        }
+    }
+
+    /// The name of its form without rules.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -114,7 +125,7 @@ impl Specialisation {
 #[derive(Debug)]
 pub struct Loaded {
     ebpf: Ebpf,
-    program: Program,
+    entry: &'static str,
 }
 
 /// Loads a program; its counters are those pinned in `pins`, made if they are not there, or its own.
@@ -147,7 +158,7 @@ pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) 
     if let Some(rules) = &wanted.rules {
         fill(&mut ebpf, rules)?;
     }
-    let mut loaded = Loaded { ebpf, program };
+    let mut loaded = Loaded { ebpf, entry: program.entry(wanted.rules.is_some()) };
     let result = match program {
         Program::Xdp | Program::XdpFrags => loaded.xdp().and_then(|xdp| Ok(xdp.load()?)),
         Program::Tc(_) => loaded.tc().and_then(|tc| Ok(tc.load()?)),
@@ -169,8 +180,11 @@ fn fill_map<const BYTES: usize>(
     name: &str,
     values: impl Iterator<Item = [u8; BYTES]>,
 ) -> anyhow::Result<()> {
-    let mut map: Array<_, [u8; BYTES]> = ebpf.map_mut(name).context("not in this build's object")?.try_into()?;
-    (0..).zip(values).try_for_each(|(index, value)| map.set(index, value, 0)).with_context(|| format!("map {name}"))
+    let map = ebpf.map_mut(name).context("not in this build's object")?;
+    Array::<_, [u8; BYTES]>::try_from(&mut *map)?;
+    let Map::Array(map) = map else { bail!("map {name} is no array") };
+    let values: Vec<[u8; BYTES]> = values.collect();
+    sys::write_array(map.fd().as_fd(), &values).with_context(|| format!("map {name}"))
 }
 
 fn refused(what: &str, error: &anyhow::Error) -> anyhow::Error {
@@ -218,7 +232,7 @@ impl Loaded {
     }
 
     fn by_name(&mut self) -> anyhow::Result<&mut aya::programs::Program> {
-        let name = self.program.name();
+        let name = self.entry;
         self.ebpf.program_mut(name).ok_or_else(|| anyhow::anyhow!("no program {name} in this build's kernel object"))
     }
 

@@ -1,11 +1,11 @@
-//! Which counter of a hook belongs to which rule. A rule is its name: its counter follows it through every policy.
+//! Which counters of a hook belong to which rule. A rule is its name: its counters follow it through every policy.
 
 use std::collections::{HashMap, HashSet};
 
-use qos_common::{abi::Counter, rules::RULE_SLOTS};
+use qos_common::abi::Counter;
 use serde::{Deserialize, Serialize};
 
-/// The counters that a hook has given to rules; the rule that was named the longest ago comes first.
+/// The counters that a hook has given to rules; those that were named the longest ago come first.
 ///
 /// A rule that a policy leaves out keeps its counter, until another rule needs it. The program that still runs counts in
 /// those of its own rules: they are given to nobody.
@@ -13,114 +13,204 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Slots(Vec<Slot>);
 
-/// The counter of one rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slot {
+/// Who wants a counter: a rule, and what else has to be the same for it to go on with the one that it has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wants {
     /// The rule's name.
     pub rule: String,
-    /// Its number in the map.
-    pub slot: u16,
-    /// The packets that another rule has counted there before.
-    pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
+    /// The numbers of its meter; empty for the rule itself.
+    pub numbers: String,
+}
+
+/// The counters of one number in a map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Slot {
+    rule: String,
+    numbers: String,
+    slot: u16,
+    /// Packets and bytes that another rule has counted there before, counter by counter.
+    base: Vec<[u64; 2]>,
+    /// What the rule has counted elsewhere before.
+    carried: Vec<[u64; 2]>,
+}
+
+/// What was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// The number of each that wanted one.
+    pub slots: Vec<u16>,
+    /// Those among them that nobody or another rule had before.
+    pub new: Vec<u16>,
 }
 
 impl Slots {
-    /// Whether any rule has ever had a counter here.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The counter of a rule.
-    #[must_use]
-    pub fn of(&self, rule: &str) -> Option<&Slot> {
-        self.0.iter().find(|slot| slot.rule == rule)
-    }
-
-    /// Gives each of these rules a counter, and says which; `running` are those of the program that runs, `counted` is
-    /// what a counter has now.
-    pub fn assign(&mut self, rules: &[&str], running: &[&str], counted: impl Fn(u16) -> Counter) -> Vec<u16> {
-        let named: HashSet<_> = rules.iter().copied().collect();
-        let kept: HashSet<_> = running.iter().copied().collect();
-        let (mut old, mut used): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.0).into_iter().partition(|slot| !named.contains(slot.rule.as_str()));
-        let mut known: HashMap<String, Slot> = used.drain(..).map(|slot| (slot.rule.clone(), slot)).collect();
-        let taken: HashSet<u16> = known.values().chain(&old).map(|slot| slot.slot).collect();
-        let mut fresh = (0..RULE_SLOTS as u16).filter(|slot| !taken.contains(slot));
-        let mut slots = Vec::new();
-        for rule in rules {
-            let slot = known.remove(*rule).or_else(|| {
-                let number = fresh.next().or_else(|| retire(&mut old, &kept))?;
-                let Counter { packets, bytes } = counted(number);
-                Some(Slot { rule: (*rule).to_owned(), slot: number, packets, bytes })
+    /// Gives each of `wants` one of `room` numbers; `running` are those of the program that runs, `counted` is what is
+    /// counted under a number now.
+    pub fn assign(
+        &mut self,
+        room: usize,
+        wants: &[Wants],
+        running: &[Wants],
+        counted: impl Fn(u16) -> Vec<Counter>,
+    ) -> Given {
+        let named: HashSet<&Wants> = wants.iter().collect();
+        let kept: HashSet<&Wants> = running.iter().collect();
+        let taken: HashSet<u16> = self.0.iter().map(|slot| slot.slot).collect();
+        let (known, mut old): (Vec<Slot>, Vec<Slot>) =
+            std::mem::take(&mut self.0).into_iter().partition(|slot| named.contains(&slot.wants()));
+        let mut known: HashMap<Wants, Slot> = known.into_iter().map(|slot| (slot.wants(), slot)).collect();
+        let mut fresh = (0..room as u16).filter(|slot| !taken.contains(slot));
+        let mut given = Given::default();
+        let mut now = Vec::new();
+        for wants in wants {
+            let slot = known.remove(wants).or_else(|| {
+                let number = fresh.next().or_else(|| retire(&mut old, &mut now, &kept, &counted))?;
+                given.new.push(number);
+                Some(Slot::new(wants, number, &counted(number)))
             });
-            slots.extend(slot.as_ref().map(|slot| slot.slot));
-            used.extend(slot);
+            given.slots.extend(slot.as_ref().map(|slot| slot.slot));
+            now.extend(slot);
         }
+        old.append(&mut now);
         self.0 = old;
-        self.0.append(&mut used);
-        slots
+        given
+    }
+
+    /// What each rule has counted, under all numbers that it had, counter by counter, and the number that it has now;
+    /// `counted` as for [`assign`](Self::assign).
+    #[must_use]
+    pub fn counts(&self, counted: impl Fn(u16) -> Vec<Counter>) -> HashMap<&str, (Vec<Counter>, u16)> {
+        let mut counts: HashMap<&str, (Vec<Counter>, u16)> = HashMap::new();
+        for slot in &self.0 {
+            let own = slot.count(&counted(slot.slot));
+            let sums = counts.remove(slot.rule.as_str()).map_or_else(|| own.clone(), |(sums, _)| add(&sums, &own));
+            counts.insert(&slot.rule, (sums, slot.slot));
+        }
+        counts
     }
 }
 
-/// Takes the counter of the rule that was named the longest ago, and is not in the program that runs.
-fn retire(old: &mut Vec<Slot>, running: &HashSet<&str>) -> Option<u16> {
-    let at = old.iter().position(|slot| !running.contains(slot.rule.as_str()))?;
-    Some(old.remove(at).slot)
+/// Takes the number that was wanted the longest ago and is not in the program that runs. If its rule has another one by
+/// now, what it counted goes there.
+fn retire(
+    old: &mut Vec<Slot>,
+    now: &mut [Slot],
+    running: &HashSet<&Wants>,
+    counted: &impl Fn(u16) -> Vec<Counter>,
+) -> Option<u16> {
+    let at = old.iter().position(|slot| !running.contains(&slot.wants()))?;
+    let gone = old.remove(at);
+    let count = gone.count(&counted(gone.slot));
+    if let Some(heir) = old.iter_mut().chain(now).rev().find(|slot| slot.rule == gone.rule) {
+        heir.carried = words(&add(&counters(&heir.carried), &count));
+    }
+    Some(gone.slot)
 }
 
 impl Slot {
-    /// What its rule has counted, of what the counter has.
-    #[must_use]
-    pub const fn of_rule(&self, counted: Counter) -> Counter {
-        Counter { packets: counted.packets.wrapping_sub(self.packets), bytes: counted.bytes.wrapping_sub(self.bytes) }
+    fn new(wants: &Wants, slot: u16, counted: &[Counter]) -> Self {
+        let Wants { rule, numbers } = wants.clone();
+        Self { rule, numbers, slot, base: words(counted), carried: vec![[0; 2]; counted.len()] }
     }
+
+    fn wants(&self) -> Wants {
+        Wants { rule: self.rule.clone(), numbers: self.numbers.clone() }
+    }
+
+    /// What its rule has counted, of what is counted under its number.
+    fn count(&self, counted: &[Counter]) -> Vec<Counter> {
+        let own = counted.iter().zip(counters(&self.base)).map(|(now, base)| Counter {
+            packets: now.packets.wrapping_sub(base.packets),
+            bytes: now.bytes.wrapping_sub(base.bytes),
+        });
+        add(&own.collect::<Vec<_>>(), &counters(&self.carried))
+    }
+}
+
+fn counters(words: &[[u64; 2]]) -> Vec<Counter> {
+    words.iter().copied().map(Counter::from).collect()
+}
+
+fn words(counters: &[Counter]) -> Vec<[u64; 2]> {
+    counters.iter().map(|counter| [counter.packets, counter.bytes]).collect()
+}
+
+fn add(one: &[Counter], other: &[Counter]) -> Vec<Counter> {
+    let mut sums = one.to_vec();
+    sums.iter_mut().zip(other).for_each(|(sum, more)| sum.add(*more));
+    sums
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NOTHING: fn(u16) -> Counter = |_| Counter { packets: 0, bytes: 0 };
+    const ROOM: usize = 8;
+
+    fn nothing(_: u16) -> Vec<Counter> {
+        vec![Counter::default()]
+    }
+
+    fn wants(rules: &[&str]) -> Vec<Wants> {
+        rules.iter().map(|rule| Wants { rule: (*rule).to_owned(), numbers: String::new() }).collect()
+    }
+
+    fn meter(rule: &str, numbers: &str) -> Vec<Wants> {
+        vec![Wants { rule: rule.to_owned(), numbers: numbers.to_owned() }]
+    }
+
+    fn assign(slots: &mut Slots, rules: &[&str], running: &[&str]) -> Vec<u16> {
+        slots.assign(ROOM, &wants(rules), &wants(running), nothing).slots
+    }
 
     #[test]
     fn a_counter_follows_its_rule() {
         let mut slots = Slots::default();
-        assert_eq!(slots.assign(&["a", "b"], &[], NOTHING), [0, 1]);
-        assert_eq!(slots.assign(&["c", "b"], &["a", "b"], NOTHING), [2, 1]);
-        assert_eq!(slots.assign(&["a", "b", "c"], &["c", "b"], NOTHING), [0, 1, 2]);
+        assert_eq!(assign(&mut slots, &["a", "b"], &[]), [0, 1]);
+        assert_eq!(assign(&mut slots, &["c", "b"], &["a", "b"]), [2, 1]);
+        assert_eq!(assign(&mut slots, &["a", "b", "c"], &["c", "b"]), [0, 1, 2]);
     }
 
     #[test]
     fn a_counter_that_had_another_rule_begins_where_that_ended() {
         let mut slots = Slots::default();
-        let names: Vec<String> = (0..RULE_SLOTS).map(|rule| format!("rule {rule}")).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let (first, second) = names.split_at(RULE_SLOTS / 2);
-        slots.assign(first, &[], NOTHING);
-        slots.assign(second, first, NOTHING);
-        let counted = |slot| Counter { packets: 1000 + u64::from(slot), bytes: 0 };
-        assert_eq!(slots.assign(&["new"], second, counted), [0]);
-        let new = slots.of("new").unwrap();
-        assert_eq!(new.of_rule(Counter { packets: 1007, bytes: 9 }), Counter { packets: 7, bytes: 9 });
-        assert_eq!(slots.of("rule 0"), None);
-        assert_eq!(slots.of("rule 1").map(|slot| slot.slot), Some(1));
+        assign(&mut slots, &["a", "b", "c", "d"], &[]);
+        assign(&mut slots, &["e", "f", "g", "h"], &["a", "b", "c", "d"]);
+        let counted = |slot| vec![Counter { packets: 1000 + u64::from(slot), bytes: 0 }];
+        let given = slots.assign(ROOM, &wants(&["new"]), &wants(&["e", "f", "g", "h"]), counted);
+        assert_eq!(given, Given { slots: vec![0], new: vec![0] });
+        let later = |_| vec![Counter { packets: 1007, bytes: 9 }];
+        let counts = slots.counts(later);
+        assert_eq!(counts["new"], (vec![Counter { packets: 7, bytes: 9 }], 0));
+        assert!(!counts.contains_key("a"));
+        assert_eq!(counts["b"].1, 1);
     }
 
     #[test]
     fn no_counter_of_the_program_that_runs_is_given_away() {
         let mut slots = Slots::default();
-        let names: Vec<String> = (0..3 * RULE_SLOTS / 2).map(|rule| format!("rule {rule}")).collect();
+        let names: Vec<String> = (0..12).map(|rule| format!("rule {rule}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut running: &[&str] = &[];
-        for rules in names.chunks(RULE_SLOTS / 2) {
-            let before: Vec<u16> = running.iter().map(|rule| slots.of(rule).unwrap().slot).collect();
-            let now = slots.assign(rules, running, NOTHING);
+        for rules in names.chunks(ROOM / 2) {
+            let before: Vec<u16> = running.iter().map(|rule| slots.counts(nothing)[rule].1).collect();
+            let now = assign(&mut slots, rules, running);
             assert_eq!(now.len(), rules.len());
             assert!(now.iter().all(|slot| !before.contains(slot)));
             running = rules;
         }
+    }
+
+    #[test]
+    fn a_meter_with_other_numbers_has_another_bucket_and_counts_on() {
+        let mut slots = Slots::default();
+        let ten = |_| vec![Counter { packets: 10, bytes: 1000 }];
+        assert_eq!(slots.assign(2, &meter("m", "8M"), &[], nothing).slots, [0]);
+        assert!(slots.assign(2, &meter("m", "8M"), &meter("m", "8M"), ten).new.is_empty());
+        assert_eq!(slots.assign(2, &meter("m", "9M"), &meter("m", "8M"), nothing).slots, [1]);
+        assert_eq!(slots.counts(ten)["m"].0, [Counter { packets: 20, bytes: 2000 }]);
+        // The first one is needed again: what was counted there is not lost.
+        assert_eq!(slots.assign(2, &meter("m", "7M"), &meter("m", "9M"), ten).slots, [0]);
+        assert_eq!(slots.counts(ten)["m"].0, [Counter { packets: 20, bytes: 2000 }]);
     }
 }

@@ -45,6 +45,9 @@ pub struct HookState {
     /// The counters that rules have here, also those of earlier policies.
     #[serde(default)]
     pub slots: Slots,
+    /// The buckets and counters that meters have.
+    #[serde(default)]
+    pub meters: Slots,
     /// Set while the policy is out of the path.
     pub bypass: Option<Bypass>,
     /// The device's own counters when counting began.

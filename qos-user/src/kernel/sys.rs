@@ -1,4 +1,5 @@
-//! The calls of bpf(2) that aya has no safe form of: opening a pin for reading alone, and detaching a link at once.
+//! The calls of bpf(2) that aya has no safe form of: opening a pin for reading alone, detaching a link at once, and writing
+//! many values of a map at once.
 
 use std::{
     ffi::CString,
@@ -10,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::{BPF_F_RDONLY, bpf_attr, bpf_cmd, bpf_link_info};
+use aya_obj::generated::{BPF_F_RDONLY, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info};
 
 /// Opens a pinned object; `read_only` needs no more than read permission on the pin (Linux 6.0 and later for people
 /// without privileges), and is possible for maps alone.
@@ -41,6 +42,26 @@ pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
     bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
 }
 
+/// Writes the first values of an array map in one call (Linux 5.6), where one call for each would take most of the time
+/// that it takes to load a large policy.
+///
+/// # Errors
+///
+/// What bpf(2) reports for `BPF_MAP_UPDATE_BATCH`.
+pub fn write_array<const BYTES: usize>(map: BorrowedFd<'_>, values: &[[u8; BYTES]]) -> io::Result<()> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<u32> = (0..values.len() as u32).collect();
+    // SAFETY: as above.
+    let mut attr: bpf_attr = unsafe { mem::zeroed() };
+    attr.batch.map_fd = map.as_raw_fd() as u32;
+    attr.batch.keys = keys.as_ptr() as u64;
+    attr.batch.values = values.as_ptr() as u64;
+    attr.batch.count = keys.len() as u32;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
+}
+
 /// The interface that a link of XDP or TCX is attached to; 0 once the device is gone.
 ///
 /// # Errors
@@ -57,6 +78,24 @@ pub fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
     // SAFETY: for both types of link the interface is the first word, and the kernel has written it.
     Ok(unsafe { info.__bindgen_anon_1.xdp.ifindex })
+}
+
+/// Whether the kernel has TCX, which is upstream since Linux 6.6 and can be left out of a build: asked, by a question of
+/// which only the type of the hook can be unknown to it.
+///
+/// # Errors
+///
+/// What bpf(2) reports for `BPF_PROG_QUERY`.
+pub fn has_tcx(ifindex: u32) -> io::Result<bool> {
+    // SAFETY: as above.
+    let mut attr: bpf_attr = unsafe { mem::zeroed() };
+    attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    attr.query.__bindgen_anon_1.target_ifindex = ifindex;
+    match bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The system call itself; `attr` has what the command asks for.

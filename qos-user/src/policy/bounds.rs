@@ -4,7 +4,7 @@
 use crate::policy::model::{Condition, Field, Fragment, MarkBits, Origin, Prefixes, Rule, pattern_matches};
 
 /// Ranges that are inclusive, sorted, disjoint, and not adjacent.
-type Ranges = Vec<(u128, u128)>;
+pub(super) type Ranges = Vec<(u128, u128)>;
 
 /// More prefixes than this are taken for all addresses of their family: a thousand rules may name a set of thousands.
 const MOST_PREFIXES: usize = 1024;
@@ -158,7 +158,7 @@ fn singles(numbers: impl IntoIterator<Item = u128>) -> Ranges {
     join(numbers.into_iter().map(|number| (number, number)).collect())
 }
 
-fn join(mut ranges: Ranges) -> Ranges {
+pub(super) fn join(mut ranges: Ranges) -> Ranges {
     ranges.sort_unstable();
     let mut joined: Ranges = Vec::with_capacity(ranges.len());
     for (first, last) in ranges {
@@ -170,7 +170,7 @@ fn join(mut ranges: Ranges) -> Ranges {
     joined
 }
 
-fn complement(ranges: &[(u128, u128)], most: u128) -> Ranges {
+pub(super) fn complement(ranges: &[(u128, u128)], most: u128) -> Ranges {
     let mut gaps = Vec::with_capacity(ranges.len() + 1);
     let mut next = Some(0);
     for (first, last) in ranges {
@@ -183,7 +183,7 @@ fn complement(ranges: &[(u128, u128)], most: u128) -> Ranges {
     gaps
 }
 
-fn intersection(one: &[(u128, u128)], other: &[(u128, u128)]) -> Ranges {
+pub(super) fn intersection(one: &[(u128, u128)], other: &[(u128, u128)]) -> Ranges {
     let (mut at, mut with, mut common) = (0, 0, Vec::new());
     while let (Some((first, last)), Some((start, end))) = (one.get(at), other.get(with)) {
         if first.max(start) <= last.min(end) {
@@ -194,7 +194,7 @@ fn intersection(one: &[(u128, u128)], other: &[(u128, u128)]) -> Ranges {
     common
 }
 
-fn is_subset(narrower: &[(u128, u128)], wider: &[(u128, u128)]) -> bool {
+pub(super) fn is_subset(narrower: &[(u128, u128)], wider: &[(u128, u128)]) -> bool {
     let mut wider = wider.iter().peekable();
     narrower.iter().all(|(first, last)| {
         while wider.next_if(|(_, end)| end < first).is_some() {}

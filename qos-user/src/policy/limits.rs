@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use qos_common::meter::MAX_METERS;
+
 use crate::{
     hook::Direction,
     policy::{
@@ -23,6 +25,10 @@ type Hook<'a> = (&'a str, Direction);
 pub(super) fn check(rules: &[Written], findings: &mut Findings) {
     if let Some((hook, rule)) = overfull(rules, |_| true, MAX_RULES) {
         let title = format!("more than {MAX_RULES} rules at {}", shown(hook));
+        findings.error(Finding::error(rule.span, title).label("this is one too many"));
+    }
+    if let Some((hook, rule)) = overfull(rules, |rule| rule.rule.meter().is_some(), MAX_METERS) {
+        let title = format!("more than {MAX_METERS} rules that meter at {}", shown(hook));
         findings.error(Finding::error(rule.span, title).label("this is one too many"));
     }
     if let Some((hook, rule)) = overfull(rules, |rule| !rule.rule.decides(), MAX_COUNT_RULES) {

@@ -18,6 +18,7 @@ mod dissect;
 mod expectations;
 mod frame;
 mod hash;
+pub mod import;
 mod interfaces;
 #[expect(clippy::string_slice, reason = "every offset is that of a character just read")]
 mod json;

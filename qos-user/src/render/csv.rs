@@ -2,7 +2,7 @@
 
 use qos_common::{abi::Counter, ds::Dscp};
 
-use crate::snapshot::{Counts, Hook, RuleCount, Snapshot, named::named};
+use crate::snapshot::{COLORS, Counts, Hook, RuleCount, Snapshot, named::named};
 
 /// The header line. A cell that a counter does not have is empty.
 pub const HEADER: [&str; 14] = [
@@ -24,7 +24,8 @@ pub const HEADER: [&str; 14] = [
 
 /// The text of `stats --csv`.
 ///
-/// `counter` is `before`, `after`, `remarked`, `dropped`, `protected`, `rule`, `uncounted`, `limited`, `device`,
+/// `counter` is `before`, `after`, `remarked`, `dropped`, `protected`, `rule`, `meter` (with its color as
+/// `reason`, and bytes of IP), `uncounted`, `limited`, `device`,
 /// `device_drops` or `qdisc_drops`; it is `error`, with the error as `reason`, for a hook that cannot be read. Rows
 /// are those of `stats --json`.
 #[must_use]
@@ -88,8 +89,12 @@ impl Csv {
     }
 
     fn rules(&mut self, hook: &Hook) {
-        for RuleCount { rule, counted, .. } in &hook.rules {
+        for RuleCount { rule, counted, colors, .. } in &hook.rules {
             self.push(hook, Row { rule: rule.name.clone(), ..Row::of("rule", Some(*counted)) });
+            for (color, amount) in COLORS.into_iter().zip(colors.iter().flatten()) {
+                let row = Row { rule: rule.name.clone(), reason: color.to_owned(), ..Row::of("meter", Some(*amount)) };
+                self.push(hook, row);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use qos_common::{abi::Counter, ds::Dscp};
 
 use crate::{
     VERSION,
-    snapshot::{Counts, Hook, PolicyLabel, Snapshot, State, named::named},
+    snapshot::{COLORS, Counts, Hook, PolicyLabel, Snapshot, State, named::named},
 };
 
 /// The text, up to and with `# EOF`. `revision` is the source revision that the binary was built from.
@@ -60,6 +60,18 @@ fn counters(text: &mut Text, snapshot: &Snapshot) {
         text.counter(name, "packets", &format!("{help}: packets."), &series, |amount| amount.packets);
         text.counter(name, "bytes", &format!("{help}: bytes on the wire without FCS."), &series, |amount| amount.bytes);
     }
+    let series: Vec<(&Hook, Series)> = snapshot.hooks.iter().map(|hook| (hook, meters(hook))).collect();
+    text.counter("meter", "packets", "Metered by a rule, by color: packets.", &series, |amount| amount.packets);
+    text.counter("meter", "ip_bytes", "Metered by a rule, by color: bytes of IP.", &series, |amount| amount.bytes);
+}
+
+fn meters(hook: &Hook) -> Series {
+    let metered = hook.rules.iter().filter_map(|count| Some((&count.rule.name, count.colors?)));
+    let series = metered.flat_map(|(rule, colors)| {
+        let labels = COLORS.map(|color| vec![("rule", rule.clone()), ("color", color.to_owned())]);
+        labels.into_iter().zip(colors)
+    });
+    series.collect()
 }
 
 fn before(counts: &Counts, _: &Hook, named: &[Dscp]) -> Series {

@@ -55,6 +55,26 @@ impl Rule {
         })
     }
 
+    /// Its meter, if it has one.
+    #[must_use]
+    pub const fn meter(&self) -> Option<&Meter> {
+        match &self.action {
+            Action::Meter(meter) => Some(meter),
+            Action::None | Action::Set(_) | Action::Drop => None,
+        }
+    }
+
+    /// The codepoints that it gives.
+    #[must_use]
+    pub fn sets(&self) -> Vec<Dscp> {
+        let of = |verdict: &Verdict| if let Verdict::Set(dscp) = verdict { Some(*dscp) } else { None };
+        match &self.action {
+            Action::Set(dscp) => dscp.iter().copied().collect(),
+            Action::Meter(meter) => meter.verdicts().iter().filter_map(of).collect(),
+            Action::None | Action::Drop => Vec::new(),
+        }
+    }
+
     /// Whether it may make of a codepoint that comes another one.
     #[must_use]
     pub fn may_send(&self, from: Dscp, to: Dscp) -> bool {
@@ -62,12 +82,7 @@ impl Rule {
             Field::Dscp(bits) => (bits >> from.value() & 1 == 1) != condition.negated,
             _ => true,
         };
-        let gives = match &self.action {
-            Action::Set(Some(dscp)) => *dscp == to,
-            Action::Meter(meter) => [meter.green, meter.yellow, meter.red].contains(&Verdict::Set(to)),
-            _ => false,
-        };
-        gives && self.conditions.iter().all(asks)
+        self.sets().contains(&to) && self.conditions.iter().all(asks)
     }
 
     /// What of it only TC can do, if anything.

@@ -42,6 +42,12 @@ pub(crate) fn class(priority: u32) -> String {
 }
 
 impl Meter {
+    /// What green, yellow and red mean.
+    #[must_use]
+    pub const fn verdicts(&self) -> [Verdict; 3] {
+        [self.green, self.yellow, self.red]
+    }
+
     /// Its type and numbers: `trtcm cir 8M cbs 64k pir 12M pbs 64k`.
     #[must_use]
     pub fn numbers(&self) -> String {

@@ -45,7 +45,7 @@ impl Entry<'_> {
 }
 
 /// The codepoints that the policy names for a hook, each once: those of its classes, then the keys of the hook's
-/// table, then what the table makes of them.
+/// table, what the table makes of them, and what rules set.
 #[must_use]
 pub fn named(policy: Option<&PolicyLabel>, hook: &Hook) -> Vec<Dscp> {
     let entries = hook.table.as_ref().map(TableLabel::by_entry).unwrap_or_default();
@@ -53,8 +53,9 @@ pub fn named(policy: Option<&PolicyLabel>, hook: &Hook) -> Vec<Dscp> {
     let keys = entries.iter().filter(|entry| entry.key != OTHER);
     let keys = keys.flat_map(|entry| entry.decides_on.iter().map(|(from, _)| *from));
     let results = entries.iter().filter_map(Entry::result);
+    let set = hook.rules.iter().flat_map(|count| count.rule.sets());
     let mut named = Vec::new();
-    for dscp in classes.chain(keys).chain(results) {
+    for dscp in classes.chain(keys).chain(results).chain(set) {
         if !named.contains(&dscp) {
             named.push(dscp);
         }

@@ -32,16 +32,58 @@ const PARTS: [Part; 8] = [
     Part { sign: Sign::Program("ethtool"), package: "ethtool", why: "the tests switch offloads on and off" },
 ];
 
+/// What measuring needs beside them.
+const OF_BENCH: [Part; 2] = [
+    Part { sign: Sign::Program("clang"), package: "clang", why: "compiles the floors that qosbpf is measured against" },
+    Part {
+        sign: Sign::File("/usr/include/linux/bpf.h"),
+        package: "linux-libc-dev",
+        why: "what the floors need of the kernel's interface",
+    },
+];
+
+/// For guests with other kernels.
+const GUEST_PARTS: [Part; 10] = [
+    Part { sign: Sign::Program("strip"), package: "binutils", why: "makes the programs of a guest small" },
+    Part { sign: Sign::Program("qemu-system-x86_64"), package: "qemu-system-x86", why: "boots other kernels" },
+    Part { sign: Sign::File("/bin/busybox"), package: "busybox-static", why: "the shell of a guest" },
+    Part { sign: Sign::Program("ip"), package: "iproute2", why: "network namespaces in a guest" },
+    Part { sign: Sign::Program("modprobe"), package: "kmod", why: "which modules a module depends on" },
+    Part { sign: Sign::Program("cpio"), package: "cpio", why: "packs the file system of a guest" },
+    Part { sign: Sign::Program("zstd"), package: "zstd", why: "unpacks kernel modules" },
+    Part { sign: Sign::Program("xz"), package: "xz-utils", why: "unpacks kernel modules" },
+    Part { sign: Sign::Program("dpkg-deb"), package: "dpkg", why: "unpacks kernels" },
+    Part {
+        sign: Sign::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        package: "debian-archive-keyring",
+        why: "kernels are taken only as Debian has signed them",
+    },
+];
+
 /// What is missing of them.
 pub fn needs() -> Vec<Need> {
-    missing(|sign| match sign {
-        Sign::Program(name) => shell::has_program(name),
-        Sign::File(path) => Path::new(path).exists(),
-    })
+    missing(&PARTS, is_there)
 }
 
-fn missing(present: impl Fn(&Sign) -> bool) -> Vec<Need> {
-    let missing = PARTS.iter().filter(|part| !present(&part.sign));
+/// What is missing to measure.
+pub fn for_bench() -> Vec<Need> {
+    missing(&OF_BENCH, is_there)
+}
+
+/// What is missing for guests with other kernels.
+pub fn guest_needs() -> Vec<Need> {
+    missing(&GUEST_PARTS, is_there)
+}
+
+fn is_there(sign: &Sign) -> bool {
+    match sign {
+        Sign::Program(name) => shell::has_program(name),
+        Sign::File(path) => Path::new(path).exists(),
+    }
+}
+
+fn missing(parts: &[Part], present: impl Fn(&Sign) -> bool) -> Vec<Need> {
+    let missing = parts.iter().filter(|part| !present(&part.sign));
     missing
         .map(|part| Need { what: part.package.to_owned(), why: part.why, cure: Cure::Package(part.package.to_owned()) })
         .collect()
@@ -53,9 +95,9 @@ mod tests {
 
     #[test]
     fn what_is_there_is_not_asked_for() {
-        let needs = missing(|sign| !matches!(sign, Sign::Program("nft" | "ping")));
+        let needs = missing(&PARTS, |sign| !matches!(sign, Sign::Program("nft" | "ping")));
         let packages: Vec<_> = needs.iter().filter_map(Need::package).collect();
         assert_eq!(packages, ["iputils-ping", "nftables"]);
-        assert!(missing(|_| true).is_empty());
+        assert!(missing(&PARTS, |_| true).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! Compilers: the nightly of the kernel programs, and the components that `cargo xtask ci` runs.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use qos_build::{Compiler, NIGHTLY};
 
@@ -41,6 +41,24 @@ fn components_of(compiler: &Compiler) -> Vec<Need> {
         needs.push(Need { what: format!("clippy of {toolchain}"), why, cure: rustup(add("clippy")) });
     }
     needs
+}
+
+/// The target whose programs need no library of a guest.
+pub fn guest_needs() -> Vec<Need> {
+    let target = crate::vm::TARGET;
+    let why = "the library of static programs, which run in guests with other kernels";
+    let mut rustc = Command::new("rustc");
+    let library =
+        shell::output(rustc.args(["--print", "target-libdir", "--target", target]).current_dir(qos_build::root()));
+    if library.is_some_and(|folder| Path::new(folder.trim()).exists()) {
+        return Vec::new();
+    }
+    let cure = if shell::has_program("rustup") {
+        rustup(["target", "add", target].map(str::to_owned).to_vec())
+    } else {
+        Cure::ByHand(format!("the standard library of {target} comes by rustup, which is not here"))
+    };
+    vec![Need { what: target.to_owned(), why, cure }]
 }
 
 /// Without rustup they are the system's affair, and `cargo xtask ci` fails where it needs them.

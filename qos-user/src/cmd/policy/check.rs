@@ -5,7 +5,12 @@ use std::path::Path;
 use serde_json::json;
 
 use super::read_policy;
-use crate::{cmd::Context, error::Exit, policy::Policy};
+use crate::{
+    cmd::{Context, conditioner},
+    error::Exit,
+    hook::Direction,
+    policy::Policy,
+};
 
 /// Reads a policy and changes nothing.
 ///
@@ -14,8 +19,9 @@ use crate::{cmd::Context, error::Exit, policy::Policy};
 /// [`super::WrongPolicy`].
 pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
     let (_, policy) = read_policy(file)?;
+    let compiled = compiled(&policy)?;
     if json {
-        context.document(&format!("{}\n", document(&policy)))?;
+        context.document(&format!("{}\n", document(&policy, &compiled)))?;
         return Ok(Exit::Done);
     }
     if !policy.warnings().is_empty() {
@@ -23,23 +29,51 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
     }
     let (tables, bindings) = (policy.tables().len(), policy.bindings().len());
     context.print(&format!(
-        "{}: policy {} {} is right: {}, {}\n",
+        "{}: policy {} {} is right: {}, {}, {}\n",
         file.display(),
         policy.name(),
         policy.hash(),
         counted(tables, "table"),
+        counted(policy.rules().len(), "rule"),
         counted(bindings, "binding"),
     ))?;
+    for (hook, rules, bytes) in compiled {
+        context.print(&format!(
+            "  {hook:<24} {}, {} KiB of lookup tables\n",
+            counted(rules, "rule"),
+            bytes.div_ceil(1024)
+        ))?;
+    }
     Ok(Exit::Done)
+}
+
+/// Compiles the rules of every hook that the policy names: how many, and the bytes of their tables in the kernel.
+fn compiled(policy: &Policy) -> anyhow::Result<Vec<(String, usize, usize)>> {
+    let everywhere = Direction::BOTH.map(|direction| ("all", "*", direction));
+    let named = policy.bindings().into_iter().map(|binding| (binding.pattern, binding.pattern, binding.direction));
+    let mut sizes = Vec::new();
+    for (name, pattern, direction) in named.chain(everywhere) {
+        // An interface that the glob stands for.
+        let interface = pattern.replace('*', "0");
+        let rules = conditioner::first(conditioner::binding(policy, &interface, direction), &[])?.rules;
+        sizes.extend(rules.map(|rules| (format!("{name}:{direction}"), rules.records.len(), rules.bytes())));
+    }
+    Ok(sizes)
 }
 
 fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-fn document(policy: &Policy) -> serde_json::Value {
+fn document(policy: &Policy, compiled: &[(String, usize, usize)]) -> serde_json::Value {
     let warnings: Vec<_> = policy.warnings().diagnostics().iter().map(|found| {
         json!({ "message": found.title(), "hint": found.help(), "line": found.place().line, "column": found.place().column })
     }).collect();
-    json!({ "schema": 1, "policy": { "name": policy.name(), "hash": policy.hash() }, "warnings": warnings })
+    let hooks = compiled.iter().map(|(hook, rules, bytes)| json!({ "hook": hook, "rules": rules, "bytes": bytes }));
+    json!({
+        "schema": 1,
+        "policy": { "name": policy.name(), "hash": policy.hash() },
+        "warnings": warnings,
+        "hooks": hooks.collect::<Vec<_>>(),
+    })
 }

@@ -8,6 +8,7 @@ mod confirm;
 mod diff;
 mod explain;
 mod history;
+mod import;
 mod plan;
 mod rollback;
 mod said;
@@ -51,6 +52,11 @@ pub fn run(command: &PolicyCommand, context: &Context) -> anyhow::Result<Exit> {
         PolicyCommand::Rollback(args) => rollback::run(args, context),
         PolicyCommand::History { json } => history::run(*json, context),
         PolicyCommand::Save { json } => save::run(*json, context),
+        PolicyCommand::Import(args) => import::run(args, context),
+        PolicyCommand::Schema => {
+            context.document(&format!("{:#}\n", policy::schema()))?;
+            Ok(Exit::Done)
+        }
         PolicyCommand::Bypass(args) => bypass::bypass(args, context),
         PolicyCommand::Resume(args) => bypass::resume(args, context),
     }

@@ -148,7 +148,7 @@ fn record(input: &Input<'_>, index: usize) -> Result<Record, Refusal> {
         (rule.overrides_local(), Record::OVERRIDES_LOCAL),
         (rule.priority.is_some(), Record::PRIORITY),
         (rule.mark.is_some(), Record::MARK),
-        (meters::meter_of(rule).is_some(), Record::METERS),
+        (rule.meter().is_some(), Record::METERS),
     ];
     let before = input.rules[..index].iter().filter(|rule| !rule.decides()).count();
     Ok(Record {
@@ -175,7 +175,7 @@ fn constants(plan: &mut Plan, rules: &[&Rule], demands: &[Demand<'_>]) {
     plan.set(Constant::Words, words);
     plan.set(Constant::Passing, rules.iter().filter(|rule| !rule.decides()).count() as u16);
     plan.set(Constant::Drops, any(|rule| meters::verdicts(&rule.action).contains(&model::Verdict::Drop)));
-    plan.set(Constant::Meters, any(|rule| meters::meter_of(rule).is_some()));
+    plan.set(Constant::Meters, any(|rule| rule.meter().is_some()));
     plan.set(Constant::HandsOver, any(|rule| rule.priority.is_some() || rule.mark.is_some()));
     let fragments = demands.iter().any(|demand| demand.fragments != [true; 3]);
     plan.set(Constant::Fragments, u16::from(fragments));

@@ -7,11 +7,11 @@ use qos_common::{
 };
 
 use super::classifier::{Input, Refusal};
-use crate::policy::model::{self, Action, MeterKind, Rule, Verdict};
+use crate::policy::model::{self, Action, MeterKind, Verdict};
 
 /// The meters of the rules, in the order of their bits.
 pub(super) fn compile(input: &Input<'_>, order: &[usize]) -> Result<Vec<MeterRecord>, Refusal> {
-    let metering = order.iter().filter_map(|rule| Some((*rule, meter_of(input.rules[*rule])?)));
+    let metering = order.iter().filter_map(|rule| Some((*rule, input.rules[*rule].meter()?)));
     let meters: Vec<MeterRecord> =
         metering.map(|(rule, meter)| Ok(record(meter, slot(input, rule)?))).collect::<Result<_, Refusal>>()?;
     if meters.len() > MAX_METERS {
@@ -24,14 +24,6 @@ pub(super) fn compile(input: &Input<'_>, order: &[usize]) -> Result<Vec<MeterRec
 pub(super) fn number(records: &mut [Record]) {
     let metering = records.iter_mut().filter(|record| record.has(Record::METERS));
     metering.zip(0..).for_each(|(record, number)| record.meter = number);
-}
-
-/// The meter of a rule, if it has one.
-pub(super) const fn meter_of(rule: &Rule) -> Option<&model::Meter> {
-    match &rule.action {
-        Action::Meter(meter) => Some(meter),
-        Action::None | Action::Set(_) | Action::Drop => None,
-    }
 }
 
 /// What may become of a packet that a rule decides.

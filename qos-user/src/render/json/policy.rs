@@ -1,10 +1,14 @@
 //! `policy show --json`: the tables in force, with how often each entry was hit.
 
+use qos_common::abi::Counter;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::SCHEMA;
-use crate::snapshot::{Counts, Hook, RuleCount, Snapshot, named::Entry};
+use crate::{
+    rules::model::Verdict,
+    snapshot::{COLORS, Counts, Hook, RuleCount, Snapshot, named::Entry},
+};
 
 /// The document.
 #[must_use]
@@ -33,7 +37,16 @@ fn hook(hook: &Hook) -> Value {
 }
 
 fn rule(count: &RuleCount) -> Value {
-    let RuleCount { rule, counted, last } = count;
+    let RuleCount { rule, counted, last, colors } = count;
+    let colors = colors.map(|colors| {
+        let named =
+            COLORS.into_iter().zip(colors).zip(rule.meter().map_or([None; 3], |meter| meter.verdicts().map(Some)));
+        let color = |amount: Counter, verdict: Option<Verdict>| {
+            let result = verdict.map(|verdict| verdict.to_string());
+            json!({ "packets": amount.packets, "ip_bytes": amount.bytes, "result": result })
+        };
+        named.map(|((name, amount), verdict)| (name.to_owned(), color(amount, verdict))).collect::<Map<_, _>>()
+    });
     json!({
         "rule": rule.name,
         "line": rule.line,
@@ -42,6 +55,7 @@ fn rule(count: &RuleCount) -> Value {
         "packets": counted.packets,
         "bytes": counted.bytes,
         "last": last.map(|last| last.as_secs_f64()),
+        "colors": colors,
     })
 }
 

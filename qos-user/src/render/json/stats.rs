@@ -1,7 +1,7 @@
 //! `stats --json`.
 
 use qos_common::{
-    abi::Uncounted,
+    abi::{Counter, Uncounted},
     ds::{DsField, Dscp},
 };
 use serde::Serialize;
@@ -77,8 +77,7 @@ struct Counters<'a> {
     dropped: Vec<After>,
     protected: Amount,
     rules: Vec<RuleDocument<'a>>,
-    /// Nor meters.
-    meters: [(); 0],
+    meters: Vec<MeterDocument<'a>>,
     uncounted: UncountedDocument,
     limited: Limited,
 }
@@ -117,6 +116,21 @@ struct RuleDocument<'a> {
     line: usize,
     #[serde(flatten)]
     amount: Amount,
+}
+
+/// What the meter of a rule has given.
+#[derive(Serialize)]
+struct MeterDocument<'a> {
+    rule: &'a str,
+    green: ColorDocument,
+    yellow: ColorDocument,
+    red: ColorDocument,
+}
+
+#[derive(Serialize)]
+struct ColorDocument {
+    packets: u64,
+    ip_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -184,7 +198,7 @@ fn counters<'a>(hook: &'a Hook, counts: &Counts, named: &[Dscp]) -> Counters<'a>
             .collect(),
         protected: counts.sums.protected.into(),
         rules: hook.rules.iter().map(rule).collect(),
-        meters: [],
+        meters: hook.rules.iter().filter_map(meter).collect(),
         uncounted: UncountedDocument {
             not_ip: uncounted(Uncounted::NotIp),
             malformed: uncounted(Uncounted::Malformed),
@@ -195,6 +209,12 @@ fn counters<'a>(hook: &'a Hook, counts: &Counts, named: &[Dscp]) -> Counters<'a>
 
 fn rule(count: &RuleCount) -> RuleDocument<'_> {
     RuleDocument { rule: &count.rule.name, line: count.rule.line, amount: count.counted.into() }
+}
+
+fn meter(count: &RuleCount) -> Option<MeterDocument<'_>> {
+    let color = |amount: Counter| ColorDocument { packets: amount.packets, ip_bytes: amount.bytes };
+    let [green, yellow, red] = count.colors?.map(color);
+    Some(MeterDocument { rule: &count.rule.name, green, yellow, red })
 }
 
 fn before(counts: &Counts) -> Vec<Before> {

@@ -6,7 +6,7 @@ use crate::{
         table::NAME,
         text::{count, rate, shorten, span},
     },
-    snapshot::{RuleCount, rates::HookRates},
+    snapshot::{COLORS, RuleCount, rates::HookRates},
 };
 
 /// The longest that a rule's name and its conditions are printed.
@@ -23,12 +23,13 @@ pub(super) fn rules(rules: &[RuleCount], file: &str, rates: Option<&HookRates>) 
             rates.map(|rates| rates.rules.get(place).copied().flatten().map_or("-".to_owned(), |now| rate(now.bits)));
         columns.row(numbers(place, rule, file, speed));
         columns.row(conditions(rule, rates.is_some()));
+        colors(&mut columns, rule, rates.is_some());
     }
     columns
 }
 
 fn numbers(place: usize, count_of: &RuleCount, file: &str, speed: Option<String>) -> Vec<String> {
-    let RuleCount { rule, counted, last } = count_of;
+    let RuleCount { rule, counted, last, .. } = count_of;
     let at = format!("({}:{})", shorten(file, 16), rule.line);
     let name = shorten(&rule.name, RULE.saturating_sub(at.len() + 1));
     let mut cells = vec![(place + 1).to_string(), format!("{name} {at}"), count(counted.packets)];
@@ -45,4 +46,16 @@ fn conditions(count_of: &RuleCount, with_speed: bool) -> Vec<String> {
     cells.extend(with_speed.then(String::new));
     cells.extend([String::new(), never.to_owned()]);
     cells
+}
+
+/// A line for each color of a meter: how many, and what that means (RFC 2697: conformed, exceeded, violated).
+fn colors(columns: &mut Columns, count_of: &RuleCount, with_speed: bool) {
+    let Some((meter, colors)) = count_of.rule.meter().zip(count_of.colors) else { return };
+    let words = ["conformed", "exceeded", "violated"];
+    for (((color, amount), verdict), word) in COLORS.iter().zip(colors).zip(meter.verdicts()).zip(words) {
+        let mut cells = vec![String::new(), format!("    {color}, {word}"), count(amount.packets)];
+        cells.extend(with_speed.then(String::new));
+        cells.extend([String::new(), verdict.to_string()]);
+        columns.row(cells);
+    }
 }

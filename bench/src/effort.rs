@@ -1,0 +1,37 @@
+//! How much is measured.
+
+/// Rounds and repetitions.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// For tables and documents.
+    pub name: &'static str,
+    /// Rounds of a program measurement.
+    pub rounds: usize,
+    /// Repetitions of a test run in a round.
+    pub repeat: u32,
+    /// Rounds of the router.
+    pub router_rounds: usize,
+    /// Shots of a candidate in a round; its figure is their lower quartile, since what disturbs makes them dearer.
+    pub shots: usize,
+    /// Packets in a shot: a multiple of 64, so that each codepoint is sent equally often.
+    pub packets: u32,
+    /// How often a command is run.
+    pub commands: usize,
+}
+
+impl Effort {
+    /// For figures to quote.
+    pub const FULL: Self = Self {
+        name: "full",
+        rounds: 21,
+        repeat: 500_000,
+        router_rounds: 15,
+        shots: 6,
+        packets: 64 * 320,
+        commands: 21,
+    };
+
+    /// About a minute: whether everything works, not what it costs.
+    pub const QUICK: Self =
+        Self { name: "quick", rounds: 3, repeat: 20_000, router_rounds: 2, shots: 2, packets: 64 * 40, commands: 3 };
+}

@@ -1,0 +1,97 @@
+//! What is promised of figures, and what was measured.
+
+use crate::{
+    report::{Goal, Job, Report},
+    user::STRIPPED,
+};
+
+/// The most that a program may cost, by the floor of the same contract, and by a leaner one.
+const WHOLE: f64 = 1.05;
+const LEAN: f64 = 1.10;
+
+/// The frames of which it is promised.
+const PROMISED: [&str; 3] = ["IPv4", "IPv6", "IPv4, one tag"];
+
+/// Judges a report.
+pub fn judge(report: &Report) -> Vec<Goal> {
+    let mut goals = programs(report);
+    goals.extend(report.router.iter().flat_map(routers));
+    goals.extend(users(report));
+    goals
+}
+
+/// Of the promised frames at a hook the one that comes out worst.
+fn programs(report: &Report) -> Vec<Goal> {
+    let mut goals: Vec<Goal> = Vec::new();
+    for case in report.program.iter().filter(|case| PROMISED.contains(&case.frame)) {
+        for ratio in &case.ratios {
+            let bound = if ratio.to.contains("whole") { WHOLE } else { LEAN };
+            let kind = if ratio.to.contains("whole") { "the floor of the same contract" } else { "the leaner floor" };
+            let what = format!("{}: {} against {kind}, worst of IPv4, IPv6, one tag", case.hook, ratio.of);
+            let measured = ratio.ratio.median;
+            match goals.iter_mut().find(|goal| goal.what == what) {
+                Some(goal) => goal.measured = goal.measured.max(measured),
+                None => goals.push(Goal { what, bound, at_least: false, measured }),
+            }
+        }
+    }
+    goals
+}
+
+/// The table job: the total against no marking, and how many times less it adds than others do.
+fn routers(job: &Job) -> Vec<Goal> {
+    if !job.name.starts_with("table") {
+        return Vec::new();
+    }
+    let find = |name: &str| job.rows.iter().find(|routed| routed.row.name == name);
+    let mut goals = Vec::new();
+    for (name, total, below_nft) in
+        [("qosbpf, XDP", 1.03, 10.0), ("qosbpf, TCX", 1.03, 10.0), ("qosbpf, clsact", 1.09, 3.0)]
+    {
+        let Some(ours) = find(name) else { continue };
+        let what = format!("router, {}: {name}, total against no marking", job.name);
+        goals.push(Goal { what, bound: total, at_least: false, measured: ours.ratio.median });
+        let below_iptables = if name == "qosbpf, clsact" { None } else { Some(("iptables", 100.0)) };
+        for (other, bound) in [Some(("nft", below_nft)), below_iptables].into_iter().flatten() {
+            let Some(them) = find(other) else { continue };
+            let what = format!("router, {}: what {other} adds, divided by what {name} adds", job.name);
+            // A cost within the noise is no less than a nanosecond.
+            let measured = them.row.above.median / ours.row.above.median.max(1.0);
+            goals.push(Goal { what, bound, at_least: true, measured });
+        }
+    }
+    goals
+}
+
+fn users(report: &Report) -> Vec<Goal> {
+    let bounds = [("command: qosbpf attach", 100.0, "attach, in ms"), (STRIPPED, 10.0, "the binary, stripped, in MiB")];
+    let judged = bounds.into_iter().filter_map(|(name, bound, what)| {
+        let fact = report.user.iter().find(|fact| fact.name.starts_with(name))?;
+        Some(Goal { what: what.to_owned(), bound, at_least: false, measured: fact.value.median })
+    });
+    judged.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        report::{Case, Ratio},
+        samples::Spread,
+    };
+
+    #[test]
+    fn the_worst_frame_is_judged() {
+        let spread = |median| Spread { p25: median, median, p75: median };
+        let case = |frame, median| Case {
+            hook: "XDP",
+            frame,
+            rows: Vec::new(),
+            ratios: vec![Ratio { of: "qosbpf", to: "C, whole", ratio: spread(median), ns: spread(0.0) }],
+        };
+        let report =
+            Report { program: vec![case("IPv4", 1.01), case("IPv6", 1.06), case("ARP", 1.2)], ..Report::default() };
+        let goals = judge(&report);
+        assert!(goals.len() == 1 && goals[0].measured == 1.06 && !goals[0].is_met());
+    }
+}

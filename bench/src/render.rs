@@ -1,0 +1,32 @@
+//! A report as text, as Markdown and as charts.
+
+mod charts;
+mod markdown;
+mod svg;
+
+pub use self::{charts::charts, markdown::page};
+
+/// A figure with as many digits as it deserves.
+fn number(value: f64) -> String {
+    match value.abs() {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// A figure with its sign.
+fn signed(value: f64) -> String {
+    if value < 0.0 { number(value) } else { format!("+{}", number(value)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_those_that_mean_something() {
+        assert_eq!((number(1234.5), number(12.34), number(1.234)), ("1234".into(), "12.3".into(), "1.23".into()));
+        assert_eq!((signed(3.0), signed(-3.0)), ("+3.00".into(), "-3.00".into()));
+    }
+}

@@ -1,0 +1,206 @@
+//! A report as a page of Markdown, which reads on a terminal too.
+
+use super::{number, signed};
+use crate::{
+    program::candidate::{EMPTY, LEAN, LEAN_COUNT, OURS, OURS_COUNTING, WHOLE, WHOLE_COUNT},
+    report::{Case, Goal, Job, Machine, Report, Row},
+    samples::Spread,
+};
+
+/// The page; `charts` is the folder of the charts as seen from it, if they are shown.
+pub fn page(report: &Report, charts: Option<&str>) -> String {
+    let mut page = String::from("# Performance\n\n");
+    page += "Written by `cargo xtask bench`, which measures all of it again on your machine.\n\n";
+    page += &machine(&report.machine, report.effort);
+    let chart = |name: &str| charts.map(|folder| format!("![]({folder}/{name})\n\n")).unwrap_or_default();
+    if !report.goals.is_empty() {
+        page += &format!("## Promises\n\n{}\n", goals(&report.goals));
+    }
+    if !report.program.is_empty() {
+        page += &format!("## Programs\n\n{PROGRAM}\n\n{}", chart("program.svg"));
+        page += &programs(&report.program);
+    }
+    if !report.router.is_empty() {
+        page += &format!("## A forwarding router\n\n{ROUTER}\n\n{}", chart("router.svg"));
+        report.router.iter().for_each(|each| page += &job(each));
+        page += &switch(report);
+    }
+    page += &user(report);
+    page += &scaling(report);
+    page += &gaps(report);
+    page
+}
+
+const PROGRAM: &str = "By test run (`BPF_PROG_TEST_RUN`), CPU time of the thread, the same frame again and again: warm \
+caches and branches that are\nalways right, so these are lower bounds. XDP test runs call the program directly, TC test \
+runs through an indirect call:\ncompare within a hook. The table is an involution, so that every repetition rewrites. \
+*Lean* floors locate (four tags,\nversion, IHL), count by family and DS byte, and remark. *Whole* floors keep the whole \
+contract; before anything is\nmeasured they leave the same bytes and the same counters as qosbpf on every vector of the \
+tests.\nFloors and qosbpf are in ns above the empty program, ratios are of wholes, with the middle half of the rounds.";
+
+const ROUTER: &str = "Three namespaces, veth pairs, 64-byte frames. The price is CPU time of all of it, generator, \
+router and sink, on one CPU\n(the sending thread and ksoftirqd). Every candidate is installed and removed in every \
+round. Each figure has passed its\ngates in the same run: nothing lost, no bad checksum, each codepoint at the sink as \
+often as the job says. `above` is above\nno marking in the same round; \"no marking, again\" shows what no difference \
+looks like.";
+
+fn machine(machine: &Machine, effort: &str) -> String {
+    let Machine { date, version, kernel, cpu, cpus, load, clang, spectre_v2, tools } = machine;
+    let rows = [
+        ("date", date.clone()),
+        ("qosbpf", version.clone()),
+        ("kernel", format!("Linux {kernel}")),
+        ("CPU", format!("{cpu}, {cpus} usable")),
+        ("load before", load.clone()),
+        ("indirect calls", spectre_v2.clone()),
+        ("floors compiled by", clang.clone()),
+        ("others", tools.join("; ")),
+        ("run", effort.to_owned()),
+    ];
+    table(&["", ""], rows.map(|(name, value)| vec![name.to_owned(), value])) + "\n"
+}
+
+fn goals(goals: &[Goal]) -> String {
+    let row = |goal: &Goal| {
+        let bound = format!("{} {}", if goal.at_least { "at least" } else { "at most" }, number(goal.bound));
+        let kept = if goal.is_met() { "yes" } else { "NO" };
+        vec![goal.what.clone(), bound, number(goal.measured), kept.to_owned()]
+    };
+    table(&["what", "promised", "measured", "kept"], goals.iter().map(row))
+}
+
+/// For each hook what counting costs, and what the table costs; the rest is in the JSON document.
+fn programs(cases: &[Case]) -> String {
+    let kinds = [("counting", COUNT), ("counting and remarking", REMARK)];
+    let mut text = String::new();
+    for hook in cases.chunk_by(|one, next| one.hook == next.hook) {
+        for (kind, columns) in kinds {
+            let name = hook.first().map_or("", |case| case.hook);
+            let heads = ["frame", "empty", "C, lean", "C, whole", "qosbpf", "qosbpf / whole", "ns", "qosbpf / lean"];
+            let rows = hook.iter().map(|case| frame(case, columns));
+            text += &format!("### {name}, {kind}\n\n{}\n", table(&heads, rows));
+        }
+    }
+    text
+}
+
+/// The candidates of a table: lean floor, whole floor, qosbpf.
+type Columns = [&'static str; 3];
+const COUNT: Columns = [LEAN_COUNT, WHOLE_COUNT, OURS_COUNTING];
+const REMARK: Columns = [LEAN, WHOLE, OURS];
+
+fn frame(case: &Case, [lean, whole, ours]: Columns) -> Vec<String> {
+    let row = |name: &str| case.rows.iter().find(|row| row.name == name);
+    let above = |name| row(name).map(|row| signed(row.above.median)).unwrap_or_default();
+    let ratio = |to: &str| case.ratios.iter().find(|ratio| ratio.of == ours && ratio.to == to);
+    let of = |spread: &Spread| format!("{:.3} ({:.3} to {:.3})", spread.median, spread.p25, spread.p75);
+    vec![
+        case.frame.to_owned(),
+        row(EMPTY).map(|row| number(row.ns.median)).unwrap_or_default(),
+        above(lean),
+        above(whole),
+        above(ours),
+        ratio(whole).map(|ratio| of(&ratio.ratio)).unwrap_or_default(),
+        ratio(whole).map(|ratio| signed(ratio.ns.median)).unwrap_or_default(),
+        ratio(lean).map(|ratio| format!("{:.3}", ratio.ratio.median)).unwrap_or_default(),
+    ]
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    vec![row.name.clone(), number(row.ns.median), range(&row.ns), signed(row.above.median)]
+}
+
+fn range(spread: &Spread) -> String {
+    format!("{} to {}", number(spread.p25), number(spread.p75))
+}
+
+fn job(job: &Job) -> String {
+    let row = |routed: &crate::report::Routed| {
+        let mut cells = cells(&routed.row);
+        cells.extend([range(&routed.row.above), format!("{:.3}", routed.ratio.median), routed.packets.to_string()]);
+        cells
+    };
+    let heads = ["candidate", "ns", "middle half", "above", "middle half", "ratio", "packets"];
+    format!("### {}\n\n{}.\n\n{}\n", job.name, capital(job.what), table(&heads, job.rows.iter().map(row)))
+}
+
+fn switch(report: &Report) -> String {
+    let text = |switch: &crate::report::Switch| {
+        let crate::report::Switch { switches, packets } = switch;
+        format!(
+            "{switches} policies were applied, one after the other, while {packets} packets came: none was lost, none had \
+            a bad checksum,\nand each had the mark that one policy or the other gives.\n\n"
+        )
+    };
+    report.switch.as_ref().map(text).unwrap_or_default()
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn user(report: &Report) -> String {
+    if report.user.is_empty() {
+        return String::new();
+    }
+    let row = |fact: &crate::report::Fact| {
+        vec![fact.name.clone(), format!("{} {}", number(fact.value.median), fact.unit), range(&fact.value)]
+    };
+    format!("## Commands, memory, size\n\n{}\n", table(&["what", "median", "middle half"], report.user.iter().map(row)))
+}
+
+fn scaling(report: &Report) -> String {
+    if report.scaling.is_empty() {
+        return String::new();
+    }
+    let row = |scale: &crate::report::Scale| {
+        let (ns, range) = (number(scale.ns.median), range(&scale.ns));
+        vec![scale.name.clone(), scale.cpus.to_string(), ns, range, scale.sent.to_string(), scale.counted.to_string()]
+    };
+    let heads = ["what", "CPUs", "CPU ns a packet", "middle half", "sent", "counted"];
+    format!("## Several CPUs\n\n{}\n", table(&heads, report.scaling.iter().map(row)))
+}
+
+fn gaps(report: &Report) -> String {
+    let lines = report.not_measured.iter().map(|gap| format!("- {}: {}\n", gap.what, gap.why));
+    format!("## Not measured\n\n{}", lines.collect::<String>())
+}
+
+/// A table whose columns line up also as plain text.
+fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut all: Vec<Vec<String>> = vec![heads.iter().map(|head| (*head).to_owned()).collect()];
+    all.extend(rows.into_iter().map(|row| row.into_iter().map(|cell| cell.replace('|', "/")).collect()));
+    let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..heads.len()).map(|column| width(column).unwrap_or(0).max(3)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} |"));
+        format!("|{}\n", cells.collect::<String>())
+    };
+    let rule = format!("|{}\n", widths.iter().map(|width| format!(" {} |", "-".repeat(*width))).collect::<String>());
+    let mut lines = all.iter().map(line);
+    let head = lines.next().unwrap_or_default();
+    head + &rule + &lines.collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Gap;
+
+    #[test]
+    fn columns_line_up() {
+        let text = table(&["a", "bcde"], [vec!["long cell".to_owned(), "x|y".to_owned()]]);
+        assert_eq!(text, "| a         | bcde |\n| --------- | ---- |\n| long cell | x/y  |\n");
+    }
+
+    #[test]
+    fn what_is_missing_is_said_and_a_broken_promise_too() {
+        let goal = Goal { what: "cost".into(), bound: 1.05, at_least: false, measured: 1.2 };
+        let gap = Gap::new("rules", "none yet");
+        let page = page(&Report { goals: vec![goal], not_measured: vec![gap], ..Report::default() }, None);
+        assert!(page.contains("| cost | at most 1.05 | 1.20     | NO   |"), "{page}");
+        assert!(page.ends_with("## Not measured\n\n- rules: none yet\n"));
+        assert!(!page.contains("## Programs"));
+    }
+}

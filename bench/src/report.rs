@@ -1,0 +1,184 @@
+//! What has been measured, as it is in the JSON document.
+
+use serde::Serialize;
+
+use crate::samples::Spread;
+
+/// A whole run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// The version of this document.
+    pub schema: u32,
+    /// Where it was measured.
+    pub machine: Machine,
+    /// How much was measured.
+    pub effort: &'static str,
+    /// Programs by test run.
+    pub program: Vec<Case>,
+    /// Figures of a forwarding router, a set for each job.
+    pub router: Vec<Job>,
+    /// Policies switched under load.
+    pub switch: Option<Switch>,
+    /// Commands, memory, size.
+    pub user: Vec<Fact>,
+    /// Several CPUs.
+    pub scaling: Vec<Scale>,
+    /// What was not measured, and why.
+    pub not_measured: Vec<Gap>,
+    /// Promises on figures and how they came out.
+    pub goals: Vec<Goal>,
+}
+
+/// The machine.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Machine {
+    /// When the run began, RFC 3339.
+    pub date: String,
+    /// Version and commit of qosbpf.
+    pub version: String,
+    /// Release and architecture of the kernel.
+    pub kernel: String,
+    /// The model of the CPU.
+    pub cpu: String,
+    /// How many CPUs this process may use.
+    pub cpus: usize,
+    /// The load of the last minute when the run began.
+    pub load: String,
+    /// The compiler of the floors.
+    pub clang: String,
+    /// How the kernel guards indirect calls, which TC test runs and the kernel's own hooks make.
+    pub spectre_v2: String,
+    /// Versions of the tools that are compared.
+    pub tools: Vec<String>,
+}
+
+/// One frame at one hook.
+#[derive(Clone, Debug, Serialize)]
+pub struct Case {
+    /// The hook.
+    pub hook: &'static str,
+    /// The frame.
+    pub frame: &'static str,
+    /// Programs, the empty one first.
+    pub rows: Vec<Row>,
+    /// qosbpf against floors.
+    pub ratios: Vec<Ratio>,
+}
+
+/// A figure in ns for each packet.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// What was measured.
+    pub name: String,
+    /// The whole, in ns.
+    pub ns: Spread,
+    /// What it costs above the first row, in ns: the middle of the differences of each round.
+    pub above: Spread,
+}
+
+/// A ratio of wholes, and the difference in ns, both in the same round.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ratio {
+    /// What is judged.
+    pub of: &'static str,
+    /// Against what.
+    pub to: &'static str,
+    /// One divided by the other.
+    pub ratio: Spread,
+    /// One less the other, in ns.
+    pub ns: Spread,
+}
+
+/// What a router did with a job.
+#[derive(Clone, Debug, Serialize)]
+pub struct Job {
+    /// The job.
+    pub name: &'static str,
+    /// In one sentence.
+    pub what: &'static str,
+    /// Candidates, the unmarked router first; all have passed the gates.
+    pub rows: Vec<Routed>,
+}
+
+/// A candidate of the router.
+#[derive(Clone, Debug, Serialize)]
+pub struct Routed {
+    /// Cost for each packet.
+    #[serde(flatten)]
+    pub row: Row,
+    /// The whole divided by that of the first row, by rounds.
+    pub ratio: Spread,
+    /// Packets sent, all of which arrived with the mark that they had to have and a right checksum.
+    pub packets: u64,
+}
+
+/// Policies switched while packets came; not one was lost, or it would not be here.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Switch {
+    /// How often.
+    pub switches: usize,
+    /// Packets meanwhile, all of which arrived, marked by one policy or the other.
+    pub packets: u64,
+}
+
+/// A figure of userspace.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fact {
+    /// What was measured.
+    pub name: String,
+    /// The unit of `value`.
+    pub unit: &'static str,
+    /// Middle and spread; all three alike where it was measured once.
+    pub value: Spread,
+}
+
+/// One program on several CPUs at once.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scale {
+    /// What did the work.
+    pub name: String,
+    /// How many CPUs.
+    pub cpus: usize,
+    /// CPU time for each packet, in ns.
+    pub ns: Spread,
+    /// Packets handed over, all rounds.
+    pub sent: u64,
+    /// Packets counted.
+    pub counted: u64,
+}
+
+/// Something that was not measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// What.
+    pub what: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// A promise.
+#[derive(Clone, Debug, Serialize)]
+pub struct Goal {
+    /// What is promised.
+    pub what: String,
+    /// The most, or with `at_least` the least, that keeps the promise.
+    pub bound: f64,
+    /// Whether `bound` is the least.
+    pub at_least: bool,
+    /// What was measured.
+    pub measured: f64,
+}
+
+impl Goal {
+    /// Whether the promise is kept.
+    pub fn is_met(&self) -> bool {
+        if self.at_least { self.measured >= self.bound } else { self.measured <= self.bound }
+    }
+}
+
+impl Gap {
+    /// Something that was not measured, and why.
+    pub fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into() }
+    }
+}

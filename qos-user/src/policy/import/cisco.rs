@@ -1,0 +1,114 @@
+//! A running-config of Cisco IOS: class-maps, policy-maps, table-maps and access lists, as far as they are about marks.
+//!
+//! A packet is of the first class of a policy-map that matches. A class asks access lists in their order, of which a
+//! `deny` says that the packet does not match. Shaping and queueing stay with tc.
+
+mod access_list;
+mod actions;
+mod config;
+mod matching;
+
+use self::config::{Config, Service};
+use super::{
+    Line, Options, Read,
+    condition::Condition,
+    dscp, hook,
+    lines::Lines,
+    program::{Act, Step},
+};
+use crate::hook::Direction;
+
+pub(super) fn read(lines: &Lines, options: &Options) -> Read {
+    let mut read = Read::default();
+    let config = Config::read(lines, &mut read);
+    for direction in Direction::BOTH {
+        let mut steps = Vec::new();
+        for service in services(&config, options, lines, &mut read).iter().filter(|found| found.direction == direction)
+        {
+            let mut reader = Reader { lines, config: &config, direction, read: &mut read };
+            let on = Condition { on: Some(service.interface.clone()), ..Condition::default() };
+            match reader.policy(&service.policy) {
+                Some(chain) => steps.push(Step::new(Line::default(), vec![on], vec![Act::Base(chain)])),
+                None => {
+                    read.leave(lines, service.line, format!("there is no policy-map {} in the text", service.policy))
+                }
+            }
+        }
+        read.program.chains.insert(hook(direction).to_owned(), steps);
+    }
+    read
+}
+
+/// Where policy-maps are, with the names that interfaces have here.
+fn services(config: &Config, options: &Options, lines: &Lines, read: &mut Read) -> Vec<Service> {
+    let mut services = config.services.clone();
+    for service in &mut services {
+        let found = options.interfaces.iter().find(|(old, _)| *old == service.interface);
+        let name = found.map_or_else(|| linux_name(&service.interface), |(_, new)| new.clone());
+        if found.is_none() {
+            let reason = format!("{} is taken as {name}: --interface {}=NAME", service.interface, service.interface);
+            read.leave(lines, service.line, reason);
+        }
+        service.interface = name;
+    }
+    for (name, (line, _)) in &config.policies {
+        if config.services.iter().any(|service| service.policy == *name) || config.is_nested(name) {
+            continue;
+        }
+        if options.on.is_empty() {
+            read.leave(lines, *line, format!("the text has no service-policy for {name}: --on IFACE:egress"));
+        }
+        for (pattern, direction) in &options.on {
+            let directions = direction.map_or_else(|| Direction::BOTH.to_vec(), |only| vec![only]);
+            services.extend(directions.into_iter().map(|direction| Service {
+                line: *line,
+                interface: pattern.clone(),
+                direction,
+                policy: name.clone(),
+            }));
+        }
+    }
+    services.retain(|service| dscp::is_interface(&service.interface));
+    services
+}
+
+/// `GigabitEthernet0/0.100` as a name that Linux could have.
+fn linux_name(name: &str) -> String {
+    let end = name.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(name.len());
+    let (kind, number) = name.split_at_checked(end).unwrap_or((name, ""));
+    let short = kind.chars().take(2).collect::<String>() + &number.replace(['/', ':', ' '], "-");
+    short.chars().take(15).collect::<String>().to_ascii_lowercase()
+}
+
+/// The policy-maps as they are at one direction.
+struct Reader<'a> {
+    lines: &'a Lines,
+    config: &'a Config,
+    direction: Direction,
+    read: &'a mut Read,
+}
+
+impl Reader<'_> {
+    /// The chain of a policy-map.
+    fn policy(&mut self, name: &str) -> Option<String> {
+        let config = self.config;
+        let (_, classes) = config.policies.get(name)?;
+        let chain = format!("{} policy {name}", self.direction);
+        if self.read.program.chains.contains_key(&chain) {
+            return Some(chain);
+        }
+        let mut steps = Vec::new();
+        for class in classes {
+            let hit = format!("{chain} class {}", class.name);
+            let acts = self.acts(&class.lines);
+            let last = acts.1.unwrap_or(class.line);
+            let act = acts.0.into_iter().chain([Act::Accept]).collect();
+            let doing = Step::new(last, vec![Condition::default()], act);
+            self.read.program.chains.insert(hit.clone(), vec![doing]);
+            let asks = if class.name == "class-default" { hit } else { self.class(&class.name, class.line, &hit) };
+            steps.push(Step::new(class.line, vec![Condition::default()], vec![Act::Jump(asks)]));
+        }
+        self.read.program.chains.insert(chain.clone(), steps);
+        Some(chain)
+    }
+}

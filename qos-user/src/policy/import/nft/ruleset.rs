@@ -1,0 +1,316 @@
+//! Tables, chains, sets and maps.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    super::{
+        Line, Read, Unreadable,
+        condition::{Addresses, V4, V6},
+        dscp,
+        lines::Lines,
+    },
+    elements::{self, Element},
+    tokens::{Token, tokens},
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Ruleset {
+    /// By family, table and name.
+    pub chains: BTreeMap<String, Chain>,
+    /// Sets and maps by family, table and name.
+    pub named: HashMap<String, Vec<Element>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    pub line: Line,
+    /// Family and table.
+    pub table: String,
+    pub families: u8,
+    pub name: String,
+    pub base: Option<Base>,
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Base {
+    pub hook: String,
+    pub priority: i64,
+    pub devices: Vec<String>,
+    /// The line of `policy drop`.
+    pub drops: Option<Line>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    pub line: Line,
+    pub tokens: Vec<Token>,
+}
+
+impl Chain {
+    /// The id of another chain of its table.
+    pub fn id_of(&self, name: &str) -> String {
+        format!("{} {name}", self.table)
+    }
+}
+
+impl Ruleset {
+    pub fn read(lines: &Lines, read: &mut Read) -> Result<Self, Unreadable> {
+        let tokens = tokens(lines);
+        let mut reader = Reader { lines, read, tokens: &tokens, at: 0, ruleset: Self::default() };
+        while reader.at < tokens.len() {
+            reader.statement();
+        }
+        if reader.ruleset.chains.is_empty() {
+            return Err(Unreadable::new("there is no chain in the text", "give what `nft list ruleset` prints"));
+        }
+        Ok(reader.ruleset)
+    }
+
+    /// The chains that set a mark, or from which one is reached that does.
+    pub fn marking(&self) -> BTreeSet<String> {
+        let sets = |rule: &Rule| {
+            rule.tokens.windows(2).any(|pair| pair[1].is("set") && (pair[0].is("dscp") || pair[0].is("priority")))
+        };
+        let own = self.chains.iter().filter(|(_, chain)| chain.rules.iter().any(sets)).map(|(id, _)| id.clone());
+        let mut marking = own.collect::<BTreeSet<_>>();
+        loop {
+            let reaches = |chain: &Chain| {
+                let tokens = chain.rules.iter().flat_map(|rule| &rule.tokens);
+                tokens.into_iter().any(|token| marking.contains(&chain.id_of(&token.text)))
+                    || self.named_of(chain).any(|name| marking.contains(&chain.id_of(name)))
+            };
+            let more = self.chains.iter().filter(|(id, chain)| !marking.contains(*id) && reaches(chain));
+            let more = more.map(|(id, _)| id.clone()).collect::<Vec<_>>();
+            if more.is_empty() {
+                return marking;
+            }
+            marking.extend(more);
+        }
+    }
+
+    /// The words of the verdict maps that a chain names.
+    fn named_of<'a>(&'a self, chain: &'a Chain) -> impl Iterator<Item = &'a str> {
+        let names = chain.rules.iter().flat_map(|rule| &rule.tokens).filter_map(|token| token.text.strip_prefix('@'));
+        let elements = names.filter_map(|name| self.named.get(&chain.id_of(name))).flatten();
+        elements.filter_map(|element| element.value.as_deref()).flat_map(str::split_whitespace)
+    }
+
+    /// The named sets that are of addresses.
+    pub fn address_sets(&self) -> Vec<(String, Addresses)> {
+        let mut sets = Vec::new();
+        for (id, elements) in &self.named {
+            let members =
+                elements.iter().map(|element| dscp::addresses(&element.key).filter(|_| element.value.is_none()));
+            let members = members.collect::<Option<Vec<_>>>().filter(|members| !members.is_empty());
+            let name = id
+                .rsplit(' ')
+                .next()
+                .unwrap_or_default()
+                .replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-");
+            if let Some(members) = members.filter(|_| !sets.iter().any(|(known, _)| *known == name)) {
+                sets.push((name, dscp::union(members)));
+            }
+        }
+        sets.sort_by(|one, other| one.0.cmp(&other.0));
+        sets
+    }
+}
+
+struct Reader<'a> {
+    lines: &'a Lines,
+    read: &'a mut Read,
+    tokens: &'a [Token],
+    at: usize,
+    ruleset: Ruleset,
+}
+
+impl Reader<'_> {
+    fn next(&mut self) -> Option<Token> {
+        self.at += 1;
+        self.tokens.get(self.at - 1).cloned()
+    }
+
+    /// Up to the end of the statement, brackets and all; the end is taken.
+    fn rest(&mut self) -> Vec<Token> {
+        let mut depth = 0usize;
+        let mut rest = Vec::new();
+        while let Some(token) = self.next() {
+            if depth == 0 && (token.ends() || token.is("}")) {
+                // A closing bracket is the block's.
+                self.at -= usize::from(token.is("}"));
+                break;
+            }
+            depth = (depth + usize::from(token.is("{"))).saturating_sub(usize::from(token.is("}")));
+            if !token.is("\n") {
+                rest.push(token);
+            }
+        }
+        rest
+    }
+
+    fn statement(&mut self) {
+        let Some(token) = self.next() else { return };
+        match &*token.text {
+            "table" => self.table(),
+            "add" | "create" | "insert" => self.command(&token),
+            "flush" | "delete" | "destroy" => drop(self.rest()),
+            _ if token.ends() || token.is("}") => {}
+            _ => {
+                self.rest();
+                self.read.leave(self.lines, token.line, "not read: no table, and no rule of one");
+            }
+        }
+    }
+
+    /// `add rule inet mangle post ...`, and the like.
+    fn command(&mut self, verb: &Token) {
+        let Some(what) = self.next() else { return };
+        if what.is("table") {
+            return self.table();
+        }
+        let table = self.table_name();
+        let name = self.next().map(|token| token.text).unwrap_or_default();
+        match &*what.text {
+            "chain" => self.chain(&table, name, what.line),
+            "set" | "map" => self.named(&table, &name),
+            "element" => {
+                let tokens = self.rest();
+                self.ruleset.named.entry(format!("{table} {name}")).or_default().extend(elements::read(&tokens));
+            }
+            "rule" => {
+                let rule = Rule { line: verb.line, tokens: self.rest() };
+                match self.ruleset.chains.get_mut(&format!("{table} {name}")) {
+                    Some(chain) if verb.is("insert") => chain.rules.insert(0, rule),
+                    Some(chain) => chain.rules.push(rule),
+                    None => self.read.leave(self.lines, verb.line, format!("there is no chain {name} in the text")),
+                }
+            }
+            _ => drop(self.rest()),
+        }
+    }
+
+    /// Family and name; without a family it is ip.
+    fn table_name(&mut self) -> String {
+        let first = self.next().map(|token| token.text).unwrap_or_default();
+        match &*first {
+            "ip" | "ip6" | "inet" | "netdev" | "bridge" | "arp" => {
+                format!("{first} {}", self.next().map(|token| token.text).unwrap_or_default())
+            }
+            _ => format!("ip {first}"),
+        }
+    }
+
+    fn table(&mut self) {
+        let table = self.table_name();
+        if !self.opens() {
+            return;
+        }
+        while let Some(token) = self.next() {
+            match &*token.text {
+                "}" if !token.quoted => return,
+                "chain" => {
+                    let name = self.next().map(|token| token.text).unwrap_or_default();
+                    self.chain(&table, name, token.line);
+                }
+                "set" | "map" => {
+                    let name = self.next().map(|token| token.text).unwrap_or_default();
+                    self.named(&table, &name);
+                }
+                _ if token.ends() => {}
+                _ => drop(self.rest()),
+            }
+        }
+    }
+
+    /// Takes an opening bracket.
+    fn opens(&mut self) -> bool {
+        let opens = self.tokens.get(self.at).is_some_and(|token| token.is("{"));
+        self.at += usize::from(opens);
+        opens
+    }
+
+    fn chain(&mut self, table: &str, name: String, line: Line) {
+        let families = match table.split(' ').next() {
+            Some("ip") => V4,
+            Some("ip6") => V6,
+            _ => V4 | V6,
+        };
+        let id = format!("{table} {name}");
+        let new = Chain { line, table: table.to_owned(), families, name, base: None, rules: Vec::new() };
+        let mut chain = self.ruleset.chains.remove(&id).unwrap_or(new);
+        if self.opens() {
+            while self.tokens.get(self.at).is_some_and(|token| !token.is("}")) {
+                let line = self.tokens[self.at].line;
+                let tokens = self.rest();
+                self.line_of_chain(&mut chain, Rule { line, tokens });
+            }
+            self.at += 1;
+        }
+        self.ruleset.chains.insert(id, chain);
+    }
+
+    fn line_of_chain(&mut self, chain: &mut Chain, rule: Rule) {
+        let Some(first) = rule.tokens.first() else { return };
+        if first.is("type") && rule.tokens.iter().any(|token| token.is("hook")) {
+            chain.base = Some(base(&rule.tokens));
+        } else if first.is("policy") {
+            if let Some(base) = chain.base.as_mut().filter(|_| rule.tokens.iter().any(|token| token.is("drop"))) {
+                base.drops = Some(rule.line);
+            }
+        } else if !(first.is("comment") && rule.tokens.len() == 2) {
+            chain.rules.push(rule);
+        }
+    }
+
+    fn named(&mut self, table: &str, name: &str) {
+        let mut found = Vec::new();
+        if self.opens() {
+            while self.tokens.get(self.at).is_some_and(|token| !token.is("}")) {
+                let tokens = self.rest();
+                if tokens.first().is_some_and(|token| token.is("elements")) {
+                    found = elements::read(&tokens);
+                }
+            }
+            self.at += 1;
+        }
+        self.ruleset.named.entry(format!("{table} {name}")).or_default().extend(found);
+    }
+}
+
+/// `type filter hook egress device "eth0" priority mangle - 5`
+fn base(tokens: &[Token]) -> Base {
+    let mut base = Base::default();
+    let mut words = tokens.iter().peekable();
+    while let Some(word) = words.next() {
+        match &*word.text {
+            "hook" => base.hook = words.next().map(|token| token.text.clone()).unwrap_or_default(),
+            "device" => base.devices.extend(words.next().map(|token| token.text.clone())),
+            "devices" => {
+                let names = words.by_ref().take_while(|token| !token.is("}"));
+                let names = names.filter(|token| token.quoted || !matches!(&*token.text, "=" | "{" | ","));
+                base.devices.extend(names.map(|token| token.text.clone()));
+            }
+            "priority" => {
+                let rest = words.by_ref().map(|token| token.text.clone()).collect::<String>();
+                base.priority = priority(&rest);
+            }
+            _ => {}
+        }
+    }
+    base
+}
+
+fn priority(text: &str) -> i64 {
+    let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (name, more) = text.split_at_checked(end).unwrap_or((text, ""));
+    let named = match name {
+        "raw" => -300,
+        "mangle" => -150,
+        "dstnat" => -100,
+        "security" => 50,
+        "srcnat" => 100,
+        _ => 0,
+    };
+    named + more.parse::<i64>().unwrap_or_default()
+}

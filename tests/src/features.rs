@@ -1,0 +1,98 @@
+//! What this kernel lacks of what the tests use: asked of the kernel, never concluded from its version.
+//!
+//! A test that needs such a thing says so in one line of standard error, and which line is the same everywhere:
+//! `left out: WHAT: WHY`. The matrix of kernels prints them.
+
+use std::{io, os::fd::AsFd as _, sync::OnceLock};
+
+use qosbpf::kernel::testrun::{Input, SkBuff, test_run};
+
+use crate::bpf::{self, Kind};
+
+/// Something that not every kernel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// XDP programs for packets in several pieces (Linux 5.18).
+    Frags,
+    /// TC programs by a link (Linux 6.6).
+    Tcx,
+    /// Test runs that check the sum beside a packet (Linux 6.1).
+    ChecksumComplete,
+    /// Test runs of a packet that came in by an interface.
+    IngressInterface,
+}
+
+impl Feature {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Frags => "XDP with packets in several pieces",
+            Self::Tcx => "TCX",
+            Self::ChecksumComplete => "the check of the sum beside a packet in a test run",
+            Self::IngressInterface => "the interface of a packet in a test run",
+        }
+    }
+
+    /// Whether the kernel has it.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says to a question that every kernel can answer: that this is not root, for one.
+    pub fn is_here(self) -> anyhow::Result<bool> {
+        static ANSWERS: [OnceLock<bool>; 4] = [const { OnceLock::new() }; 4];
+        let answer = &ANSWERS[self as usize];
+        if let Some(here) = answer.get() {
+            return Ok(*here);
+        }
+        let here = self.ask()?;
+        Ok(*answer.get_or_init(|| here))
+    }
+
+    fn ask(self) -> anyhow::Result<bool> {
+        match self {
+            Self::Frags => known(bpf::load_xdp_frags().map(drop)),
+            Self::Tcx => known(bpf::query_tcx()),
+            Self::ChecksumComplete => known(run(Input { checksum_complete: true, ..PACKET })),
+            Self::IngressInterface => known(run(Input { context: Some(&SkBuff::from_interface(LOOPBACK)), ..PACKET })),
+        }
+    }
+
+    /// Whether `what` has to be left out for want of it; then it has been said.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`is_here`](Self::is_here).
+    pub fn leaves_out(self, what: &str) -> anyhow::Result<bool> {
+        let here = self.is_here()?;
+        if !here {
+            eprintln!("left out: {what}: this kernel does not have {}", self.what());
+        }
+        Ok(!here)
+    }
+}
+
+/// The interface that every network namespace has.
+const LOOPBACK: u32 = 1;
+
+/// An EtherType that nobody looks into, and enough behind it.
+const FRAME: [u8; 64] = {
+    let mut frame = [0; 64];
+    (frame[12], frame[13]) = (0x88, 0xb5);
+    frame
+};
+
+const PACKET: Input<'static> = Input { frame: &FRAME, context: None, checksum_complete: false };
+
+/// `EINVAL` is what bpf(2) says to what it has never heard of.
+fn known(answer: io::Result<()>) -> anyhow::Result<bool> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn run(input: Input<'_>) -> io::Result<()> {
+    const TC_ACT_OK: i32 = 0;
+    let program = bpf::load_constant(Kind::Classifier, c"constant", TC_ACT_OK)?;
+    test_run(program.as_fd(), &input).map(drop)
+}

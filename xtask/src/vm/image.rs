@@ -1,0 +1,119 @@
+//! The file system of a guest: busybox, `ip`, modules, the tests, and a first process that runs them and powers off.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File, Permissions},
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{console, kernel::Kernel, payload};
+
+/// What the first process uses of busybox.
+const APPLETS: [&str; 8] = ["sh", "mount", "mkdir", "insmod", "cat", "rm", "uname", "poweroff"];
+
+/// Random frames over all tests of agreement; on the host it is 20,000.
+const PACKETS: u32 = 800;
+
+/// The part that all guests have in common.
+pub struct Base {
+    folder: PathBuf,
+}
+
+impl Base {
+    /// Builds it.
+    ///
+    /// # Errors
+    ///
+    /// That something does not build or is not installed.
+    pub fn build(folder: &Path) -> anyhow::Result<Self> {
+        let base = folder.join("image");
+        renew(&base)?;
+        for name in ["bin", "dev", "etc", "proc", "run/netns", "sys", "t", "tmp", "var"] {
+            fs::create_dir_all(base.join(name))?;
+        }
+        fs::copy("/bin/busybox", base.join("bin/busybox")).context("/bin/busybox")?;
+        for applet in APPLETS {
+            symlink("busybox", base.join("bin").join(applet))?;
+        }
+        payload::copy_program("ip", &base)?;
+        payload::build(&base.join("t"))?;
+        Ok(Self { folder: base })
+    }
+
+    /// Adds a kernel's modules, and packs it; the path of the image.
+    ///
+    /// # Errors
+    ///
+    /// That a module is missing, or it cannot be packed.
+    pub fn for_kernel(&self, kernel: &Kernel, folder: &Path, record: bool) -> anyhow::Result<PathBuf> {
+        let own = folder.join("images").join(&kernel.release);
+        renew(&own)?;
+        fs::create_dir_all(own.join("modules"))?;
+        let modules = kernel.copy_modules(&own.join("modules"))?;
+        fs::write(own.join("init"), init(&modules, record))?;
+        fs::set_permissions(own.join("init"), Permissions::from_mode(0o755))?;
+        let image = folder.join("images").join(format!("{}.cpio.gz", kernel.release));
+        pack(&[&self.folder, &own], &image)?;
+        Ok(image)
+    }
+}
+
+fn renew(folder: &Path) -> anyhow::Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())
+}
+
+/// The kernel unpacks archives one after the other, so each folder is one.
+fn pack(folders: &[&Path], image: &Path) -> anyhow::Result<()> {
+    let mut packed = File::create(image).with_context(|| image.display().to_string())?;
+    for folder in folders {
+        let script = "find . | cpio --quiet -o -H newc | gzip -1";
+        let mut cpio = Command::new("sh");
+        let output = cpio.args(["-c", script]).current_dir(folder).stderr(Stdio::inherit()).output().context("cpio")?;
+        if !output.status.success() || output.stdout.is_empty() {
+            bail!("cpio failed on {}", folder.display());
+        }
+        std::io::Write::write_all(&mut packed, &output.stdout)?;
+    }
+    Ok(())
+}
+
+/// The first process of the guest.
+fn init(modules: &[String], record: bool) -> String {
+    let mut script = String::from(
+        "#!/bin/sh\nexport PATH=/bin HOME=/\n\
+         mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev\n\
+         mount -t tmpfs run /run; mkdir /run/netns; mount -t tmpfs tmp /tmp; mount -t bpf bpf /sys/fs/bpf\n",
+    );
+    let mut add = |line: &str| {
+        let _infallible = writeln!(script, "{line}");
+    };
+    add(&format!("echo \"{} $(uname -r)\"", console::BOOTED));
+    for module in modules {
+        add(&format!("insmod /modules/{module}"));
+    }
+    add("ip link set lo up");
+    add("export QOSBPF_BIN=/t/qosbpf QOSBPF_BUDGETS=/t/budgets RUST_BACKTRACE=0");
+    add(&format!("export QOSBPF_AGREEMENT_PACKETS={PACKETS}"));
+    if record {
+        // The only record is then the one that this guest writes.
+        add("export QOSBPF_RECORD=1; rm /t/budgets/*");
+    }
+    for test in payload::TESTS {
+        add(&format!("echo \"{} {test}\"", console::BEGINS));
+        add(&format!("/t/{test} --test-threads=1 --nocapture 2>&1"));
+        add(&format!("echo \"{} {test} $?\"", console::ENDS));
+    }
+    if record {
+        add(&format!("echo \"{}\"; cat /t/budgets/budget.toml; echo \"{}\"", console::RECORD, console::RECORD_ENDS));
+    }
+    add(&format!("echo \"{}\"", console::END));
+    add("poweroff -f");
+    script
+}

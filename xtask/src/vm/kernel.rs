@@ -1,0 +1,117 @@
+//! A kernel, unpacked: its image, and the modules that the tests need.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{archive::Archive, series::Package};
+use crate::shell;
+
+/// What the tests need and a cloud kernel has as a module: virtual cables, filters, layer-3 devices.
+const MODULES: [&str; 4] = ["veth", "sch_ingress", "cls_bpf", "tun"];
+
+/// An unpacked kernel.
+#[derive(Debug)]
+pub struct Kernel {
+    /// As `uname -r` says it.
+    pub release: String,
+    /// What qemu boots.
+    pub image: PathBuf,
+    /// The folder that has `lib/modules`.
+    base: PathBuf,
+}
+
+impl Kernel {
+    /// Downloads and unpacks a kernel, unless it is there.
+    ///
+    /// # Errors
+    ///
+    /// What apt says, or that the packages have another form than expected.
+    pub fn fetch(package: &Package, archive: &Archive, folder: &Path) -> anyhow::Result<Self> {
+        let unpacked = folder.join("kernels").join(&package.version);
+        if !unpacked.exists() {
+            let fresh = folder.join("unpacking").join(&package.version);
+            if fresh.exists() {
+                fs::remove_dir_all(&fresh)?;
+            }
+            fs::create_dir_all(&fresh)?;
+            archive.download(&package.names(), &fresh)?;
+            unpack(&fresh)?;
+            fs::create_dir_all(folder.join("kernels"))?;
+            fs::rename(&fresh, &unpacked).context("the unpacked kernel")?;
+        }
+        Self::find(&unpacked).with_context(|| format!("kernel {package}"))
+    }
+
+    fn find(unpacked: &Path) -> anyhow::Result<Self> {
+        let base =
+            [unpacked.to_owned(), unpacked.join("usr")].into_iter().find(|base| base.join("lib/modules").exists());
+        let base = base.context("no modules in the package")?;
+        let modules = base.join("lib/modules");
+        let release = fs::read_dir(&modules)?.flatten().next().context("no modules in the package")?.file_name();
+        let release = release.display().to_string();
+        let images = [unpacked.join(format!("boot/vmlinuz-{release}")), modules.join(&release).join("vmlinuz")];
+        let image = images.into_iter().find(|image| image.exists()).context("no kernel in the package")?;
+        Ok(Self { release, image, base })
+    }
+
+    /// Copies the modules, and what they depend on, to a folder, unpacked; their names in the order of loading.
+    ///
+    /// # Errors
+    ///
+    /// That a module is neither there nor built in, or cannot be unpacked.
+    pub fn copy_modules(&self, to: &Path) -> anyhow::Result<Vec<String>> {
+        if !self.base.join("lib/modules").join(&self.release).join("modules.dep.bin").exists() {
+            shell::run(Command::new("depmod").arg("-b").arg(&self.base).arg(&self.release))?;
+        }
+        let mut order: Vec<String> = Vec::new();
+        for module in MODULES {
+            let mut depends = Command::new("modprobe");
+            depends.args(["--set-version", &self.release, "--show-depends", "--dirname"]).arg(&self.base).arg(module);
+            let answer = shell::output(&mut depends);
+            let answer = answer.with_context(|| format!("this kernel has no module {module}"))?;
+            for path in answer.lines().filter_map(|line| line.strip_prefix("insmod ")) {
+                let name = copy_module(Path::new(path.trim()), to)?;
+                if !order.contains(&name) {
+                    order.push(name);
+                }
+            }
+        }
+        Ok(order)
+    }
+}
+
+fn unpack(folder: &Path) -> anyhow::Result<()> {
+    let packages: Vec<PathBuf> = fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
+    for package in packages {
+        shell::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(folder))?;
+        fs::remove_file(&package)?;
+    }
+    Ok(())
+}
+
+/// A guest's insmod reads no packed modules.
+fn copy_module(path: &Path, to: &Path) -> anyhow::Result<String> {
+    let packed = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("xz") => Some("xz"),
+        Some("zst") => Some("zstd"),
+        Some("gz") => Some("gzip"),
+        _ => None,
+    };
+    let name = if packed.is_some() { path.file_stem() } else { path.file_name() };
+    let name = name.context("a module without a name")?.display().to_string();
+    let Some(program) = packed else {
+        fs::copy(path, to.join(&name)).with_context(|| path.display().to_string())?;
+        return Ok(name);
+    };
+    let output = Command::new(program).arg("-dc").arg(path).output().with_context(|| program.to_owned())?;
+    if !output.status.success() {
+        bail!("{program} -dc {}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    fs::write(to.join(&name), output.stdout)?;
+    Ok(name)
+}

@@ -1,0 +1,201 @@
+//! The page that says what runs where: `docs/kernels.md`.
+
+use std::fmt::Write as _;
+
+use super::console::{Cost, Report};
+
+/// The kernel programs, and which test compares each with the host.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("qosbpf_xdp", "agreement xdp"),
+    ("qosbpf_xdp_frags", "agreement xdp_frags"),
+    ("qosbpf_ingress", "agreement tc_ingress"),
+    ("qosbpf_egress", "agreement tc_egress"),
+];
+
+/// The mechanisms, as the tests name them.
+const MECHANISMS: [&str; 6] =
+    ["xdp ingress", "xdp-generic ingress", "tcx ingress", "tcx egress", "clsact ingress", "clsact egress"];
+
+/// The whole page; `date` as `2026-01-31`.
+pub fn page(reports: &[Report], date: &str) -> String {
+    let intro = format!(
+        "# Kernels\n\n\
+         Written by `cargo xtask vm` on {date}: qosbpf and its kernel tests in guests with Debian's cloud kernels, in\n\
+         software emulation. `-` is what the kernel does not have; the last section says what was left out for that.\n"
+    );
+    [intro, programs(reports), mechanisms(reports), auto(reports), costs(reports), left_out(reports)].join("\n")
+}
+
+/// One line, as the columns of a table.
+fn row(cells: impl IntoIterator<Item = String>) -> String {
+    cells.into_iter().fold("|".to_owned(), |line, cell| format!("{line} {} |", cell.replace('|', "/"))) + "\n"
+}
+
+fn head(titles: impl IntoIterator<Item = String>) -> String {
+    let titles: Vec<String> = titles.into_iter().collect();
+    let rule = row(titles.iter().map(|_| "---".to_owned()));
+    row(titles) + &rule
+}
+
+fn programs(reports: &[Report]) -> String {
+    let mut text = "## The programs\n\nLoaded in every specialisation; what they do to a packet is what the same code \
+        does on the host.\n\n"
+        .to_owned();
+    text +=
+        &head(["kernel", "program", "loads", "verified (counting / remarking)", "host = kernel"].map(str::to_owned));
+    for report in reports {
+        for (program, agreement) in PROGRAMS {
+            text += &row(program_row(report, program, agreement));
+        }
+    }
+    text
+}
+
+fn program_row(report: &Report, program: &str, agreement: &str) -> [String; 5] {
+    let absent = report.left_out.iter().any(|left_out| left_out.starts_with(&format!("{program}: ")));
+    let cost = |kind: &str| {
+        let name = format!("{program} ethernet {kind}");
+        report.costs.iter().find(|(other, _)| *other == name).map(|(_, cost)| *cost)
+    };
+    let (counting, remarking) = (cost("counting"), cost("remarking"));
+    let loads = if absent { "-" } else { word(Some(counting.is_some() && remarking.is_some())) };
+    let verified = match (counting.and_then(|cost| cost.verified), remarking.and_then(|cost| cost.verified)) {
+        (Some(counting), Some(remarking)) => format!("{counting} / {remarking}"),
+        _ => "-".to_owned(),
+    };
+    let agrees = if absent { "-" } else { word(report.test(agreement)) };
+    [report.release.clone(), program.to_owned(), loads.to_owned(), verified, agrees.to_owned()]
+}
+
+const fn word(passed: Option<bool>) -> &'static str {
+    match passed {
+        Some(true) => "yes",
+        Some(false) => "**no**",
+        None => "**not run**",
+    }
+}
+
+fn mechanisms(reports: &[Report]) -> String {
+    let mut text =
+        "## Ways to attach\n\nBy each, EF is remarked to one mark and another in turn, while it is sent: none is \
+        lost, each is counted and has\nthe one mark or the other.\n\n"
+            .to_owned();
+    text += &head(["kernel"].into_iter().chain(MECHANISMS).map(str::to_owned));
+    for report in reports {
+        let cells = MECHANISMS.map(|mechanism| {
+            let test = format!("mechanisms {}", test_name(mechanism));
+            match report.mechanisms.iter().find(|(name, _)| name == mechanism) {
+                Some((_, how)) => how.clone(),
+                None if report.test(&test) == Some(true) => "-".to_owned(),
+                None => word(report.test(&test)).to_owned(),
+            }
+        });
+        text += &row([report.release.clone()].into_iter().chain(cells));
+    }
+    text
+}
+
+fn test_name(mechanism: &str) -> String {
+    match mechanism {
+        "xdp ingress" => "native_xdp".to_owned(),
+        "xdp-generic ingress" => "generic_xdp".to_owned(),
+        tc => tc.replace(' ', "_"),
+    }
+}
+
+fn auto(reports: &[Report]) -> String {
+    let mut text = "## What `auto` takes on a veth device\n\n".to_owned();
+    text += &head(["kernel", "ingress", "egress"].map(str::to_owned));
+    for report in reports {
+        let took = |direction: &str| {
+            let found = report.auto.iter().find(|(name, _)| name == direction);
+            found.map_or_else(|| word(None).to_owned(), |(_, what)| what.clone())
+        };
+        text += &row([report.release.clone(), took("ingress"), took("egress")]);
+    }
+    text
+}
+
+/// A row for whatever `tests/tests/budget.rs` measures: rules and meters appear when they are measured there.
+fn costs(reports: &[Report]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in reports.iter().flat_map(|report| &report.costs) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    let mut text =
+        "## What they cost\n\nInstructions that the verifier followed (it gives up at a million; Linux says it since \
+        5.16), and bytes of the program\nas it left it.\n\n"
+            .to_owned();
+    text +=
+        &head(["program"].into_iter().chain(reports.iter().map(|report| report.release.as_str())).map(str::to_owned));
+    for name in names {
+        let cells = reports.iter().map(|report| {
+            let cost = report.costs.iter().find(|(other, _)| other == name);
+            cost.map_or_else(|| "-".to_owned(), |(_, cost)| cost_cell(*cost))
+        });
+        text += &row([name.to_owned()].into_iter().chain(cells));
+    }
+    text
+}
+
+fn cost_cell(cost: Cost) -> String {
+    let verified = cost.verified.map_or_else(|| "-".to_owned(), |verified| verified.to_string());
+    format!("{verified}; {} B", cost.translated)
+}
+
+fn left_out(reports: &[Report]) -> String {
+    let mut text = "## Tests\n\n".to_owned();
+    for report in reports {
+        let _infallible = writeln!(text, "- {}: {} in {} s", report.release, report.sum, report.seconds);
+        for what in &report.left_out {
+            let _infallible = writeln!(text, "  - left out: {what}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let cost = |verified| Cost { verified, translated: 800 };
+        Report {
+            release: "5.10.0".to_owned(),
+            costs: vec![
+                ("qosbpf_xdp ethernet counting".to_owned(), cost(Some(7))),
+                ("qosbpf_xdp ethernet remarking".to_owned(), cost(Some(9))),
+                ("qosbpf_egress ethernet counting".to_owned(), cost(None)),
+            ],
+            tests: vec![
+                ("agreement xdp".to_owned(), true),
+                ("agreement tc_egress".to_owned(), false),
+                ("mechanisms tcx_egress".to_owned(), true),
+                ("mechanisms clsact_egress".to_owned(), false),
+            ],
+            mechanisms: vec![("xdp ingress".to_owned(), "remarked 5 of 5".to_owned())],
+            left_out: vec!["qosbpf_xdp_frags: not here".to_owned()],
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn a_program_that_fails_or_did_not_run_is_not_said_to_work() {
+        let page = page(&[report()], "2026-01-31");
+        for line in [
+            "| 5.10.0 | qosbpf_xdp | yes | 7 / 9 | yes |",
+            "| 5.10.0 | qosbpf_xdp_frags | - | - | - |",
+            "| 5.10.0 | qosbpf_ingress | **no** | - | **not run** |",
+            "| 5.10.0 | qosbpf_egress | **no** | - | **no** |",
+            "| 5.10.0 | remarked 5 of 5 | **not run** | **not run** | - | **not run** | **no** |",
+            "| qosbpf_xdp ethernet counting | 7; 800 B |",
+            "| qosbpf_egress ethernet counting | -; 800 B |",
+            "  - left out: qosbpf_xdp_frags: not here",
+        ] {
+            assert!(page.contains(line), "{line}\n{page}");
+        }
+    }
+}
