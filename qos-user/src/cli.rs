@@ -7,7 +7,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 mod policy;
 
 pub use self::policy::{
-    ApplyArgs, ApplyOptions, BypassArgs, ImportArgs, ImportFrom, PolicyCommand, ResumeArgs, RollbackArgs,
+    ApplyArgs, ApplyOptions, BypassArgs, ExplainArgs, ImportArgs, ImportFrom, PacketSource, PolicyCommand, ResumeArgs,
+    RollbackArgs,
 };
 use crate::hook::HookName;
 
@@ -155,6 +156,8 @@ impl Command {
                 | PolicyCommand::Diff { json, .. }
                 | PolicyCommand::Apply(ApplyArgs { how: ApplyOptions { json, .. }, .. })
                 | PolicyCommand::Rollback(RollbackArgs { how: ApplyOptions { json, .. }, .. })
+                | PolicyCommand::Explain(ExplainArgs { json, .. })
+                | PolicyCommand::Test { json, .. }
                 | PolicyCommand::Confirm { json }
                 | PolicyCommand::History { json }
                 | PolicyCommand::Save { json }

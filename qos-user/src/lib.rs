@@ -6,6 +6,7 @@ pub mod cli;
 pub mod cmd;
 pub mod error;
 pub mod event;
+pub mod explain;
 pub mod hook;
 pub mod kernel;
 pub mod lab;

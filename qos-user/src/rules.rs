@@ -6,6 +6,7 @@ pub(crate) mod protocols;
 mod text;
 mod written;
 
+pub(crate) use self::text::class;
 use qos_common::{
     meter::MeterRecord,
     rules::{Page, Plan, Record, Row},

@@ -5,7 +5,9 @@
 
 use std::{io, os::fd::AsFd as _, sync::OnceLock};
 
-use crate::bpf::{self, Input, Kind, SkBuff};
+use qosbpf::kernel::testrun::{Input, SkBuff, test_run};
+
+use crate::bpf::{self, Kind};
 
 /// Something that not every kernel has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,5 +94,5 @@ fn known(answer: io::Result<()>) -> anyhow::Result<bool> {
 fn run(input: Input<'_>) -> io::Result<()> {
     const TC_ACT_OK: i32 = 0;
     let program = bpf::load_constant(Kind::Classifier, c"constant", TC_ACT_OK)?;
-    bpf::test_run(program.as_fd(), &input).map(drop)
+    test_run(program.as_fd(), &input).map(drop)
 }

@@ -1,6 +1,6 @@
 //! A loaded program with counters of its own, to be run on frames or attached.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use anyhow::Context as _;
 use aya::{
@@ -22,15 +22,12 @@ use qosbpf::{
     kernel::{
         counters,
         object::{self, Loaded, Program, Specialisation},
+        testrun::{Input, Output, SkBuff, accepts, test_run},
     },
     snapshot::Counts,
 };
 
-use crate::{
-    bpf::{self, Input, Output, SkBuff},
-    features::Feature,
-    host::timeless,
-};
+use crate::{features::Feature, host::timeless};
 
 /// All programs of the object.
 pub const PROGRAMS: [Program; 4] =
@@ -53,9 +50,6 @@ pub fn programs() -> anyhow::Result<Vec<Program>> {
 const XDP_PASS: i32 = 2;
 /// `TC_ACT_UNSPEC`: the next program decides.
 const TC_ACT_UNSPEC: i32 = -1;
-
-/// What fits into a page beside what the kernel keeps there: 256 bytes of headroom and the shared info.
-const LINEAR: usize = 4096 - 256 - 320;
 
 /// The program of a hook.
 #[derive(Debug)]
@@ -89,19 +83,9 @@ impl Kernel {
     }
 
     /// Whether the kernel accepts a frame for a test run of this program.
-    ///
-    /// Not one that is shorter than an Ethernet header; more than a page only for packets in several pieces; and for TC,
-    /// since Linux 6.18, not one whose EtherType is that of IP without room for the header behind it. The first 14
-    /// bytes are taken for an Ethernet header, whatever the program is specialised for.
     #[must_use]
     pub fn accepts(&self, frame: &[u8]) -> bool {
-        let least = match (self.program, frame.get(12..14)) {
-            (Program::Tc(_), Some([0x08, 0x00])) => 14 + 20,
-            (Program::Tc(_), Some([0x86, 0xdd])) => 14 + 40,
-            _ => 14,
-        };
-        let most = if self.program == Program::XdpFrags { LINEAR + 16 * 4096 } else { LINEAR };
-        (least..=most).contains(&frame.len())
+        accepts(self.program, frame)
     }
 
     /// Runs it on a frame; a TC program under `CHECKSUM_COMPLETE`, where the kernel can check that (Linux 6.1).
@@ -111,11 +95,8 @@ impl Kernel {
     /// `EBADMSG` if the sum beside the packet is wrong afterwards; else what bpf(2) says.
     pub fn run(&mut self, frame: &[u8], context: Option<&SkBuff>) -> anyhow::Result<Output> {
         let input = Input { frame, context, checksum_complete: self.checksum_complete };
-        let output = match self.program {
-            Program::Xdp | Program::XdpFrags => bpf::test_run(self.loaded.xdp()?.fd()?.as_fd(), &input),
-            Program::Tc(_) => bpf::test_run(self.loaded.tc()?.fd()?.as_fd(), &input),
-        };
-        output.with_context(|| format!("test run of {} on {} bytes", self.program.name(), frame.len()))
+        test_run(self.loaded.descriptor()?, &input)
+            .with_context(|| format!("test run of {} on {} bytes", self.program.name(), frame.len()))
     }
 
     /// The verdict by which a packet passes on.
@@ -179,11 +160,7 @@ impl Kernel {
     ///
     /// That there are no more descriptors.
     pub fn descriptor(&mut self) -> anyhow::Result<OwnedFd> {
-        let program = match self.program {
-            Program::Xdp | Program::XdpFrags => self.loaded.xdp()?.fd()?,
-            Program::Tc(_) => self.loaded.tc()?.fd()?,
-        };
-        Ok(program.as_fd().try_clone_to_owned()?)
+        Ok(self.loaded.descriptor()?.try_clone_to_owned()?)
     }
 
     /// Attaches it, XDP in the driver and TC by TCX or, where there is none, clsact, for as long as the value lives or

@@ -9,9 +9,12 @@ use qos_common::{locate::Link, policy::Origin};
 use qos_vectors::{hook::Arrival, random::sample};
 use qosbpf::{
     hook::Direction,
-    kernel::object::{Program, Specialisation},
+    kernel::{
+        object::{Program, Specialisation},
+        testrun::SkBuff,
+    },
 };
-use qosbpf_tests::{bpf::SkBuff, features::Feature, hex, host::Host, kernel::Kernel, tables::specialisations};
+use qosbpf_tests::{features::Feature, hex, host::Host, kernel::Kernel, tables::specialisations};
 
 /// A frame, and what to call it in a report.
 struct Case {

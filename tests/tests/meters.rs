@@ -16,16 +16,16 @@ use nix::{
 use qos_common::{ds::Dscp, locate::Link, policy::Local};
 use qosbpf::{
     hook::Direction,
-    kernel::object::{Program, Specialisation},
+    kernel::{
+        object::{Program, Specialisation},
+        testrun::{self, test_run},
+    },
     policy::{
         classifier::{Input, compile},
         model::{Action, Meter, MeterKind, Rule, Verdict},
     },
 };
-use qosbpf_tests::{
-    bpf,
-    kernel::{Kernel, PROGRAMS},
-};
+use qosbpf_tests::kernel::{Kernel, PROGRAMS};
 
 /// Bytes of an IP packet.
 const BYTES: usize = 1_000;
@@ -75,7 +75,7 @@ fn frame() -> Vec<u8> {
 fn run(program: &OwnedFd, frame: &[u8]) -> anyhow::Result<Option<u8>> {
     /// `XDP_DROP` and `TC_ACT_SHOT`.
     const DROPS: [i32; 2] = [1, 2];
-    let output = bpf::test_run(program.as_fd(), &bpf::Input { frame, context: None, checksum_complete: false })?;
+    let output = test_run(program.as_fd(), &testrun::Input { frame, context: None, checksum_complete: false })?;
     // XDP_PASS is 2 as well: there the caller has no use for drops.
     Ok((output.verdict != DROPS[1]).then(|| output.frame[15] >> 2))
 }

@@ -12,10 +12,13 @@ use qos_common::{
 use qos_vectors::frame::{self, Ipv4, Ipv6, ether_type, protocol};
 use qosbpf::{
     hook::Direction,
-    kernel::object::{Program, Specialisation},
+    kernel::{
+        object::{Program, Specialisation},
+        testrun::{Input, SkBuff, test_run},
+    },
 };
 use qosbpf_tests::{
-    bpf::{self, Input, SkBuff},
+    bpf,
     features::Feature,
     kernel::{Kernel, programs},
     tables,
@@ -70,7 +73,7 @@ fn the_kernel_refuses_a_plain_write(frame: &[u8]) {
     let plain = bpf::load_classifier(&plain_write(15, 0x1f)).expect("these tests need root");
     let run = |checksum_complete| {
         let input = Input { frame, context: None, checksum_complete };
-        bpf::test_run(plain.as_fd(), &input).map(|output| output.frame[15])
+        test_run(plain.as_fd(), &input).map(|output| output.frame[15])
     };
     assert_eq!(run(false).unwrap(), 0x1f, "the control writes");
     assert_eq!(run(true).unwrap_err().raw_os_error(), Some(libc::EBADMSG));

@@ -20,7 +20,10 @@ use qos_vectors::{
 };
 use qosbpf::{
     hook::Direction,
-    kernel::object::{Program, Specialisation},
+    kernel::{
+        object::{Program, Specialisation},
+        testrun::SkBuff,
+    },
     policy::{
         classifier::{Input, compile},
         model::{Origin, Rule},
@@ -29,7 +32,6 @@ use qosbpf::{
     snapshot::Counts,
 };
 use qosbpf_tests::{
-    bpf::SkBuff,
     hex,
     host::timeless,
     kernel::Kernel,

@@ -34,6 +34,16 @@ pub enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// What the program of a hook does with a packet, and why; nothing is sent.
+    Explain(ExplainArgs),
+    /// Run the [[test]]s of a file, in twins of the programs; exit 3 if one fails.
+    Test {
+        /// TOML or JSON; `-` is stdin.
+        file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Switch to the policy of a file, at each hook at once.
     Apply(ApplyArgs),
     /// Keep what was applied with --confirm.
@@ -64,6 +74,42 @@ pub enum PolicyCommand {
     Bypass(BypassArgs),
     /// Put it back.
     Resume(ResumeArgs),
+}
+
+/// `policy explain`
+#[derive(Debug, Args)]
+#[command(override_usage = "qosbpf policy explain [OPTIONS] <IFACE:DIR> <PACKET|--pcap FILE|--hex BYTES>")]
+pub struct ExplainArgs {
+    /// The hook; one that is not attached is tried as TC.
+    #[arg(value_name = "IFACE:DIR")]
+    pub hook: HookName,
+    /// What comes to it.
+    #[command(flatten)]
+    pub source: PacketSource,
+    /// By the policy of this file, in place of the one in force; `-` is stdin.
+    #[arg(long, value_name = "POLICY")]
+    pub file: Option<PathBuf>,
+    /// How many packets of a capture.
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "pcap")]
+    pub count: usize,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A packet in words or bytes, or a capture of many.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct PacketSource {
+    /// In words: 'udp 10.20.0.5:5060 > 198.51.100.1:5060 dscp EF', then as in a [[test]] of a policy.
+    #[arg(value_name = "PACKET")]
+    pub packet: Option<String>,
+    /// Packets of a capture (pcap; Ethernet or bare IP).
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+    /// The bytes of one frame in hexadecimal, from the link header on if the device has one.
+    #[arg(long, value_name = "BYTES")]
+    pub hex: Option<String>,
 }
 
 /// `policy apply`
@@ -105,6 +151,9 @@ pub struct ApplyOptions {
     /// Change this interface alone; the other hooks keep what they run, and `status` says so.
     #[arg(long, value_name = "IFACE")]
     pub only: Option<String>,
+    /// Even if a [[test]] fails, or this SSH session would be dropped.
+    #[arg(long)]
+    pub force: bool,
     /// Print what was done as JSON.
     #[arg(long)]
     pub json: bool,

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use crate::{
-    cli::{AttachArgs, HookChoice},
+    cli::{ApplyOptions, AttachArgs, HookChoice},
     cmd::{
         Context, conditioner, foreground,
-        policy::{read_policy, record},
+        policy::{read_policy, record, session::Session, testing},
         recovery::recovered,
         site::{self, Site},
         who,
@@ -36,7 +36,7 @@ enum Done {
 ///
 /// # Errors
 ///
-/// `no-such-interface`, `attach`, `other-policy`, and what the kernel says.
+/// `no-such-interface`, `attach`, `other-policy`, `test-failed`, `session-dropped`, and what the kernel says.
 pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let given = args.policy.as_deref().map(read_policy).transpose()?;
     // A name that was never there is refused before anything is made; the device counts that has it under the lock.
@@ -49,7 +49,7 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
         refuse_to_borrow(args, &site, &interface)?;
     }
     let adopted = match &given {
-        Some((source, policy)) => adopt(&site, source, policy)?,
+        Some((source, policy)) => adopt(args, &site, source, policy, context)?,
         None => false,
     };
     let in_force = given.as_ref().map(|(_, policy)| policy).or(site.policy.as_ref().map(|found| &found.policy));
@@ -166,7 +166,7 @@ fn keep(hook: &Hook, wanted: Wanted, interface: &str, site: &Site) -> anyhow::Re
 }
 
 /// Puts the policy of `--policy` in force, if that changes no hook that is there; whether it was not yet in force.
-fn adopt(site: &Site, source: &Source, policy: &Policy) -> anyhow::Result<bool> {
+fn adopt(args: &AttachArgs, site: &Site, source: &Source, policy: &Policy, context: &Context) -> anyhow::Result<bool> {
     let running = site.policy.as_ref().map(|found| &found.policy);
     if running.is_some_and(|running| running.hash() == policy.hash()) {
         return Ok(false);
@@ -180,6 +180,9 @@ fn adopt(site: &Site, source: &Source, policy: &Policy) -> anyhow::Result<bool> 
         let hook = format!("{}:{}", site.name_of(hook), hook.pins.direction);
         return Err(other_policy(source, &format!("{hook} is attached already, without it")));
     }
+    testing::refuse_failing(site, policy, false, context)?;
+    let how = ApplyOptions { attach: true, only: Some(args.interface.clone()), ..ApplyOptions::default() };
+    Session::find(site, policy, &how)?.iter().try_for_each(|session| session.refuse_drop(false, context))?;
     document::write(&site.store.policy(), &record(source))?;
     Ok(true)
 }

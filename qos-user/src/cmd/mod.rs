@@ -19,6 +19,7 @@ mod site;
 mod stats;
 mod status;
 mod timer;
+mod twin;
 mod wanted;
 mod watch;
 mod who;

@@ -18,7 +18,7 @@ use super::{
 use crate::{error::Failure, snapshot::Counts};
 
 /// 64-bit words of the buckets of a meter with their lock.
-const LOCKED_BUCKETS: usize = 1 + size_of::<Buckets>() / 8;
+pub(super) const LOCKED_BUCKETS: usize = 1 + size_of::<Buckets>() / 8;
 
 /// What a map that programs share must be.
 #[derive(Debug, PartialEq)]

@@ -23,3 +23,5 @@ pub mod slots;
 pub mod socket;
 pub mod state;
 pub mod sys;
+pub mod testrun;
+pub mod twin;

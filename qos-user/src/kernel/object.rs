@@ -1,6 +1,10 @@
 //! The kernel object, and loading a program of it specialised for one hook.
 
-use std::{os::fd::AsFd as _, path::Path, sync::Arc};
+use std::{
+    os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, bail};
 use aya::{
@@ -240,6 +244,15 @@ impl Loaded {
     fn by_name(&mut self) -> anyhow::Result<&mut aya::programs::Program> {
         let name = self.entry;
         self.ebpf.program_mut(name).ok_or_else(|| anyhow::anyhow!("no program {name} in this build's kernel object"))
+    }
+
+    /// The program's descriptor.
+    ///
+    /// # Errors
+    ///
+    /// That it is not loaded.
+    pub fn descriptor(&mut self) -> anyhow::Result<BorrowedFd<'_>> {
+        Ok(self.by_name()?.fd()?.as_fd())
     }
 
     /// Pins the program.

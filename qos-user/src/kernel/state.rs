@@ -249,7 +249,12 @@ impl TableRecord {
         Ok(TableLabel { name: self.name.clone(), entries: entries.collect::<anyhow::Result<_>>()? })
     }
 
-    fn compiled(&self) -> anyhow::Result<Table> {
+    /// The table of the kernel program.
+    ///
+    /// # Errors
+    ///
+    /// That it is no table of 64 codepoints.
+    pub fn compiled(&self) -> anyhow::Result<Table> {
         Table::from_bytes(&self.targets().collect::<Vec<_>>()).context("not a table of 64 codepoints")
     }
 }

@@ -98,7 +98,8 @@ pub fn has_tcx(ifindex: u32) -> io::Result<bool> {
     }
 }
 
-fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
+/// The system call itself; `attr` has what the command asks for.
+pub(super) fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
     // SAFETY: `attr` is a whole, initialised union whose pointers outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<bpf_attr>()) };
     match i32::try_from(result) {

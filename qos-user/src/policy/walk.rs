@@ -152,6 +152,12 @@ fn is_protected(outcome: Outcome, local: Local, packet: &Packet) -> bool {
     changes && packet.origin == Some(Origin::Local) && local.keeps(packet.dscp)
 }
 
+/// The first condition of a rule that a packet does not meet; `None` if it meets all.
+#[must_use]
+pub fn unmet<'r>(rule: &'r Rule, packet: &Packet) -> Option<&'r Condition> {
+    rule.conditions.iter().find(|condition| !holds(condition, packet))
+}
+
 /// Whether a condition holds; neither form does if the packet has no such field.
 fn holds(condition: &Condition, packet: &Packet) -> bool {
     match compare(&condition.field, packet) {

@@ -10,12 +10,14 @@ use crate::{
 };
 
 mod diff;
+mod explain;
 mod history;
 mod policy;
 mod stats;
 mod status;
 
 pub use diff::diff;
+pub use explain::{capture, explained, test_runs};
 pub use history::history;
 pub use policy::policy;
 pub use stats::stats;

@@ -1,10 +1,66 @@
 //! What the tests of this folder render, and how.
 
 use jiff::tz::TimeZone;
+use qos_common::{
+    abi::Limited,
+    ds::{DsField, Dscp},
+    meter::Color,
+};
 
 use super::Look;
 pub use crate::snapshot::sample::*;
+use crate::{
+    explain::{Decider, Decision, Explained, Leaves, PassedOver, RulePlace, Stage, TestRun},
+    hook::Via,
+};
 
 pub fn look() -> Look {
     Look { zone: TimeZone::UTC, ascii: true, color: false, quiet: false }
+}
+
+/// A hook with a policy in force.
+pub(crate) fn stage() -> Stage {
+    Stage {
+        hook: "lan0:ingress".to_owned(),
+        via: Some(Via::Tcx),
+        policy: Some(("edge-standard".to_owned(), "3f9a1c7d".to_owned())),
+        file: "policy.toml".to_owned(),
+        table: Some("from-lan".to_owned()),
+        bypassed: false,
+        in_force: true,
+        other_version: None,
+    }
+}
+
+/// A call that a rule marks down.
+pub(crate) fn explained() -> Explained {
+    let place = |name: &str, line| RulePlace { name: name.to_owned(), line };
+    Explained {
+        packet: "udp 10.30.0.5:5060 > 198.51.100.1:5060 dscp EF ecn 1 length 28".to_owned(),
+        decision: Decision {
+            by: Decider::Rule(place("EF only from the PBX", 45)),
+            came: Some(DsField::new(185)),
+            leaves: Leaves::As(Dscp::DF),
+            priority: Some(0x10_0200),
+            mark: Some(0x10),
+            color: Some(Color::Green),
+            counted: vec![place("all voice", 40)],
+            limited: Some(Limited::LaterFragment),
+        },
+        passed_over: vec![PassedOver { rule: place("SSH", 36), because: "tcp".to_owned() }],
+    }
+}
+
+/// One test that passes and one that does not.
+pub(crate) fn test_runs() -> Vec<TestRun> {
+    let got = explained().decision;
+    let run = |name: &str, line, expected| TestRun {
+        name: name.to_owned(),
+        line,
+        hook: "lan0:ingress".to_owned(),
+        packet: "udp 10.30.0.5:5060 > 198.51.100.1:5060 dscp EF".to_owned(),
+        expected,
+        got: got.clone(),
+    };
+    vec![run("guests have no EF", 76, Leaves::As(Dscp::DF)), run("guests are dropped", 82, Leaves::Dropped)]
 }

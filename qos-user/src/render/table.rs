@@ -2,6 +2,7 @@
 
 mod class;
 mod diff;
+mod explain;
 mod foot;
 mod history;
 mod hook;
@@ -12,6 +13,7 @@ mod status;
 mod watch;
 
 pub use diff::diff;
+pub use explain::{capture, explained, test_runs};
 pub use history::history;
 pub use hook::{Rows, hook};
 pub use overview::overview;

@@ -53,3 +53,19 @@ pub(crate) const fn has_ports(protocol: u8) -> bool {
 pub(crate) const fn has_icmp_type(protocol: u8) -> bool {
     matches!(protocol, ICMP | ICMPV6)
 }
+
+/// The shortest header of a transport protocol in bytes.
+pub(crate) const fn header_length(protocol: u8) -> u16 {
+    match protocol {
+        TCP => 20,
+        SCTP | DCCP => 12,
+        UDP | UDP_LITE | ICMP | ICMPV6 => 8,
+        _ => 0,
+    }
+}
+
+/// Its name, or its number where it has none.
+pub(crate) fn name(protocol: u8) -> String {
+    let known = NAMES.iter().find(|(_, number)| *number == protocol);
+    known.map_or_else(|| protocol.to_string(), |(name, _)| (*name).to_owned())
+}

@@ -36,7 +36,7 @@ impl Rule {
 }
 
 /// A priority above 65,535 is a class of tc.
-fn class(priority: u32) -> String {
+pub(crate) fn class(priority: u32) -> String {
     let (major, minor) = (priority >> 16, priority & 0xffff);
     if major == 0 { minor.to_string() } else { format!("{major:x}:{minor:x}") }
 }

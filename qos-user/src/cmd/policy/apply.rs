@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use super::{
     plan::{self, Effect, Item, Place},
     read_policy, record, said, save,
+    session::Session,
     switch::switch_all,
-    undo,
+    testing, undo,
 };
 use crate::{
     cli::{ApplyArgs, ApplyOptions},
@@ -42,7 +43,7 @@ pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 ///
-/// `pending`, `not-in-file`; what the kernel says: the old policy is in force then, at every hook. `not-saved`: the new
+/// `pending`, `not-in-file`, `test-failed`, `session-dropped`; what the kernel says: the old policy is in force then, at every hook. `not-saved`: the new
 /// one is.
 pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
@@ -52,6 +53,9 @@ pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Con
     plan::refuse_unknown(how, &site, policy)?;
     let items = plan::plan(how, &site, policy);
     plan::refuse_losses(how, source.file(), &items)?;
+    testing::refuse_failing(&site, policy, how.force, context)?;
+    let session = Session::find(&site, policy, how)?;
+    session.iter().try_for_each(|session| session.refuse_drop(how.force, context))?;
     let (record, change) = (record(source), intent(how, &site, policy, &items)?);
     change.write(&site.store)?;
     if let Err(error) = enforce(&site, policy, change.clone(), &items, &record, how, context) {
@@ -62,7 +66,7 @@ pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Con
     if saved {
         save::write(&context.saved(), &record.text)?;
     }
-    said::say(&said::Applied { policy, items: &items, site: &site, how, saved }, context)?;
+    said::say(&said::Applied { policy, items: &items, session: session.as_ref(), how, saved }, context)?;
     Ok(Exit::Done)
 }
 

@@ -48,7 +48,7 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
     let found = PolicyDiff {
         running: site.label(),
         hooks: hooks.collect::<anyhow::Result<_>>()?,
-        session: Session::find(&site, &policy, None).map(|session| session.to_string()),
+        session: Session::find(&site, &policy, &ApplyOptions::default())?.map(|session| session.to_string()),
         next: label(&policy, context),
     };
     let text = if json {

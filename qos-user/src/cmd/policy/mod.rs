@@ -2,18 +2,21 @@
 
 mod apply;
 pub mod bypass;
+mod capture;
 mod check;
 mod confirm;
 mod diff;
+mod explain;
 mod history;
 mod import;
 mod plan;
 mod rollback;
 mod said;
 mod save;
-mod session;
+pub mod session;
 mod show;
 mod switch;
+pub mod testing;
 pub mod undo;
 
 pub use self::said::seconds;
@@ -43,6 +46,8 @@ pub fn run(command: &PolicyCommand, context: &Context) -> anyhow::Result<Exit> {
         PolicyCommand::Show { hooks, json } => show::run(hooks, *json, context),
         PolicyCommand::Diff { file, json } => diff::run(file, *json, context),
         PolicyCommand::Apply(args) => apply::run(args, context),
+        PolicyCommand::Explain(args) => explain::run(args, context),
+        PolicyCommand::Test { file, json } => testing::run(file, *json, context),
         PolicyCommand::Confirm { json } => confirm::run(*json, context),
         PolicyCommand::Rollback(args) => rollback::run(args, context),
         PolicyCommand::History { json } => history::run(*json, context),

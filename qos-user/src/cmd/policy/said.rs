@@ -8,12 +8,7 @@ use super::{
     plan::{Effect, Item},
     session::Session,
 };
-use crate::{
-    cli::ApplyOptions,
-    cmd::{Context, site::Site},
-    kernel::state::Binding,
-    policy::Policy,
-};
+use crate::{cli::ApplyOptions, cmd::Context, kernel::state::Binding, policy::Policy};
 
 /// What was done.
 pub struct Applied<'a> {
@@ -21,8 +16,8 @@ pub struct Applied<'a> {
     pub policy: &'a Policy,
     /// Every hook with what it means there.
     pub items: &'a [Item<'a>],
-    /// The network namespace, as it was before.
-    pub site: &'a Site,
+    /// What becomes of the SSH session that gave the command.
+    pub session: Option<&'a Session>,
     /// What was asked for.
     pub how: &'a ApplyOptions,
     /// Whether it has been saved.
@@ -35,9 +30,8 @@ pub struct Applied<'a> {
 ///
 /// That nobody reads any more.
 pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
-    let session = Session::find(applied.site, applied.policy, applied.how.only.as_deref());
     if applied.how.json {
-        return context.print(&format!("{}\n", document(applied, session.as_ref())));
+        return context.print(&format!("{}\n", document(applied)));
     }
     let policy = applied.policy;
     if !policy.warnings().is_empty() {
@@ -47,7 +41,7 @@ pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
     for item in applied.items {
         context.print(&line(item))?;
     }
-    if let Some(session) = session {
+    if let Some(session) = applied.session {
         context.print(&format!("{session}\n"))?;
     }
     if applied.saved {
@@ -75,13 +69,13 @@ pub fn seconds(time: Duration) -> String {
     humantime::format_duration(Duration::from_secs(whole)).to_string()
 }
 
-fn document(applied: &Applied<'_>, session: Option<&Session>) -> Value {
+fn document(applied: &Applied<'_>) -> Value {
     let hooks: Vec<_> = applied.items.iter().map(document_of).collect();
     json!({
         "schema": 1,
         "policy": { "name": applied.policy.name(), "hash": applied.policy.hash(), "saved": applied.saved },
         "confirm_within": applied.how.confirm.map(|time| time.as_secs_f64()),
-        "session": session.map(Session::document),
+        "session": applied.session.map(Session::document),
         "hooks": hooks,
     })
 }

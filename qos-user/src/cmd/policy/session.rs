@@ -2,56 +2,105 @@
 
 use std::{env, fmt, net::SocketAddr};
 
-use qos_common::ds::{DsField, Dscp};
+use qos_common::ds::{DsField, Dscp, Ecn};
 use serde_json::{Value, json};
 
 use crate::{
-    cmd::site::Site,
+    cli::ApplyOptions,
+    cmd::{
+        Context, conditioner,
+        site::Site,
+        twin::{By, Double},
+    },
+    error::{Exit, Failure},
+    explain::{Decider, Decision, Leaves},
     hook::Direction,
     kernel::{
         datapath::{Hook, Observed},
-        socket,
+        privilege, socket,
     },
-    policy::Policy,
+    policy::{
+        Policy,
+        model::{Fragment, Origin},
+        packet::Packet,
+    },
 };
 
-/// The session, and the hook by which its packets leave.
+/// The protocol of SSH, and the bytes of a segment without data by family.
+const TCP: u8 = 6;
+const LENGTHS: (u16, u16) = (40, 60);
+
+/// The session, and the hooks by which its packets come and leave.
 pub struct Session {
     client: SocketAddr,
     server: SocketAddr,
     interface: String,
-    leaves: Leaves,
+    fate: Fate,
 }
 
 /// What becomes of its packets there.
-enum Leaves {
-    /// Nothing: no table is there, or none of ours is attached.
+enum Fate {
+    /// They leave unchanged: no policy is there, or none of our programs.
     Unchanged,
-    /// From this mark to this one.
+    /// They leave with this mark in place of that one.
     Marked(Dscp, Dscp),
-    /// A table is there, and the kernel does not tell the session's mark.
+    /// This is there, and the kernel does not tell the session's mark, or this process may not try.
     Unknown(String),
+    /// They come no further than this hook.
+    Dropped(Direction, String),
 }
 
 impl Session {
-    /// The session of `$SSH_CONNECTION`, if that and the route to its client are known; `only` is the one interface that
-    /// the policy is applied to.
-    pub fn find(site: &Site, policy: &Policy, only: Option<&str>) -> Option<Self> {
-        let (client, server) = parse(&env::var("SSH_CONNECTION").ok()?)?;
-        let ifindex = site.net.leaves_by(server.ip(), client.ip())?;
-        let interface = site.interfaces.iter().find(|interface| interface.ifindex == ifindex)?.name.clone();
-        if only.is_some_and(|only| only != interface) {
-            return None;
+    /// The session of `$SSH_CONNECTION`, if that and the route to its client are known and `how` has to do with it: one
+    /// packet each way is tried in twins of the programs that the policy would have there.
+    ///
+    /// # Errors
+    ///
+    /// `load`, `rules`, `test-run`.
+    pub fn find(site: &Site, policy: &Policy, how: &ApplyOptions) -> anyhow::Result<Option<Self>> {
+        let connection = env::var("SSH_CONNECTION").ok().and_then(|connection| parse(&connection));
+        let Some((client, server)) = connection else { return Ok(None) };
+        let ifindex = site.net.leaves_by(server.ip(), client.ip());
+        let Some(interface) = site.interfaces.iter().find(|interface| Some(interface.ifindex) == ifindex) else {
+            return Ok(None);
+        };
+        let interface = interface.name.clone();
+        if how.only.as_ref().is_some_and(|only| *only != interface) {
+            return Ok(None);
         }
-        let leaves = leaves(site, policy, ifindex, &interface, (server, client));
-        Some(Self { client, server, interface, leaves })
+        let tried = Tried { site, policy, how, interface: &interface };
+        let fate = tried.fate(server, client)?;
+        Ok(Some(Self { client, server, interface, fate }))
+    }
+
+    /// Refuses a policy that drops it; `--force` only says so.
+    ///
+    /// # Errors
+    ///
+    /// `session-dropped`.
+    pub fn refuse_drop(&self, force: bool, context: &Context) -> anyhow::Result<()> {
+        let Fate::Dropped(..) = self.fate else { return Ok(()) };
+        if force {
+            context.warn(&format!("! {self}: applied all the same (--force)\n"));
+            return Ok(());
+        }
+        Err(Failure::new("session-dropped", self.to_string())
+            .exit(Exit::No)
+            .hint("nothing is changed; policy apply --force does it anyway, and with --confirm 60s what runs now comes back")
+            .into())
     }
 
     /// For machines.
     pub fn document(&self) -> Value {
-        let (before, after) = match self.leaves {
-            Leaves::Marked(before, after) => (Some(before.value()), Some(after.value())),
+        let (before, after) = match self.fate {
+            Fate::Marked(before, after) => (Some(before.value()), Some(after.value())),
             _ => (None, None),
+        };
+        let dropped = match &self.fate {
+            Fate::Dropped(direction, by) => {
+                Some(json!({ "hook": format!("{}:{direction}", self.interface), "by": by }))
+            }
+            _ => None,
         };
         json!({
             "client": self.client.to_string(),
@@ -59,19 +108,92 @@ impl Session {
             "hook": format!("{}:egress", self.interface),
             "before": before,
             "after": after,
+            "dropped": dropped,
         })
     }
 }
 
-fn leaves(site: &Site, policy: &Policy, ifindex: u32, name: &str, (near, far): (SocketAddr, SocketAddr)) -> Leaves {
-    let there = |hook: &&Hook| (hook.pins.ifindex, hook.pins.direction) == (ifindex, Direction::Egress);
-    let hook = site.hooks.iter().find(there).filter(|hook| hook.running != Observed::Gone);
-    let Some(bound) = policy.bind(name, Direction::Egress).filter(|_| hook.is_some()) else { return Leaves::Unchanged };
-    match socket::ds_byte(near, far).map(|byte| DsField::new(byte).dscp()) {
-        None => Leaves::Unknown(bound.table.name().to_owned()),
-        // The host's own packets, which a session's are, may be spared.
-        Some(mark) if bound.local.keeps(mark) => Leaves::Marked(mark, mark),
-        Some(mark) => Leaves::Marked(mark, bound.table.compile().get(mark)),
+/// Where its packets are tried.
+struct Tried<'a> {
+    site: &'a Site,
+    policy: &'a Policy,
+    how: &'a ApplyOptions,
+    interface: &'a str,
+}
+
+impl Tried<'_> {
+    fn fate(&self, near: SocketAddr, far: SocketAddr) -> anyhow::Result<Fate> {
+        let known = socket::ds_byte(near, far).map(|byte| DsField::new(byte).dscp());
+        // Where the mark is not known, what drops the plainest packet is found all the same.
+        let mark = known.unwrap_or(Dscp::DF);
+        let leaves = self.of(Direction::Egress, &segment(near, far, mark, Some(Origin::Local)))?;
+        // What comes has a mark that nobody here knows; most clients use the same as their servers.
+        let comes = self.of(Direction::Ingress, &segment(far, near, mark, None))?;
+        for (direction, decision) in [(Direction::Egress, &leaves), (Direction::Ingress, &comes)] {
+            if let Found::Decided(decision) = decision
+                && decision.leaves == Leaves::Dropped
+            {
+                return Ok(Fate::Dropped(direction, decision.by.words(self.policy.file())));
+            }
+        }
+        Ok(match (leaves, known) {
+            (Found::Nothing, _) => Fate::Unchanged,
+            (Found::Decided(Decision { leaves: Leaves::As(after), .. }), Some(before)) => Fate::Marked(before, after),
+            (Found::Decided(Decision { by: Decider::Rule(rule), .. }), None) => {
+                Fate::Unknown(rule.words(self.policy.file()))
+            }
+            (Found::Decided(_) | Found::Untried, _) => Fate::Unknown(self.words()),
+        })
+    }
+
+    /// What a hook does with a packet; only where a program of ours is, or is about to be.
+    fn of(&self, direction: Direction, packet: &Packet) -> anyhow::Result<Found> {
+        let there = |hook: &&Hook| self.site.name_of(hook) == self.interface && hook.pins.direction == direction;
+        let hook = self.site.hooks.iter().find(there).filter(|hook| hook.running != Observed::Gone);
+        let bound = conditioner::binding(self.policy, self.interface, direction).is_some();
+        if !bound || hook.is_none() && !self.how.attach {
+            return Ok(Found::Nothing);
+        }
+        if privilege::missing().is_some() {
+            return Ok(Found::Untried);
+        }
+        let mut double = Double::of(self.site, self.interface, direction, By::Policy(self.policy))?;
+        Ok(Found::Decided(double.try_packet(packet)?.decision))
+    }
+
+    fn words(&self) -> String {
+        let binding = conditioner::binding(self.policy, self.interface, Direction::Egress);
+        binding.map_or_else(|| "the policy".to_owned(), |binding| binding.words())
+    }
+}
+
+/// What was found at a hook.
+enum Found {
+    /// Nothing of ours.
+    Nothing,
+    /// This was decided.
+    Decided(Decision),
+    /// This process may not try.
+    Untried,
+}
+
+fn segment(from: SocketAddr, to: SocketAddr, dscp: Dscp, origin: Option<Origin>) -> Packet {
+    Packet {
+        src: from.ip(),
+        dst: to.ip(),
+        dscp,
+        ecn: Ecn::NotEct,
+        proto: Some(TCP),
+        src_port: Some(from.port()),
+        dst_port: Some(to.port()),
+        icmp_type: None,
+        fragment: Fragment::No,
+        vlan: None,
+        pcp: None,
+        length: if from.is_ipv4() { LENGTHS.0 } else { LENGTHS.1 },
+        mark: Some(0),
+        origin,
+        from: None,
     }
 }
 
@@ -85,13 +207,16 @@ fn parse(connection: &str) -> Option<(SocketAddr, SocketAddr)> {
 
 impl fmt::Display for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, server, interface, leaves } = self;
-        write!(f, "your SSH session {client} > {server}: passes, ")?;
-        match leaves {
-            Leaves::Unchanged => write!(f, "its mark unchanged at {interface}:egress"),
-            Leaves::Marked(before, after) if before == after => write!(f, "mark {before} kept at {interface}:egress"),
-            Leaves::Marked(before, after) => write!(f, "mark {before} -> {after} at {interface}:egress"),
-            Leaves::Unknown(table) => write!(f, "marked as table {table} says at {interface}:egress"),
+        let Self { client, server, interface, fate } = self;
+        write!(f, "your SSH session {client} > {server}: ")?;
+        match fate {
+            Fate::Unchanged => write!(f, "passes, its mark unchanged at {interface}:egress"),
+            Fate::Marked(before, after) if before == after => {
+                write!(f, "passes, mark {before} kept at {interface}:egress")
+            }
+            Fate::Marked(before, after) => write!(f, "passes, mark {before} -> {after} at {interface}:egress"),
+            Fate::Unknown(what) => write!(f, "passes, marked as {what} says at {interface}:egress"),
+            Fate::Dropped(direction, by) => write!(f, "DROPPED at {interface}:{direction} by {by}"),
         }
     }
 }

@@ -143,7 +143,7 @@ impl<'t> Options<'t> {
     fn length(&self, proto: u8, address: IpAddr) -> Read<u16> {
         let (ip, fragment) = if address.is_ipv4() { (20, 0) } else { (40, 8) };
         let fragment = if self.fragment == Fragment::No { 0 } else { fragment };
-        let least = ip + fragment + transport_length(proto);
+        let least = ip + fragment + protocols::header_length(proto);
         match self.length {
             Some((length, word)) if length < least => {
                 Err(word.wrong(format!("the headers of this packet have {least} bytes already")))
@@ -151,16 +151,6 @@ impl<'t> Options<'t> {
             Some((length, _)) => Ok(length),
             None => Ok(least),
         }
-    }
-}
-
-/// The shortest header of a transport protocol in bytes.
-const fn transport_length(proto: u8) -> u16 {
-    match proto {
-        protocols::TCP => 20,
-        protocols::SCTP | protocols::DCCP => 12,
-        protocols::UDP | protocols::UDP_LITE | protocols::ICMP | protocols::ICMPV6 => 8,
-        _ => 0,
     }
 }
 

@@ -2,6 +2,7 @@
 //! makes the reader panic.
 
 mod agreement;
+mod frames;
 mod hash_of_rules;
 mod macros;
 mod meaning;

@@ -1,0 +1,275 @@
+//! The twin of a hook's program, with what the policy says of the hook beside it: the numbers that it counts become
+//! names and lines.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use qos_common::locate::Link;
+
+use super::{conditioner, site::Site};
+use crate::{
+    error::Failure,
+    explain::{Decider, Decision, Explained, Leaves, PassedOver, RulePlace, Stage},
+    hook::Direction,
+    kernel::{
+        datapath::{Hook, Observed},
+        object::{Program, Specialisation},
+        state::{Binding, HookState, TableRecord},
+        twin::{Given, Trace, Twin},
+    },
+    policy::{
+        Policy,
+        classifier::{self, Compiled, Input},
+        model::{Action, Rule},
+        packet::Packet,
+        walk,
+    },
+    rules::RuleTables,
+};
+
+/// Interfaces that a packet names and that do not exist have the numbers from here on, and the last one is that of
+/// nobody.
+const MADE_UP: u32 = 0x7fff_0000;
+const NAMELESS: u32 = 0x7fff_ffff;
+
+/// A hook, what a policy says of it, and the twin of its program.
+pub struct Double {
+    /// The hook.
+    pub stage: Stage,
+    direction: Direction,
+    link: Link,
+    program: Program,
+    binding: Option<Binding>,
+    interfaces: Vec<(u32, String)>,
+    twin: Option<Twin>,
+}
+
+/// By which policy.
+#[derive(Clone, Copy)]
+pub enum By<'a> {
+    /// What the hook has; where nothing is attached, what the policy in force says of it.
+    InForce,
+    /// This one.
+    Policy(&'a Policy),
+}
+
+impl Double {
+    /// Finds out what the program of a hook is, or would be: one that is attached has its own; any other that of TC, for
+    /// Ethernet unless the interface is there and says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// `link-type`; `not-attached` if neither a program nor the policy in force knows the hook.
+    pub fn of(site: &Site, interface: &str, direction: Direction, by: By<'_>) -> anyhow::Result<Self> {
+        let there = |hook: &&Hook| site.name_of(hook) == interface && hook.pins.direction == direction;
+        let attached = site.hooks.iter().filter(|hook| hook.running != Observed::Gone).find(there);
+        let state = attached.map(|hook| &hook.state);
+        let name = format!("{interface}:{direction}");
+        let binding = match (by, state) {
+            (By::Policy(policy), _) => conditioner::binding(policy, interface, direction),
+            (By::InForce, Some(state)) => state.binding.clone(),
+            (By::InForce, None) => {
+                let policy = site.policy.as_ref().map(|found| &found.policy);
+                let binding = policy.and_then(|policy| conditioner::binding(policy, interface, direction));
+                Some(binding.ok_or_else(|| unknown(&name))?)
+            }
+        };
+        let needs_tc = binding.as_ref().is_some_and(|binding| conditioner::needs_tc(binding).is_some());
+        let own = state.map(|state| state.program(direction)).filter(|_| !needs_tc);
+        Ok(Self {
+            stage: stage(name, state, binding.as_ref(), by),
+            direction,
+            link: state.map_or_else(|| link(site, interface), |state| Ok(state.link()))?,
+            program: own.unwrap_or(Program::Tc(direction)),
+            binding,
+            interfaces: site.interfaces.iter().map(|known| (known.ifindex, known.name.clone())).collect(),
+            twin: None,
+        })
+    }
+
+    /// What precedes the IP header there.
+    pub const fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Gives a number to an interface that a packet comes from, if there is none of that name.
+    pub fn know(&mut self, interface: &str) {
+        if !self.interfaces.iter().any(|(_, name)| name == interface) {
+            let made_up = self.interfaces.iter().filter(|(number, _)| *number >= MADE_UP).count();
+            self.interfaces.push((MADE_UP + made_up as u32, interface.to_owned()));
+            self.twin = None;
+        }
+    }
+
+    /// Lets a packet through that is given in words.
+    ///
+    /// # Errors
+    ///
+    /// `privilege`, `load`, `rules`, `test-run`; `usage` for a tag on a device that has none.
+    pub fn try_packet(&mut self, packet: &Packet) -> anyhow::Result<Explained> {
+        if packet.vlan.is_some() && self.link == Link::Layer3 {
+            let why = format!("{}: a device without Ethernet has no VLAN tags", self.stage.hook);
+            return Err(Failure::new("usage", why).exit(crate::error::Exit::Usage).into());
+        }
+        self.try_frame(&packet.frame(self.link), Some(packet))
+    }
+
+    /// Lets a frame through; `said`: what it is in words, where those say more than its bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`try_packet`](Self::try_packet).
+    pub fn try_frame(&mut self, frame: &[u8], said: Option<&Packet>) -> anyhow::Result<Explained> {
+        let read = Packet::of_frame(frame, self.link).map(|packet| self.as_it_comes(packet));
+        let packet = said.cloned().or(read);
+        let (from, mark) = packet.as_ref().map_or((0, 0), |packet| (self.number_of(packet), packet.mark.unwrap_or(0)));
+        let trace = self.twin()?.run(Given { frame, from, mark })?;
+        let decision = self.decision(&trace, mark);
+        Ok(Explained {
+            passed_over: packet.as_ref().map_or_else(Vec::new, |packet| self.passed_over(packet, &decision.by)),
+            packet: packet.map_or_else(|| format!("a frame of {} bytes", frame.len()), |packet| packet.to_string()),
+            decision,
+        })
+    }
+
+    /// A frame does not say who made it: at egress it is taken for a forwarded one.
+    fn as_it_comes(&self, packet: Packet) -> Packet {
+        let origin = (self.direction == Direction::Egress).then_some(crate::policy::model::Origin::Forwarded);
+        Packet { origin, ..packet }
+    }
+
+    /// The interface by which it came, as the program sees it.
+    fn number_of(&self, packet: &Packet) -> u32 {
+        use crate::policy::model::Origin;
+        let named = |from: &String| self.interfaces.iter().find(|(_, name)| name == from).map(|(number, _)| *number);
+        match (self.direction, packet.origin) {
+            (Direction::Ingress, _) | (_, Some(Origin::Local)) => 0,
+            _ => packet.from.as_ref().and_then(named).unwrap_or(NAMELESS),
+        }
+    }
+
+    fn twin(&mut self) -> anyhow::Result<&mut Twin> {
+        let twin = match self.twin.take() {
+            Some(twin) => twin,
+            None => Twin::load(self.program, self.specialisation()?)?,
+        };
+        Ok(self.twin.insert(twin))
+    }
+
+    fn specialisation(&self) -> anyhow::Result<Specialisation> {
+        let counting = Specialisation::counting(self.link);
+        let Some(binding) = &self.binding else { return Ok(counting) };
+        let table = binding.table.as_ref().map(TableRecord::compiled).transpose()?;
+        let rules = compile(binding, &self.interfaces)?;
+        Ok(Specialisation { table, rules, local: binding.local.into(), ..counting })
+    }
+
+    fn decision(&self, trace: &Trace, mark: u32) -> Decision {
+        let rules = self.binding.as_ref().map_or(&[][..], |binding| &binding.rules);
+        let hit = || trace.rules.iter().filter_map(|slot| rules.get(*slot));
+        let decider = hit().find(|rule| rule.decides());
+        Decision {
+            by: self.decider(trace, decider),
+            came: trace.came.map(|(_, ds)| ds),
+            leaves: match trace.left {
+                _ if trace.dropped => Leaves::Dropped,
+                Some(ds) => Leaves::As(ds.dscp()),
+                None => Leaves::Untouched,
+            },
+            priority: decider.and_then(|rule| rule.priority).map(|_| trace.priority),
+            mark: Some(trace.mark).filter(|left| *left != mark && decider.is_some_and(|rule| rule.mark.is_some())),
+            color: trace.color.map(|(_, color)| color),
+            counted: hit().filter(|rule| !rule.decides()).map(place).collect(),
+            limited: trace.limited,
+        }
+    }
+
+    fn decider(&self, trace: &Trace, rule: Option<&Rule>) -> Decider {
+        let Some((_, came)) = trace.came else {
+            return trace.uncounted.map_or(Decider::Nobody, Decider::Uncounted);
+        };
+        let Some(binding) = &self.binding else { return Decider::Nobody };
+        if trace.protected {
+            return Decider::Local(binding.local.as_str());
+        }
+        if let Some(rule) = rule {
+            return Decider::Rule(place(rule));
+        }
+        let entry = binding.table.as_ref().and_then(|table| Some((table, table.entries.get(came.dscp().index())?)));
+        entry.map_or(Decider::Nobody, |(table, entry)| Decider::Entry {
+            table: table.name.clone(),
+            key: entry.key.clone(),
+            line: entry.line,
+        })
+    }
+
+    /// The rules before the one that decided, each with what of it is not so.
+    fn passed_over(&self, packet: &Packet, by: &Decider) -> Vec<PassedOver> {
+        let rules = self.binding.as_ref().map_or(&[][..], |binding| &binding.rules);
+        let asked: Vec<&Rule> = match by {
+            Decider::Rule(decider) => rules.iter().take_while(|rule| rule.name != decider.name).collect(),
+            Decider::Entry { .. } | Decider::Nobody => rules.iter().collect(),
+            Decider::Local(_) | Decider::Uncounted(_) => Vec::new(),
+        };
+        let unmet = |rule: &&Rule| {
+            let condition = walk::unmet(rule, packet)?;
+            Some(PassedOver { rule: place(rule), because: condition.to_string() })
+        };
+        asked.iter().filter(|rule| rule.decides()).filter_map(unmet).collect()
+    }
+}
+
+fn stage(hook: String, state: Option<&HookState>, binding: Option<&Binding>, by: By<'_>) -> Stage {
+    let policy = match by {
+        By::Policy(policy) => Some((policy.name().to_owned(), policy.hash().to_owned())),
+        By::InForce => binding.map(|binding| (binding.policy.name.clone(), binding.policy.hash.clone())),
+    };
+    let file = match by {
+        By::Policy(policy) => policy.file().to_owned(),
+        By::InForce => binding.map_or_else(String::new, |binding| binding.policy.file.clone()),
+    };
+    Stage {
+        hook,
+        via: state.map(|state| state.via),
+        policy,
+        file,
+        table: binding.and_then(Binding::table_name).map(str::to_owned),
+        bypassed: state.is_some_and(|state| state.bypass.is_some()),
+        in_force: matches!(by, By::InForce) && state.is_some(),
+        other_version: state.map(|state| state.version.clone()).filter(|version| version != crate::VERSION),
+    }
+}
+
+fn unknown(hook: &str) -> anyhow::Error {
+    Failure::new("not-attached", format!("qosbpf is not attached at {hook}, and no policy in force is for it"))
+        .hint("by a policy that is not in force: --file POLICY")
+        .into()
+}
+
+fn link(site: &Site, interface: &str) -> anyhow::Result<Link> {
+    let Some(found) = site.interfaces.iter().find(|known| known.name == interface) else { return Ok(Link::Ethernet) };
+    found.link.clone().map_err(|why| Failure::new("link-type", format!("{interface}: {why}")).into())
+}
+
+/// The rules of a hook, with the slots that a twin has: those of their order.
+fn compile(binding: &Binding, interfaces: &[(u32, String)]) -> anyhow::Result<Option<Arc<RuleTables>>> {
+    if binding.rules.is_empty() {
+        return Ok(None);
+    }
+    let rules: Vec<&Rule> = binding.rules.iter().collect();
+    let slots: Vec<u16> = (0..).take(rules.len()).collect();
+    let mut next = 0..;
+    let meter_slots: Vec<u16> = rules
+        .iter()
+        .map(|rule| if matches!(rule.action, Action::Meter(_)) { next.next().unwrap_or(0) } else { 0 })
+        .collect();
+    let input = Input { rules: &rules, slots: &slots, meter_slots: &meter_slots, interfaces };
+    let Compiled { tables, .. } = classifier::compile(&input)
+        .map_err(|refusal| Failure::new("rules", refusal.to_string()))
+        .with_context(|| format!("policy {} {}", binding.policy.name, binding.policy.hash))?;
+    Ok(Some(Arc::new(tables)))
+}
+
+fn place(rule: &Rule) -> RulePlace {
+    RulePlace { name: rule.name.clone(), line: rule.line }
+}
