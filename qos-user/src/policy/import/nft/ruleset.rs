@@ -19,11 +19,16 @@ pub(super) struct Ruleset {
     pub chains: BTreeMap<String, Chain>,
     /// Sets and maps by family, table and name.
     pub named: HashMap<String, Vec<Element>>,
+    /// The lines that these are written on.
+    pub blocks: BTreeMap<String, Vec<Line>>,
+    /// Those that packets fill, or time empties, and where it says so.
+    pub changing: BTreeMap<String, Line>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
-    pub line: Line,
+    /// All that it is written on.
+    pub block: Vec<Line>,
     /// Family and table.
     pub table: String,
     pub families: u8,
@@ -56,7 +61,11 @@ impl Chain {
 
 impl Ruleset {
     pub fn read(lines: &Lines, read: &mut Read) -> Result<Self, Unreadable> {
-        let tokens = tokens(lines);
+        let tokens = tokens(lines, &mut read.account);
+        let count = |bracket| tokens.iter().filter(|token| token.is(bracket)).count();
+        if count("{") > count("}") {
+            return Err(Unreadable::new("a bracket is never closed", "see whether the text was cut off"));
+        }
         let mut reader = Reader { lines, read, tokens: &tokens, at: 0, ruleset: Self::default() };
         while reader.at < tokens.len() {
             reader.statement();
@@ -87,6 +96,15 @@ impl Ruleset {
             }
             marking.extend(more);
         }
+    }
+
+    /// Whether a chain of these names a set or a map.
+    pub fn is_asked(&self, id: &str, marking: &BTreeSet<String>) -> bool {
+        let chains = self.chains.iter().filter(|(chain, _)| marking.contains(*chain)).map(|(_, chain)| chain);
+        let mut tokens = chains.flat_map(|chain| {
+            chain.rules.iter().flat_map(move |rule| rule.tokens.iter().map(move |token| (chain, token)))
+        });
+        tokens.any(|(chain, token)| token.text.strip_prefix('@').is_some_and(|name| chain.id_of(name) == id))
     }
 
     /// The words of the verdict maps that a chain names.
@@ -131,6 +149,27 @@ impl Reader<'_> {
         self.tokens.get(self.at - 1).cloned()
     }
 
+    /// The lines of what was read since then.
+    fn block(&self, from: usize) -> Vec<Line> {
+        let read = self.tokens.get(from..self.at.min(self.tokens.len())).unwrap_or_default();
+        let mut lines = read.iter().filter(|token| !token.is("\n")).map(|token| token.line).collect::<Vec<_>>();
+        lines.dedup();
+        lines
+    }
+
+    fn take(&mut self, from: usize) {
+        self.block(from).into_iter().for_each(|line| self.read.account.take(line));
+    }
+
+    fn beside(&mut self, from: usize) {
+        self.block(from).into_iter().for_each(|line| self.read.account.beside(line));
+    }
+
+    fn leave(&mut self, from: usize, reason: &str) {
+        let block = self.block(from);
+        self.read.leave_block(self.lines, &block, reason);
+    }
+
     /// Up to the end of the statement, brackets and all; the end is taken.
     fn rest(&mut self) -> Vec<Token> {
         let mut depth = 0usize;
@@ -150,21 +189,31 @@ impl Reader<'_> {
     }
 
     fn statement(&mut self) {
+        let from = self.at;
         let Some(token) = self.next() else { return };
         match &*token.text {
             "table" => self.table(),
             "add" | "create" | "insert" => self.command(&token),
-            "flush" | "delete" | "destroy" => drop(self.rest()),
-            _ if token.ends() || token.is("}") => {}
+            "flush" | "delete" | "destroy" => {
+                self.rest();
+                if self.ruleset.chains.is_empty() {
+                    self.beside(from);
+                } else {
+                    self.leave(from, "it takes away what comes before it in the text");
+                }
+            }
+            _ if token.ends() => {}
+            "}" => self.take(from),
             _ => {
                 self.rest();
-                self.read.leave(self.lines, token.line, "not read: no table, and no rule of one");
+                self.leave(from, "not read: no table, and no rule of one");
             }
         }
     }
 
     /// `add rule inet mangle post ...`, and the like.
     fn command(&mut self, verb: &Token) {
+        let from = self.at - 1;
         let Some(what) = self.next() else { return };
         if what.is("table") {
             return self.table();
@@ -172,21 +221,42 @@ impl Reader<'_> {
         let table = self.table_name();
         let name = self.next().map(|token| token.text).unwrap_or_default();
         match &*what.text {
-            "chain" => self.chain(&table, name, what.line),
-            "set" | "map" => self.named(&table, &name),
+            "chain" => self.chain(&table, name, from),
+            "set" | "map" => self.named(&table, &name, from),
             "element" => {
                 let tokens = self.rest();
                 self.ruleset.named.entry(format!("{table} {name}")).or_default().extend(elements::read(&tokens));
+                self.filled(format!("{table} {name}"), &tokens, from);
             }
             "rule" => {
                 let rule = Rule { line: verb.line, tokens: self.rest() };
+                self.take(from);
+                let block = self.block(from);
                 match self.ruleset.chains.get_mut(&format!("{table} {name}")) {
-                    Some(chain) if verb.is("insert") => chain.rules.insert(0, rule),
-                    Some(chain) => chain.rules.push(rule),
+                    Some(chain) => {
+                        chain.block.extend(block);
+                        let at = if verb.is("insert") { 0 } else { chain.rules.len() };
+                        chain.rules.insert(at, rule);
+                    }
                     None => self.read.leave(self.lines, verb.line, format!("there is no chain {name} in the text")),
                 }
             }
-            _ => drop(self.rest()),
+            _ => self.object(&what.text, from),
+        }
+    }
+
+    /// What a table has beside chains, sets and maps.
+    fn object(&mut self, what: &str, from: usize) {
+        let tokens = self.rest();
+        match what {
+            "flags" if tokens.iter().any(|token| token.is("dormant")) => {
+                self.leave(from, "nft does nothing of a dormant table, and the rules here work");
+            }
+            "counter" | "quota" | "limit" | "ct" | "secmark" | "synproxy" | "comment" | "flags" => self.beside(from),
+            "flowtable" => {
+                self.leave(from, "packets of offloaded flows pass by the chains of nft, and not by our hooks")
+            }
+            _ => self.leave(from, "this is not known here"),
         }
     }
 
@@ -202,23 +272,24 @@ impl Reader<'_> {
     }
 
     fn table(&mut self) {
+        let from = self.at - 1;
         let table = self.table_name();
-        if !self.opens() {
-            return;
-        }
-        while let Some(token) = self.next() {
+        let opens = self.opens();
+        self.take(from);
+        while let Some(token) = self.next().filter(|_| opens) {
+            let from = self.at - 1;
             match &*token.text {
-                "}" if !token.quoted => return,
+                "}" if !token.quoted => return self.take(from),
                 "chain" => {
                     let name = self.next().map(|token| token.text).unwrap_or_default();
-                    self.chain(&table, name, token.line);
+                    self.chain(&table, name, from);
                 }
                 "set" | "map" => {
                     let name = self.next().map(|token| token.text).unwrap_or_default();
-                    self.named(&table, &name);
+                    self.named(&table, &name, from);
                 }
                 _ if token.ends() => {}
-                _ => drop(self.rest()),
+                what => self.object(what, from),
             }
         }
     }
@@ -230,14 +301,15 @@ impl Reader<'_> {
         opens
     }
 
-    fn chain(&mut self, table: &str, name: String, line: Line) {
+    fn chain(&mut self, table: &str, name: String, from: usize) {
         let families = match table.split(' ').next() {
             Some("ip") => V4,
             Some("ip6") => V6,
             _ => V4 | V6,
         };
         let id = format!("{table} {name}");
-        let new = Chain { line, table: table.to_owned(), families, name, base: None, rules: Vec::new() };
+        let table = table.to_owned();
+        let new = Chain { block: Vec::new(), table, families, name, base: None, rules: Vec::new() };
         let mut chain = self.ruleset.chains.remove(&id).unwrap_or(new);
         if self.opens() {
             while self.tokens.get(self.at).is_some_and(|token| !token.is("}")) {
@@ -247,6 +319,8 @@ impl Reader<'_> {
             }
             self.at += 1;
         }
+        self.take(from);
+        chain.block.extend(self.block(from));
         self.ruleset.chains.insert(id, chain);
     }
 
@@ -263,18 +337,33 @@ impl Reader<'_> {
         }
     }
 
-    fn named(&mut self, table: &str, name: &str) {
+    fn named(&mut self, table: &str, name: &str, from: usize) {
+        let id = format!("{table} {name}");
         let mut found = Vec::new();
         if self.opens() {
             while self.tokens.get(self.at).is_some_and(|token| !token.is("}")) {
+                let start = self.at;
                 let tokens = self.rest();
                 if tokens.first().is_some_and(|token| token.is("elements")) {
                     found = elements::read(&tokens);
                 }
+                self.filled(id.clone(), &tokens, start);
             }
             self.at += 1;
         }
-        self.ruleset.named.entry(format!("{table} {name}")).or_default().extend(found);
+        self.filled(id.clone(), &[], from);
+        self.ruleset.named.entry(id).or_default().extend(found);
+    }
+
+    /// Lines of a set or a map, of which some may say that it changes by itself.
+    fn filled(&mut self, id: String, tokens: &[Token], from: usize) {
+        self.take(from);
+        let block = self.block(from);
+        let changes = tokens.iter().find(|token| ["timeout", "dynamic", "expires"].iter().any(|word| token.is(word)));
+        if let Some(token) = changes {
+            self.ruleset.changing.entry(id.clone()).or_insert(token.line);
+        }
+        self.ruleset.blocks.entry(id).or_default().extend(block);
     }
 }
 
