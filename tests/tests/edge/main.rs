@@ -2,6 +2,7 @@
 
 mod fields;
 mod hand_over;
+mod imported;
 mod masquerade;
 mod names;
 mod policy;

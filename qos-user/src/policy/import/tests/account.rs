@@ -54,6 +54,8 @@ fn is_form(line: &str) -> bool {
     let line = line.trim();
     let words = [
         "COMMIT",
+        // Without it, and without -t, it is mangle.
+        "*mangle",
         "default copy",
         "flags interval",
         "auto-merge",
