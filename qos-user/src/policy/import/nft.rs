@@ -6,6 +6,7 @@
 
 mod elements;
 mod key;
+mod reader;
 mod rule;
 mod ruleset;
 mod tokens;
