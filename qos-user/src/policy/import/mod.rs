@@ -10,6 +10,7 @@ mod account;
 mod cisco;
 mod condition;
 mod dscp;
+mod families;
 mod first_match;
 mod iptables;
 mod lines;
@@ -181,7 +182,9 @@ pub fn import(inputs: Vec<Input>, options: &Options) -> Result<Imported, Unreada
     };
     let mut lists = Vec::new();
     for direction in Direction::BOTH {
-        lists.push((direction, first_match::list(&read.program, hook(direction)).map_err(tangled)?));
+        let mut list = first_match::list(&read.program, hook(direction)).map_err(tangled)?;
+        families::merge(&mut list);
+        lists.push((direction, list));
     }
     leave_what_is_no_rule(&mut lists, &mut read, &lines);
     leave_shared_meters(&lists, &mut read, &lines);

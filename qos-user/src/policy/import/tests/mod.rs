@@ -1,6 +1,7 @@
 //! Texts as the tools print them, what becomes of them, and that the meaning is kept.
 
 mod account;
+mod families;
 mod meaning;
 
 use std::fmt::Write as _;
