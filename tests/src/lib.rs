@@ -19,6 +19,7 @@ pub mod pool;
 pub mod router;
 pub mod tables;
 pub mod tally;
+pub mod tcp;
 pub mod tun;
 pub mod udp;
 pub mod wire;

@@ -22,7 +22,8 @@ pub struct Tcpdump {
 impl Tcpdump {
     /// Begins; what arrives from now on is seen.
     pub fn start(namespace: &Namespace, device: &str, packets: u32, filter: &str) -> anyhow::Result<Self> {
-        let line = format!("tcpdump -vv -n -t --immediate-mode -Q in -i {device} -c {packets}");
+        // In this mode a slot of its buffer is as long as a packet may be, and the usual 2 MiB are 32 of them.
+        let line = format!("tcpdump -vv -n -t --immediate-mode -B 32768 -Q in -i {device} -c {packets}");
         let mut command = words(&line);
         command.arg(filter).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn_in(namespace, &mut command)?;

@@ -7,5 +7,6 @@ mod exits;
 mod expect;
 mod formats;
 mod help;
+mod import;
 mod policy;
 mod streams;

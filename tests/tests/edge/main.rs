@@ -2,6 +2,7 @@
 
 mod fields;
 mod hand_over;
+mod imported;
 mod log;
 mod masquerade;
 mod names;

@@ -72,7 +72,7 @@ impl Masquerade {
 }
 
 /// The DS byte in a line of tcpdump: `tos 0xb8,` or `class 0x02,`; IPv6 leaves out a zero.
-fn ds(line: &str) -> String {
+pub fn ds(line: &str) -> String {
     let after = line.split_once("tos ").or_else(|| line.split_once("class ")).map(|(_, rest)| rest);
     let hex = after.and_then(|rest| rest.split([',', ')']).next()?.strip_prefix("0x"));
     format!("{:#x}", hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).unwrap_or(0))

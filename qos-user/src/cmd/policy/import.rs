@@ -69,7 +69,8 @@ fn unreadable(message: &str) -> Failure {
 /// What a person has to know beside the policy.
 fn said(imported: &Imported) -> String {
     let line = |word: &str, remark: &Remark| {
-        format!("{}:{}: {word}: {}\n    {}\n", remark.file, remark.line, remark.reason, remark.text)
+        let quoted = if remark.text.is_empty() { String::new() } else { format!("    {}\n", remark.text) };
+        format!("{}:{}: {word}: {}\n{quoted}", remark.file, remark.line, remark.reason)
     };
     let mut text = imported.left.iter().map(|remark| line("not carried over", remark)).collect::<String>();
     text.extend(imported.notes.iter().map(|remark| line("note", remark)));

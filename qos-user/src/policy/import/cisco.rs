@@ -7,8 +7,11 @@ mod access_list;
 mod actions;
 mod config;
 mod matching;
+mod unrelated;
 
-use self::config::{Config, Service};
+use std::collections::BTreeSet;
+
+use self::config::{Config, Service, key};
 use super::{
     Line, Options, Read,
     condition::Condition,
@@ -21,11 +24,12 @@ use crate::hook::Direction;
 pub(super) fn read(lines: &Lines, options: &Options) -> Read {
     let mut read = Read::default();
     let config = Config::read(lines, &mut read);
+    let mut used = BTreeSet::new();
     for direction in Direction::BOTH {
         let mut steps = Vec::new();
         for service in services(&config, options, lines, &mut read).iter().filter(|found| found.direction == direction)
         {
-            let mut reader = Reader { lines, config: &config, direction, read: &mut read };
+            let mut reader = Reader { lines, config: &config, direction, read: &mut read, used: &mut used };
             let on = Condition { on: Some(service.interface.clone()), ..Condition::default() };
             match reader.policy(&service.policy) {
                 Some(chain) => steps.push(Step::new(Line::default(), vec![on], vec![Act::Base(chain)])),
@@ -36,7 +40,18 @@ pub(super) fn read(lines: &Lines, options: &Options) -> Read {
         }
         read.program.chains.insert(hook(direction).to_owned(), steps);
     }
+    note_unused(&config, &used, lines, &mut read);
     read
+}
+
+/// Sections that no policy-map with an interface comes to; what is said of policy-maps is said already.
+fn note_unused(config: &Config, used: &BTreeSet<String>, lines: &Lines, read: &mut Read) {
+    let sections = config.blocks.iter().filter(|(key, _)| !used.contains(*key));
+    for (_, block) in
+        sections.filter(|(key, _)| ["class-map", "table-map", "access-list"].iter().any(|kind| key.starts_with(kind)))
+    {
+        read.note_block(lines, block, "nothing that marks asks for it");
+    }
 }
 
 /// Where policy-maps are, with the names that interfaces have here.
@@ -56,7 +71,8 @@ fn services(config: &Config, options: &Options, lines: &Lines, read: &mut Read) 
             continue;
         }
         if options.on.is_empty() {
-            read.leave(lines, *line, format!("the text has no service-policy for {name}: --on IFACE:egress"));
+            let block = config.blocks.get(&key("policy-map", name)).map_or(std::slice::from_ref(line), Vec::as_slice);
+            read.leave_block(lines, block, &format!("the text has no service-policy for {name}: --on IFACE:egress"));
         }
         for (pattern, direction) in &options.on {
             let directions = direction.map_or_else(|| Direction::BOTH.to_vec(), |only| vec![only]);
@@ -86,9 +102,15 @@ struct Reader<'a> {
     config: &'a Config,
     direction: Direction,
     read: &'a mut Read,
+    /// The keys of the sections that were come to.
+    used: &'a mut BTreeSet<String>,
 }
 
 impl Reader<'_> {
+    fn uses(&mut self, kind: &str, name: &str) {
+        self.used.insert(key(kind, name));
+    }
+
     /// The chain of a policy-map.
     fn policy(&mut self, name: &str) -> Option<String> {
         let config = self.config;
@@ -105,10 +127,23 @@ impl Reader<'_> {
             let act = acts.0.into_iter().chain([Act::Accept]).collect();
             let doing = Step::new(last, vec![Condition::default()], act);
             self.read.program.chains.insert(hit.clone(), vec![doing]);
-            let asks = if class.name == "class-default" { hit } else { self.class(&class.name, class.line, &hit) };
+            let is_default = class.name == "class-default";
+            let asks = if is_default { hit.clone() } else { self.class(&class.name, class.line, &hit) };
+            if !self.reaches(&asks, &hit) {
+                let block = std::iter::once(class.line).chain(class.lines.iter().map(|(line, _)| *line));
+                let reason = "what its class-map asks for is not carried over, so nothing is of this class";
+                self.read.leave_block(self.lines, &block.collect::<Vec<_>>(), reason);
+            }
             steps.push(Step::new(class.line, vec![Condition::default()], vec![Act::Jump(asks)]));
         }
         self.read.program.chains.insert(chain.clone(), steps);
         Some(chain)
+    }
+
+    /// Whether a packet that enters a chain may come to another one.
+    fn reaches(&self, from: &str, to: &str) -> bool {
+        let steps = self.read.program.chains.get(from).into_iter().flatten();
+        let mut acts = steps.flat_map(|step| &step.cases).flat_map(|case| &case.acts);
+        from == to || acts.any(|act| matches!(act, Act::Jump(next) | Act::Goto(next) if self.reaches(next, to)))
     }
 }

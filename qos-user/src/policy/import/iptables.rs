@@ -25,6 +25,8 @@ use super::{
 };
 use crate::hook::Direction;
 
+const BEHIND: &str = "INPUT is behind the hooks: this changes only what this host itself receives";
+
 pub(super) fn read(lines: &Lines, options: &Options) -> Read {
     let mut read = Read { local: true, ..Read::default() };
     let saved = Saved::read(lines, options, &mut read);
@@ -50,10 +52,13 @@ fn leave_others(saved: &Saved, done: &BTreeSet<String>, lines: &Lines, read: &mu
             continue;
         }
         let reason = match &*rule.chain {
-            "INPUT" => "INPUT is behind the hooks: this changes only what this host itself receives",
+            "INPUT" => BEHIND,
             _ => "no chain that is at a hook jumps here",
         };
         read.leave(lines, rule.line, reason);
+    }
+    for (_, line) in saved.dropping.iter().filter(|((_, chain), _)| chain == "INPUT") {
+        read.leave(lines, *line, BEHIND);
     }
 }
 
@@ -82,7 +87,8 @@ impl SideReader<'_> {
         };
         let mut steps = Vec::new();
         for (base, local) in bases {
-            if !self.saved.rules.iter().any(|rule| rule.family == family && rule.chain == *base) {
+            let has_rules = self.saved.rules.iter().any(|rule| rule.family == family && rule.chain == *base);
+            if !has_rules && !self.saved.dropping.contains_key(&(family, (*base).to_owned())) {
                 continue;
             }
             let when = Condition { local: *local, ..of_family.clone() };
@@ -142,7 +148,10 @@ impl SideReader<'_> {
 
     fn acts(&mut self, rule: &saved::Rule, parsed: &Parsed) -> Option<Vec<Act>> {
         Some(match &parsed.target {
-            Target::Nothing => return None,
+            Target::Nothing => {
+                self.read.account.beside(rule.line);
+                return None;
+            }
             Target::Other(name) => {
                 let reason = format!("{name} is not about the DS field: the rule has to stay in iptables");
                 self.read.note(self.lines, rule.line, reason);

@@ -2,12 +2,15 @@
 //!
 //! A reader for each tool ([`Kind`]) turns text into a [`program::Program`]: chains of rules of which several may mark
 //! one packet. [`first_match`] makes a list of it of which the first entry decides, as our rules do, and [`writer`] writes
-//! that. What cannot be carried over is in [`Imported::left`], line by line; nothing is dropped in silence. Where a rule
-//! is carried over and still differs, as a TOS target that also changes ECN, that part is left.
+//! that. What cannot be carried over is in [`Imported::left`], line by line. Where a rule is carried over and still
+//! differs, as a TOS target that also changes ECN, that part is left. [`account`] sees that nothing is dropped in
+//! silence: a line of which no reader says anything is left too.
 
+mod account;
 mod cisco;
 mod condition;
 mod dscp;
+mod families;
 mod first_match;
 mod iptables;
 mod lines;
@@ -22,6 +25,7 @@ mod writer;
 
 pub use self::lines::{Input, Kind};
 use self::{
+    account::Account,
     condition::Addresses,
     first_match::{Fate, List, Tangled},
     lines::Lines,
@@ -122,6 +126,7 @@ struct Read {
     local: bool,
     left: Vec<Left>,
     notes: Vec<Left>,
+    account: Account,
 }
 
 impl Read {
@@ -130,9 +135,34 @@ impl Read {
         self.left.push(Left { line, text: lines.text(line).to_owned(), reason: reason.into() });
     }
 
+    /// Leaves a block of lines for one reason, which names them.
+    fn leave_block(&mut self, lines: &Lines, block: &[Line], reason: &str) {
+        if let Some((first, rest)) = block.split_first() {
+            self.leave(lines, *first, format!("{reason}{}", with(rest)));
+            block.iter().for_each(|line| self.account.take(*line));
+        }
+    }
+
+    /// Notes something of a block of lines, which it names.
+    fn note_block(&mut self, lines: &Lines, block: &[Line], reason: &str) {
+        if let Some((first, rest)) = block.split_first() {
+            self.note(lines, *first, format!("{reason}{}", with(rest)));
+            block.iter().for_each(|line| self.account.take(*line));
+        }
+    }
+
     /// Notes what is to be known about a line.
     fn note(&mut self, lines: &Lines, line: Line, reason: impl Into<String>) {
         self.notes.push(Left { line, text: lines.text(line).to_owned(), reason: reason.into() });
+    }
+}
+
+/// Which lines go with the first of a block.
+fn with(rest: &[Line]) -> String {
+    match rest {
+        [] => String::new(),
+        [one] => format!(" (with line {})", one.number),
+        _ => format!(" (with lines {})", account::numbers(rest)),
     }
 }
 
@@ -152,10 +182,13 @@ pub fn import(inputs: Vec<Input>, options: &Options) -> Result<Imported, Unreada
     };
     let mut lists = Vec::new();
     for direction in Direction::BOTH {
-        lists.push((direction, first_match::list(&read.program, hook(direction)).map_err(tangled)?));
+        let mut list = first_match::list(&read.program, hook(direction)).map_err(tangled)?;
+        families::merge(&mut list);
+        lists.push((direction, list));
     }
     leave_what_is_no_rule(&mut lists, &mut read, &lines);
     leave_shared_meters(&lists, &mut read, &lines);
+    read.balance(&lines);
     settle(&mut read.left);
     settle(&mut read.notes);
     let text = written(kind, &read, lists, &lines, options);

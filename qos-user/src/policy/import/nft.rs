@@ -6,6 +6,7 @@
 
 mod elements;
 mod key;
+mod reader;
 mod rule;
 mod ruleset;
 mod tokens;
@@ -61,10 +62,17 @@ fn leave_others(
     lines: &Lines,
     read: &mut Read,
 ) {
+    for (id, block) in &ruleset.blocks {
+        match (ruleset.is_asked(id, marking), ruleset.changing.get(id)) {
+            (false, _) => block.iter().for_each(|line| read.account.beside(*line)),
+            (true, Some(line)) => read.leave(lines, *line, "members come and go there: here those in the text stay"),
+            (true, None) => {}
+        }
+    }
     for (id, chain) in &ruleset.chains {
         let at_a_hook = chain.base.as_ref().is_some_and(|base| HOOKS.iter().any(|(name, ..)| *name == base.hook));
-        if chain.base.is_some() && !marking.contains(id) && !chain.rules.is_empty() {
-            read.note(lines, chain.line, "it sets no mark: its rules were not read");
+        if !marking.contains(id) && !chain.rules.is_empty() {
+            read.note_block(lines, &chain.block, "it sets no mark: its rules were not read");
         }
         if !marking.contains(id) || done.contains(id) || at_a_hook {
             continue;
@@ -106,7 +114,8 @@ impl SideReader<'_> {
             let renamed = self.options.interfaces.iter().find(|(old, _)| old == device);
             let device = renamed.map_or(device, |(_, new)| new);
             if !dscp::is_interface(device) {
-                self.read.leave(self.lines, chain.line, format!("{device} cannot be the name of an interface here"));
+                let reason = format!("{device} cannot be the name of an interface here");
+                self.read.leave_block(self.lines, &chain.block, &reason);
                 return None;
             }
             when.push(Condition { on: Some(device.clone()), ..any.clone() });

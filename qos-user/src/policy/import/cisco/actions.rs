@@ -62,15 +62,19 @@ impl Reader<'_> {
                 police(rest, before).map(|meter| Some(Act::Meter(Rc::new(meter))))
             }
             ["service-policy", ..] => Err("a policy-map in a class is not carried over".to_owned()),
-            ["description", ..] | ["exit"] => Ok(None),
+            ["description", ..] | ["exit"] => {
+                self.read.account.beside(line);
+                Ok(None)
+            }
             [word, ..] if OF_QUEUES.contains(word) => Err(format!("{word} is about queues: it stays with tc")),
             _ => Err(format!("{}: no rule here does that", words.join(" "))),
         }
     }
 
     /// A table-map; what it does not name stays, or gets its default.
-    fn table(&self, name: &str) -> Result<Marks, String> {
+    fn table(&mut self, name: &str) -> Result<Marks, String> {
         let lines = self.config.tables.get(name).ok_or_else(|| format!("there is no table-map {name} in the text"))?;
+        self.uses("table-map", name);
         let mut table = [None; 64];
         let mut default = None;
         for (_, words) in lines {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Line, Read, lines::Lines};
+use super::{
+    super::{Line, Read, lines::Lines},
+    unrelated,
+};
 use crate::hook::Direction;
 
 /// A line in words.
@@ -16,6 +19,8 @@ pub(super) struct Config {
     pub tables: BTreeMap<String, Vec<Words>>,
     pub lists: BTreeMap<String, AccessList>,
     pub services: Vec<Service>,
+    /// The lines of each class-map, policy-map, table-map and access list, by [`key`].
+    pub blocks: BTreeMap<String, Vec<Line>>,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +64,26 @@ enum Section {
     Table(String),
     List(String),
     Interface(String),
+    /// One that has nothing to do with marks.
+    Unrelated,
+}
+
+/// The name of a section among those of all kinds.
+pub(super) fn key(kind: &str, name: &str) -> String {
+    format!("{kind} {name}")
+}
+
+impl Section {
+    fn key(&self) -> String {
+        match self {
+            Self::Class(name) => key("class-map", name),
+            Self::Policy(name) => key("policy-map", name),
+            Self::Table(name) => key("table-map", name),
+            Self::List(name) => key("access-list", name),
+            Self::Interface(name) => key("interface", name),
+            Self::Unrelated | Self::None => String::new(),
+        }
+    }
 }
 
 impl Config {
@@ -67,11 +92,28 @@ impl Config {
         let mut section = Section::None;
         for (line, text) in lines.iter() {
             let words = text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-            let Some(first) = words.first().filter(|word| !word.starts_with('!')) else { continue };
+            let Some(first) = words.first().filter(|word| !word.starts_with('!')) else {
+                read.account.beside(line);
+                continue;
+            };
             if let Some(begun) = config.begins(line, first, &words) {
-                section = begun;
-            } else if !config.belongs(&section, (line, words.clone())) && is_about_marks(first) {
+                config.blocks.entry(begun.key()).or_default().push(line);
+                read.account.take(line);
+                // The lines of a numbered list do not make a section.
+                section = if first == "access-list" { Section::None } else { begun };
+                continue;
+            }
+            // A section ends where another one begins, or a line that is not set in.
+            if !text.starts_with([' ', '\t']) && unrelated::is_unrelated(&words) {
+                section = Section::Unrelated;
+            }
+            if config.belongs(&section, (line, words.clone())) {
+                config.blocks.entry(section.key()).or_default().push(line);
+                read.account.take(line);
+            } else if unrelated::is_about_marks(&words) {
                 read.leave(lines, line, "it is in no section that is known");
+            } else if matches!(section, Section::Unrelated) || unrelated::is_unrelated(&words) {
+                read.account.beside(line);
             }
         }
         config
@@ -105,7 +147,7 @@ impl Config {
             "interface" => Section::Interface(words.get(1..).unwrap_or_default().join("")),
             "access-list" if words.len() > 3 => {
                 self.numbered(line, words);
-                Section::None
+                Section::List(words[1].clone())
             }
             "ip" | "ipv6" if words.get(1).is_some_and(|word| word == "access-list") => {
                 let is_standard = words.get(2).is_some_and(|word| word == "standard");
@@ -128,13 +170,17 @@ impl Config {
     /// Puts a line into its section; whether there is one.
     fn belongs(&mut self, section: &Section, (line, words): Words) -> bool {
         match section {
-            Section::Class(name) => self.classes.entry(name.clone()).or_default().matches.push((line, words)),
+            Section::Class(name) if words[0] == "match" => {
+                self.classes.entry(name.clone()).or_default().matches.push((line, words))
+            }
             Section::Policy(name) => return self.of_policy(name, line, words),
-            Section::Table(name) => self.tables.entry(name.clone()).or_default().push((line, words)),
+            Section::Table(name) if matches!(&*words[0], "map" | "default") => {
+                self.tables.entry(name.clone()).or_default().push((line, words))
+            }
             Section::List(name) => {
                 // A line may begin with its number.
                 let at = words.iter().position(|word| matches!(&**word, "permit" | "deny"));
-                let Some(entry) = at.filter(|at| *at < 2).map(|at| words[at..].to_vec()) else { return true };
+                let Some(entry) = at.filter(|at| *at < 2).map(|at| words[at..].to_vec()) else { return false };
                 self.lists.entry(name.clone()).or_default().entries.push((line, entry));
             }
             Section::Interface(name) => match &*words {
@@ -142,9 +188,9 @@ impl Config {
                     let direction = if way == "input" { Direction::Ingress } else { Direction::Egress };
                     self.services.push(Service { line, interface: name.clone(), direction, policy: policy.clone() });
                 }
-                _ => {}
+                _ => return false,
             },
-            Section::None => return false,
+            Section::Class(_) | Section::Table(_) | Section::Unrelated | Section::None => return false,
         }
         true
     }
@@ -164,8 +210,4 @@ impl Config {
         }
         true
     }
-}
-
-fn is_about_marks(first: &str) -> bool {
-    matches!(first, "match" | "class" | "set" | "police" | "service-policy")
 }

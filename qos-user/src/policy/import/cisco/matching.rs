@@ -25,6 +25,7 @@ impl Reader<'_> {
     pub fn class(&mut self, name: &str, line: Line, hit: &str) -> String {
         let chain = format!("class {name} of {hit}");
         let config = self.config;
+        self.uses("class-map", name);
         let Some(map) = config.classes.get(name) else {
             self.read.leave(self.lines, line, format!("there is no class-map {name} in the text"));
             return chain;
@@ -89,11 +90,12 @@ impl Reader<'_> {
 
     fn list(&mut self, name: &str, goes: &dyn Fn(bool) -> Act) -> Result<Vec<Step>, String> {
         let list = self.config.lists.get(name).ok_or_else(|| format!("there is no access list {name} in the text"))?;
+        self.uses("access-list", name);
         let mut steps = Vec::new();
         for (line, words) in &list.entries {
             match access_list::conditions(words, list) {
                 Ok(when) => steps.push(Step::new(*line, when, vec![goes(words[0] == "permit")])),
-                Err(_) if words[0] == "remark" => {}
+                Err(_) if words[0] == "remark" => self.read.account.beside(*line),
                 Err(reason) => self.read.leave(self.lines, *line, reason),
             }
         }

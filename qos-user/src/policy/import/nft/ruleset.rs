@@ -1,16 +1,11 @@
-//! Tables, chains, sets and maps.
+//! Chains, sets and maps, and which of them matter.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    super::{
-        Line, Read, Unreadable,
-        condition::{Addresses, V4, V6},
-        dscp,
-        lines::Lines,
-    },
-    elements::{self, Element},
-    tokens::{Token, tokens},
+    super::{Line, condition::Addresses, dscp},
+    elements::Element,
+    tokens::Token,
 };
 
 #[derive(Debug, Default)]
@@ -19,11 +14,16 @@ pub(super) struct Ruleset {
     pub chains: BTreeMap<String, Chain>,
     /// Sets and maps by family, table and name.
     pub named: HashMap<String, Vec<Element>>,
+    /// The lines that these are written on.
+    pub blocks: BTreeMap<String, Vec<Line>>,
+    /// Those that packets fill, or time empties, and where it says so.
+    pub changing: BTreeMap<String, Line>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
-    pub line: Line,
+    /// All that it is written on.
+    pub block: Vec<Line>,
     /// Family and table.
     pub table: String,
     pub families: u8,
@@ -55,18 +55,6 @@ impl Chain {
 }
 
 impl Ruleset {
-    pub fn read(lines: &Lines, read: &mut Read) -> Result<Self, Unreadable> {
-        let tokens = tokens(lines);
-        let mut reader = Reader { lines, read, tokens: &tokens, at: 0, ruleset: Self::default() };
-        while reader.at < tokens.len() {
-            reader.statement();
-        }
-        if reader.ruleset.chains.is_empty() {
-            return Err(Unreadable::new("there is no chain in the text", "give what `nft list ruleset` prints"));
-        }
-        Ok(reader.ruleset)
-    }
-
     /// The chains that set a mark, or from which one is reached that does.
     pub fn marking(&self) -> BTreeSet<String> {
         let sets = |rule: &Rule| {
@@ -87,6 +75,15 @@ impl Ruleset {
             }
             marking.extend(more);
         }
+    }
+
+    /// Whether a chain of these names a set or a map.
+    pub fn is_asked(&self, id: &str, marking: &BTreeSet<String>) -> bool {
+        let chains = self.chains.iter().filter(|(chain, _)| marking.contains(*chain)).map(|(_, chain)| chain);
+        let mut tokens = chains.flat_map(|chain| {
+            chain.rules.iter().flat_map(move |rule| rule.tokens.iter().map(move |token| (chain, token)))
+        });
+        tokens.any(|(chain, token)| token.text.strip_prefix('@').is_some_and(|name| chain.id_of(name) == id))
     }
 
     /// The words of the verdict maps that a chain names.
@@ -117,169 +114,8 @@ impl Ruleset {
     }
 }
 
-struct Reader<'a> {
-    lines: &'a Lines,
-    read: &'a mut Read,
-    tokens: &'a [Token],
-    at: usize,
-    ruleset: Ruleset,
-}
-
-impl Reader<'_> {
-    fn next(&mut self) -> Option<Token> {
-        self.at += 1;
-        self.tokens.get(self.at - 1).cloned()
-    }
-
-    /// Up to the end of the statement, brackets and all; the end is taken.
-    fn rest(&mut self) -> Vec<Token> {
-        let mut depth = 0usize;
-        let mut rest = Vec::new();
-        while let Some(token) = self.next() {
-            if depth == 0 && (token.ends() || token.is("}")) {
-                // A closing bracket is the block's.
-                self.at -= usize::from(token.is("}"));
-                break;
-            }
-            depth = (depth + usize::from(token.is("{"))).saturating_sub(usize::from(token.is("}")));
-            if !token.is("\n") {
-                rest.push(token);
-            }
-        }
-        rest
-    }
-
-    fn statement(&mut self) {
-        let Some(token) = self.next() else { return };
-        match &*token.text {
-            "table" => self.table(),
-            "add" | "create" | "insert" => self.command(&token),
-            "flush" | "delete" | "destroy" => drop(self.rest()),
-            _ if token.ends() || token.is("}") => {}
-            _ => {
-                self.rest();
-                self.read.leave(self.lines, token.line, "not read: no table, and no rule of one");
-            }
-        }
-    }
-
-    /// `add rule inet mangle post ...`, and the like.
-    fn command(&mut self, verb: &Token) {
-        let Some(what) = self.next() else { return };
-        if what.is("table") {
-            return self.table();
-        }
-        let table = self.table_name();
-        let name = self.next().map(|token| token.text).unwrap_or_default();
-        match &*what.text {
-            "chain" => self.chain(&table, name, what.line),
-            "set" | "map" => self.named(&table, &name),
-            "element" => {
-                let tokens = self.rest();
-                self.ruleset.named.entry(format!("{table} {name}")).or_default().extend(elements::read(&tokens));
-            }
-            "rule" => {
-                let rule = Rule { line: verb.line, tokens: self.rest() };
-                match self.ruleset.chains.get_mut(&format!("{table} {name}")) {
-                    Some(chain) if verb.is("insert") => chain.rules.insert(0, rule),
-                    Some(chain) => chain.rules.push(rule),
-                    None => self.read.leave(self.lines, verb.line, format!("there is no chain {name} in the text")),
-                }
-            }
-            _ => drop(self.rest()),
-        }
-    }
-
-    /// Family and name; without a family it is ip.
-    fn table_name(&mut self) -> String {
-        let first = self.next().map(|token| token.text).unwrap_or_default();
-        match &*first {
-            "ip" | "ip6" | "inet" | "netdev" | "bridge" | "arp" => {
-                format!("{first} {}", self.next().map(|token| token.text).unwrap_or_default())
-            }
-            _ => format!("ip {first}"),
-        }
-    }
-
-    fn table(&mut self) {
-        let table = self.table_name();
-        if !self.opens() {
-            return;
-        }
-        while let Some(token) = self.next() {
-            match &*token.text {
-                "}" if !token.quoted => return,
-                "chain" => {
-                    let name = self.next().map(|token| token.text).unwrap_or_default();
-                    self.chain(&table, name, token.line);
-                }
-                "set" | "map" => {
-                    let name = self.next().map(|token| token.text).unwrap_or_default();
-                    self.named(&table, &name);
-                }
-                _ if token.ends() => {}
-                _ => drop(self.rest()),
-            }
-        }
-    }
-
-    /// Takes an opening bracket.
-    fn opens(&mut self) -> bool {
-        let opens = self.tokens.get(self.at).is_some_and(|token| token.is("{"));
-        self.at += usize::from(opens);
-        opens
-    }
-
-    fn chain(&mut self, table: &str, name: String, line: Line) {
-        let families = match table.split(' ').next() {
-            Some("ip") => V4,
-            Some("ip6") => V6,
-            _ => V4 | V6,
-        };
-        let id = format!("{table} {name}");
-        let new = Chain { line, table: table.to_owned(), families, name, base: None, rules: Vec::new() };
-        let mut chain = self.ruleset.chains.remove(&id).unwrap_or(new);
-        if self.opens() {
-            while self.tokens.get(self.at).is_some_and(|token| !token.is("}")) {
-                let line = self.tokens[self.at].line;
-                let tokens = self.rest();
-                self.line_of_chain(&mut chain, Rule { line, tokens });
-            }
-            self.at += 1;
-        }
-        self.ruleset.chains.insert(id, chain);
-    }
-
-    fn line_of_chain(&mut self, chain: &mut Chain, rule: Rule) {
-        let Some(first) = rule.tokens.first() else { return };
-        if first.is("type") && rule.tokens.iter().any(|token| token.is("hook")) {
-            chain.base = Some(base(&rule.tokens));
-        } else if first.is("policy") {
-            if let Some(base) = chain.base.as_mut().filter(|_| rule.tokens.iter().any(|token| token.is("drop"))) {
-                base.drops = Some(rule.line);
-            }
-        } else if !(first.is("comment") && rule.tokens.len() == 2) {
-            chain.rules.push(rule);
-        }
-    }
-
-    fn named(&mut self, table: &str, name: &str) {
-        let mut found = Vec::new();
-        if self.opens() {
-            while self.tokens.get(self.at).is_some_and(|token| !token.is("}")) {
-                let tokens = self.rest();
-                if tokens.first().is_some_and(|token| token.is("elements")) {
-                    found = elements::read(&tokens);
-                }
-            }
-            self.at += 1;
-        }
-        self.ruleset.named.entry(format!("{table} {name}")).or_default().extend(found);
-    }
-}
-
 /// `type filter hook egress device "eth0" priority mangle - 5`
-fn base(tokens: &[Token]) -> Base {
+pub(super) fn base(tokens: &[Token]) -> Base {
     let mut base = Base::default();
     let mut words = tokens.iter().peekable();
     while let Some(word) = words.next() {

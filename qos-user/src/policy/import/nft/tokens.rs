@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::{Line, lines::Lines};
+use super::super::{Line, account::Account, lines::Lines};
 
 /// A word, a bracket, or the end of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,16 +25,19 @@ impl Token {
 }
 
 /// All tokens, without comments; a backslash at the end of a line joins it to the next.
-pub(super) fn tokens(lines: &Lines) -> Vec<Token> {
+pub(super) fn tokens(lines: &Lines, account: &mut Account) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (line, text) in lines.iter() {
+        if text.trim_start().starts_with('#') {
+            account.beside(line);
+        }
         let (text, goes_on) = text.trim_end().strip_suffix('\\').map_or((text, false), |text| (text, true));
         split(line, text, &mut tokens);
         if !goes_on {
             tokens.push(Token { line, text: "\n".to_owned(), quoted: false });
         }
     }
-    with_definitions(tokens)
+    with_definitions(tokens, account)
 }
 
 fn split(line: Line, text: &str, tokens: &mut Vec<Token>) {
@@ -75,16 +78,18 @@ fn split(line: Line, text: &str, tokens: &mut Vec<Token>) {
 }
 
 /// Puts the values of `define` where `$NAME` stands.
-fn with_definitions(tokens: Vec<Token>) -> Vec<Token> {
+fn with_definitions(tokens: Vec<Token>, account: &mut Account) -> Vec<Token> {
     let mut known: HashMap<String, Vec<Token>> = HashMap::new();
     let mut all = Vec::with_capacity(tokens.len());
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
         if token.is("define") {
+            account.take(token.line);
             let name = tokens.next().map(|name| name.text).unwrap_or_default();
             let mut depth = 0;
             let mut value = Vec::new();
             while let Some(token) = tokens.next_if(|token| depth > 0 || !token.ends()) {
+                account.take(token.line);
                 depth = depth + usize::from(token.is("{")) - usize::from(token.is("}")).min(depth);
                 value.extend(resolved(token, &known));
             }

@@ -6,6 +6,8 @@ use crate::hook::Direction;
 /// Options of a flow's history, which nothing here keeps.
 const OF_FLOWS: [&str; 6] =
     ["dscp_prio", "dscp_bulk", "prio_max_avg_pkt_len", "bulk_trigger_pps", "bulk_trigger_timeout", "timeout"];
+/// Sections.
+const KINDS: [&str; 5] = ["defaults", "class", "alias", "interface", "device"];
 /// Options of the shaper.
 const OF_CAKE: [&str; 12] = [
     "bandwidth",
@@ -52,6 +54,16 @@ pub(super) struct Place {
     pub directions: Vec<Direction>,
 }
 
+/// Options of a section that are read.
+fn is_known(kind: &str, key: &str) -> bool {
+    match kind {
+        "defaults" => matches!(key, "defaults" | "dscp_icmp" | "dscp_default_tcp" | "dscp_default_udp"),
+        "class" | "alias" => matches!(key, "ingress" | "egress"),
+        "interface" | "device" => matches!(key, "name" | "disabled" | "ingress" | "egress"),
+        _ => false,
+    }
+}
+
 impl Value {
     pub fn of(word: &str) -> Self {
         let plain = word.strip_prefix('+');
@@ -81,12 +93,19 @@ impl Config {
             let word =
                 |at: usize| text.split_whitespace().nth(at).unwrap_or_default().trim_matches(['\'', '"']).to_owned();
             match &*word(0) {
-                "" => {}
+                "" => read.account.beside(line),
                 "config" => {
+                    read.account.take(line);
+                    if !KINDS.contains(&&*word(1)) {
+                        read.leave(lines, line, "a section of this kind is not known here");
+                    }
                     config.sections.push(Section { line, kind: word(1), name: word(2), options: Vec::new() });
                 }
                 "option" | "list" => config.option(line, word(1), word(2), lines, read),
-                _ => config.mappings.push((line, text.to_owned())),
+                _ => {
+                    read.account.take(line);
+                    config.mappings.push((line, text.to_owned()));
+                }
             }
         }
         config
@@ -97,6 +116,10 @@ impl Config {
             read.leave(lines, line, "this is about the history of a flow, which nothing here keeps");
         } else if OF_CAKE.contains(&&*key) {
             read.note(lines, line, "this is the shaper's: it stays with CAKE");
+        }
+        let kind = self.sections.last().map_or("", |section| &*section.kind);
+        if is_known(kind, &key) {
+            read.account.take(line);
         }
         if let Some(section) = self.sections.last_mut() {
             section.options.push((line, key, value));

@@ -1,0 +1,105 @@
+//! Lines of a configuration that are plainly not about marks.
+
+/// First words of lines and sections, at the top or in an interface.
+const UNRELATED: &[&str] = &[
+    "aaa",
+    "address",
+    "alias",
+    "archive",
+    "banner",
+    "boot",
+    "building",
+    "bridge",
+    "cdp",
+    "channel-group",
+    "clock",
+    "control-plane",
+    "crypto",
+    "current",
+    "default-router",
+    "description",
+    "duplex",
+    "enable",
+    "encapsulation",
+    "end",
+    "exec-timeout",
+    "exit",
+    "exit-address-family",
+    "hostname",
+    "ip",
+    "ipv6",
+    "key",
+    "keepalive",
+    "license",
+    "line",
+    "lldp",
+    "load-interval",
+    "logging",
+    "login",
+    "media-type",
+    "memory",
+    "mtu",
+    "multilink",
+    "name",
+    "negotiation",
+    "ntp",
+    "password",
+    "ppp",
+    "pppoe",
+    "pppoe-client",
+    "privilege",
+    "redundancy",
+    "remark",
+    "router",
+    "scheduler",
+    "secret",
+    "service",
+    "shutdown",
+    "snmp-server",
+    "spanning-tree",
+    "speed",
+    "standby",
+    "switchport",
+    "tacacs",
+    "tftp-server",
+    "transport",
+    "tunnel",
+    "username",
+    "version",
+    "vlan",
+    "voice-card",
+    "vrf",
+    "vty",
+    "webvpn",
+];
+/// Words that make any line one about marks.
+const ABOUT_MARKS: &[&str] = &[
+    "match",
+    "class",
+    "set",
+    "police",
+    "rate-limit",
+    "service-policy",
+    "qos",
+    "trust",
+    "dscp",
+    "precedence",
+    "tos",
+    "cos",
+    "policy",
+    "mark",
+    "policy-map",
+    "class-map",
+];
+
+/// Whether a line, or the section that it begins, has nothing to do with marks. A line that is not known is none of these.
+pub(super) fn is_unrelated(words: &[String]) -> bool {
+    let words = words.strip_prefix(&["no".to_owned()]).unwrap_or(words);
+    words.first().is_some_and(|first| UNRELATED.contains(&&**first)) && !is_about_marks(words)
+}
+
+/// Whether a line may be about marks, wherever it stands.
+pub(super) fn is_about_marks(words: &[String]) -> bool {
+    let is_text = words.first().is_some_and(|first| matches!(&**first, "description" | "remark" | "hostname"));
+    !is_text && words.iter().any(|word| ABOUT_MARKS.contains(&&**word))
+}

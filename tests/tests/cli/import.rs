@@ -1,0 +1,70 @@
+//! `policy import`: its exit codes, its document, and what a person is told.
+
+use qosbpf_tests::binary::{Answer, command};
+use serde_json::json;
+
+const WHOLE: &str = "*mangle\n-A PREROUTING -p udp -m udp --dport 53 -j DSCP --set-dscp-class CS2\nCOMMIT\n";
+const PARTLY: &str = "# by hand\n*mangle\n-A PREROUTING -p udp -m udp --dport 53 -j DSCP --set-dscp-class CS2\n\
+                      -A PREROUTING -m conntrack --ctstate NEW -j DSCP --set-dscp 0x2e\n\nCOMMIT\n";
+
+fn import(arguments: &[&str], text: &str) -> anyhow::Result<Answer> {
+    let mut command = command(&["policy", "import"])?;
+    Answer::with_input(command.args(arguments), text.as_bytes())
+}
+
+#[test]
+fn it_is_0_if_everything_is_carried_over() -> anyhow::Result<()> {
+    let answer = import(&[], WHOLE)?.expect(0)?;
+    assert_eq!(answer.stderr, "iptables: 1 rule; everything is carried over\n");
+    let mut check = command(&["policy", "check", "-"])?;
+    Answer::with_input(&mut check, answer.stdout.as_bytes())?.expect(0)?;
+    Ok(())
+}
+
+#[test]
+fn it_is_3_if_a_line_is_left_and_the_policy_is_printed_all_the_same() -> anyhow::Result<()> {
+    let answer = import(&[], PARTLY)?.expect(3)?;
+    let told = "stdin:4: not carried over: --ctstate: connections are not tracked here\n    \
+                -A PREROUTING -m conntrack --ctstate NEW -j DSCP --set-dscp 0x2e\n\
+                stdin:1: note: 2 lines have nothing to do with marking: 1, 5\n\
+                iptables: 1 rule; 1 line is not carried over, or not wholly\n";
+    assert_eq!(answer.stderr, told);
+    assert!(answer.stdout.contains("# not carried over, line 4: -A PREROUTING"), "{}", answer.stdout);
+    let mut check = command(&["policy", "check", "-"])?;
+    Answer::with_input(&mut check, answer.stdout.as_bytes())?.expect(0)?;
+    Ok(())
+}
+
+#[test]
+fn the_document_says_the_same() -> anyhow::Result<()> {
+    let answer = import(&["--json", "-"], PARTLY)?.expect(3)?;
+    assert_eq!(answer.stderr, "");
+    let mut document = answer.json()?;
+    let policy = document["policy"].take();
+    assert_eq!(Some(&*import(&[], PARTLY)?.stdout), policy.as_str());
+    let wanted = json!({
+        "schema": 1, "from": "iptables", "policy": null, "rules": 1,
+        "left": [{
+            "file": "stdin", "line": 4, "reason": "--ctstate: connections are not tracked here",
+            "text": "-A PREROUTING -m conntrack --ctstate NEW -j DSCP --set-dscp 0x2e",
+        }],
+        "notes": [{
+            "file": "stdin", "line": 1, "reason": "2 lines have nothing to do with marking: 1, 5", "text": "",
+        }],
+    });
+    assert_eq!(document, wanted);
+    assert_eq!(import(&["--json"], WHOLE)?.expect(0)?.json()?["left"], json!([]));
+    Ok(())
+}
+
+#[test]
+fn it_is_2_if_nothing_can_be_made_of_the_input() -> anyhow::Result<()> {
+    let json = "{\"nftables\": []}";
+    import(&[], json)?.expect(2)?.complains(&["stdin is JSON", "`nft list ruleset` is read, without -j"])?;
+    import(&[], "good morning\n")?.expect(2)?.complains(&["it cannot be told whose rules these are", "--from"])?;
+    import(&["--from", "nft"], "table ip t {\n chain c {\n")?.expect(2)?.complains(&["a bracket is never closed"])?;
+    import(&["/nonexistent/rules"], "")?.expect(2)?.complains(&["/nonexistent/rules", "No such file"])?;
+    let document = import(&["--json"], "good morning\n")?.expect(2)?.json()?;
+    assert_eq!(document["error"]["code"], "import-unreadable", "{document:#}");
+    Ok(())
+}
