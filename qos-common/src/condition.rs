@@ -77,10 +77,10 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         let local = if record.has(Record::OVERRIDES_LOCAL) { Local::Policy } else { tables.local() };
         let verdict = match record.has(Record::METERS) && tables.constant(Constant::Meters) != 0 {
             true => metering::verdict(self, record.meter, local, charge, tables)?,
-            false => Verdict::new(record.verdict),
+            false => possible(Verdict::new(record.verdict), tables),
         };
         let [verdict] = tables.settle([verdict.bits().into()]);
-        let wanted = Wanted { verdict: possible(Verdict::new(verdict as u8), tables), local };
+        let wanted = Wanted { verdict: Verdict::new(verdict as u8), local };
         if self.decide(wanted) != Decision::Protected {
             self.count(record.slot, tables);
             self.hand_over(&record, tables);

@@ -26,6 +26,9 @@ use crate::{
 /// Ethernet, four tags and an IPv6 header: the most that has to be in the linear part.
 const HEADERS: usize = EthHdr::LEN + MAX_TAGS * VlanHdr::LEN + Ipv6Hdr::LEN;
 
+/// The same for rules, which look at ports behind options and extension headers: what drivers commonly keep together.
+const CLASSIFIED: usize = 192;
+
 /// Bytes of a VLAN tag.
 const TAG: u32 = 4;
 
@@ -152,7 +155,7 @@ impl Packet for SkbWindow<'_> {
 /// Handles one packet, and says whether it is dropped.
 #[inline(always)]
 pub fn handle<const MF: bool>(context: &TcContext, direction: Direction) -> bool {
-    let mut packet = SkbWindow { window: linear(context), context };
+    let mut packet = SkbWindow { window: linear::<MF>(context), context };
     let skb = Skb { skb: Cell::new(context.skb.skb), direction };
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
@@ -169,13 +172,13 @@ pub fn handle<const MF: bool>(context: &TcContext, direction: Direction) -> bool
 /// They nearly always are. Pulling is dear, and makes a private copy: so it is done only for what is really missing.
 /// Where the kernel cannot, the packet stays as it is and is counted as too short.
 #[inline(always)]
-fn linear(context: &TcContext) -> Window {
+fn linear<const MF: bool>(context: &TcContext) -> Window {
     let window = Window::of_skb(context);
-    let whole = context.len() as usize;
-    if window.len() >= HEADERS || window.len() >= whole || window.len() >= needed(&window) {
+    let (whole, most) = (context.len() as usize, if MF { CLASSIFIED } else { HEADERS });
+    if window.len() >= most || window.len() >= whole || (!MF && window.len() >= needed(&window)) {
         return window;
     }
-    let _unchanged_on_error = context.pull_data(whole.min(HEADERS) as u32);
+    let _unchanged_on_error = context.pull_data(whole.min(most) as u32);
     Window::of_skb(context)
 }
 

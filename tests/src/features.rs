@@ -61,6 +61,7 @@ impl Feature {
     /// # Errors
     ///
     /// Those of [`is_here`](Self::is_here).
+    #[expect(clippy::print_stderr, reason = "what a test leaves out is said beside its result")]
     pub fn leaves_out(self, what: &str) -> anyhow::Result<bool> {
         let here = self.is_here()?;
         if !here {

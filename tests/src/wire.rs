@@ -21,6 +21,10 @@ pub struct Tcpdump {
 
 impl Tcpdump {
     /// Begins; what arrives from now on is seen.
+    ///
+    /// # Errors
+    ///
+    /// That tcpdump is not there, or does not take the filter.
     pub fn start(namespace: &Namespace, device: &str, packets: u32, filter: &str) -> anyhow::Result<Self> {
         // In this mode a slot of its buffer is as long as a packet may be, and the usual 2 MiB are 32 of them.
         let line = format!("tcpdump -vv -n -t --immediate-mode -B 32768 -Q in -i {device} -c {packets}");
@@ -42,6 +46,10 @@ impl Tcpdump {
     }
 
     /// What it printed of each packet, one line a packet.
+    ///
+    /// # Errors
+    ///
+    /// That its output cannot be read.
     pub fn packets(mut self) -> anyhow::Result<Vec<String>> {
         let start = Instant::now();
         while self.child.try_wait()?.is_none() {

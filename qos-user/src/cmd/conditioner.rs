@@ -68,13 +68,14 @@ pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Resu
     let (mut slots, mut meters) = (Slots::default(), Slots::default());
     let rules = match &binding {
         Some(binding) => {
-            let given = slots.assign(RULE_SLOTS, &wants(&binding.rules), &[], |_| vec![Counter::default()]);
+            let given = slots.assign(RULE_SLOTS, &wants(&binding.rules), &[], counters::of_rule(&[]));
             let metered = meters.assign(METER_SLOTS, &metered(&binding.rules), &[], |_| vec![Counter::default(); 3]);
             compile(binding, &given.slots, &metered.slots, interfaces)?
         }
         None => None,
     };
-    Ok(Bound { binding, slots, meters, rules, needs_tc })
+    let from = binding.as_ref().map_or_else(Vec::new, |binding| from(binding, interfaces));
+    Ok(Bound { binding, slots, meters, rules, from, needs_tc })
 }
 
 /// What an attached hook needs to do what `state` says.
@@ -83,7 +84,11 @@ pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Resu
 ///
 /// `needs-tc`, `rules`; counters that cannot be read.
 pub fn next(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Next> {
-    let Some(binding) = state.enforced().cloned() else { return Ok(Next { state, rules: None }) };
+    let Some(binding) = state.binding.clone() else { return Ok(Next { state, rules: None }) };
+    // To take a policy out of the path nothing has to be compiled; a new one is refused also while it would not be in it.
+    if state.bypass.is_some() && hook.state.binding.as_ref() == Some(&binding) {
+        return Ok(Next { state, rules: None });
+    }
     refuse_at_xdp(site, hook, &binding)?;
     let running = hook.state.enforced().map_or(&[][..], |running| &running.rules);
     let counted = counters::rules(&hook.pins)?;
@@ -95,7 +100,15 @@ pub fn next(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Ne
         counters::refill(&hook.pins, slot.into())?;
     }
     let rules = compile(&binding, &given.slots, &buckets.slots, &site.interfaces)?;
+    let rules = rules.filter(|_| state.bypass.is_none());
+    state.from = from(&binding, &site.interfaces);
     Ok(Next { state, rules })
+}
+
+/// The interfaces, by index, that the rules of a binding name by `from`.
+#[must_use]
+pub fn from(binding: &Binding, interfaces: &[Interface]) -> Vec<u32> {
+    binding.from(interfaces.iter().map(|interface| (interface.ifindex, interface.name.as_str())))
 }
 
 fn wants(rules: &[Rule]) -> Vec<Wants> {

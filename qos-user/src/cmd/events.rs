@@ -78,6 +78,8 @@ struct Sources {
 
 struct Source {
     pins: HookPins,
+    /// The pin's: another one is that of another attachment.
+    inode: u64,
     name: String,
     events: Events,
     rules: HashMap<u16, String>,
@@ -89,18 +91,29 @@ impl Sources {
         if self.looked.is_some_and(|when| when.elapsed() < LOOK) {
             return Ok(());
         }
-        let site = Site::read(context)?;
-        for hook in site.select(names)?.into_iter().filter(|hook| hook.running != Observed::Gone) {
+        let (site, first) = (Site::read(context)?, self.looked.is_none());
+        self.looked = Some(Instant::now());
+        self.open.retain(|source| events::inode(&source.pins) == Some(source.inode));
+        let hooks = match site.select(names) {
+            // Once it runs, a hook that is away for a moment is waited for.
+            Err(_away) if !first => return Ok(()),
+            hooks => hooks?,
+        };
+        for hook in hooks.into_iter().filter(|hook| hook.running != Observed::Gone) {
             let rules = rules_of(hook);
-            if let Some(known) = self.open.iter_mut().find(|known| known.pins == hook.pins) {
-                known.rules = rules;
-            } else if let Some(events) = Events::open(&hook.pins)? {
-                let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
-                self.open.push(Source { pins: hook.pins.clone(), name, events, rules });
+            match self.open.iter_mut().find(|known| known.pins == hook.pins) {
+                Some(known) => known.rules = rules,
+                None => self.open(&site, hook, rules).or_else(|error| if first { Err(error) } else { Ok(()) })?,
             }
         }
-        self.open.retain(|source| source.pins.exists());
-        self.looked = Some(Instant::now());
+        Ok(())
+    }
+
+    fn open(&mut self, site: &Site, hook: &Hook, rules: HashMap<u16, String>) -> anyhow::Result<()> {
+        let opened = events::inode(&hook.pins).zip(Events::open(&hook.pins)?);
+        let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
+        let pins = hook.pins.clone();
+        self.open.extend(opened.map(|(inode, events)| Source { pins, inode, name, events, rules }));
         Ok(())
     }
 
@@ -115,7 +128,7 @@ impl Sources {
 impl Source {
     fn packets(&mut self) -> Vec<LoggedPacket> {
         let mut packets = Vec::new();
-        while let Some(event) = self.events.next() {
+        for event in self.events.by_ref() {
             let rule = self.rules.get(&event.slot).cloned().unwrap_or_else(|| format!("rule {}", event.slot));
             packets.push(LoggedPacket::new(&event, &self.name, &rule, events::wall_clock(&event)));
         }

@@ -70,6 +70,17 @@ impl Site {
         Ok(Self { store, net, interfaces, hooks, broken, policy })
     }
 
+    /// Reads the same again.
+    ///
+    /// # Errors
+    ///
+    /// Foreign or unreadable pins.
+    pub fn again(&self) -> anyhow::Result<Self> {
+        let net = Network::open()?;
+        let (interfaces, (hooks, broken)) = (net.interfaces()?, datapath::observe_all(&self.store, &net)?);
+        Ok(Self { store: self.store.clone(), net, interfaces, hooks, broken, policy: None })
+    }
+
     /// Removes the pins of hooks whose interfaces are gone: a new device has a new index.
     ///
     /// # Errors
@@ -294,15 +305,17 @@ pub fn rules_of(hook: &Hook) -> anyhow::Result<Vec<RuleCount>> {
     let colored = counters::meters(&hook.pins)?;
     let colors = hook.state.meters.counts(counters::of_meter(&colored));
     let rules = binding.rules.iter().map(|rule| {
-        let (sums, slot) = counts.get(rule.name.as_str()).cloned().unwrap_or_default();
-        let own = sums.first().copied().unwrap_or_default();
-        let last = counted.get(usize::from(slot)).filter(|_| own.packets > 0).map_or(0, |counter| counter.last);
+        let found = counts.get(rule.name.as_str());
+        let sum = |at: usize| found.and_then(|(sums, _)| sums.get(at)).copied().unwrap_or_default();
+        let own = sum(0);
+        let slot = found.map(|(_, slot)| usize::from(*slot)).filter(|_| own.packets > 0);
+        let last = slot.and_then(|slot| counted.get(slot)).map_or(0, |counter| counter.last);
         let meter = rule.meter().and_then(|_| colors.get(rule.name.as_str())?.0.as_slice().try_into().ok());
         RuleCount {
             rule: rule.clone(),
             counted: own,
             last: jiffies::since(last, now),
-            suppressed: counted.get(usize::from(slot)).map_or(0, |counter| counter.suppressed),
+            suppressed: sum(1).packets,
             colors: rule.meter().map(|_| meter.unwrap_or_default()),
         }
     });

@@ -161,9 +161,15 @@ fn why(site: &Site, hook: &Hook) -> String {
 fn is_unmet(site: &Site, hook: &Hook) -> bool {
     let in_force = site.policy.as_ref().map(|in_force| in_force.policy.hash());
     match &hook.state.binding {
-        Some(binding) => Some(binding.policy.hash.as_str()) != in_force,
+        Some(binding) => Some(binding.policy.hash.as_str()) != in_force || was_for_others(site, hook),
         None => bound(site, hook).is_some(),
     }
+}
+
+/// Whether a rule names interfaces by `from`, and others are there now than when it was compiled.
+fn was_for_others(site: &Site, hook: &Hook) -> bool {
+    let binding = hook.state.enforced();
+    binding.is_some_and(|binding| conditioner::from(binding, &site.interfaces) != hook.state.from)
 }
 
 /// What the policy in force binds to a hook, in words.
@@ -194,6 +200,9 @@ fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Not
     }
     if let (None, Some(what)) = (&hook.state.binding, bound(site, hook)) {
         notes.push(Note::warning(format!("bound to {what} by the policy in force, and runs without: apply it again")));
+    }
+    if was_for_others(site, hook) {
+        notes.push(Note::warning("a rule's `from` means other interfaces by now: apply the policy again"));
     }
     if hook.state.version != crate::VERSION {
         notes.push(Note::warning(format!(

@@ -52,6 +52,8 @@ pub struct Bound {
     pub meters: Slots,
     /// The compiled rules.
     pub rules: Option<Arc<RuleTables>>,
+    /// The interfaces that they name by `from`.
+    pub from: Vec<u32>,
     /// Why not by XDP.
     pub needs_tc: Option<String>,
 }
@@ -186,6 +188,7 @@ impl Request<'_> {
             binding: self.bound.binding.clone(),
             slots: self.bound.slots.clone(),
             meters: self.bound.meters.clone(),
+            from: self.bound.from.clone(),
             bypass: None,
             device: Device::default(),
             qdisc: QdiscBaseline::default(),

@@ -137,11 +137,12 @@ fn sum_rules<T: Borrow<MapData>>(map: &PerCpuArray<T, [u64; RuleCounters::WORDS]
     Ok(sums)
 }
 
-/// What is counted for the rule of a slot, as [`super::slots::Slots`] asks for it.
+/// What is counted for the rule of a slot, as [`super::slots::Slots`] asks for it: packets, then events suppressed.
 pub fn of_rule(counted: &[RuleCounter]) -> impl Fn(u16) -> Vec<Counter> {
     |slot| {
         let counter = counted.get(usize::from(slot)).copied().unwrap_or_default();
-        vec![Counter { packets: counter.packets, bytes: counter.bytes }]
+        let suppressed = Counter { packets: counter.suppressed, bytes: 0 };
+        vec![Counter { packets: counter.packets, bytes: counter.bytes }, suppressed]
     }
 }
 

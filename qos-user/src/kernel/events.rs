@@ -41,9 +41,13 @@ impl Events {
         let ring = RingBuf::try_from(Map::from_map_data(map)?).with_context(context)?;
         Ok(Some(Self { ring, lock }))
     }
+}
 
-    /// The next event that waits, if one does.
-    pub fn next(&mut self) -> Option<Event> {
+/// The events that wait; there may be more after the last one.
+impl Iterator for Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
         while let Some(item) = self.ring.next() {
             // Of another size are those of another version, which its own reader understands.
             if let Some(event) = Event::from_ne_bytes(&item) {
@@ -52,6 +56,13 @@ impl Events {
         }
         None
     }
+}
+
+/// What tells one ring buffer of a hook from the next.
+#[must_use]
+pub fn inode(pins: &HookPins) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    pins.path(Pin::Events).metadata().ok().map(|found| found.ino())
 }
 
 /// When a packet came, by the clock on the wall.

@@ -60,11 +60,11 @@ impl Slots {
             std::mem::take(&mut self.0).into_iter().partition(|slot| named.contains(&slot.wants()));
         let mut known: HashMap<Wants, Slot> = known.into_iter().map(|slot| (slot.wants(), slot)).collect();
         let mut fresh = (0..room as u16).filter(|slot| !taken.contains(slot));
-        let mut given = Given::default();
+        let (mut given, mut retired) = (Given::default(), Retired::default());
         let mut now = Vec::new();
         for wants in wants {
             let slot = known.remove(wants).or_else(|| {
-                let number = fresh.next().or_else(|| retire(&mut old, &mut now, &kept, &counted))?;
+                let number = fresh.next().or_else(|| retired.one(&mut old, &kept, &counted))?;
                 given.new.push(number);
                 Some(Slot::new(wants, number, &counted(number)))
             });
@@ -72,6 +72,7 @@ impl Slots {
             now.extend(slot);
         }
         old.append(&mut now);
+        retired.inherit(&mut old);
         self.0 = old;
         given
     }
@@ -90,21 +91,32 @@ impl Slots {
     }
 }
 
-/// Takes the number that was wanted the longest ago and is not in the program that runs. If its rule has another one by
-/// now, what it counted goes there.
-fn retire(
-    old: &mut Vec<Slot>,
-    now: &mut [Slot],
-    running: &HashSet<&Wants>,
-    counted: &impl Fn(u16) -> Vec<Counter>,
-) -> Option<u16> {
-    let at = old.iter().position(|slot| !running.contains(&slot.wants()))?;
-    let gone = old.remove(at);
-    let count = gone.count(&counted(gone.slot));
-    if let Some(heir) = old.iter_mut().chain(now).rev().find(|slot| slot.rule == gone.rule) {
-        heir.carried = words(&add(&counters(&heir.carried), &count));
+/// What rules had counted under numbers that are given to others.
+#[derive(Default)]
+struct Retired(Vec<(String, Vec<Counter>)>);
+
+impl Retired {
+    /// Takes the number that was wanted the longest ago and is not in the program that runs.
+    fn one(
+        &mut self,
+        old: &mut Vec<Slot>,
+        running: &HashSet<&Wants>,
+        counted: &impl Fn(u16) -> Vec<Counter>,
+    ) -> Option<u16> {
+        let at = old.iter().position(|slot| !running.contains(&slot.wants()))?;
+        let gone = old.remove(at);
+        self.0.push((gone.rule.clone(), gone.count(&counted(gone.slot))));
+        Some(gone.slot)
     }
-    Some(gone.slot)
+
+    /// Gives it to the number that each rule has now, if it has one: what a rule has counted never falls.
+    fn inherit(self, slots: &mut [Slot]) {
+        for (rule, count) in self.0 {
+            if let Some(heir) = slots.iter_mut().rev().find(|slot| slot.rule == rule) {
+                heir.carried = words(&add(&counters(&heir.carried), &count));
+            }
+        }
+    }
 }
 
 impl Slot {
@@ -209,8 +221,9 @@ mod tests {
         assert!(slots.assign(2, &meter("m", "8M"), &meter("m", "8M"), ten).new.is_empty());
         assert_eq!(slots.assign(2, &meter("m", "9M"), &meter("m", "8M"), nothing).slots, [1]);
         assert_eq!(slots.counts(ten)["m"].0, [Counter { packets: 20, bytes: 2000 }]);
-        // The first one is needed again: what was counted there is not lost.
-        assert_eq!(slots.assign(2, &meter("m", "7M"), &meter("m", "9M"), ten).slots, [0]);
+        // The first one is needed again, by a rule that is asked before: what was counted there is not lost.
+        let wants = [meter("x", "1M"), meter("m", "9M")].concat();
+        assert_eq!(slots.assign(2, &wants, &meter("m", "9M"), ten).slots, [0, 1]);
         assert_eq!(slots.counts(ten)["m"].0, [Counter { packets: 20, bytes: 2000 }]);
     }
 }

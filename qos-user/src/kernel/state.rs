@@ -48,6 +48,9 @@ pub struct HookState {
     /// The buckets and counters that meters have.
     #[serde(default)]
     pub meters: Slots,
+    /// The interfaces that its rules name by `from`, as they were when they were compiled.
+    #[serde(default)]
+    pub from: Vec<u32>,
     /// Set while the policy is out of the path.
     pub bypass: Option<Bypass>,
     /// The device's own counters when counting began.
@@ -184,7 +187,7 @@ impl Binding {
     /// Whether the same packets leave with the same marks, and the same rules count them.
     #[must_use]
     pub fn does_the_same_as(&self, other: &Self) -> bool {
-        let anywhere = |rule: &Rule| Rule { line: 0, ..rule.clone() };
+        let anywhere = |rule: &Rule| Rule { line: 0, on: Vec::new(), ..rule.clone() };
         self.local == other.local
             && self.targets() == other.targets()
             && self.rules.iter().map(anywhere).eq(other.rules.iter().map(anywhere))
@@ -210,6 +213,15 @@ impl Binding {
             more => Some(format!("{more} rules")),
         };
         [table, rules].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// The interfaces, by index, that its rules name by `from`.
+    pub fn from<'a>(&self, interfaces: impl IntoIterator<Item = (u32, &'a str)>) -> Vec<u32> {
+        let named = |name: &str| self.rules.iter().any(|rule| rule.names_as_from(name));
+        let mut from: Vec<u32> =
+            interfaces.into_iter().filter(|(_, name)| named(name)).map(|(ifindex, _)| ifindex).collect();
+        from.sort_unstable();
+        from
     }
 
     /// Whether what its rules match depends on which interfaces there are.

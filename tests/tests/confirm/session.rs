@@ -1,8 +1,10 @@
 //! The SSH session of whoever applies a policy: a real connection into the router, and what becomes of its mark.
 
 use std::{
+    io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::AsRawFd as _,
+    time::Duration,
 };
 
 use anyhow::ensure;
@@ -72,5 +74,33 @@ fn what_this_host_keeps_and_what_no_table_is_for_is_said_too() -> anyhow::Result
     let nobody = SocketAddr::new(LAN_HOST.v4.into(), 1);
     let line = format!("policy apply {file} --prune");
     apply(&edge, &line, nobody, ends.1)?.says(&["marked as table t says at lan0:egress"])?;
+    Ok(())
+}
+
+/// Whoever applies a policy that cuts their own session has only to wait.
+#[test]
+fn a_session_that_the_policy_cuts_comes_back_by_itself() -> anyhow::Result<()> {
+    const CUT: &str = "[interface.lan0]\ningress = \"t\"\n[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n\
+        [[rule]]\nname = \"nobody\"\non = \"lan0:ingress\"\nmatch = { proto = \"tcp\" }\ndrop = true\n";
+    let edge = Edge::start()?;
+    let file = edge.router.policy("cut", CUT)?;
+    let (mut client, mut server) = connection(&edge)?;
+    server.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let ends = (client.local_addr()?, server.local_addr()?);
+    let mut command = edge.router.command(&edge.with_etc(&format!("policy apply {file} --confirm 4s")))?;
+    command.env("SSH_CONNECTION", format!("{} {} {} {}", ends.0.ip(), ends.0.port(), ends.1.ip(), ends.1.port()));
+    let refused = Answer::of(&mut command)?.expect(3)?;
+    assert!(refused.stderr.contains("--force"), "{}", refused.stderr);
+    assert_eq!(edge.in_force()?, "keep");
+    command.arg("--force");
+    Answer::of(&mut command)?.expect(0)?;
+    client.write_all(b"does it arrive?")?;
+    let mut heard = [0; 15];
+    let cut = server.read(&mut heard).map_err(|error| error.kind());
+    assert!(matches!(cut, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "{cut:?}");
+    server.set_read_timeout(Some(Duration::from_secs(30)))?;
+    server.read_exact(&mut heard)?;
+    assert_eq!(&heard, b"does it arrive?");
+    assert_eq!(edge.in_force()?, "keep");
     Ok(())
 }

@@ -40,11 +40,11 @@ fn a_hook_loses_its_table_only_by_prune() -> anyhow::Result<()> {
     let (both, lan) = (router.policy("both", BOTH)?, router.policy("lan", LAN_ALONE)?);
     router.ok(&format!("policy apply {both} --attach"))?;
     let refused = router.ask(&format!("policy apply {lan}"))?.expect(1)?;
-    refused.complains(&["wan0:egress would lose its table", "--prune", "--only"])?;
+    refused.complains(&["wan0:egress would lose its policy", "--prune", "--only"])?;
     router.ping(false, 184, 3)?;
     assert_eq!(router.counted("wan0:egress")?.packets_after(), [(34, 3)].into(), "the old policy is in force");
     let pruned = router.ok(&format!("policy apply {lan} --prune --json"))?.json()?;
-    assert_eq!(results(&pruned)[1], pair("wan0:egress", "not in the file: counts without a table"));
+    assert_eq!(results(&pruned)[1], pair("wan0:egress", "not in the file: counts without a policy"));
     router.ping(false, 184, 2)?;
     assert_eq!(router.counted("wan0:egress")?.packets_after(), [(34, 3), (46, 2)].into());
     Ok(())

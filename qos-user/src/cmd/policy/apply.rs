@@ -43,8 +43,8 @@ pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 ///
-/// `pending`, `not-in-file`, `test-failed`, `session-dropped`; what the kernel says: the old policy is in force then, at every hook. `not-saved`: the new
-/// one is.
+/// `pending`, `not-in-file`, `test-failed`, `session-dropped`; what the kernel says: the old policy is in force then, at
+/// every hook. `not-saved`: the new one is.
 pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
     let mut site = recovered(store, context)?;
@@ -54,7 +54,7 @@ pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Con
     let items = plan::plan(how, &site, policy);
     plan::refuse_losses(how, source.file(), &items)?;
     testing::refuse_failing(&site, policy, how.force, context)?;
-    let session = Session::find(&site, policy, how)?;
+    let session = Session::find(&site, policy, how).or_else(|error| tolerate(error, how, context))?;
     session.iter().try_for_each(|session| session.refuse_drop(how.force, context))?;
     let (record, change) = (record(source), intent(how, &site, policy, &items)?);
     change.write(&site.store)?;
@@ -68,6 +68,15 @@ pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Con
     }
     said::say(&said::Applied { policy, items: &items, session: session.as_ref(), how, saved }, context)?;
     Ok(Exit::Done)
+}
+
+/// A session that cannot be tried is no reason to stop for whoever insists.
+fn tolerate(error: anyhow::Error, how: &ApplyOptions, context: &Context) -> anyhow::Result<Option<Session>> {
+    if !how.force {
+        return Err(error);
+    }
+    context.warn(&format!("qosbpf: the SSH session could not be tried, applied all the same: {error:#}\n"));
+    Ok(None)
 }
 
 /// Refuses a change while another waits to be confirmed.

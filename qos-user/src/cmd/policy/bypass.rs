@@ -100,7 +100,13 @@ pub fn end_expired(site: &Site, now: BootTime, context: &Context) -> anyhow::Res
     let expired = site.hooks.iter().filter(|hook| hook.running != Observed::Gone && hook.state.bypass_expired(now));
     let mut any = false;
     for hook in expired {
-        turn_one(site, hook, None)?;
+        if let Err(error) = turn_one(site, hook, None) {
+            tracing::error!(
+                hook = full_name(site, hook),
+                "the bypass has ended, and the policy cannot be put back: {error:#}"
+            );
+            continue;
+        }
         let by = hook.state.bypass.as_ref().map_or("", |bypass| &bypass.by);
         context.warn(&format!(
             "qosbpf: {} is in the policy's path again: the bypass by {by} ended\n",

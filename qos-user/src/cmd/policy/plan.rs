@@ -38,7 +38,7 @@ impl Effect {
         match self {
             Self::Changed => "changed",
             Self::Same => "same",
-            Self::Lost => "not in the file: counts without a table",
+            Self::Lost => "not in the file: counts without a policy",
             Self::Counts => "counts, not bound",
             Self::LeftOut => "left as it is",
             Self::NotAttached => "bound, not attached",
@@ -182,7 +182,7 @@ pub fn refuse_losses(how: &ApplyOptions, file: &str, items: &[Item<'_>]) -> anyh
     if lost.is_empty() || how.prune || how.only.is_some() {
         return Ok(());
     }
-    Err(Failure::new("not-in-file", format!("{} would lose its table: {file} does not bind it", lost.join(", ")))
+    Err(Failure::new("not-in-file", format!("{} would lose its policy: {file} does not bind it", lost.join(", ")))
         .hint(
             "a policy is the whole statement for this network namespace: bind it, or the same command with\n  \
              --prune (it goes on counting), or --only IFACE",

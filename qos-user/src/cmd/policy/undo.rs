@@ -26,18 +26,37 @@ pub fn run(site: &Site, change: &Pending, why: &str) -> anyhow::Result<()> {
     let mut targets = Vec::new();
     for hook in site.hooks.iter().filter(|hook| hook.running != Observed::Gone) {
         if change.attaches.contains(&(hook.pins.ifindex, hook.pins.direction)) {
-            datapath::detach(hook, Some(&site.name_of(hook)), &site.net)?;
+            if let Err(error) = datapath::detach(hook, Some(&site.name_of(hook)), &site.net) {
+                tracing::error!(hook = site.name_of(hook), "cannot be detached: {error:#}");
+            }
         } else {
             targets.push((hook, before(site, hook, change, back.as_ref())));
         }
     }
-    switch_all(site, targets)?;
+    go_back(site, targets)?;
     match &change.back {
         Some(record) => document::write(&site.store.policy(), record)?,
         None => pins::remove(&site.store.policy())?,
     }
     remember(site, change, back.as_ref(), why)?;
     pins::remove(&site.store.pending_pin())?;
+    Ok(())
+}
+
+/// All at once if that works; else hook by hook, and one that cannot go back counts alone: no hook keeps another one from
+/// going back.
+fn go_back(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow::Result<()> {
+    let Err(error) = switch_all(site, targets.clone()) else { return Ok(()) };
+    tracing::warn!("not all hooks can go back: {error:#}");
+    let again = Site::again(site)?;
+    for (hook, binding) in targets {
+        let Some(hook) = again.hooks.iter().find(|now| now.pins == hook.pins) else { continue };
+        if let Err(error) = switch_all(&again, vec![(hook, binding)]) {
+            let name = format!("{}:{}", again.name_of(hook), hook.pins.direction);
+            tracing::error!(hook = name, "cannot go back, and counts without a policy: {error:#}");
+            switch_all(&again, vec![(hook, None)])?;
+        }
+    }
     Ok(())
 }
 

@@ -160,7 +160,7 @@ fn record(input: &Input<'_>, index: usize) -> Result<Record, Refusal> {
         mark: rule.mark.map_or(0, |mark| mark.value & mark.mask),
         mask: rule.mark.map_or(0, |mark| mark.mask),
         meter: 0,
-        log_every: rule.log.map_or(0, |rate| every(rate)),
+        log_every: rule.log.map_or(0, every),
         log_burst: rule.log.map_or(0, |rate| every(rate) * u64::from(rate.events - 1)),
     })
 }

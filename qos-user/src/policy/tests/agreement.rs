@@ -89,7 +89,8 @@ fn text(rules: &[(Vec<&str>, &str)]) -> String {
     let mut text = "version = 1\nname = \"test\"\n".to_owned();
     for (index, (conditions, action)) in rules.iter().enumerate() {
         let conditions = conditions.join(", ");
-        let _ = writeln!(text, "[[rule]]\nname = \"{index}\"\non = \"x:egress\"\nmatch = {{ {conditions} }}\n{action}");
+        writeln!(text, "[[rule]]\nname = \"{index}\"\non = \"x:egress\"\nmatch = {{ {conditions} }}\n{action}")
+            .unwrap();
     }
     text
 }
@@ -133,7 +134,7 @@ proptest! {
         };
         let matching = (0..rules.len()).filter(|index| alone(*index)).collect::<Vec<_>>();
         let decides = |index: &usize| policy.rules()[*index].decides();
-        let until = matching.iter().position(|index| decides(index));
+        let until = matching.iter().position(decides);
         let asked = &matching[..until.map_or(matching.len(), |at| at + 1)];
         match walked.decided_by {
             Decider::Rule(index) => prop_assert_eq!(Some(&index), asked.last()),
