@@ -1,5 +1,7 @@
 //! One program on one CPU and on several at once, and whether it counts every packet.
 
+mod metered;
+
 use std::{
     net::{Ipv4Addr, UdpSocket},
     sync::Barrier,
@@ -58,9 +60,10 @@ fn load(program: Program) -> anyhow::Result<Loaded> {
     object::load(program, &Specialisation { table: Some(involution()), local: Local::Policy, ..counting }, None)
 }
 
-/// One program, run at the same time on one CPU or on all.
+/// Programs, each run at the same time on one CPU or on all.
 fn test_runs(effort: &Effort, cpus: &[usize]) -> anyhow::Result<Vec<Scale>> {
-    let mut loaded = load(Program::Xdp)?;
+    let mut programs = vec![("XDP, a test run on each CPU".to_owned(), load(Program::Xdp)?)];
+    programs.extend(metered::programs()?);
     let frame = frames::all().into_iter().next().context("no frame")?.frame;
     let run = |loaded: &mut Loaded, cpus: &[usize]| {
         let xdp = &*loaded.xdp()?;
@@ -70,7 +73,11 @@ fn test_runs(effort: &Effort, cpus: &[usize]) -> anyhow::Result<Vec<Scale>> {
             Ok(u64::from(effort.repeat))
         })
     };
-    rounds("XDP, a test run on each CPU", effort, cpus, &mut loaded, run)
+    let mut scales = Vec::new();
+    for (name, loaded) in &mut programs {
+        scales.extend(rounds(name, effort, cpus, loaded, run)?);
+    }
+    Ok(scales)
 }
 
 /// One hook of a device, and senders on one CPU or on all.

@@ -1,6 +1,6 @@
 //! The maps and the read-only constants of a program, as [`Tables`].
 //!
-//! Userspace finds them by these names. `COUNTERS`, `REMARKED`, `RULES`, `BUCKETS` and `COLORS` are pinned and outlive every
+//! Userspace finds them by these names. `COUNTERS`, `REMARKED`, `RULES`, `COLORS` and, in [`buckets`], `BUCKETS` are pinned and outlive every
 //! program that counts into them. The tables of rules and meters belong to one program, which never writes them; so do
 //! the constants, which are frozen when it is loaded.
 
@@ -8,10 +8,8 @@ use core::{arch::asm, ptr};
 
 use aya_ebpf::{
     Global,
-    bindings::bpf_spin_lock,
-    btf_maps,
-    helpers::{self, bpf_jiffies64, bpf_ktime_get_ns},
-    macros::{btf_map, map},
+    helpers::{bpf_jiffies64, bpf_ktime_get_ns},
+    macros::map,
     maps::{Array, PerCpuArray, RingBuf},
 };
 use qos_common::{
@@ -20,11 +18,13 @@ use qos_common::{
     ds::Dscp,
     event::Event,
     locate::Link,
-    meter::{Arrival, Buckets, Color, METER_SLOTS, MeterCounters, MeterRecord},
+    meter::{Arrival, Color, MeterCounters, MeterRecord},
     policy::{Entry, Local, Table},
     process::Tables,
     rules::{Constant, Page, Plan, Record, Row, RuleCounters},
 };
+
+use crate::buckets;
 
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
@@ -53,17 +53,6 @@ static METERS: Array<MeterRecord> = Array::with_max_entries(1, 0);
 /// What each meter has given.
 #[map]
 static COLORS: PerCpuArray<MeterCounters> = PerCpuArray::with_max_entries(1, 0);
-
-/// The buckets of a meter, shared by all CPUs. The kernel finds the lock by the name of its type, in the BTF of the map.
-#[repr(C)]
-struct LockedBuckets {
-    lock: bpf_spin_lock,
-    reserved: u32,
-    buckets: Buckets,
-}
-
-#[btf_map]
-static BUCKETS: btf_maps::Array<LockedBuckets, METER_SLOTS> = btf_maps::Array::new();
 
 /// When each rule that logs tells of the next packet, by slot; one entry where none does.
 #[map]
@@ -117,10 +106,10 @@ pub fn link() -> Link {
     if constant!(SETTINGS.layer3 as Settings) == 0 { Link::Ethernet } else { Link::Layer3 }
 }
 
-/// The maps of a program, of MF rules or without.
-pub struct Maps<const MF: bool>;
+/// The maps of a program: whether it has MF rules, and whether their meters change buckets by compare-and-swap.
+pub struct Maps<const MF: bool, const SWAPS: bool>;
 
-impl<const MF: bool> Tables for Maps<MF> {
+impl<const MF: bool, const SWAPS: bool> Tables for Maps<MF, SWAPS> {
     #[inline(always)]
     fn link(&self) -> Link {
         link()
@@ -165,7 +154,7 @@ impl<const MF: bool> Tables for Maps<MF> {
     }
 }
 
-impl<const MF: bool> Rules for Maps<MF> {
+impl<const MF: bool, const SWAPS: bool> Rules for Maps<MF, SWAPS> {
     #[inline(always)]
     fn constant(&self, constant: Constant) -> u16 {
         if MF { constant!(PLAN[constant as usize] as [u16; Plan::LENGTH]) } else { 0 }
@@ -211,15 +200,7 @@ impl<const MF: bool> Rules for Maps<MF> {
 
     #[inline(always)]
     fn color(&self, meter: &MeterRecord, arrival: &Arrival) -> Option<Color> {
-        let shared = BUCKETS.get_ptr_mut(meter.slot)?;
-        // SAFETY: the value lives as long as the program, and whoever touches the buckets holds their lock. Between taking
-        // it and giving it back nothing is called: the verifier sees to that.
-        unsafe {
-            helpers::bpf_spin_lock(&raw mut (*shared).lock);
-            let color = meter.meter.color(&mut (*shared).buckets, arrival);
-            helpers::bpf_spin_unlock(&raw mut (*shared).lock);
-            Some(color)
-        }
+        if SWAPS { buckets::color_by_swap(meter, arrival) } else { buckets::color_by_lock(meter, arrival) }
     }
 
     #[inline(always)]

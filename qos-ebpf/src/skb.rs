@@ -154,16 +154,16 @@ impl Packet for SkbWindow<'_> {
 
 /// Handles one packet, and says whether it is dropped.
 #[inline(always)]
-pub fn handle<const MF: bool>(context: &TcContext, direction: Direction) -> bool {
+pub fn handle<const MF: bool, const SWAPS: bool>(context: &TcContext, direction: Direction) -> bool {
     let mut packet = SkbWindow { window: linear::<MF>(context), context };
     let skb = Skb { skb: Cell::new(context.skb.skb), direction };
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
-        let outcome = process(&mut packet, &skb, &mut Maps::<MF>);
+        let outcome = process(&mut packet, &skb, &mut Maps::<MF, SWAPS>);
         log(context, outcome);
         outcome.drops()
     } else {
-        process(&mut packet, &skb, &mut Maps::<MF>).drops()
+        process(&mut packet, &skb, &mut Maps::<MF, SWAPS>).drops()
     }
 }
 

@@ -21,7 +21,7 @@ use qosbpf::{
     hook::Direction,
     kernel::{
         counters,
-        object::{self, Loaded, Program, Specialisation},
+        object::{self, Form, Loaded, Program, Specialisation},
         testrun::{Input, Output, SkBuff, accepts, test_run},
     },
     snapshot::Counts,
@@ -75,7 +75,16 @@ impl Kernel {
     ///
     /// What is missing: root, for one.
     pub fn load(program: Program, wanted: &Specialisation) -> anyhow::Result<Self> {
-        let loaded = object::load(program, wanted, None).context("these tests need a kernel and root")?;
+        Self::load_form(wanted.form(), program, wanted)
+    }
+
+    /// The same in a form of the caller's choice.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_form(form: Form, program: Program, wanted: &Specialisation) -> anyhow::Result<Self> {
+        let loaded = object::load_form(form, program, wanted, None).context("these tests need a kernel and root")?;
         // A test run takes the first 14 bytes for an Ethernet header and leaves them out of the sum.
         let summed = matches!(program, Program::Tc(_)) && wanted.link == Link::Ethernet;
         let checksum_complete = summed && Feature::ChecksumComplete.is_here()?;

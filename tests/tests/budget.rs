@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, env, fs, path::PathBuf, sync::Arc};
 use anyhow::{Context as _, ensure};
 use qos_common::{ds::Dscp, locate::Link, policy::Local};
 use qosbpf::{
-    kernel::object::{Program, Specialisation},
+    kernel::object::{Form, Program, Specialisation},
     policy::{
         classifier::{Input, compile},
         model::{Action, Meter, MeterKind, Rule, Verdict},
@@ -111,16 +111,31 @@ fn measure() -> anyhow::Result<BTreeMap<String, Cost>> {
             let counting = Specialisation::counting(link);
             let remarking = Specialisation { table: wash, rules: None, local: Local::KeepControl, ..counting.clone() };
             let metering = Specialisation { rules: Some(Arc::new(one_meter()?)), ..counting.clone() };
-            for (kind, wanted) in [("counting", counting), ("remarking", remarking), ("metering", metering)] {
-                costs.insert(format!("{} {layer} {kind}", program.name()), cost(program, &wanted)?);
+            for (kind, wanted) in [("counting", counting), ("remarking", remarking)] {
+                costs.insert(format!("{} {layer} {kind}", program.name()), cost(Form::Table, program, &wanted)?);
+            }
+            for (how, form) in forms(&metering) {
+                costs.insert(format!("{} {layer} metering{how}", program.name()), cost(form, program, &metering)?);
             }
         }
         let rules = Some(Arc::new(large::tables(large::fields(program), 1024)?));
         let table = Some(tables::wash());
         let wanted = Specialisation { table, rules, ..Specialisation::counting(Link::Ethernet) };
-        costs.insert(format!("{} ethernet 1024 rules", program.name()), cost(program, &wanted)?);
+        for (how, form) in forms(&wanted) {
+            costs.insert(format!("{} ethernet 1024 rules{how}", program.name()), cost(form, program, &wanted)?);
+        }
     }
     Ok(costs)
+}
+
+/// The forms in which this kernel loads rules that meter by two rates.
+fn forms(wanted: &Specialisation) -> Vec<(&'static str, Form)> {
+    let mut forms = vec![("", Form::Rules)];
+    match wanted.form() {
+        Form::Swap => forms.push((" by swap", Form::Swap)),
+        _ => eprintln!("left out: meters by compare-and-swap: this kernel does not have the instruction"),
+    }
+    forms
 }
 
 /// A rule for all packets, which meters them: what a meter costs beside the rules that lead to it.
@@ -141,8 +156,8 @@ fn one_meter() -> anyhow::Result<RuleTables> {
     Ok(compile(&Input { rules: &[&rule], slots: &[0], meter_slots: &[0], interfaces: &[] })?.tables)
 }
 
-fn cost(program: Program, wanted: &Specialisation) -> anyhow::Result<Cost> {
-    let info = Kernel::load(program, wanted)?.loaded().info()?;
+fn cost(form: Form, program: Program, wanted: &Specialisation) -> anyhow::Result<Cost> {
+    let info = Kernel::load_form(form, program, wanted)?.loaded().info()?;
     Ok(Cost {
         verified: info.verified_instruction_count(),
         translated: info.size_translated().context("this kernel hides the translated size")?,

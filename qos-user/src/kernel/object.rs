@@ -15,7 +15,7 @@ use aya::{
 use qos_common::{
     abi::{RemarkedHalf, Settings},
     locate::Link,
-    meter::MeterRecord,
+    meter::{Algorithm, MeterRecord},
     policy::{Local, Table},
     rules::{Constant, Page, Plan, RULE_SLOTS, Record, Row},
 };
@@ -58,14 +58,18 @@ pub enum Program {
 }
 
 impl Program {
-    /// Its name in the object and, cut to 15 bytes, in the kernel; `rules`: that of its form with rules.
-    const fn entry(self, rules: bool) -> &'static str {
-        match self {
-            _ if !rules => self.name(),
-            Self::Xdp => "qosbpf_xdp_rules",
-            Self::XdpFrags => "qosbpf_xdp_frags_rules",
-            Self::Tc(Direction::Ingress) => "qosbpf_ingress_rules",
-            Self::Tc(Direction::Egress) => "qosbpf_egress_rules",
+    /// Its name in the object and, cut to 15 bytes, in the kernel.
+    const fn entry(self, form: Form) -> &'static str {
+        match (self, form) {
+            (_, Form::Table) => self.name(),
+            (Self::Xdp, Form::Rules) => "qosbpf_xdp_rules",
+            (Self::XdpFrags, Form::Rules) => "qosbpf_xdp_frags_rules",
+            (Self::Tc(Direction::Ingress), Form::Rules) => "qosbpf_ingress_rules",
+            (Self::Tc(Direction::Egress), Form::Rules) => "qosbpf_egress_rules",
+            (Self::Xdp, Form::Swap) => "qosbpf_xdp_swap",
+            (Self::XdpFrags, Form::Swap) => "qosbpf_xdp_frags_swap",
+            (Self::Tc(Direction::Ingress), Form::Swap) => "qosbpf_ingress_swap",
+            (Self::Tc(Direction::Egress), Form::Swap) => "qosbpf_egress_swap",
         }
     }
 
@@ -79,6 +83,17 @@ impl Program {
             Self::Tc(Direction::Egress) => "qosbpf_egress",
         }
     }
+}
+
+/// The forms of each program: what it has code for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A table alone.
+    Table,
+    /// Rules too, whose meters lock their buckets.
+    Rules,
+    /// The same, but meters of two rates change their buckets by compare-and-swap (Linux 5.12).
+    Swap,
 }
 
 /// What a program is built for; what it does not need is not in it.
@@ -101,6 +116,18 @@ impl Specialisation {
     #[must_use]
     pub const fn counting(link: Link) -> Self {
         Self { link, table: None, rules: None, local: Local::Policy, log: false }
+    }
+
+    /// The best form for it that this kernel loads. It depends on nothing else, so that the programs of a hook that share
+    /// a bucket change it in the same way: a bucket belongs to one rule with one meter of the same numbers.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        let two_rates = |record: &MeterRecord| record.meter.algorithm() != Algorithm::SrTcm;
+        match &self.rules {
+            None => Form::Table,
+            Some(rules) if rules.meters.iter().any(two_rates) && sys::has_swap() => Form::Swap,
+            Some(_) => Form::Rules,
+        }
     }
 
     fn settings(&self) -> Settings {
@@ -137,6 +164,20 @@ pub struct Loaded {
 ///
 /// `layout` for pins that are not ours; `privilege` with the capability that is missing; what the verifier says.
 pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) -> anyhow::Result<Loaded> {
+    load_form(wanted.form(), program, wanted, pins)
+}
+
+/// The same in a form of the caller's choice, which has code for all that is wanted.
+///
+/// # Errors
+///
+/// Those of [`load`].
+pub fn load_form(
+    form: Form,
+    program: Program,
+    wanted: &Specialisation,
+    pins: Option<&HookPins>,
+) -> anyhow::Result<Loaded> {
     let settings = wanted.settings().to_ne_bytes();
     let asked = wanted.rules.as_ref().map_or(0, |rules| rules.asked);
     let table = wanted.table.unwrap_or(Table::IDENTITY).entries(asked);
@@ -168,7 +209,7 @@ pub fn load(program: Program, wanted: &Specialisation, pins: Option<&HookPins>) 
     if let Some(rules) = &wanted.rules {
         fill(&mut ebpf, rules)?;
     }
-    let mut loaded = Loaded { ebpf, entry: program.entry(wanted.rules.is_some()) };
+    let mut loaded = Loaded { ebpf, entry: program.entry(form) };
     let result = match program {
         Program::Xdp | Program::XdpFrags => loaded.xdp().and_then(|xdp| Ok(xdp.load()?)),
         Program::Tc(_) => loaded.tc().and_then(|tc| Ok(tc.load()?)),

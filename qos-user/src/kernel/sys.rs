@@ -1,5 +1,5 @@
-//! The calls of bpf(2) that aya has no safe form of: opening a pin for reading alone, detaching a link at once, and writing
-//! many values of a map at once.
+//! The calls of bpf(2) that aya has no safe form of: opening a pin for reading alone, detaching a link at once, writing
+//! many values of a map at once, and asking what the kernel has.
 
 use std::{
     ffi::CString,
@@ -9,9 +9,10 @@ use std::{
         unix::ffi::OsStrExt as _,
     },
     path::Path,
+    sync::OnceLock,
 };
 
-use aya_obj::generated::{BPF_F_RDONLY, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info};
+use aya_obj::generated::{BPF_F_RDONLY, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_link_info, bpf_prog_type};
 
 /// Opens a pinned object; `read_only` needs no more than read permission on the pin (Linux 6.0 and later for people
 /// without privileges), and is possible for maps alone.
@@ -96,6 +97,43 @@ pub fn has_tcx(ifindex: u32) -> io::Result<bool> {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the kernel has a compare-and-swap of 64 bits: upstream since Linux 5.12, and on some architectures later. Asked
+/// once a process, by a program that has it; also "no" if the kernel lets this process load none.
+pub fn has_swap() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| load_swap().is_ok())
+}
+
+/// Swaps a word of its own stack.
+fn load_swap() -> io::Result<OwnedFd> {
+    const STACK: u8 = 10;
+    let instruction = |code, target, off, imm| bpf_insn {
+        code,
+        _bitfield_align_1: [],
+        _bitfield_1: bpf_insn::new_bitfield_1(target, 0),
+        off,
+        imm,
+    };
+    let (clear, store, swap, exit) = (0xb7, 0x7b, 0xdb, 0x95);
+    let program = [
+        instruction(clear, 0, 0, 0),
+        instruction(store, STACK, -8, 0),
+        instruction(swap, STACK, -8, 0xf1),
+        instruction(clear, 0, 0, 0),
+        instruction(exit, 0, 0, 0),
+    ];
+    // SAFETY: as above.
+    let mut attr: bpf_attr = unsafe { mem::zeroed() };
+    // SAFETY: of this union nothing else is used.
+    let load = unsafe { &mut attr.__bindgen_anon_3 };
+    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_SOCKET_FILTER as u32;
+    (load.insns, load.insn_cnt) = (program.as_ptr() as u64, program.len() as u32);
+    load.license = c"GPL".as_ptr() as u64;
+    let fd = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The system call itself; `attr` has what the command asks for.

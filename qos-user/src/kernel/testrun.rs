@@ -98,13 +98,22 @@ impl SkBuff {
 ///
 /// What bpf(2) reports for `BPF_PROG_TEST_RUN`.
 pub fn test_run(program: BorrowedFd<'_>, input: &Input<'_>) -> io::Result<Output> {
+    test_runs(program, input, 1)
+}
+
+/// Runs a program so often without a pause, on a frame that is not put back in between; what came of the last run.
+///
+/// # Errors
+///
+/// Those of [`test_run`].
+pub fn test_runs(program: BorrowedFd<'_>, input: &Input<'_>, times: u32) -> io::Result<Output> {
     let mut frame = vec![0; input.frame.len()];
     // SAFETY: a union of integers, for which all zero is valid.
     let mut attr: bpf_attr = unsafe { mem::zeroed() };
     // SAFETY: of this union nothing else is used.
     let test = unsafe { &mut attr.test };
     test.prog_fd = program.as_raw_fd() as u32;
-    test.repeat = 1;
+    test.repeat = times;
     (test.data_in, test.data_size_in) = (input.frame.as_ptr() as u64, input.frame.len() as u32);
     (test.data_out, test.data_size_out) = (frame.as_mut_ptr() as u64, frame.len() as u32);
     let mut left = SkBuff::default();

@@ -1,0 +1,61 @@
+//! Programs with one rule for all packets, without a meter and with each kind; on several CPUs they share its buckets.
+
+use std::sync::Arc;
+
+use qos_common::{locate::Link, policy::Local};
+use qosbpf::{
+    kernel::object::{self, Form, Loaded, Program, Specialisation},
+    policy::{
+        classifier::{Input, compile},
+        model::{Action, Meter, MeterKind, Rule, Verdict},
+    },
+};
+
+/// In bytes a second, and in bytes: more than a test run offers, so that each packet takes from both buckets.
+const RATE: u64 = 40_000_000_000;
+const SIZE: u64 = 4_000_000_000;
+
+/// The programs with their names.
+///
+/// # Errors
+///
+/// What bpf(2) says.
+pub fn programs() -> anyhow::Result<Vec<(String, Loaded)>> {
+    let trtcm = MeterKind::TrTcm { cir: RATE, cbs: SIZE, pir: RATE, pbs: SIZE };
+    let rfc4115 = MeterKind::Rfc4115 { cir: RATE, cbs: SIZE, eir: RATE, ebs: SIZE };
+    let srtcm = MeterKind::SrTcm { cir: RATE, cbs: SIZE, ebs: SIZE };
+    let mut wanted = vec![("one rule", Form::Rules, None)];
+    if specialised(Some(trtcm))?.form() == Form::Swap {
+        wanted.push(("one rule, trTCM by swap", Form::Swap, Some(trtcm)));
+        wanted.push(("one rule, RFC 4115 by swap", Form::Swap, Some(rfc4115)));
+    }
+    wanted.push(("one rule, trTCM by lock", Form::Rules, Some(trtcm)));
+    wanted.push(("one rule, srTCM", Form::Rules, Some(srtcm)));
+    let load = |(name, form, kind)| {
+        let loaded = object::load_form(form, Program::Xdp, &specialised(kind)?, None)?;
+        Ok((format!("XDP, {name}, a test run on each CPU"), loaded))
+    };
+    wanted.into_iter().map(load).collect()
+}
+
+/// Keeps every mark, whatever its color.
+fn specialised(kind: Option<MeterKind>) -> anyhow::Result<Specialisation> {
+    let metered = |kind| {
+        let [green, yellow, red] = [Verdict::Keep; 3];
+        Action::Meter(Meter { kind, aware: None, overhead: 0, green, yellow, red })
+    };
+    let rule = Rule {
+        name: "all".to_owned(),
+        line: 1,
+        on: Vec::new(),
+        conditions: Vec::new(),
+        action: kind.map_or(Action::Set(None), metered),
+        count: false,
+        log: None,
+        priority: None,
+        mark: None,
+    };
+    let tables = compile(&Input { rules: &[&rule], slots: &[0], meter_slots: &[0], interfaces: &[] })?.tables;
+    let counting = Specialisation::counting(Link::Ethernet);
+    Ok(Specialisation { rules: Some(Arc::new(tables)), local: Local::Policy, ..counting })
+}
