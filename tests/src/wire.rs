@@ -21,6 +21,10 @@ pub struct Tcpdump {
 
 impl Tcpdump {
     /// Begins; what arrives from now on is seen.
+    ///
+    /// # Errors
+    ///
+    /// That tcpdump is not there, or ends before it listens.
     pub fn start(namespace: &Namespace, device: &str, packets: u32, filter: &str) -> anyhow::Result<Self> {
         let line = format!("tcpdump -vv -n -t --immediate-mode -Q in -i {device} -c {packets}");
         let mut command = words(&line);
@@ -41,6 +45,10 @@ impl Tcpdump {
     }
 
     /// What it printed of each packet, one line a packet.
+    ///
+    /// # Errors
+    ///
+    /// That its output cannot be read.
     pub fn packets(mut self) -> anyhow::Result<Vec<String>> {
         let start = Instant::now();
         while self.child.try_wait()?.is_none() {
