@@ -157,8 +157,7 @@ pub fn handle<const MF: bool>(context: &TcContext, direction: Direction) -> bool
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
         let outcome = process(&mut packet, &skb, &mut Maps::<MF>);
-        log(context, outcome);
-        outcome.drops()
+        log(context, outcome)
     } else {
         process(&mut packet, &skb, &mut Maps::<MF>).drops()
     }
