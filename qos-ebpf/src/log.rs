@@ -18,13 +18,17 @@ const PROTECTED: u32 = 4;
 const REMARKED: u32 = 5;
 const DROPPED: u32 = 6;
 
-/// Logs what became of a packet, if this CPU has not done so too often.
+/// Logs what became of a packet, if this CPU has not done so too often; whether the packet is dropped.
+///
+/// Who asks the outcome behind the log asks a register which has a value on some paths alone, and Linux 5.10 refuses that:
+/// so it is the word that says it, as a value into which the compiler cannot look.
 #[inline(always)]
-pub fn log<C: EbpfContext>(context: &C, outcome: Outcome) {
-    let word = pack(outcome);
+pub fn log<C: EbpfContext>(context: &C, outcome: Outcome) -> bool {
+    let word = maps::opaque(pack(outcome).into()) as u32;
     if may_log() {
         write(context, word);
     }
+    word & 0xff == DROPPED
 }
 
 /// The outcome as one word: kind, DS field, new DSCP.

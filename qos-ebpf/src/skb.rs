@@ -160,8 +160,7 @@ pub fn handle<const MF: bool, const SWAPS: bool>(context: &TcContext, direction:
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
         let outcome = process(&mut packet, &skb, &mut Maps::<MF, SWAPS>);
-        log(context, outcome);
-        outcome.drops()
+        log(context, outcome)
     } else {
         process(&mut packet, &skb, &mut Maps::<MF, SWAPS>).drops()
     }

@@ -66,8 +66,7 @@ pub fn handle<const MF: bool, const SWAPS: bool>(context: &XdpContext, length: f
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
         let outcome = process(&mut window, &frame, &mut Maps::<MF, SWAPS>);
-        log(context, outcome);
-        outcome.drops()
+        log(context, outcome)
     } else {
         process(&mut window, &frame, &mut Maps::<MF, SWAPS>).drops()
     }

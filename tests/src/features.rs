@@ -7,7 +7,10 @@ use std::{io, os::fd::AsFd as _, sync::OnceLock};
 
 use qosbpf::kernel::testrun::{Input, SkBuff, test_run};
 
-use crate::bpf::{self, Kind};
+use crate::{
+    bpf::{self, Kind},
+    lab,
+};
 
 /// Something that not every kernel has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub enum Feature {
     ChecksumComplete,
     /// Test runs of a packet that came in by an interface.
     IngressInterface,
+    /// VLAN devices (the module 8021q).
+    Vlan,
 }
 
 impl Feature {
@@ -29,6 +34,7 @@ impl Feature {
             Self::Tcx => "TCX",
             Self::ChecksumComplete => "the check of the sum beside a packet in a test run",
             Self::IngressInterface => "the interface of a packet in a test run",
+            Self::Vlan => "VLAN devices (8021q)",
         }
     }
 
@@ -36,9 +42,9 @@ impl Feature {
     ///
     /// # Errors
     ///
-    /// What bpf(2) says to a question that every kernel can answer: that this is not root, for one.
+    /// What the kernel says to a question that every kernel can answer: that this is not root, for one.
     pub fn is_here(self) -> anyhow::Result<bool> {
-        static ANSWERS: [OnceLock<bool>; 4] = [const { OnceLock::new() }; 4];
+        static ANSWERS: [OnceLock<bool>; 5] = [const { OnceLock::new() }; 5];
         let answer = &ANSWERS[self as usize];
         if let Some(here) = answer.get() {
             return Ok(*here);
@@ -53,6 +59,7 @@ impl Feature {
             Self::Tcx => known(bpf::query_tcx()),
             Self::ChecksumComplete => known(run(Input { checksum_complete: true, ..PACKET })),
             Self::IngressInterface => known(run(Input { context: Some(&SkBuff::from_interface(LOOPBACK)), ..PACKET })),
+            Self::Vlan => has_vlan_devices(),
         }
     }
 
@@ -89,6 +96,19 @@ fn known(answer: io::Result<()>) -> anyhow::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// To make one is the question: a kernel with the module loads it then.
+fn has_vlan_devices() -> anyhow::Result<bool> {
+    let made = lab::in_namespace(|| {
+        lab::cable()?;
+        Ok(lab::ip(&format!("link add link {} name vlan type vlan id 1\n", lab::NEAR)))
+    })?;
+    match made {
+        Ok(()) => Ok(true),
+        Err(error) if error.to_string().contains("Unknown device type") => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod policies;
 pub mod pool;
 pub mod router;
 pub mod tables;
+pub mod tagged;
 pub mod tally;
 pub mod tcp;
 pub mod tun;

@@ -18,6 +18,9 @@ const APPLETS: [&str; 8] = ["sh", "mount", "mkdir", "insmod", "cat", "rm", "unam
 /// Random frames over all tests of agreement; on the host it is 20,000.
 const PACKETS: u32 = 800;
 
+/// Random policies for each program in the tests of rules; on the host it is 20.
+const POLICIES: u32 = 3;
+
 /// The part that all guests have in common.
 pub struct Base {
     folder: PathBuf,
@@ -100,7 +103,7 @@ fn init(modules: &[String], record: bool) -> String {
     }
     add("ip link set lo up");
     add("export QOSBPF_BIN=/t/qosbpf QOSBPF_BUDGETS=/t/budgets RUST_BACKTRACE=0");
-    add(&format!("export QOSBPF_AGREEMENT_PACKETS={PACKETS}"));
+    add(&format!("export QOSBPF_AGREEMENT_PACKETS={PACKETS} QOSBPF_POLICIES={POLICIES}"));
     if record {
         // The only record is then the one that this guest writes.
         add("export QOSBPF_RECORD=1; rm /t/budgets/*");

@@ -11,8 +11,8 @@ use anyhow::{Context as _, bail};
 use super::{archive::Archive, series::Package};
 use crate::shell;
 
-/// What the tests need and a cloud kernel has as a module: virtual cables, filters, layer-3 devices.
-const MODULES: [&str; 4] = ["veth", "sch_ingress", "cls_bpf", "tun"];
+/// What the tests need and a cloud kernel has as a module: virtual cables, filters, layer-3 and VLAN devices.
+const MODULES: [&str; 5] = ["veth", "sch_ingress", "cls_bpf", "tun", "8021q"];
 
 /// An unpacked kernel.
 #[derive(Debug)]

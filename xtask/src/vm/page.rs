@@ -4,13 +4,16 @@ use std::fmt::Write as _;
 
 use super::console::{Cost, Report};
 
-/// The kernel programs, and which test compares each with the host.
+/// The kernel programs, and which tests compare each with the host: those of this name in `agreement` and `rules`.
 const PROGRAMS: [(&str, &str); 4] = [
-    ("qosbpf_xdp", "agreement xdp"),
-    ("qosbpf_xdp_frags", "agreement xdp_frags"),
-    ("qosbpf_ingress", "agreement tc_ingress"),
-    ("qosbpf_egress", "agreement tc_egress"),
+    ("qosbpf_xdp", "xdp"),
+    ("qosbpf_xdp_frags", "xdp_frags"),
+    ("qosbpf_ingress", "tc_ingress"),
+    ("qosbpf_egress", "tc_egress"),
 ];
+
+/// The specialisations of a program that the table shows, each behind Ethernet.
+const KINDS: [&str; 4] = ["counting", "remarking", "metering", "1024 rules"];
 
 /// The mechanisms, as the tests name them.
 const MECHANISMS: [&str; 6] =
@@ -38,33 +41,33 @@ fn head(titles: impl IntoIterator<Item = String>) -> String {
 }
 
 fn programs(reports: &[Report]) -> String {
-    let mut text = "## The programs\n\nLoaded in every specialisation; what they do to a packet is what the same code \
-        does on the host.\n\n"
+    let mut text = "## The programs\n\nLoaded in every specialisation, that with 1,024 rules of all kinds of field \
+        included; what they do to a packet,\nwith rules and without, is what the same code does on the host.\n\n"
         .to_owned();
-    text +=
-        &head(["kernel", "program", "loads", "verified (counting / remarking)", "host = kernel"].map(str::to_owned));
+    let verified = format!("verified ({})", KINDS.join(" / "));
+    text += &head(["kernel", "program", "loads", &verified, "host = kernel", "with rules"].map(str::to_owned));
     for report in reports {
-        for (program, agreement) in PROGRAMS {
-            text += &row(program_row(report, program, agreement));
+        for (program, test) in PROGRAMS {
+            text += &row(program_row(report, program, test));
         }
     }
     text
 }
 
-fn program_row(report: &Report, program: &str, agreement: &str) -> [String; 5] {
+fn program_row(report: &Report, program: &str, test: &str) -> [String; 6] {
     let absent = report.left_out.iter().any(|left_out| left_out.starts_with(&format!("{program}: ")));
-    let cost = |kind: &str| {
+    let costs = KINDS.map(|kind| {
         let name = format!("{program} ethernet {kind}");
         report.costs.iter().find(|(other, _)| *other == name).map(|(_, cost)| *cost)
-    };
-    let (counting, remarking) = (cost("counting"), cost("remarking"));
-    let loads = if absent { "-" } else { word(Some(counting.is_some() && remarking.is_some())) };
-    let verified = match (counting.and_then(|cost| cost.verified), remarking.and_then(|cost| cost.verified)) {
-        (Some(counting), Some(remarking)) => format!("{counting} / {remarking}"),
-        _ => "-".to_owned(),
-    };
-    let agrees = if absent { "-" } else { word(report.test(agreement)) };
-    [report.release.clone(), program.to_owned(), loads.to_owned(), verified, agrees.to_owned()]
+    });
+    let unless_absent = |word: &'static str| if absent { "-" } else { word }.to_owned();
+    let loads = unless_absent(word(Some(costs.iter().all(Option::is_some))));
+    let verified: Option<Vec<String>> =
+        costs.iter().map(|cost| cost.and_then(|cost| cost.verified).map(|verified| verified.to_string())).collect();
+    let verified = verified.map_or_else(|| "-".to_owned(), |verified| verified.join(" / "));
+    let [plain, ruled] =
+        ["agreement", "rules"].map(|tests| unless_absent(word(report.test(&format!("{tests} {test}")))));
+    [report.release.clone(), program.to_owned(), loads, verified, plain, ruled]
 }
 
 const fn word(passed: Option<bool>) -> &'static str {
@@ -168,11 +171,15 @@ mod tests {
             costs: vec![
                 ("qosbpf_xdp ethernet counting".to_owned(), cost(Some(7))),
                 ("qosbpf_xdp ethernet remarking".to_owned(), cost(Some(9))),
+                ("qosbpf_xdp ethernet metering".to_owned(), cost(Some(11))),
+                ("qosbpf_xdp ethernet 1024 rules".to_owned(), cost(Some(13))),
                 ("qosbpf_egress ethernet counting".to_owned(), cost(None)),
             ],
             tests: vec![
                 ("agreement xdp".to_owned(), true),
                 ("agreement tc_egress".to_owned(), false),
+                ("rules xdp".to_owned(), true),
+                ("rules tc_egress".to_owned(), true),
                 ("mechanisms tcx_egress".to_owned(), true),
                 ("mechanisms clsact_egress".to_owned(), false),
             ],
@@ -186,10 +193,10 @@ mod tests {
     fn a_program_that_fails_or_did_not_run_is_not_said_to_work() {
         let page = page(&[report()], "2026-01-31");
         for line in [
-            "| 5.10.0 | qosbpf_xdp | yes | 7 / 9 | yes |",
-            "| 5.10.0 | qosbpf_xdp_frags | - | - | - |",
-            "| 5.10.0 | qosbpf_ingress | **no** | - | **not run** |",
-            "| 5.10.0 | qosbpf_egress | **no** | - | **no** |",
+            "| 5.10.0 | qosbpf_xdp | yes | 7 / 9 / 11 / 13 | yes | yes |",
+            "| 5.10.0 | qosbpf_xdp_frags | - | - | - | - |",
+            "| 5.10.0 | qosbpf_ingress | **no** | - | **not run** | **not run** |",
+            "| 5.10.0 | qosbpf_egress | **no** | - | **no** | yes |",
             "| 5.10.0 | remarked 5 of 5 | **not run** | **not run** | - | **not run** | **no** |",
             "| qosbpf_xdp ethernet counting | 7; 800 B |",
             "| qosbpf_egress ethernet counting | -; 800 B |",
