@@ -16,6 +16,7 @@ pub mod network;
 pub mod object;
 pub mod past;
 pub mod pending;
+mod pin;
 pub mod pins;
 pub mod privilege;
 pub mod route;

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context as _;
 use qos_common::abi::LAYOUT;
 
+pub use super::pin::Pin;
 use super::{bpffs, document, lock::Lock, mechanism, netns, privilege};
 use crate::{error::Failure, hook::Direction};
 
@@ -350,69 +351,6 @@ impl HookPins {
                 Err(error).with_context(|| format!("remove {}", self.folder.display()))
             }
             _ => Ok(()),
-        }
-    }
-}
-
-/// What is pinned for a hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pin {
-    /// What is known of the hook ([`super::state::HookState`]).
-    State,
-    /// The same for a switch that is under way.
-    NextState,
-    /// The link; clsact has none.
-    Link,
-    /// The program.
-    Program,
-    /// The program of a switch that is under way.
-    NextProgram,
-    /// [`qos_common::abi::Counters`].
-    Counters,
-    /// [`qos_common::abi::RemarkedHalf`], twice.
-    Remarked,
-    /// [`qos_common::rules::RuleCounters`], twice.
-    Rules,
-    /// [`qos_common::meter::MeterCounters`].
-    Colors,
-    /// [`qos_common::meter::Buckets`] with their locks.
-    Buckets,
-    /// The ring buffer of [`qos_common::event::Event`]s; not there where no rule ever logged.
-    Events,
-    /// Since when the terminal's table counts ([`crate::snapshot::baseline::Baseline`]).
-    Baseline,
-}
-
-impl Pin {
-    const ALL: [Self; 12] = [
-        Self::State,
-        Self::NextState,
-        Self::Link,
-        Self::Program,
-        Self::NextProgram,
-        Self::Counters,
-        Self::Remarked,
-        Self::Rules,
-        Self::Colors,
-        Self::Buckets,
-        Self::Events,
-        Self::Baseline,
-    ];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::State => "state",
-            Self::NextState => "next-state",
-            Self::Link => "link",
-            Self::Program => "program",
-            Self::NextProgram => "next-program",
-            Self::Counters => "counters",
-            Self::Remarked => "remarked",
-            Self::Rules => "rules",
-            Self::Colors => "colors",
-            Self::Buckets => "buckets",
-            Self::Events => "events",
-            Self::Baseline => "baseline",
         }
     }
 }
