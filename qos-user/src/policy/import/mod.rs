@@ -1,9 +1,9 @@
 //! What other tools say about marks, as a policy: text in, TOML out. Pure: no file is read here.
 //!
-//! A reader for each tool ([`Kind`]) turns text into a [`program::Program`]: chains of rules of which several may mark
-//! one packet. [`first_match`] makes a list of it of which the first entry decides, as our rules do, and [`writer`] writes
+//! A reader for each tool ([`Kind`]) turns text into a `Program`: chains of rules of which several may mark
+//! one packet. `first_match` makes a list of it of which the first entry decides, as our rules do, and `writer` writes
 //! that. What cannot be carried over is in [`Imported::left`], line by line. Where a rule is carried over and still
-//! differs, as a TOS target that also changes ECN, that part is left. [`account`] sees that nothing is dropped in
+//! differs, as a TOS target that also changes ECN, that part is left. `account` sees that nothing is dropped in
 //! silence: a line of which no reader says anything is left too.
 
 mod account;
