@@ -117,6 +117,7 @@ fn counters_of_two_cpus_are_added_and_wrap() {
     };
     assert_eq!(sum.kept, std::array::from_fn(|_| std::array::from_fn(|_| twice())));
     assert_eq!(sum.changed, std::array::from_fn(|_| std::array::from_fn(|_| twice())));
+    assert_eq!(sum.ruled, std::array::from_fn(|_| twice()));
     assert_eq!(sum.dropped, std::array::from_fn(|_| twice()));
     assert_eq!(sum.protected, twice());
     assert_eq!(sum.uncounted, std::array::from_fn(|_| twice()));
