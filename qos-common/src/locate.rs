@@ -151,11 +151,13 @@ fn ipv4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Located {
 
 #[inline(always)]
 fn ipv6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Located {
-    match packet.read::<{ Ipv6Hdr::LEN }>(offset) {
-        Some(bytes) if bytes[0] >> 4 == 6 => {
-            let ds = DsField::new(bytes[0] << 4 | bytes[1] >> 4);
-            Located::Ip(Header { family: Family::V6, offset, ds })
-        }
-        _ => Located::Malformed,
+    let Some(bytes) = packet.read::<{ Ipv6Hdr::LEN }>(offset) else {
+        return Located::Malformed;
+    };
+    // Version, traffic class, and the upper bits of the flow label: one word, as the kernel loads it.
+    let word = u16::from_be_bytes([bytes[0], bytes[1]]);
+    if word >> 12 != 6 {
+        return Located::Malformed;
     }
+    Located::Ip(Header { family: Family::V6, offset, ds: DsField::new((word >> 4) as u8) })
 }

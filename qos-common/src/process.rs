@@ -160,22 +160,20 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
         Located::NotIp => return uncounted(Uncounted::NotIp, frame, tables),
         Located::Malformed => return uncounted(Uncounted::Malformed, frame, tables),
     };
-    let (ds, now) = (header.ds, tables.now());
-    let weight = frame.length().weigh(packet, &header);
-    let entry = tables.entry(ds.dscp());
+    let entry = tables.entry(header.ds.dscp());
     if tables.constant(Constant::Words) != 0 && entry.asks_rules() {
         // A way of its own to the end, so that the other one is what it would be if there were no rules.
         hint::cold_path();
-        let (header, weight) = (header.settled(tables), settled(weight, tables));
+        let weight = settled(frame.length().weigh(packet, &header), tables);
+        let (header, now) = (header.settled(tables), tables.now());
         packet.renew();
         frame.renew();
-        let seen = Seen { header, weight, now };
         let decision = Case { packet: &*packet, header: &header, frame, weight, now }.decision(entry, tables);
-        return conclude(packet, &seen, decision, tables);
+        return conclude(packet, &Seen { header, frame, weight: Some(weight) }, decision, tables);
     }
     let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: tables.local() };
-    let decision = if tables.remarks() { by_table.decide(ds, || frame.origin()) } else { Decision::Keep };
-    conclude(packet, &Seen { header, weight, now }, decision, tables)
+    let decision = if tables.remarks() { by_table.decide(header.ds, || frame.origin()) } else { Decision::Keep };
+    conclude(packet, &Seen { header, frame, weight: None }, decision, tables)
 }
 
 /// The same, of which the verifier knows nothing: of a super-packet it would go on with many. No packet has 2^32 bytes.
@@ -185,24 +183,34 @@ fn settled<T: Tables>(weight: Counter, tables: &T) -> Counter {
     Counter { packets: packets.into(), bytes: bytes.into() }
 }
 
-/// An IP packet: where its header is, what it weighs, and when it came.
-struct Seen {
+/// An IP packet: where its header is, what the hook knows of it, and its weight if that was asked before.
+struct Seen<'a, F> {
     header: Header,
-    weight: Counter,
-    now: u64,
+    frame: &'a F,
+    weight: Option<Counter>,
 }
 
-/// Does and counts what was decided.
+/// Does and counts what was decided. The packet is weighed last: what is known early has to be kept in memory over every
+/// call of the kernel.
 #[inline(always)]
-fn conclude<P: Packet + ?Sized, T: Tables>(packet: &mut P, seen: &Seen, decision: Decision, tables: &mut T) -> Outcome {
-    let Seen { header, weight, now } = *seen;
-    let (ds, remarks) = (header.ds, tables.remarks());
+fn conclude<P: Packet + ?Sized, F: Frame, T: Tables>(
+    packet: &mut P,
+    seen: &Seen<'_, F>,
+    decision: Decision,
+    tables: &mut T,
+) -> Outcome {
+    let header = &seen.header;
+    let (ds, remarks, now) = (header.ds, tables.remarks(), tables.now());
     let Some(counters) = tables.counters() else {
         return Outcome::Untouched;
     };
     counters.last = now;
+    let weight = match seen.weight {
+        Some(weight) => weight,
+        None => seen.frame.length().weigh(packet, header),
+    };
     match decision {
-        Decision::Remark(dscp) if remarks && remark(packet, &header, dscp).is_some() => {
+        Decision::Remark(dscp) if remarks && remark(packet, header, dscp).is_some() => {
             counters.changed_mut(header.family, ds).add(weight);
             if let Some(half) = tables.remarked(ds.dscp()) {
                 half.cell_mut(ds.dscp(), dscp).add(weight);

@@ -44,8 +44,8 @@ impl Packet for Window {
     }
 
     #[inline(always)]
-    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
-        // SAFETY: as in `read`; nothing in this program keeps a reference into the packet.
-        self.at(offset).map(|address| unsafe { address.write(bytes) })
+    fn edit<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
+        // SAFETY: as in `read`; the borrow of the window keeps this the only reference into the packet.
+        self.at(offset).map(|address| unsafe { &mut *address })
     }
 }

@@ -248,8 +248,8 @@ impl Packet for Summed {
         self.bytes[..].read(offset)
     }
 
-    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
-        self.bytes[..].write(offset, bytes)
+    fn edit<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
+        self.bytes[..].edit(offset)
     }
 
     fn sum_changed(&mut self, old: [u8; 2], new: [u8; 2]) {
