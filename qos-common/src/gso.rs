@@ -73,7 +73,7 @@ impl Length {
         if let Some(gso) = self.gso {
             return saturate(segment_headers(packet, header, flow) + gso.size);
         }
-        let there = self.bytes.saturating_sub(header.offset as u32);
+        let there = self.bytes.saturating_sub((header.offset - packet.start()) as u32);
         match header.family {
             Family::V4 => match packet.read::<2>(header.offset + offset_of!(Ipv4Hdr, tot_len)) {
                 None | Some([0, 0]) => saturate(there),
@@ -127,7 +127,7 @@ fn segment_headers<P: Packet + ?Sized>(packet: &P, header: &Header, flow: &Flow)
 #[inline(always)]
 fn headers_length<P: Packet + ?Sized>(packet: &P, header: &Header) -> u32 {
     match flow::transport(packet, header) {
-        Some(transport) => transport.offset as u32 + transport_length(packet, &transport),
+        Some(transport) => (transport.offset - packet.start()) as u32 + transport_length(packet, &transport),
         None => 0,
     }
 }

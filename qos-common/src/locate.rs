@@ -52,7 +52,7 @@ pub enum Family {
 pub struct Header {
     /// Its version.
     pub family: Family,
-    /// Its distance from the first byte of the packet.
+    /// Where it begins, as the packet counts offsets; on the host that is the distance from its first byte.
     pub offset: usize,
     /// The DS field as it came.
     pub ds: DsField,
@@ -62,12 +62,13 @@ impl Header {
     /// The last offset at which [`locate`] finds a header: behind Ethernet and all tags.
     const LAST: usize = EthHdr::LEN + MAX_TAGS * VlanHdr::LEN;
 
-    /// The same header, of which the verifier knows no more than that it is one; see [`Rules::settle`].
+    /// The same header by its distance from `start`, of which the verifier knows no more than that it is one; see
+    /// [`Rules::settle`].
     #[inline(always)]
     #[must_use]
-    pub fn settled<R: Rules>(self, rules: &R) -> Self {
+    pub fn settled<R: Rules>(self, start: usize, rules: &R) -> Self {
         const BOUND: usize = Header::LAST.next_power_of_two() - 1;
-        let [family, offset, ds] = rules.settle([self.family as u32, self.offset as u32, u32::from(self.ds.bits())]);
+        let [family, offset, ds] = rules.settle([self.family as u32, (self.offset - start) as u32, u32::from(self.ds.bits())]);
         let family = if family == 0 { Family::V4 } else { Family::V6 };
         Self { family, offset: offset as usize & BOUND, ds: DsField::new(ds as u8) }
     }
@@ -97,22 +98,22 @@ pub fn locate<P: Packet + ?Sized>(packet: &P, link: Link, stripped_tags: usize) 
 #[inline(always)]
 fn bare<P: Packet + ?Sized>(packet: &P) -> Located {
     // The shorter of the two headers, not the one byte that is needed: see `Packet::read`.
-    match packet.read::<{ Ipv4Hdr::LEN }>(0) {
-        Some(bytes) if bytes[0] >> 4 == 4 => ipv4(packet, 0),
-        Some(bytes) if bytes[0] >> 4 == 6 => ipv6(packet, 0),
-        None if packet.read::<1>(0).is_none() => Located::NotIp,
+    match packet.read::<{ Ipv4Hdr::LEN }>(packet.start()) {
+        Some(bytes) if bytes[0] >> 4 == 4 => ipv4(packet, packet.start()),
+        Some(bytes) if bytes[0] >> 4 == 6 => ipv6(packet, packet.start()),
+        None if packet.read::<1>(packet.start()).is_none() => Located::NotIp,
         _ => Located::Malformed,
     }
 }
 
 #[inline(always)]
 fn behind_ethernet<P: Packet + ?Sized>(packet: &P, stripped_tags: usize) -> Located {
-    let Some(bytes) = packet.read::<{ EthHdr::LEN }>(0) else {
+    let Some(bytes) = packet.read::<{ EthHdr::LEN }>(packet.start()) else {
         return Located::NotIp;
     };
     match u16::from_ne_bytes([bytes[12], bytes[13]]) {
-        IPV4 => ipv4(packet, EthHdr::LEN),
-        IPV6 => ipv6(packet, EthHdr::LEN),
+        IPV4 => ipv4(packet, packet.start() + EthHdr::LEN),
+        IPV6 => ipv6(packet, packet.start() + EthHdr::LEN),
         TAG_8021Q | TAG_8021AD => behind_tags(packet, stripped_tags),
         _ => Located::NotIp,
     }
@@ -120,7 +121,7 @@ fn behind_ethernet<P: Packet + ?Sized>(packet: &P, stripped_tags: usize) -> Loca
 
 #[inline(always)]
 fn behind_tags<P: Packet + ?Sized>(packet: &P, stripped_tags: usize) -> Located {
-    let mut offset = EthHdr::LEN;
+    let mut offset = packet.start() + EthHdr::LEN;
     for tag in 0..MAX_TAGS {
         let (Some(bytes), true) =
             (packet.read::<{ VlanHdr::LEN }>(offset), tag < MAX_TAGS.saturating_sub(stripped_tags))

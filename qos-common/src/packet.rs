@@ -5,7 +5,14 @@
 
 /// The bytes of a packet, from the first byte of the link header on.
 pub trait Packet {
-    /// The bytes at `offset`, or `None` where the packet ends before `offset + N`.
+    /// The offset of the first byte. It need not be 0: where offsets are addresses, a header that was found is reached
+    /// without adding anything to where it is.
+    #[inline(always)]
+    fn start(&self) -> usize {
+        0
+    }
+
+    /// The bytes at `offset`, or `None` where the packet ends before `offset + N`. No offset is below [`start`](Self::start).
     ///
     /// Code for the kernel uses the bytes of a read only where `N` is 2 or more. With 1 the compiler turns
     /// `start + 1 > end` into `start >= end`, from which a verifier before Linux 5.15.7 and 5.10.84 concludes nothing, and
@@ -27,6 +34,31 @@ pub trait Packet {
     /// compared with the end, and with it on which of many ways it came here.
     #[inline(always)]
     fn renew(&mut self) {}
+}
+
+/// A packet whose offsets begin at 0, made of one whose offsets may not.
+pub struct FromZero<'a, P: ?Sized>(pub &'a mut P);
+
+impl<P: Packet + ?Sized> Packet for FromZero<'_, P> {
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.0.read(self.0.start() + offset)
+    }
+
+    #[inline(always)]
+    fn edit<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
+        self.0.edit(self.0.start() + offset)
+    }
+
+    #[inline(always)]
+    fn sum_changed(&mut self, old: [u8; 2], new: [u8; 2]) {
+        self.0.sum_changed(old, new);
+    }
+
+    #[inline(always)]
+    fn renew(&mut self) {
+        self.0.renew();
+    }
 }
 
 impl Packet for [u8] {

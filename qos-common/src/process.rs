@@ -9,7 +9,7 @@ use crate::{
     ds::{DsField, Dscp},
     gso::Length,
     locate::{Header, Link, Located, locate},
-    packet::Packet,
+    packet::{FromZero, Packet},
     policy::{Decision, Entry, Local, Origin, Verdict, Wanted},
     remark::remark,
     rules::Constant,
@@ -165,8 +165,9 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
         // A way of its own to the end, so that the other one is what it would be if there were no rules.
         hint::cold_path();
         let weight = settled(frame.length().weigh(packet, &header), tables);
-        let (header, now) = (header.settled(tables), tables.now());
+        let (header, now) = (header.settled(packet.start(), tables), tables.now());
         packet.renew();
+        let packet = &mut FromZero(packet);
         frame.renew();
         let decision = Case { packet: &*packet, header: &header, frame, weight, now }.decision(entry, tables);
         return conclude(packet, &Seen { header, frame, weight: Some(weight) }, decision, tables);

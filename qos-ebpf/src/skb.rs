@@ -127,6 +127,11 @@ struct SkbWindow<'a> {
 
 impl Packet for SkbWindow<'_> {
     #[inline(always)]
+    fn start(&self) -> usize {
+        self.window.start()
+    }
+
+    #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.window.read(offset)
     }
@@ -187,7 +192,7 @@ fn needed(window: &Window) -> usize {
     if maps::link() == Link::Layer3 {
         return Ipv6Hdr::LEN;
     }
-    match window.read::<{ EthHdr::LEN }>(0).map(|bytes| u16::from_ne_bytes([bytes[12], bytes[13]])) {
+    match window.read::<{ EthHdr::LEN }>(window.start()).map(|bytes| u16::from_ne_bytes([bytes[12], bytes[13]])) {
         Some(IPV4) => EthHdr::LEN + Ipv4Hdr::LEN,
         Some(IPV6) => EthHdr::LEN + Ipv6Hdr::LEN,
         _ => HEADERS,

@@ -30,12 +30,16 @@ impl Window {
     /// The one bounds check on packets: the verifier takes it as proof for the access that follows.
     #[inline(always)]
     fn at<const N: usize>(&self, offset: usize) -> Option<*mut [u8; N]> {
-        let address = self.start + offset;
-        (address + N <= self.end).then_some(address as *mut [u8; N])
+        (offset + N <= self.end).then_some(offset as *mut [u8; N])
     }
 }
 
 impl Packet for Window {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.start
+    }
+
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         // SAFETY: the window is that of a context, `at` has compared with its end, the kernel keeps it valid for this run

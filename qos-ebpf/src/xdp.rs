@@ -21,6 +21,11 @@ struct XdpWindow<'a> {
 
 impl Packet for XdpWindow<'_> {
     #[inline(always)]
+    fn start(&self) -> usize {
+        self.window.start()
+    }
+
+    #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.window.read(offset)
     }
