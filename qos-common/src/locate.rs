@@ -68,7 +68,8 @@ impl Header {
     #[must_use]
     pub fn settled<R: Rules>(self, start: usize, rules: &R) -> Self {
         const BOUND: usize = Header::LAST.next_power_of_two() - 1;
-        let [family, offset, ds] = rules.settle([self.family as u32, (self.offset - start) as u32, u32::from(self.ds.bits())]);
+        let [family, offset, ds] =
+            rules.settle([self.family as u32, (self.offset - start) as u32, u32::from(self.ds.bits())]);
         let family = if family == 0 { Family::V4 } else { Family::V6 };
         Self { family, offset: offset as usize & BOUND, ds: DsField::new(ds as u8) }
     }

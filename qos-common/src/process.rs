@@ -152,29 +152,55 @@ impl Outcome {
 /// ```
 #[inline(always)]
 pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
-    if tables.link() == Link::Layer3 && frame.is_mpls() {
+    let link = tables.link();
+    if link == Link::Layer3 && frame.is_mpls() {
         return uncounted(Uncounted::NotIp, frame, tables);
     }
-    let header = match locate(packet, tables.link(), frame.stripped_tags()) {
+    let header = match locate(packet, link, frame.stripped_tags()) {
         Located::Ip(header) => header,
         Located::NotIp => return uncounted(Uncounted::NotIp, frame, tables),
         Located::Malformed => return uncounted(Uncounted::Malformed, frame, tables),
     };
-    let entry = tables.entry(header.ds.dscp());
-    if tables.constant(Constant::Words) != 0 && entry.asks_rules() {
-        // A way of its own to the end, so that the other one is what it would be if there were no rules.
-        hint::cold_path();
-        let weight = settled(frame.length().weigh(packet, &header), tables);
-        let (header, now) = (header.settled(packet.start(), tables), tables.now());
-        packet.renew();
-        let packet = &mut FromZero(packet);
-        frame.renew();
-        let decision = Case { packet: &*packet, header: &header, frame, weight, now }.decision(entry, tables);
-        return conclude(packet, &Seen { header, frame, weight: Some(weight) }, decision, tables);
+    if tables.constant(Constant::Words) != 0 {
+        let entry = tables.entry(header.ds.dscp());
+        if entry.asks_rules() {
+            // A way of its own to the end, so that the other one is what it would be if there were no rules.
+            hint::cold_path();
+            return by_rules(packet, header, frame, entry, tables);
+        }
     }
-    let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: tables.local() };
-    let decision = if tables.remarks() { by_table.decide(header.ds, || frame.origin()) } else { Decision::Keep };
-    conclude(packet, &Seen { header, frame, weight: None }, decision, tables)
+    let seen = Seen { header, frame, weight: None };
+    // Ways of their own too: that a program only counts is known when it is loaded, and a way that both share would find
+    // it out for each packet.
+    if !tables.remarks() {
+        return conclude::<false, _, _, _>(packet, &seen, Decision::Keep, tables);
+    }
+    let by_table = Wanted { verdict: Verdict::mark(tables.entry(header.ds.dscp()).target()), local: tables.local() };
+    let decision = by_table.decide(header.ds, || frame.origin());
+    conclude::<true, _, _, _>(packet, &seen, decision, tables)
+}
+
+/// For codepoints that a rule may match.
+#[inline(always)]
+fn by_rules<P: Packet + ?Sized, F: Frame, T: Tables>(
+    packet: &mut P,
+    header: Header,
+    frame: &F,
+    entry: Entry,
+    tables: &mut T,
+) -> Outcome {
+    let weight = settled(frame.length().weigh(packet, &header), tables);
+    let (header, now) = (header.settled(packet.start(), tables), tables.now());
+    packet.renew();
+    frame.renew();
+    let packet = &mut FromZero(packet);
+    let decision = Case { packet: &*packet, header: &header, frame, weight, now }.decision(entry, tables);
+    let seen = Seen { header, frame, weight: Some(weight) };
+    if tables.remarks() {
+        conclude::<true, _, _, _>(packet, &seen, decision, tables)
+    } else {
+        conclude::<false, _, _, _>(packet, &seen, decision, tables)
+    }
 }
 
 /// The same, of which the verifier knows nothing: of a super-packet it would go on with many. No packet has 2^32 bytes.
@@ -194,14 +220,14 @@ struct Seen<'a, F> {
 /// Does and counts what was decided. The packet is weighed last: what is known early has to be kept in memory over every
 /// call of the kernel.
 #[inline(always)]
-fn conclude<P: Packet + ?Sized, F: Frame, T: Tables>(
+fn conclude<const REMARKS: bool, P: Packet + ?Sized, F: Frame, T: Tables>(
     packet: &mut P,
     seen: &Seen<'_, F>,
     decision: Decision,
     tables: &mut T,
 ) -> Outcome {
     let header = &seen.header;
-    let (ds, remarks, now) = (header.ds, tables.remarks(), tables.now());
+    let (ds, now) = (header.ds, tables.now());
     let Some(counters) = tables.counters() else {
         return Outcome::Untouched;
     };
@@ -211,7 +237,7 @@ fn conclude<P: Packet + ?Sized, F: Frame, T: Tables>(
         None => seen.frame.length().weigh(packet, header),
     };
     match decision {
-        Decision::Remark(dscp) if remarks && remark(packet, header, dscp).is_some() => {
+        Decision::Remark(dscp) if REMARKS && remark(packet, header, dscp).is_some() => {
             counters.changed_mut(header.family, ds).add(weight);
             if let Some(half) = tables.remarked(ds.dscp()) {
                 half.cell_mut(ds.dscp(), dscp).add(weight);
