@@ -29,7 +29,7 @@ pub fn remark<P: Packet + ?Sized>(packet: &mut P, header: &Header, dscp: Dscp) -
     let (old, new) = (header.ds.bits(), header.ds.with_dscp(dscp).bits());
     match header.family {
         Family::V4 => {
-            let bytes = packet.edit::<{ CHECK + 2 }>(header.offset)?;
+            let bytes = packet.edit::<{ Ipv4Hdr::LEN }>(header.offset)?;
             let check = checksum::update([bytes[CHECK], bytes[CHECK + 1]], [0, old], [0, new]);
             bytes[offset_of!(Ipv4Hdr, tos)] = new;
             [bytes[CHECK], bytes[CHECK + 1]] = check;
