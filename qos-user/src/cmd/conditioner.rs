@@ -70,7 +70,7 @@ pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Resu
         Some(binding) => {
             let given = slots.assign(RULE_SLOTS, &wants(&binding.rules), &[], counters::of_rule(&[]));
             let metered = meters.assign(METER_SLOTS, &metered(&binding.rules), &[], |_| vec![Counter::default(); 3]);
-            compile(binding, &given.slots, &metered.slots, interfaces)?
+            compile(binding, &given.slots, &metered.slots, &numbered(interfaces))?
         }
         None => None,
     };
@@ -99,7 +99,7 @@ pub fn next(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Ne
     for slot in buckets.new {
         counters::refill(&hook.pins, slot.into())?;
     }
-    let rules = compile(&binding, &given.slots, &buckets.slots, &site.interfaces)?;
+    let rules = compile(&binding, &given.slots, &buckets.slots, &numbered(&site.interfaces))?;
     let rules = rules.filter(|_| state.bypass.is_none());
     state.from = from(&binding, &site.interfaces);
     Ok(Next { state, rules })
@@ -123,8 +123,8 @@ fn metered(rules: &[Rule]) -> Vec<Wants> {
 
 fn refuse_at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> anyhow::Result<()> {
     let Some(why) = needs_tc(binding).filter(|_| hook.state.via.is_xdp()) else { return Ok(()) };
-    let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
     let (interface, direction) = (site.name_of(hook), hook.pins.direction);
+    let name = format!("{interface}:{direction}");
     Err(Failure::new("needs-tc", format!("{name} is attached by {}: {why}", hook.state.via))
         .hint(format!(
             "to move it, losing its counters: qosbpf detach {name} && qosbpf attach {interface} --{direction} --hook tcx"
@@ -132,22 +132,31 @@ fn refuse_at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> anyhow::Result<
         .into())
 }
 
-/// `slots` has a counter for each rule, `meters` one for each that meters.
-fn compile(
+/// The interfaces as the compiler asks for them: number and name.
+#[must_use]
+pub fn numbered(interfaces: &[Interface]) -> Vec<(u32, String)> {
+    interfaces.iter().map(|interface| (interface.ifindex, interface.name.clone())).collect()
+}
+
+/// The rules of a binding, `None` if it has none; `slots` has a counter for each rule, `meters` one for each that meters.
+///
+/// # Errors
+///
+/// `rules` that do not fit into the kernel's tables.
+pub fn compile(
     binding: &Binding,
     slots: &[u16],
     meters: &[u16],
-    interfaces: &[Interface],
+    interfaces: &[(u32, String)],
 ) -> anyhow::Result<Option<Arc<RuleTables>>> {
     if binding.rules.is_empty() {
         return Ok(None);
     }
-    let interfaces: Vec<_> = interfaces.iter().map(|interface| (interface.ifindex, interface.name.clone())).collect();
     let rules: Vec<&Rule> = binding.rules.iter().collect();
     let mut meters = meters.iter();
     let of_rule = |rule: &&Rule| rule.meter().and_then(|_| meters.next()).copied().unwrap_or_default();
     let meter_slots: Vec<u16> = rules.iter().map(of_rule).collect();
-    let input = Input { rules: &rules, slots, meter_slots: &meter_slots, interfaces: &interfaces };
+    let input = Input { rules: &rules, slots, meter_slots: &meter_slots, interfaces };
     let Compiled { tables, .. } = classifier::compile(&input)
         .map_err(|refusal| Failure::new("rules", refusal.to_string()))
         .with_context(|| format!("policy {} {}", binding.policy.name, binding.policy.hash))?;

@@ -1,9 +1,6 @@
 //! The twin of a hook's program, with what the policy says of the hook beside it: the numbers that it counts become
 //! names and lines.
 
-use std::sync::Arc;
-
-use anyhow::Context as _;
 use qos_common::locate::Link;
 
 use super::{conditioner, site::Site};
@@ -17,14 +14,7 @@ use crate::{
         state::{Binding, HookState, TableRecord},
         twin::{Given, Trace, Twin},
     },
-    policy::{
-        Policy,
-        classifier::{self, Compiled, Input},
-        model::{Action, Rule},
-        packet::Packet,
-        walk,
-    },
-    rules::RuleTables,
+    policy::{Policy, model::Rule, packet::Packet, walk},
 };
 
 /// Interfaces that a packet names and that do not exist have the numbers from here on, and the last one is that of
@@ -82,7 +72,7 @@ impl Double {
             link: state.map_or_else(|| link(site, interface), |state| Ok(state.link()))?,
             program: own.unwrap_or(Program::Tc(direction)),
             binding,
-            interfaces: site.interfaces.iter().map(|known| (known.ifindex, known.name.clone())).collect(),
+            interfaces: conditioner::numbered(&site.interfaces),
             twin: None,
         })
     }
@@ -160,7 +150,9 @@ impl Double {
         let counting = Specialisation::counting(self.link);
         let Some(binding) = &self.binding else { return Ok(counting) };
         let table = binding.table.as_ref().map(TableRecord::compiled).transpose()?;
-        let rules = compile(binding, &self.interfaces)?;
+        // A twin counts by the order of its rules, and meters by the order of those that meter.
+        let in_order: Vec<u16> = (0..).take(binding.rules.len()).collect();
+        let rules = conditioner::compile(binding, &in_order, &in_order, &self.interfaces)?;
         Ok(Specialisation { table, rules, local: binding.local.into(), ..counting })
     }
 
@@ -249,25 +241,6 @@ fn unknown(hook: &str) -> anyhow::Error {
 fn link(site: &Site, interface: &str) -> anyhow::Result<Link> {
     let Some(found) = site.interfaces.iter().find(|known| known.name == interface) else { return Ok(Link::Ethernet) };
     found.link.clone().map_err(|why| Failure::new("link-type", format!("{interface}: {why}")).into())
-}
-
-/// The rules of a hook, with the slots that a twin has: those of their order.
-fn compile(binding: &Binding, interfaces: &[(u32, String)]) -> anyhow::Result<Option<Arc<RuleTables>>> {
-    if binding.rules.is_empty() {
-        return Ok(None);
-    }
-    let rules: Vec<&Rule> = binding.rules.iter().collect();
-    let slots: Vec<u16> = (0..).take(rules.len()).collect();
-    let mut next = 0..;
-    let meter_slots: Vec<u16> = rules
-        .iter()
-        .map(|rule| if matches!(rule.action, Action::Meter(_)) { next.next().unwrap_or(0) } else { 0 })
-        .collect();
-    let input = Input { rules: &rules, slots: &slots, meter_slots: &meter_slots, interfaces };
-    let Compiled { tables, .. } = classifier::compile(&input)
-        .map_err(|refusal| Failure::new("rules", refusal.to_string()))
-        .with_context(|| format!("policy {} {}", binding.policy.name, binding.policy.hash))?;
-    Ok(Some(Arc::new(tables)))
 }
 
 fn place(rule: &Rule) -> RulePlace {

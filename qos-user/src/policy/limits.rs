@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use qos_common::meter::MAX_METERS;
+use qos_common::{meter::MAX_METERS, rules::MAX_PASSING};
 
 use crate::{
     hook::Direction,
@@ -12,11 +12,10 @@ use crate::{
     },
 };
 
-/// The most rules of one interface and direction.
-pub const MAX_RULES: usize = 1024;
+pub use qos_common::rules::MAX_RULES;
 
-/// The most of them that do not decide: each that matches is counted, and costs the packet a lookup.
-pub const MAX_COUNT_RULES: usize = 8;
+/// The most rules of one hook that do not decide: each that matches is counted, and costs the packet a lookup.
+pub const MAX_COUNT_RULES: usize = MAX_PASSING;
 
 /// A pattern for interfaces, and a direction.
 type Hook<'a> = (&'a str, Direction);
