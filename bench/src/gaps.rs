@@ -5,8 +5,8 @@ use crate::report::Gap;
 /// What there is no figure for, and why.
 pub fn known(cpus: usize) -> Vec<Gap> {
     let later = [
-        ("16, 256 and 1,024 rules, program and router", "no command attaches rules yet"),
-        ("meters, flows, capture and RTP", "they do not exist yet"),
+        ("16, 256 and 1,024 rules, program and router", "this command has no candidate for them yet"),
+        ("flows, capture and RTP", "they do not exist yet"),
         ("scrape, and `run` idle", "there is no `run` yet"),
     ];
     let mut gaps: Vec<Gap> = later.into_iter().map(|(what, why)| Gap::new(what, why)).collect();
