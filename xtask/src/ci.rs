@@ -23,13 +23,12 @@ const STEPS: [Step; 8] = [
     ("documentation of the code", documentation),
 ];
 
-/// Runs all steps, prints the time each took, then measures a little, then the tests' summary, then what came of other
-/// kernels.
+/// Runs what needs no test, and prints the time that each step took.
 ///
 /// # Errors
 ///
 /// Of the first step that fails.
-pub fn run() -> anyhow::Result<()> {
+pub fn check() -> anyhow::Result<()> {
     let mut times = Vec::new();
     for (name, step) in STEPS {
         println!("== {name}");
@@ -42,6 +41,16 @@ pub fn run() -> anyhow::Result<()> {
     }
     let total: Duration = times.iter().map(|(_, time)| *time).sum();
     println!("{:>8.1} s  before the tests", total.as_secs_f64());
+    Ok(())
+}
+
+/// The same, then measures a little, then the tests' summary, then what came of other kernels.
+///
+/// # Errors
+///
+/// Of the first step that fails.
+pub fn run() -> anyhow::Result<()> {
+    check()?;
     println!("== measurements, for their gates alone");
     bench::smoke().context("measurements")?;
     println!("== tests");

@@ -48,6 +48,8 @@ enum Chore {
         #[arg(long)]
         record: bool,
     },
+    /// What needs no test to be seen: format, architecture, lints, documentation. The beginning of `ci`.
+    Check,
     /// Everything that a change has to pass: format, lints, architecture, documentation, tests, kernels.
     Ci,
 }
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Chore::Test => test::run().map(|()| ExitCode::SUCCESS),
         Chore::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Chore::Vm { kernels, record } => vm::run(&kernels, record).map(|()| ExitCode::SUCCESS),
+        Chore::Check => ci::check().map(|()| ExitCode::SUCCESS),
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
