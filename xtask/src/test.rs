@@ -3,13 +3,17 @@
 use std::{
     fs,
     io::{self, BufRead as _, BufReader},
+    mem,
     path::Path,
     process::Command,
 };
 
 use anyhow::{Context as _, bail};
 
-use crate::{setup, shell, summary::Reader};
+use crate::{
+    setup, shell,
+    summary::{Failure, Reader},
+};
 
 /// Sets up, builds, and runs all tests.
 ///
@@ -36,7 +40,8 @@ pub fn run_after_setup() -> anyhow::Result<()> {
     if !root && let Some(package) = kernel_package(&qos_build::root()) {
         command.args(["--exclude", &package]);
     }
-    let (success, reader) = read(&mut command)?;
+    let (success, mut reader) = read(&mut command)?;
+    let success = success || second_look(&mut reader)?;
     let unrun = if root { Vec::new() } else { kernel_tests(&qos_build::root()) };
     if !unrun.is_empty() {
         println!("not run, since they need root (network namespaces, BPF programs): {}", unrun.join(", "));
@@ -51,6 +56,32 @@ pub fn run_after_setup() -> anyhow::Result<()> {
         (true, true, false) => bail!("only root can run all tests"),
         (true, true, true) => Ok(()),
     }
+}
+
+/// How many tests may fail for want of time before the whole run counts as failed.
+const SECOND_LOOKS: usize = 3;
+
+/// Runs the few tests that failed beside others once more, each alone: on a busy machine a packet waits for longer than a
+/// test does. Those that pass then are named as what they are, and everything else stays a failure.
+fn second_look(reader: &mut Reader) -> anyhow::Result<bool> {
+    if !reader.is_whole() || !(1..=SECOND_LOOKS).contains(&reader.failures.len()) {
+        return Ok(false);
+    }
+    let failures = mem::take(&mut reader.failures);
+    let mut unsteady = Vec::new();
+    for Failure { program, test } in &failures {
+        let Some(program) = program else { return Ok(false) };
+        let mut command = shell::cargo(&["test", "--workspace", "--exclude", "qos-ebpf", "--test", program]);
+        command.env("QOSBPF_BIN", shell::target_folder().join("debug/qosbpf")).args(["--", "--exact", test]);
+        let (success, again) = read(&mut command)?;
+        if !success || again.sum.passed() == 0 {
+            return Ok(false);
+        }
+        unsteady.push(format!("{program} {test}"));
+    }
+    reader.sum.redeem(unsteady.len() as u64);
+    println!("UNSTEADY, failed beside others and passed alone: {}", unsteady.join(", "));
+    Ok(true)
 }
 
 /// Runs `cargo test`, passing its lines on while reading them.
