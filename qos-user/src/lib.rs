@@ -10,6 +10,7 @@ pub mod explain;
 pub mod hook;
 pub mod kernel;
 pub mod lab;
+pub mod netdev;
 pub mod policy;
 pub mod render;
 pub mod rules;

@@ -11,6 +11,7 @@ pub mod jiffies;
 pub mod lock;
 pub mod logs;
 pub mod mechanism;
+pub mod netdev;
 pub mod netns;
 pub mod network;
 pub mod object;
