@@ -4,8 +4,10 @@ use std::{io::Write, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+mod diagnosis;
 mod policy;
 
+pub use self::diagnosis::DoctorArgs;
 pub use self::policy::{
     ApplyArgs, ApplyOptions, BypassArgs, ExplainArgs, ImportArgs, ImportFrom, PacketSource, PolicyCommand, ResumeArgs,
     RollbackArgs,
@@ -124,6 +126,8 @@ pub enum Command {
     Expect(ExpectArgs),
     /// What rules that log tell of packets: `log = "1/s"` in the policy.
     Events(EventsArgs),
+    /// What this kernel, these privileges and these devices allow, and what helps; exit 3 if something is wrong.
+    Doctor(DoctorArgs),
     /// Any notation of a DSCP to every notation, with the filter text of each tool.
     Dscp(DscpArgs),
     /// A lab of its own: a router between two hosts, marked traffic, counters, remarking.
@@ -150,6 +154,7 @@ impl Command {
             | Self::Expect(ExpectArgs { json, .. })
             | Self::Events(EventsArgs { json, .. })
             | Self::Dscp(DscpArgs { json, .. })
+            | Self::Doctor(DoctorArgs { json, .. })
             | Self::Policy(
                 PolicyCommand::Check { json, .. }
                 | PolicyCommand::Show { json, .. }

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod cmd;
+pub mod diagnosis;
 pub mod error;
 pub mod event;
 pub mod explain;

@@ -6,6 +6,7 @@ mod context;
 mod deadline;
 mod demo;
 mod detach;
+mod doctor;
 pub mod dscp;
 mod events;
 mod expect;
@@ -55,6 +56,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Stats(args) => stats::run(args, &context),
         Command::Policy(command) => policy::run(command, &context),
         Command::Expect(args) => expect::run(args, &context),
+        Command::Doctor(args) => doctor::run(args, &context),
         Command::Events(args) => events::run(args, &context),
         Command::Dscp(args) => {
             let mut text = Vec::new();

@@ -155,7 +155,8 @@ fn describe(slot: XdpSlot) -> String {
     format!("program {}{name} ({mode})", slot.program_id)
 }
 
-fn program_name(id: u32) -> Option<String> {
+/// The name of a program; telling it needs privileges.
+pub(super) fn program_name(id: u32) -> Option<String> {
     aya::programs::loaded_programs()
         .filter_map(Result::ok)
         .find(|info: &ProgramInfo| info.id() == id)

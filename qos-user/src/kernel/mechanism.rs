@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The priority and handle of our clsact filter: fixed, so that a replacement hits it, and nobody else's by chance.
-const PRIORITY: u16 = 0x5153;
+pub(super) const PRIORITY: u16 = 0x5153;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
 /// What runs at a hook.

@@ -24,6 +24,7 @@ pub mod route;
 pub mod slots;
 pub mod socket;
 pub mod state;
+pub mod survey;
 pub mod sys;
 pub mod testrun;
 pub mod twin;

@@ -38,16 +38,26 @@ pub fn enter(name: &str) -> anyhow::Result<()> {
 ///
 /// That neither can be read.
 pub fn id() -> anyhow::Result<u64> {
+    match own_cookie()? {
+        Some(cookie) => Ok(cookie),
+        None => inode(),
+    }
+}
+
+fn own_cookie() -> anyhow::Result<Option<u64>> {
     let socket = nix::sys::socket::socket(
         nix::sys::socket::AddressFamily::Unix,
         nix::sys::socket::SockType::Datagram,
         nix::sys::socket::SockFlag::SOCK_CLOEXEC,
         None,
     )?;
-    match cookie(socket.as_fd()) {
-        Some(cookie) => Ok(cookie),
-        None => inode(),
-    }
+    Ok(cookie(socket.as_fd()))
+}
+
+/// Whether the kernel tells network namespaces apart by a number that none gets again.
+#[must_use]
+pub fn has_cookies() -> bool {
+    own_cookie().is_ok_and(|cookie| cookie.is_some())
 }
 
 fn inode() -> anyhow::Result<u64> {

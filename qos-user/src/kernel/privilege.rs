@@ -16,13 +16,19 @@ const NEEDED: [(&str, u32, &str); 3] = [
 /// `CAP_SYS_ADMIN` stands for CAP_BPF and CAP_PERFMON.
 const SYS_ADMIN: u32 = 21;
 
+/// The capabilities that this process lacks, each with what it is for.
+#[must_use]
+pub fn lacking() -> Vec<(&'static str, &'static str)> {
+    let Some(effective) = effective() else { return Vec::new() };
+    let has = |bit: u32| effective & (1 << bit) != 0;
+    let lacks = |bit: u32| !(has(bit) || bit > 32 && has(SYS_ADMIN));
+    NEEDED.iter().filter(|(_, bit, _)| lacks(*bit)).map(|(name, _, why)| (*name, *why)).collect()
+}
+
 /// The error that names what this process lacks, if it lacks anything.
 #[must_use]
 pub fn missing() -> Option<anyhow::Error> {
-    let effective = effective()?;
-    let has = |bit: u32| effective & (1 << bit) != 0;
-    let lacks = |(_, bit, _): &&(&str, u32, &str)| !(has(*bit) || *bit > 32 && has(SYS_ADMIN));
-    let missing: Vec<_> = NEEDED.iter().filter(lacks).map(|(name, _, why)| format!("{name} ({why})")).collect();
+    let missing: Vec<_> = lacking().iter().map(|(name, why)| format!("{name} ({why})")).collect();
     (!missing.is_empty()).then(|| {
         Failure::new("privilege", format!("this process lacks {}", missing.join(", ")))
             .exit(Exit::Failed)

@@ -12,7 +12,11 @@ use std::{
     sync::OnceLock,
 };
 
-use aya_obj::generated::{BPF_F_RDONLY, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_link_info, bpf_prog_type};
+use aya_obj::generated::{
+    BPF_F_RDONLY, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_link_info, bpf_prog_info, bpf_prog_type,
+};
+
+use crate::hook::Direction;
 
 /// Opens a pinned object; `read_only` needs no more than read permission on the pin (Linux 6.0 and later for people
 /// without privileges), and is possible for maps alone.
@@ -97,6 +101,48 @@ pub fn has_tcx(ifindex: u32) -> io::Result<bool> {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// The programs in the list of TCX, in the order in which they run.
+///
+/// # Errors
+///
+/// What bpf(2) reports for `BPF_PROG_QUERY`.
+pub fn tcx_programs(ifindex: u32, direction: Direction) -> io::Result<Vec<u32>> {
+    /// Far more than the kernel lets in, which is 64.
+    const ROOM: usize = 128;
+    let mut ids = [0u32; ROOM];
+    // SAFETY: as above.
+    let mut attr: bpf_attr = unsafe { mem::zeroed() };
+    attr.query.attach_type = match direction {
+        Direction::Ingress => bpf_attach_type::BPF_TCX_INGRESS as u32,
+        Direction::Egress => bpf_attach_type::BPF_TCX_EGRESS as u32,
+    };
+    attr.query.__bindgen_anon_1.target_ifindex = ifindex;
+    attr.query.prog_ids = ids.as_mut_ptr() as u64;
+    attr.query.__bindgen_anon_2.prog_cnt = ROOM as u32;
+    bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr)?;
+    // SAFETY: for this command the kernel has written how many there are.
+    let count = unsafe { attr.query.__bindgen_anon_2.prog_cnt } as usize;
+    Ok(ids.into_iter().take(count).collect())
+}
+
+/// Whether programs are translated to machine code: asked of one that does nothing.
+///
+/// # Errors
+///
+/// What bpf(2) reports; that this process may load none, for one.
+pub fn is_translated() -> io::Result<bool> {
+    let program = load_swap()?;
+    // SAFETY: as above.
+    let mut info: bpf_prog_info = unsafe { mem::zeroed() };
+    // SAFETY: as above.
+    let mut attr: bpf_attr = unsafe { mem::zeroed() };
+    attr.info.bpf_fd = program.as_raw_fd() as u32;
+    attr.info.info = &raw mut info as u64;
+    attr.info.info_len = size_of::<bpf_prog_info>() as u32;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info.jited_prog_len > 0)
 }
 
 /// Whether the kernel has a compare-and-swap of 64 bits: upstream since Linux 5.12, and on some architectures later. Asked

@@ -9,6 +9,7 @@ use crate::{
     snapshot::PolicyLabel,
 };
 
+mod diagnosis;
 mod diff;
 mod explain;
 mod history;
@@ -16,6 +17,7 @@ mod policy;
 mod stats;
 mod status;
 
+pub use diagnosis::diagnosis;
 pub use diff::diff;
 pub use explain::{capture, explained, test_runs};
 pub use history::history;

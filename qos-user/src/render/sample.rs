@@ -10,6 +10,7 @@ use qos_common::{
 use super::Look;
 pub use crate::snapshot::sample::*;
 use crate::{
+    diagnosis::{Cure, Finding, Level, Report, Shell},
     explain::{Decider, Decision, Explained, Leaves, PassedOver, RulePlace, Stage, TestRun},
     hook::Via,
 };
@@ -48,6 +49,39 @@ pub(crate) fn explained() -> Explained {
             limited: Some(Limited::LaterFragment),
         },
         passed_over: vec![PassedOver { rule: place("SSH", 36), because: "tcp".to_owned() }],
+    }
+}
+
+/// A host with one fault of each kind.
+pub(crate) fn diagnosis() -> Report {
+    let finding = |subject: &str, level, text: &str, cure| Finding {
+        subject: subject.to_owned(),
+        level,
+        code: "a-code",
+        text: text.to_owned(),
+        details: Vec::new(),
+        cure,
+    };
+    let there = |command: &str| Some(Cure::There(command.to_owned()));
+    let marker =
+        finding("wan0", Level::Warn, "EF is lost inside this router", there("nft delete rule inet q p handle 4"));
+    let suspect = "suspect: nft table inet q chain p handle 4: oifname \"wan0\" ip dscp set cs0".to_owned();
+    Report {
+        time: now(),
+        host: "edge1".to_owned(),
+        about: Some("wan0".to_owned()),
+        heading: Some("EF at wan0:egress: before 0 since 21:00:03".to_owned()),
+        findings: vec![
+            finding("host", Level::Ok, "kernel 6.12.107 x86_64, JIT on, BTF, capabilities complete, bpffs rw", None),
+            finding("host", Level::Unknown, "nft: not installed", None),
+            finding("wan0", Level::Info, "also at tcx egress: program 91 \"cil_to_netdev\" (before us)", None),
+            finding("wan0", Level::Fail, "tc filter in hardware", there("ethtool -K wan0 hw-tc-offload off")),
+            finding("wan0", Level::Warn, "a rule on src", Some(Cure::Advice("ask it at lan0:ingress".to_owned()))),
+            finding("host", Level::Fail, "no CAP_PERFMON", Some(Cure::Privileged("doctor".to_owned()))),
+            Finding { details: vec![suspect], ..marker },
+        ],
+        further: vec![Cure::There("nft -a list ruleset".to_owned())],
+        shell: Shell { netns: Some("edge".to_owned()), bpffs: None, root: true },
     }
 }
 

@@ -52,6 +52,13 @@ impl Screen {
         self.push(Tone::Alert, &format!("! {text}"));
     }
 
+    /// A line behind a lead, under which it goes on; `urgent` if it needs a human, which the lead has to say.
+    pub fn told(&mut self, urgent: bool, lead: &str, text: &str) {
+        let tone = if urgent { Tone::Alert } else { Tone::Plain };
+        let lines = wrap(&one_line(&format!("{lead}{text}")), WIDTH, width(lead));
+        self.0.extend(lines.into_iter().map(|line| (tone, line)));
+    }
+
     /// An empty line, except at the top.
     pub fn blank(&mut self) {
         if !self.0.is_empty() {

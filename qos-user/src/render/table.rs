@@ -1,6 +1,7 @@
-//! The screens of `stats`, `status` and `policy show`.
+//! The screens of the commands.
 
 mod class;
+mod diagnosis;
 mod diff;
 mod explain;
 mod foot;
@@ -12,6 +13,7 @@ mod row;
 mod status;
 mod watch;
 
+pub use diagnosis::{doctor, fix_script, why};
 pub use diff::diff;
 pub use explain::{capture, explained, test_runs};
 pub use history::history;

@@ -3,7 +3,7 @@
 use super::{Finding, Rule, mentions::mentions};
 
 /// The modules that are functions of their arguments.
-const PURE: [&str; 5] = ["policy", "snapshot", "status", "render", "netdev"];
+const PURE: [&str; 6] = ["policy", "snapshot", "status", "render", "netdev", "diagnosis"];
 
 /// What they would reach the world by. Addresses are in `core::net`, which opens no socket.
 const WORLD: [&str; 12] = [
@@ -23,7 +23,7 @@ const WORLD: [&str; 12] = [
 
 /// No clock, no file, no socket.
 pub const PURITY: Rule = Rule {
-    name: "policy, snapshot, status, netdev and render know no clock, file, socket or runtime",
+    name: "policy, snapshot, status, netdev, diagnosis and render know no clock, file, socket or runtime",
     reason: "the same input gives the same output, in a test as on a router: time and files are arguments",
     check: |source| {
         let pure = source.module().first().is_some_and(|top| PURE.contains(top));

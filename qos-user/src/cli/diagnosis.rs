@@ -1,0 +1,24 @@
+//! The arguments of `qosbpf doctor`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::seconds;
+
+/// `qosbpf doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The interface; none: all of them.
+    #[arg(value_name = "IFACE")]
+    pub interface: Option<String>,
+    /// Compare our counters with the device's over so many seconds; 0 for not at all.
+    #[arg(long, value_name = "SECS", default_value = "2", value_parser = seconds)]
+    pub sample: Duration,
+    /// As JSON.
+    #[arg(long, conflicts_with = "fix_script")]
+    pub json: bool,
+    /// Print the cures as a shell script, to be read before it is run.
+    #[arg(long)]
+    pub fix_script: bool,
+}

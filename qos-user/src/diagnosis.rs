@@ -1,0 +1,203 @@
+//! What hinders qosbpf on this host, as findings: pure functions of what was read of kernel, devices and other tools.
+//!
+//! `doctor` asks about the host and its interfaces, `why` about one hook; both use the same knowledge. Who reads is
+//! `kernel/`; how it looks is in `render/`.
+
+mod address;
+mod bypass;
+mod cure;
+pub mod facts;
+mod host;
+pub mod iptables;
+mod marks;
+pub mod nft;
+pub mod outside;
+mod port;
+mod programs;
+mod share;
+pub mod tc;
+#[cfg(test)]
+mod testing;
+mod twice;
+
+use std::{collections::BTreeSet, time::SystemTime};
+
+use serde::Serialize;
+
+use self::{facts::Ground, outside::Outside};
+use crate::error::Exit;
+
+pub use self::{
+    cure::Shell,
+    host::{host, version},
+    share::{Sample, share},
+};
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// To know.
+    Info,
+    /// It could not be asked.
+    Unknown,
+    /// Something counts or marks otherwise than one would think.
+    Warn,
+    /// Something does not work.
+    Fail,
+}
+
+/// What helps, and where it is typed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cure {
+    /// A command of another tool, in the network namespace that was asked about.
+    There(String),
+    /// A command of another tool, about the whole host.
+    Host(String),
+    /// A command of qosbpf, without its name and global options.
+    Own(String),
+    /// The same, which only a process with these capabilities can run.
+    Privileged(String),
+    /// No command: what to change in a policy or a setting.
+    Advice(String),
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// `host`, an interface, or a hook.
+    pub subject: String,
+    /// How much it matters.
+    pub level: Level,
+    /// A stable word for scripts.
+    pub code: &'static str,
+    /// What is so, and what it means.
+    pub text: String,
+    /// What belongs to it, a line each: suspects, numbers.
+    pub details: Vec<String>,
+    /// What helps.
+    pub cure: Option<Cure>,
+}
+
+impl Finding {
+    fn new(level: Level, subject: &str, code: &'static str, text: impl Into<String>) -> Self {
+        Self { subject: subject.to_owned(), level, code, text: text.into(), details: Vec::new(), cure: None }
+    }
+
+    fn ok(subject: &str, code: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Level::Ok, subject, code, text)
+    }
+
+    fn info(subject: &str, code: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Level::Info, subject, code, text)
+    }
+
+    /// Something that could not be asked.
+    #[must_use]
+    pub fn unknown(subject: &str, code: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Level::Unknown, subject, code, text)
+    }
+
+    fn warn(subject: &str, code: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Level::Warn, subject, code, text)
+    }
+
+    /// Something that does not work.
+    #[must_use]
+    pub fn fail(subject: &str, code: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Level::Fail, subject, code, text)
+    }
+
+    /// The same with what helps.
+    #[must_use]
+    pub fn cure(mut self, cure: Cure) -> Self {
+        self.cure = Some(cure);
+        self
+    }
+
+    /// The same with what belongs to it.
+    #[must_use]
+    pub fn details(mut self, details: impl IntoIterator<Item = String>) -> Self {
+        self.details.extend(details);
+        self
+    }
+}
+
+/// Everything that `doctor` or `why` says.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// When it was asked.
+    pub time: SystemTime,
+    /// This host's name.
+    pub host: String,
+    /// What was asked about: an interface, a hook, and a codepoint or rule there.
+    pub about: Option<String>,
+    /// What is to be said above the findings.
+    pub heading: Option<String>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// Commands that show more.
+    pub further: Vec<Cure>,
+    /// Where cures are typed in.
+    pub shell: Shell,
+}
+
+impl Report {
+    /// How many findings are of a level.
+    #[must_use]
+    pub fn count(&self, level: Level) -> usize {
+        self.findings.iter().filter(|finding| finding.level == level).count()
+    }
+}
+
+/// 3 if something is wrong, else 4 if something could not be asked.
+#[must_use]
+pub fn exit(findings: &[Finding]) -> Exit {
+    match findings.iter().map(|finding| finding.level).max() {
+        Some(Level::Fail | Level::Warn) => Exit::No,
+        Some(Level::Unknown) => Exit::Unknown,
+        _ => Exit::Done,
+    }
+}
+
+/// What is found at some interfaces, by interface.
+#[must_use]
+pub fn interfaces(ground: &Ground, names: &BTreeSet<String>, outside: &Outside) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for port in ground.ports.iter().filter(|port| names.contains(&port.device.name)) {
+        findings.extend(port::device(port, ground));
+        findings.extend(programs::foreign(port));
+        findings.extend(programs::other_version(port));
+        findings.extend(bypass::flowtables(&port.device.name, outside));
+        findings.extend(bypass::hardware(port));
+        findings.extend(twice::counted_twice(port, ground));
+        findings.extend(marks::on_the_wire(port));
+        findings.extend(marks::inside(&port.device.name, ground, outside));
+        findings.extend(address::translated(port, outside));
+    }
+    findings
+}
+
+/// What is found about the whole network namespace.
+#[must_use]
+pub fn namespace(ground: &Ground, outside: &Outside) -> Vec<Finding> {
+    let mut findings = outside.unanswered();
+    findings.extend(marks::routed_by_mark(ground));
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_counts_more_than_what_is_not_known() {
+        let [ok, unknown, warn] = [Level::Ok, Level::Unknown, Level::Warn].map(|level| Finding::new(level, "", "", ""));
+        assert_eq!(exit(&[]), Exit::Done);
+        assert_eq!(exit(std::slice::from_ref(&ok)), Exit::Done);
+        assert_eq!(exit(&[ok.clone(), unknown.clone()]), Exit::Unknown);
+        assert_eq!(exit(&[warn, unknown, ok]), Exit::No);
+    }
+}

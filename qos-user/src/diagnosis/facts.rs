@@ -1,0 +1,219 @@
+//! What `kernel/` reads for a diagnosis.
+
+use crate::{hook::Direction, hook::Via, netdev::Netdev, rules::model::Rule};
+
+/// What was asked, or why there is no answer.
+pub type Asked<T> = Result<T, String>;
+
+/// This host.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The kernel's release, such as `6.12.107`.
+    pub release: String,
+    /// The machine, as uname(1) calls it.
+    pub machine: String,
+    /// What this kernel lacks.
+    pub lacks: Vec<Lack>,
+    /// Whether programs are translated to machine code.
+    pub jit: Asked<bool>,
+    /// Whether the kernel has type information of its own.
+    pub btf: bool,
+    /// The mode of lockdown, such as `none`.
+    pub lockdown: Option<String>,
+    /// Capabilities that this process lacks, with what they are for.
+    pub missing: Vec<(&'static str, &'static str)>,
+    /// Whether this process is root.
+    pub root: bool,
+    /// The bpf file system.
+    pub bpffs: Bpffs,
+}
+
+/// A feature that a kernel lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// The feature.
+    pub feature: &'static str,
+    /// Since when Linux has it.
+    pub since: (u32, u32),
+    /// What happens without it.
+    pub without: &'static str,
+}
+
+/// The bpf file system.
+#[derive(Clone, Debug)]
+pub struct Bpffs {
+    /// Where it is, or should be.
+    pub path: String,
+    /// What is there.
+    pub state: BpffsState,
+}
+
+/// What is at the place of the bpf file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BpffsState {
+    /// It, to read and write.
+    Mounted,
+    /// It, to read alone.
+    ReadOnly,
+    /// A folder, or nothing.
+    Absent {
+        /// Whether there is a folder to mount it at.
+        folder: bool,
+    },
+    /// It is hidden from this process, which has a mount namespace of its own.
+    Hidden,
+    /// It, and in it something of qosbpf's name that is not qosbpf's; what is wrong, and its path.
+    Foreign(String, String),
+}
+
+/// Everything that was read of a network namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Ground {
+    /// Its interfaces.
+    pub ports: Vec<Port>,
+    /// Its routing rules.
+    pub rules: Vec<RoutingRule>,
+    /// Its routes by interface.
+    pub routes: Vec<Route>,
+    /// The interfaces over which this host has PPPoE sessions.
+    pub pppoe: Vec<u32>,
+    /// Whether this kernel has TCX.
+    pub tcx: bool,
+}
+
+impl Ground {
+    /// The interface of a name.
+    #[must_use]
+    pub fn port(&self, name: &str) -> Option<&Port> {
+        self.ports.iter().find(|port| port.device.name == name)
+    }
+
+    /// Whether a policy is in force at any hook.
+    #[must_use]
+    pub fn enforces(&self) -> bool {
+        self.ports.iter().flat_map(|port| &port.hooks).any(|hook| hook.enforces)
+    }
+}
+
+/// An interface.
+#[derive(Clone, Debug, Default)]
+pub struct Port {
+    /// The device.
+    pub device: Netdev,
+    /// Why qosbpf cannot read its packets, if it cannot.
+    pub unreadable: Option<String>,
+    /// Its driver.
+    pub driver: Option<String>,
+    /// What its driver can do for XDP.
+    pub xdp: Option<XdpFeatures>,
+    /// Its offloads, as far as the driver tells of them.
+    pub offloads: Offloads,
+    /// The programs at its hooks that are not ours.
+    pub foreign: Vec<Program>,
+    /// Why programs could not be asked for.
+    pub programs_unknown: Option<String>,
+    /// Our hooks.
+    pub hooks: Vec<OwnHook>,
+    /// Its qdiscs and filters.
+    pub tc: super::tc::Traffic,
+}
+
+impl Port {
+    /// Our hook in a direction.
+    #[must_use]
+    pub fn hook(&self, direction: Direction) -> Option<&OwnHook> {
+        self.hooks.iter().find(|hook| hook.direction == direction)
+    }
+}
+
+/// What a driver can do for XDP (`NETDEV_XDP_ACT_*`, Linux 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpFeatures {
+    /// Native XDP with its verdicts.
+    pub native: bool,
+    /// Packets in several pieces.
+    pub frags: bool,
+}
+
+/// Offloads that matter here; `None`: the driver does not know of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offloads {
+    /// The VLAN tag is taken off before XDP.
+    pub rx_vlan: Option<bool>,
+    /// Received packets are merged in software (LRO).
+    pub lro: Option<bool>,
+    /// Received packets are merged in hardware.
+    pub gro_hw: Option<bool>,
+    /// Filters of tc may run in hardware.
+    pub hw_tc: Option<bool>,
+}
+
+/// A program at a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its id.
+    pub id: u32,
+    /// Its name, at most 15 bytes.
+    pub name: String,
+    /// Where it is.
+    pub at: ProgramAt,
+    /// Before ours, behind it, or `None` if ours is not there.
+    pub before_us: Option<bool>,
+    /// The id of its link, if it is attached by one.
+    pub link: Option<u32>,
+}
+
+/// The place of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramAt {
+    /// The XDP slot; whether it runs in the driver.
+    Xdp {
+        /// In the driver, else behind it.
+        native: bool,
+    },
+    /// The list of TCX.
+    Tcx(Direction),
+    /// A filter of the clsact qdisc, with its priority.
+    Clsact(Direction, u16),
+}
+
+/// A hook of ours.
+#[derive(Clone, Debug)]
+pub struct OwnHook {
+    /// Which way.
+    pub direction: Direction,
+    /// By which mechanism.
+    pub via: Via,
+    /// The version whose program runs.
+    pub version: String,
+    /// Whether a policy changes packets here now.
+    pub enforces: bool,
+    /// The rules that are asked here.
+    pub rules: Vec<Rule>,
+    /// Whether the hook looks behind PPPoE headers.
+    pub inside_pppoe: bool,
+}
+
+/// A rule that chooses a routing table by the DS field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutingRule {
+    /// 4 or 6.
+    pub family: u8,
+    /// Its priority.
+    pub priority: u32,
+    /// The DS byte that it matches.
+    pub tos: u8,
+    /// The table.
+    pub table: u32,
+}
+
+/// A route that leaves by an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The interface.
+    pub ifindex: u32,
+    /// Where to: `default`, a prefix.
+    pub to: String,
+    /// The routing table.
+    pub table: u32,
+}

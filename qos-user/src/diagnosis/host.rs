@@ -1,0 +1,204 @@
+//! The host: kernel, privileges, bpf file system.
+
+use super::{
+    Cure, Finding,
+    facts::{Bpffs, BpffsState, Host},
+};
+
+/// The oldest kernel that is tried.
+const OLDEST: (u32, u32) = (5, 10);
+
+/// Machines of which Linux says that reading a word at any address is cheap. On others the verifier may refuse programs.
+const UNALIGNED: [&str; 8] = ["x86_64", "i686", "aarch64", "armv6l", "armv7l", "ppc64le", "s390x", "loongarch64"];
+
+const HOST: &str = "host";
+
+/// What is found about the host.
+#[must_use]
+pub fn host(host: &Host) -> Vec<Finding> {
+    let found = [kernel(host), machine(host), jit(host), lockdown(host), bpffs(&host.bpffs), capabilities(host)];
+    let mut findings: Vec<_> = found.into_iter().flatten().chain(lacks(host)).collect();
+    findings.insert(0, summary(host));
+    findings
+}
+
+/// Major and minor number of a release.
+#[must_use]
+pub fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn summary(host: &Host) -> Finding {
+    let jit = match host.jit {
+        Ok(true) => "JIT on",
+        Ok(false) => "JIT off",
+        Err(_) => "JIT not known",
+    };
+    let btf = if host.btf { "BTF" } else { "no BTF of the kernel's own (nothing here needs it)" };
+    let rights = if host.missing.is_empty() { "capabilities complete" } else { "capabilities missing" };
+    let bpffs = match host.bpffs.state {
+        BpffsState::Mounted => "bpffs rw",
+        BpffsState::ReadOnly => "bpffs ro",
+        BpffsState::Foreign(..) => "bpffs with foreign pins",
+        BpffsState::Absent { .. } | BpffsState::Hidden => "no bpffs",
+    };
+    let text = format!("kernel {} {}, {jit}, {btf}, {rights}, {bpffs}", host.release, host.machine);
+    Finding::ok(HOST, "host", text)
+}
+
+fn kernel(host: &Host) -> Option<Finding> {
+    let old = version(&host.release).is_some_and(|version| version < OLDEST);
+    let text = format!("kernel {} is older than {}.{}: not tried", host.release, OLDEST.0, OLDEST.1);
+    old.then(|| Finding::fail(HOST, "kernel-too-old", text).cure(Cure::Advice("a newer kernel".to_owned())))
+}
+
+fn lacks(host: &Host) -> impl Iterator<Item = Finding> {
+    host.lacks.iter().map(|lack| {
+        let (major, minor) = lack.since;
+        let text = format!("this kernel lacks {} (Linux {major}.{minor}): {}", lack.feature, lack.without);
+        Finding::info(HOST, "kernel-lacks", text)
+    })
+}
+
+fn machine(host: &Host) -> Option<Finding> {
+    let text = format!("{}: no cheap unaligned access; the verifier may refuse the programs", host.machine);
+    (!UNALIGNED.contains(&host.machine.as_str())).then(|| Finding::warn(HOST, "unaligned-access", text))
+}
+
+fn jit(host: &Host) -> Option<Finding> {
+    match &host.jit {
+        Ok(true) => None,
+        Ok(false) => {
+            let text = "BPF programs are interpreted: some ten times slower";
+            let cure = Cure::Host("sysctl -w net.core.bpf_jit_enable=1".to_owned());
+            Some(Finding::warn(HOST, "jit-off", text).cure(cure))
+        }
+        Err(why) => Some(Finding::unknown(HOST, "jit-unknown", format!("whether the JIT is on: {why}"))),
+    }
+}
+
+/// Programs that read the kernel's memory would be refused; ours read packets and maps.
+fn lockdown(host: &Host) -> Option<Finding> {
+    let mode = host.lockdown.as_deref().filter(|mode| *mode != "none")?;
+    let text = format!("lockdown={mode}: bars programs that read kernel memory, which these do not");
+    Some(Finding::info(HOST, "lockdown", text))
+}
+
+fn capabilities(host: &Host) -> Option<Finding> {
+    if host.missing.is_empty() {
+        return None;
+    }
+    let missing: Vec<_> = host.missing.iter().map(|(name, why)| format!("{name} ({why})")).collect();
+    let text = format!("this process lacks {}", missing.join(", "));
+    Some(Finding::fail(HOST, "capability", text).cure(Cure::Privileged("doctor".to_owned())))
+}
+
+fn bpffs(bpffs: &Bpffs) -> Option<Finding> {
+    let path = &bpffs.path;
+    match &bpffs.state {
+        BpffsState::Mounted => None,
+        BpffsState::ReadOnly => {
+            let text = format!("{path} is mounted read-only: nothing can be pinned");
+            let cure = Cure::Host(format!("mount -o remount,rw {}", quoted(path)));
+            Some(Finding::fail(HOST, "bpffs-read-only", text).cure(cure))
+        }
+        BpffsState::Absent { folder } => {
+            let text = format!("no bpf file system at {path}: nothing is pinned; attach mounts one if it may");
+            let mount = format!("mount -t bpf bpf {}", quoted(path));
+            let mount = if *folder { mount } else { format!("mkdir -p {} && {mount}", quoted(path)) };
+            Some(Finding::warn(HOST, "bpffs-absent", text).cure(Cure::Host(mount)))
+        }
+        BpffsState::Hidden => {
+            let text = format!("{path} is no bpf file system in this mount namespace: pins would end with it");
+            let cure = Cure::Advice("run it outside of `ip netns exec`, with --netns NAME".to_owned());
+            Some(Finding::fail(HOST, "bpffs-hidden", text).cure(cure))
+        }
+        BpffsState::Foreign(why, folder) => {
+            let cure = Cure::Host(format!("rm -r {}", quoted(folder)));
+            Some(Finding::fail(HOST, "bpffs-foreign", why.clone()).cure(cure))
+        }
+    }
+}
+
+/// A word as a shell takes it whole.
+#[must_use]
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::{Level, facts::Lack};
+
+    fn good() -> Host {
+        Host {
+            release: "6.12.107+deb13".to_owned(),
+            machine: "x86_64".to_owned(),
+            lacks: Vec::new(),
+            jit: Ok(true),
+            btf: true,
+            lockdown: Some("none".to_owned()),
+            missing: Vec::new(),
+            root: true,
+            bpffs: Bpffs { path: "/sys/fs/bpf".to_owned(), state: BpffsState::Mounted },
+        }
+    }
+
+    fn found(host: &Host) -> Vec<(Level, &'static str)> {
+        super::host(host).iter().skip(1).map(|finding| (finding.level, finding.code)).collect()
+    }
+
+    #[test]
+    fn a_good_host_has_one_line() {
+        assert!(found(&good()).is_empty());
+        assert_eq!(host(&good())[0].text, "kernel 6.12.107+deb13 x86_64, JIT on, BTF, capabilities complete, bpffs rw");
+    }
+
+    #[test]
+    fn each_fault_of_the_host_has_its_line() {
+        let cases: [(Host, Level, &str); 9] = [
+            (Host { release: "4.19.0".to_owned(), ..good() }, Level::Fail, "kernel-too-old"),
+            (Host { machine: "mips".to_owned(), ..good() }, Level::Warn, "unaligned-access"),
+            (Host { jit: Ok(false), ..good() }, Level::Warn, "jit-off"),
+            (Host { jit: Err("not permitted".to_owned()), ..good() }, Level::Unknown, "jit-unknown"),
+            (Host { lockdown: Some("confidentiality".to_owned()), ..good() }, Level::Info, "lockdown"),
+            (Host { missing: vec![("CAP_PERFMON", "x")], ..good() }, Level::Fail, "capability"),
+            (with(BpffsState::ReadOnly), Level::Fail, "bpffs-read-only"),
+            (with(BpffsState::Hidden), Level::Fail, "bpffs-hidden"),
+            (with(BpffsState::Foreign("not root's".to_owned(), "/x y".to_owned())), Level::Fail, "bpffs-foreign"),
+        ];
+        for (host, level, code) in cases {
+            assert_eq!(found(&host), [(level, code)]);
+        }
+    }
+
+    fn with(state: BpffsState) -> Host {
+        Host { bpffs: Bpffs { path: "/sys/fs/bpf".to_owned(), state }, ..good() }
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_says_what_happens_instead() {
+        let tcx = Lack { feature: "TCX", since: (6, 6), without: "auto takes clsact" };
+        let found = host(&Host { lacks: vec![tcx], ..good() });
+        assert_eq!(found[1].text, "this kernel lacks TCX (Linux 6.6): auto takes clsact");
+        assert_eq!(found[1].level, Level::Info);
+    }
+
+    #[test]
+    fn the_mount_is_made_where_there_is_no_folder_too() {
+        let cure = |folder| host(&with(BpffsState::Absent { folder }))[1].cure.clone();
+        assert_eq!(cure(true), Some(Cure::Host("mount -t bpf bpf /sys/fs/bpf".to_owned())));
+        assert_eq!(cure(false), Some(Cure::Host("mkdir -p /sys/fs/bpf && mount -t bpf bpf /sys/fs/bpf".to_owned())));
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(["a-b", "a b", "a'b", ""].map(quoted), ["a-b", "'a b'", r"'a'\''b'", "''"]);
+    }
+}

@@ -1,0 +1,163 @@
+//! Who else changes marks, and who else looks at them.
+
+use super::{
+    Cure, Finding, Level,
+    facts::{Ground, OwnHook, Port},
+    outside::{Outside, Rule},
+    tc,
+};
+use crate::hook::{Direction, Via};
+
+/// Our filter of clsact has this priority.
+const OUR_PRIORITY: u16 = 0x5153;
+
+/// What changes marks behind our hook at egress: they are not on the wire as AFTER says.
+pub(super) fn on_the_wire(port: &Port) -> Vec<Finding> {
+    let name = &port.device.name;
+    let washes = port.tc.washes.iter().map(|wash| washed(name, wash));
+    let filters = port.tc.rewrites.iter().map(|filter| rewritten(port, filter));
+    washes.chain(filters).collect()
+}
+
+fn washed(name: &str, wash: &tc::Wash) -> Finding {
+    let tc::Wash { kind, parent } = wash;
+    let text = format!("qdisc {kind} at {parent} clears marks: those counted as AFTER at {name}:egress are not sent");
+    let cure = match kind.as_str() {
+        "cake" => format!("tc qdisc change dev {name} {parent} cake nowash"),
+        _ => format!("tc qdisc del dev {name} {parent}"),
+    };
+    Finding::warn(name, "wash", text).cure(Cure::There(cure))
+}
+
+fn rewritten(port: &Port, filter: &tc::Filter) -> Finding {
+    let name = &port.device.name;
+    let tc::Filter { kind, direction, pref, action } = filter;
+    let action = action.as_deref().unwrap_or("an action");
+    let order = match (port.hook(*direction), direction) {
+        (None, _) => "",
+        (Some(hook), _) if comes_before(hook, *pref) => " before us",
+        (Some(_), Direction::Egress) => " after us: marks counted as AFTER are changed on the wire",
+        (Some(_), Direction::Ingress) => " after us: marks counted as AFTER are changed on their way",
+    };
+    let text = format!("tc filter {kind} pref {pref} at {name} {direction} rewrites marks by {action}{order}");
+    let cure = Cure::There(format!("tc filter del dev {name} {direction} pref {pref}"));
+    let level = if port.hook(*direction).is_some() { Level::Warn } else { Level::Info };
+    Finding::new(level, name, "tc-rewrites", text).cure(cure)
+}
+
+/// XDP and TCX come before clsact; in clsact the smaller number comes first.
+fn comes_before(hook: &OwnHook, pref: u16) -> bool {
+    hook.via == Via::Clsact && pref < OUR_PRIORITY
+}
+
+/// Rules of packet filters that set marks of packets that come in, or leave, by an interface: between our hooks.
+pub(super) fn inside(interface: &str, ground: &Ground, outside: &Outside) -> Vec<Finding> {
+    let concerns = |rule: &&Rule| is_about(rule, interface);
+    outside.markers().filter(concerns).map(|rule| marker(interface, rule, ground)).collect()
+}
+
+/// Whether it is told at this interface: where a rule names one it is told there, else where packets leave.
+fn is_about(rule: &Rule, interface: &str) -> bool {
+    let names = |interfaces: &super::outside::Interfaces| !interfaces.patterns.is_empty();
+    if names(&rule.iif) && !names(&rule.oif) {
+        return rule.concerns(interface, Direction::Ingress);
+    }
+    rule.concerns(interface, Direction::Egress) && (!names(&rule.iif) || names(&rule.oif))
+}
+
+/// Beside a policy it is a second hand on the marks; where we only count it is what is counted.
+fn marker(interface: &str, rule: &Rule, ground: &Ground) -> Finding {
+    let level = if ground.enforces() { Level::Warn } else { Level::Info };
+    let text = format!("{}: changes marks between our hooks at ingress and those at egress", rule.words());
+    Finding::new(level, interface, "marked-by-others", text).cure(Cure::There(rule.removal.clone()))
+}
+
+/// Routing by the DS field: what we change at ingress changes the way.
+pub(super) fn routed_by_mark(ground: &Ground) -> Vec<Finding> {
+    let remarks = |port: &&Port| port.hook(Direction::Ingress).is_some_and(|hook| hook.enforces);
+    let at: Vec<_> = ground.ports.iter().filter(remarks).map(|port| format!("{}:ingress", port.device.name)).collect();
+    let found = ground.rules.iter().map(|rule| {
+        let level = if at.is_empty() { Level::Info } else { Level::Warn };
+        let effect = if at.is_empty() { String::new() } else { format!("; {} remarks before it", at.join(", ")) };
+        let text = format!(
+            "ip -{} rule {}: tos {:#04x} goes by table {}: it sees marks as they are behind our ingress{effect}",
+            rule.family, rule.priority, rule.tos, rule.table
+        );
+        let cure = format!("ip -{} rule del priority {}", rule.family, rule.priority);
+        Finding::new(level, "host", "routed-by-mark", text).cure(Cure::There(cure))
+    });
+    found.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::{
+        facts::RoutingRule,
+        iptables, nft,
+        testing::{enforcing, ground, own, port},
+    };
+
+    fn outside() -> Outside {
+        let json = include_str!("testdata/nft.json");
+        let text = include_str!("testdata/nft.txt");
+        let saved = iptables::read("iptables", include_str!("testdata/iptables.txt"));
+        Outside { nft: nft::read(json, text), iptables: vec![("iptables".to_owned(), Ok(saved))] }
+    }
+
+    #[test]
+    fn cake_that_washes_is_told_with_the_cure() {
+        let mut port = enforcing("wan0", Direction::Egress);
+        port.tc.washes = vec![tc::Wash { kind: "cake".to_owned(), parent: "root".to_owned() }];
+        let found = on_the_wire(&port).remove(0);
+        assert_eq!((found.level, found.code), (Level::Warn, "wash"));
+        assert_eq!(found.cure, Some(Cure::There("tc qdisc change dev wan0 root cake nowash".to_owned())));
+    }
+
+    #[test]
+    fn a_filter_that_rewrites_is_before_or_after_us() {
+        let filter = |pref, direction| tc::Filter {
+            kind: "flower".to_owned(),
+            direction,
+            pref,
+            action: Some("pedit".to_owned()),
+        };
+        let told = |via: Option<Via>, pref, direction| {
+            let mut port = port("wan0");
+            port.hooks.extend(via.map(|via| own(direction, via)));
+            port.tc.rewrites = vec![filter(pref, direction)];
+            on_the_wire(&port).remove(0)
+        };
+        let egress = told(Some(Via::Tcx), 10, Direction::Egress);
+        assert!(egress.text.contains("after us: marks counted as AFTER are changed on the wire"), "{}", egress.text);
+        assert_eq!(egress.cure, Some(Cure::There("tc filter del dev wan0 egress pref 10".to_owned())));
+        assert!(told(Some(Via::Clsact), 10, Direction::Egress).text.ends_with("by pedit before us"));
+        assert!(told(Some(Via::Clsact), 30_000, Direction::Ingress).text.contains("on their way"));
+        assert_eq!(told(None, 10, Direction::Egress).level, Level::Info);
+    }
+
+    #[test]
+    fn rules_that_mark_are_told_where_they_matter() {
+        let told = |interface: &str, ground: &Ground| inside(interface, ground, &outside());
+        let counting = Ground::default();
+        let wan = told("wan0", &counting);
+        assert!(wan[0].text.starts_with("nft table inet qos chain post handle 6: oifname \"wan0\""), "{}", wan[0].text);
+        assert!(wan.iter().any(|finding| finding.text.starts_with("iptables -t mangle FORWARD 1:")));
+        assert!(wan.iter().all(|finding| finding.level == Level::Info));
+        let enforcing = ground(vec![enforcing("wan0", Direction::Egress)]);
+        assert!(told("wan0", &enforcing).iter().all(|finding| finding.level == Level::Warn));
+        assert!(told("lan0", &counting).len() < wan.len());
+    }
+
+    #[test]
+    fn routing_by_mark_is_told_with_who_remarks_before_it() {
+        let rule = RoutingRule { family: 4, priority: 32_765, tos: 0x10, table: 100 };
+        let of = |ports| routed_by_mark(&Ground { rules: vec![rule.clone()], ..ground(ports) }).remove(0);
+        assert_eq!(of(vec![port("lan0")]).level, Level::Info);
+        let remarked = of(vec![enforcing("lan0", Direction::Ingress)]);
+        assert_eq!(remarked.level, Level::Warn);
+        assert!(remarked.text.contains("ip -4 rule 32765: tos 0x10 goes by table 100"), "{}", remarked.text);
+        assert!(remarked.text.ends_with("lan0:ingress remarks before it"), "{}", remarked.text);
+        assert_eq!(remarked.cure, Some(Cure::There("ip -4 rule del priority 32765".to_owned())));
+    }
+}

@@ -1,0 +1,196 @@
+//! What an interface is and what its driver can do.
+
+use super::{
+    Cure, Finding,
+    facts::{Ground, Port, ProgramAt},
+};
+use crate::{hook::Direction, rules::model::Field};
+
+/// What a packet in one piece may have behind its link header, on a page of 4 KiB with room for XDP and the kernel's own
+/// record at its end: what a veth takes, and nearly what drivers do.
+const ONE_PIECE: u32 = 3506;
+
+/// What is found about the device itself.
+pub(super) fn device(port: &Port, ground: &Ground) -> Vec<Finding> {
+    let name = &port.device.name;
+    if let Some(why) = &port.unreadable {
+        return vec![Finding::fail(name, "link-type", format!("{why}: nothing can be attached"))];
+    }
+    let rest = [pieces(port), vlan_tags(port, ground), merging(port)];
+    let mut findings = vec![Finding::ok(name, "device", description(port))];
+    findings.extend(rest.into_iter().flatten());
+    findings
+}
+
+fn description(port: &Port) -> String {
+    let device = &port.device;
+    let driver = port.driver.as_deref().or(device.kind.as_deref()).unwrap_or("not known");
+    let queues = match (device.rx_queues, device.tx_queues) {
+        (rx, tx) if rx == tx => format!("{rx} queue{}", if rx == 1 { "" } else { "s" }),
+        (rx, tx) => format!("{rx} receive and {tx} transmit queues"),
+    };
+    let ours = port.hooks.iter().map(|hook| format!("{} {}", hook.direction, hook.via)).collect::<Vec<_>>();
+    let ours = if ours.is_empty() { "not attached".to_owned() } else { format!("attached: {}", ours.join(", ")) };
+    format!(
+        "driver {driver}, {}, {}; MTU {}, {queues}; {ours}",
+        device.link_type.to_ascii_lowercase(),
+        native(port),
+        device.mtu
+    )
+}
+
+/// Whether native XDP is possible, and why not.
+fn native(port: &Port) -> String {
+    if port.device.link_type != "ETHER" && port.device.link_type != "LOOPBACK" {
+        return "no native XDP: a layer-3 device".to_owned();
+    }
+    match port.xdp {
+        Some(features) if !features.native => "no native XDP in this driver".to_owned(),
+        Some(features) if features.frags => "native XDP possible, with frags".to_owned(),
+        Some(_) => "native XDP possible, without frags".to_owned(),
+        None => "native XDP not known (Linux 6.3 tells); attach tries it".to_owned(),
+    }
+}
+
+/// A jumbo MTU, which XDP programs for one piece cannot have.
+fn pieces(port: &Port) -> Option<Finding> {
+    let name = &port.device.name;
+    let features = port.xdp.filter(|features| features.native && port.device.mtu > ONE_PIECE)?;
+    let mtu = port.device.mtu;
+    if features.frags {
+        let text = format!("MTU {mtu}: native XDP takes packets in pieces here; attach loads the program for them");
+        return Some(Finding::info(name, "jumbo-frags", text));
+    }
+    let text = format!("MTU {mtu} is more than this driver gives XDP in one piece: attach takes TC, a little slower");
+    let cure = Cure::There(format!("ip link set dev {name} mtu {ONE_PIECE}"));
+    Some(Finding::info(name, "jumbo-no-xdp", text).cure(cure))
+}
+
+/// Tags that the NIC has taken off are beside the packet at TC, and lost at XDP.
+fn vlan_tags(port: &Port, ground: &Ground) -> Option<Finding> {
+    if port.offloads.rx_vlan != Some(true) {
+        return None;
+    }
+    let ours = port.hook(Direction::Ingress);
+    let may_be_xdp = match ours {
+        Some(hook) => hook.via.is_xdp(),
+        None => port.xdp.is_some_and(|features| features.native),
+    };
+    if !may_be_xdp {
+        return None;
+    }
+    let name = &port.device.name;
+    let text = "rxvlan on: at XDP no VLAN tag is seen; bytes lack 4 a tag, and rules on vlan or pcp match nothing";
+    if has_vlans(port, ground) || looks_at_tags(port) {
+        let cure = Cure::There(format!("ethtool -K {name} rxvlan off"));
+        return Some(Finding::warn(name, "rxvlan", text).cure(cure));
+    }
+    Some(Finding::info(name, "rxvlan", "rxvlan on: XDP would see no VLAN tag; there are no VLANs here"))
+}
+
+fn has_vlans(port: &Port, ground: &Ground) -> bool {
+    let is_vlan = |other: &&Port| other.device.kind.as_deref() == Some("vlan");
+    ground.ports.iter().filter(is_vlan).any(|vlan| vlan.device.parent == Some(port.device.ifindex))
+}
+
+fn looks_at_tags(port: &Port) -> bool {
+    let rules = port.hook(Direction::Ingress).into_iter().flat_map(|hook| &hook.rules);
+    let mut conditions = rules.flat_map(|rule| &rule.conditions);
+    conditions.any(|condition| matches!(condition.field, Field::Vlan(_) | Field::Pcp(_)))
+}
+
+/// Merging before XDP: many drivers refuse native XDP then.
+fn merging(port: &Port) -> Option<Finding> {
+    let name = &port.device.name;
+    let on = [("lro", port.offloads.lro), ("rx-gro-hw", port.offloads.gro_hw)];
+    let on: Vec<_> = on.into_iter().filter(|(_, on)| *on == Some(true)).map(|(word, _)| word).collect();
+    let native = port.xdp.is_some_and(|features| features.native) && !is_taken(port);
+    if on.is_empty() || !native || port.hook(Direction::Ingress).is_some() {
+        return None;
+    }
+    let switches: Vec<_> = on.iter().map(|word| format!("{word} off")).collect();
+    let text = format!("{} on: the device merges packets, and drivers refuse native XDP with it", on.join(" and "));
+    Some(Finding::warn(name, "merging", text).cure(Cure::There(format!("ethtool -K {name} {}", switches.join(" ")))))
+}
+
+fn is_taken(port: &Port) -> bool {
+    port.foreign.iter().any(|program| matches!(program.at, ProgramAt::Xdp { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        diagnosis::{
+            Level,
+            facts::{Offloads, XdpFeatures},
+            testing::{ground, own, port},
+        },
+        hook::Via,
+        netdev::Netdev,
+    };
+
+    fn codes(port: &Port, ground: &Ground) -> Vec<(Level, &'static str)> {
+        device(port, ground).iter().skip(1).map(|finding| (finding.level, finding.code)).collect()
+    }
+
+    #[test]
+    fn a_plain_device_is_one_line() {
+        let port = port("wan0");
+        assert!(codes(&port, &ground(vec![port.clone()])).is_empty());
+        assert_eq!(
+            device(&port, &Ground::default())[0].text,
+            "driver igc, ether, native XDP possible, with frags; MTU 1500, 4 queues; not attached"
+        );
+    }
+
+    #[test]
+    fn a_device_type_that_nothing_understands_is_a_fault() {
+        let odd = Port { unreadable: Some("device type CAN".to_owned()), ..port("can0") };
+        assert_eq!(device(&odd, &Ground::default())[0].code, "link-type");
+    }
+
+    #[test]
+    fn why_native_xdp_is_not_possible_is_said() {
+        let mut ppp = port("ppp0");
+        ppp.device.link_type = "PPP".to_owned();
+        assert!(description(&ppp).contains("no native XDP: a layer-3 device"));
+        let xdp = |xdp| description(&Port { xdp, ..port("wan0") });
+        assert!(xdp(Some(XdpFeatures { native: false, frags: false })).contains("no native XDP in this driver"));
+        assert!(xdp(None).contains("not known"));
+    }
+
+    #[test]
+    fn a_jumbo_mtu_needs_frags() {
+        let mut jumbo = port("wan0");
+        jumbo.device.mtu = 9000;
+        assert_eq!(codes(&jumbo, &Ground::default()), [(Level::Info, "jumbo-frags")]);
+        jumbo.xdp = Some(XdpFeatures { native: true, frags: false });
+        assert_eq!(codes(&jumbo, &Ground::default()), [(Level::Info, "jumbo-no-xdp")]);
+    }
+
+    #[test]
+    fn stripped_tags_matter_where_there_are_vlans_and_xdp() {
+        let stripping = Port { offloads: Offloads { rx_vlan: Some(true), ..Offloads::default() }, ..port("wan0") };
+        let vlan = Port {
+            device: Netdev { kind: Some("vlan".to_owned()), parent: Some(1), ifindex: 2, ..Netdev::default() },
+            ..port("wan0.7")
+        };
+        let with_vlan = ground(vec![stripping.clone(), vlan]);
+        assert_eq!(codes(&stripping, &Ground::default()), [(Level::Info, "rxvlan")]);
+        assert_eq!(codes(&stripping, &with_vlan), [(Level::Warn, "rxvlan")]);
+        let by = |via| Port { hooks: vec![own(Direction::Ingress, via)], ..stripping.clone() };
+        assert_eq!(codes(&by(Via::XdpNative), &with_vlan), [(Level::Warn, "rxvlan")]);
+        assert!(codes(&by(Via::Tcx), &with_vlan).is_empty());
+    }
+
+    #[test]
+    fn merging_stands_in_the_way_of_native_xdp() {
+        let merging = Offloads { lro: Some(true), gro_hw: Some(true), ..Offloads::default() };
+        let merging = Port { offloads: merging, ..port("wan0") };
+        let found = device(&merging, &Ground::default());
+        let cure = Cure::There("ethtool -K wan0 lro off rx-gro-hw off".to_owned());
+        assert_eq!((found[1].code, &found[1].cure), ("merging", &Some(cure)));
+        assert!(codes(&Port { xdp: None, ..merging }, &Ground::default()).is_empty());
+    }
+}

@@ -1,0 +1,116 @@
+//! Programs of others at our hooks, and ours of another version.
+
+use super::{
+    Cure, Finding,
+    facts::{Port, Program, ProgramAt},
+};
+
+/// Programs of others.
+pub(super) fn foreign(port: &Port) -> Vec<Finding> {
+    let name = &port.device.name;
+    let unknown = port.programs_unknown.iter().map(|why| {
+        Finding::unknown(name, "programs-unknown", format!("programs of others at its hooks are not known: {why}"))
+    });
+    let found = port.foreign.iter().map(|program| match program.at {
+        ProgramAt::Xdp { native } => slot_taken(name, program, native),
+        ProgramAt::Tcx(_) | ProgramAt::Clsact(..) => neighbour(name, program),
+    });
+    unknown.chain(found).collect()
+}
+
+fn label(program: &Program) -> String {
+    format!("program {} \"{}\"", program.id, program.name)
+}
+
+/// It sees packets first, and may drop or change them; ours does not fit in beside it.
+fn slot_taken(name: &str, program: &Program, native: bool) -> Finding {
+    let mode = if native { "native" } else { "generic" };
+    let text = format!("XDP slot taken by {} ({mode}): it sees packets before us, and ours goes to TC", label(program));
+    let cure = match program.link {
+        Some(link) => format!("bpftool link detach id {link}"),
+        None if native => format!("ip link set dev {name} xdpdrv off"),
+        None => format!("ip link set dev {name} xdpgeneric off"),
+    };
+    Finding::warn(name, "xdp-slot-taken", text).cure(Cure::There(cure))
+}
+
+fn neighbour(name: &str, program: &Program) -> Finding {
+    let (place, code) = match program.at {
+        ProgramAt::Clsact(direction, priority) => (format!("clsact {direction}, pref {priority}"), "clsact-neighbour"),
+        ProgramAt::Tcx(direction) => (format!("tcx {direction}"), "tcx-neighbour"),
+        ProgramAt::Xdp { .. } => ("xdp".to_owned(), "xdp-neighbour"),
+    };
+    let order = match program.before_us {
+        Some(true) => " (before us)",
+        Some(false) => " (after us)",
+        None => "",
+    };
+    Finding::info(name, code, format!("also at {place}: {}{order}", label(program)))
+}
+
+/// Hooks that run the program of another version.
+pub(super) fn other_version(port: &Port) -> Vec<Finding> {
+    let name = &port.device.name;
+    let others = port.hooks.iter().filter(|hook| hook.version != crate::VERSION);
+    let finding = |hook: &super::facts::OwnHook| {
+        let direction = hook.direction;
+        let text = format!(
+            "{name}:{direction} runs the program of qosbpf {}, this is {}: attach switches it, and keeps its counters",
+            hook.version,
+            crate::VERSION
+        );
+        Finding::warn(name, "other-version", text).cure(Cure::Own(format!("attach {name} --{direction}")))
+    };
+    others.map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        diagnosis::{
+            Level,
+            testing::{own, port},
+        },
+        hook::{Direction, Via},
+    };
+
+    fn at(at: ProgramAt, before_us: Option<bool>, link: Option<u32>) -> Finding {
+        let program = Program { id: 91, name: "cil_to_netdev".to_owned(), at, before_us, link };
+        foreign(&Port { foreign: vec![program], ..port("wan0") }).remove(0)
+    }
+
+    #[test]
+    fn who_has_the_slot_is_named_and_how_to_free_it() {
+        let found = at(ProgramAt::Xdp { native: true }, None, None);
+        assert_eq!(found.level, Level::Warn);
+        assert!(found.text.contains("program 91 \"cil_to_netdev\" (native)"), "{}", found.text);
+        assert_eq!(found.cure, Some(Cure::There("ip link set dev wan0 xdpdrv off".to_owned())));
+        let linked = at(ProgramAt::Xdp { native: false }, None, Some(7));
+        assert_eq!(linked.cure, Some(Cure::There("bpftool link detach id 7".to_owned())));
+    }
+
+    #[test]
+    fn neighbours_are_named_with_their_place() {
+        let tcx = at(ProgramAt::Tcx(Direction::Egress), Some(true), None);
+        assert_eq!(tcx.text, "also at tcx egress: program 91 \"cil_to_netdev\" (before us)");
+        assert_eq!(tcx.level, Level::Info);
+        let clsact = at(ProgramAt::Clsact(Direction::Ingress, 7), Some(false), None);
+        assert_eq!(clsact.text, "also at clsact ingress, pref 7: program 91 \"cil_to_netdev\" (after us)");
+    }
+
+    #[test]
+    fn what_could_not_be_asked_is_said() {
+        let blind = Port { programs_unknown: Some("not permitted".to_owned()), ..port("wan0") };
+        assert_eq!(foreign(&blind)[0].level, Level::Unknown);
+    }
+
+    #[test]
+    fn another_version_is_told_with_the_command() {
+        let mut hook = own(Direction::Egress, Via::Tcx);
+        assert!(other_version(&Port { hooks: vec![hook.clone()], ..port("wan0") }).is_empty());
+        hook.version = "0.0.9".to_owned();
+        let found = other_version(&Port { hooks: vec![hook], ..port("wan0") });
+        assert_eq!(found[0].cure, Some(Cure::Own("attach wan0 --egress".to_owned())));
+    }
+}

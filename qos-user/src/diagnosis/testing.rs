@@ -1,0 +1,40 @@
+//! Interfaces and hooks for the tests of this folder.
+
+use super::facts::{Ground, OwnHook, Port, XdpFeatures};
+use crate::{
+    hook::{Direction, Via},
+    netdev::Netdev,
+};
+
+pub(super) fn port(name: &str) -> Port {
+    let device = Netdev {
+        name: name.to_owned(),
+        ifindex: 1,
+        link_type: "ETHER".to_owned(),
+        mtu: 1500,
+        rx_queues: 4,
+        tx_queues: 4,
+        ..Netdev::default()
+    };
+    let xdp = Some(XdpFeatures { native: true, frags: true });
+    Port { device, driver: Some("igc".to_owned()), xdp, ..Port::default() }
+}
+
+pub(super) fn ground(ports: Vec<Port>) -> Ground {
+    Ground { ports, tcx: true, ..Ground::default() }
+}
+
+pub(super) fn own(direction: Direction, via: Via) -> OwnHook {
+    OwnHook {
+        direction,
+        via,
+        version: crate::VERSION.to_owned(),
+        enforces: true,
+        rules: Vec::new(),
+        inside_pppoe: false,
+    }
+}
+
+pub(super) fn enforcing(name: &str, direction: Direction) -> Port {
+    Port { hooks: vec![own(direction, Via::Tcx)], ..port(name) }
+}

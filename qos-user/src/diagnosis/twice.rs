@@ -1,0 +1,79 @@
+//! Packets that two of our hooks count.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Cure, Finding,
+    facts::{Ground, Port},
+};
+use crate::netdev::{self, Netdev, Twice};
+
+/// The hooks below this interface that count its packets too.
+pub(super) fn counted_twice(port: &Port, ground: &Ground) -> Vec<Finding> {
+    let attached: BTreeSet<u32> = attached(ground).collect();
+    let devices: Vec<Netdev> = ground.ports.iter().map(|port| port.device.clone()).collect();
+    let twice = netdev::twice(&devices, &attached, &sessions(ground));
+    let here = twice.into_iter().filter(|twice| twice.upper == port.device.ifindex);
+    here.filter_map(|twice| finding(&twice, port, ground)).collect()
+}
+
+fn attached(ground: &Ground) -> impl Iterator<Item = u32> {
+    ground.ports.iter().filter(|port| !port.hooks.is_empty()).map(|port| port.device.ifindex)
+}
+
+/// An Ethernet's hooks see the packets of a session only if they look into it.
+fn sessions(ground: &Ground) -> Vec<u32> {
+    let looks = |port: &&Port| port.hooks.iter().any(|hook| hook.inside_pppoe);
+    let carriers = ground.ports.iter().filter(looks).map(|port| port.device.ifindex);
+    carriers.filter(|ifindex| ground.pppoe.contains(ifindex)).collect()
+}
+
+fn finding(twice: &Twice, port: &Port, ground: &Ground) -> Option<Finding> {
+    let lower = ground.ports.iter().find(|lower| lower.device.ifindex == twice.lower)?;
+    let (upper, lower, tie) = (&port.device.name, &lower.device.name, twice.tie.words());
+    let text = format!("counted twice: {upper} is {tie} {lower}, and both are attached; sums over them are too high");
+    Some(Finding::warn(upper, "counted-twice", text).cure(Cure::Own(format!("detach {upper}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        diagnosis::testing::{enforcing, ground, port},
+        hook::Direction,
+    };
+
+    fn bond() -> [Port; 2] {
+        let mut bond = enforcing("bond0", Direction::Egress);
+        bond.device.kind = Some("bond".to_owned());
+        bond.device.ifindex = 2;
+        let mut member = enforcing("eth0", Direction::Egress);
+        member.device.master = Some(2);
+        [bond, member]
+    }
+
+    #[test]
+    fn a_bond_and_its_member_count_twice_if_both_are_attached() {
+        let [bond, member] = bond();
+        let found = counted_twice(&bond, &ground(vec![bond.clone(), member.clone()]));
+        assert!(found[0].text.contains("bond0 is the bond of eth0"), "{}", found[0].text);
+        assert_eq!(found[0].cure, Some(Cure::Own("detach bond0".to_owned())));
+        assert!(counted_twice(&member, &ground(vec![bond.clone(), member.clone()])).is_empty(), "said once");
+        let bare = Port { device: member.device, ..port("eth0") };
+        assert!(counted_twice(&bond, &ground(vec![bond.clone(), bare])).is_empty());
+    }
+
+    #[test]
+    fn a_session_counts_twice_where_the_ethernet_looks_inside() {
+        let mut ppp = enforcing("ppp0", Direction::Egress);
+        (ppp.device.link_type, ppp.device.ifindex) = ("PPP".to_owned(), 2);
+        let mut ethernet = enforcing("wan0", Direction::Egress);
+        let of = |ethernet: &Port| {
+            let ground = Ground { pppoe: vec![1], ..ground(vec![ppp.clone(), ethernet.clone()]) };
+            counted_twice(&ppp, &ground).len()
+        };
+        assert_eq!(of(&ethernet), 0);
+        ethernet.hooks[0].inside_pppoe = true;
+        assert_eq!(of(&ethernet), 1);
+    }
+}

@@ -1,0 +1,95 @@
+//! Programs of others at the hooks of an interface.
+
+use aya::programs::{links::LinkType, loaded_links};
+
+use super::super::{
+    choice::program_name,
+    datapath::Hook,
+    mechanism,
+    network::{Interface, Network},
+    sys,
+};
+use crate::{
+    diagnosis::facts::{Program, ProgramAt},
+    hook::{Direction, Via},
+};
+
+/// The programs that are not ours, and why they could not all be asked for.
+pub fn foreign(net: &Network, interface: Option<&Interface>, own: &[&Hook]) -> (Vec<Program>, Option<String>) {
+    let Some(interface) = interface else { return (Vec::new(), None) };
+    let mut found: Vec<Program> = slot(interface, own).into_iter().collect();
+    let mut unknown = None;
+    for direction in Direction::BOTH {
+        let ours = own.iter().find(|hook| hook.pins.direction == direction).copied();
+        match tcx(interface.ifindex, direction, ours) {
+            Ok(programs) => found.extend(programs),
+            Err(error) => unknown = Some(format!("{error:#}")),
+        }
+        match clsact(net, interface.ifindex, direction, ours) {
+            Ok(programs) => found.extend(programs),
+            Err(error) => unknown = Some(format!("{error:#}")),
+        }
+    }
+    (found, unknown)
+}
+
+fn named(id: u32) -> String {
+    program_name(id).filter(|name| !name.is_empty()).unwrap_or_else(|| "?".to_owned())
+}
+
+fn slot(interface: &Interface, own: &[&Hook]) -> Option<Program> {
+    let slot = interface.xdp?;
+    let ours = own.iter().any(|hook| hook.state.via.is_xdp() && hook.state.program_id == slot.program_id);
+    let link = || {
+        let mut links = loaded_links().filter_map(Result::ok);
+        links.find(|link| {
+            link.program_id() == slot.program_id && link.link_type().is_ok_and(|kind| kind == LinkType::Xdp)
+        })
+    };
+    (!ours).then(|| Program {
+        id: slot.program_id,
+        name: named(slot.program_id),
+        at: ProgramAt::Xdp { native: slot.native },
+        before_us: None,
+        link: link().map(|link| link.id()),
+    })
+}
+
+fn tcx(ifindex: u32, direction: Direction, ours: Option<&Hook>) -> anyhow::Result<Vec<Program>> {
+    if !sys::has_tcx(ifindex)? {
+        return Ok(Vec::new());
+    }
+    let ids = sys::tcx_programs(ifindex, direction)?;
+    let is_ours = |id: u32| ours.is_some_and(|hook| hook.state.via == Via::Tcx && hook.state.program_id == id);
+    let place = ids.iter().position(|id| is_ours(*id));
+    let order = |at: usize| match (ours.map(|hook| hook.state.via), place) {
+        (Some(Via::Tcx), Some(ours)) => Some(at < ours),
+        (Some(Via::Clsact), _) => Some(true),
+        (Some(Via::XdpNative | Via::XdpGeneric), _) => Some(false),
+        _ => None,
+    };
+    let others = ids.iter().enumerate().filter(|(_, id)| !is_ours(**id));
+    let program = |(at, id): (usize, &u32)| Program {
+        id: *id,
+        name: named(*id),
+        at: ProgramAt::Tcx(direction),
+        before_us: order(at),
+        link: None,
+    };
+    Ok(others.map(program).collect())
+}
+
+fn clsact(net: &Network, ifindex: u32, direction: Direction, ours: Option<&Hook>) -> anyhow::Result<Vec<Program>> {
+    let filters = net.filters(ifindex, direction)?;
+    let others = filters.iter().filter_map(|filter| Some((filter.priority, filter.program_id?)));
+    let others = others.filter(|(_, id)| !ours.is_some_and(|hook| hook.state.program_id == *id));
+    let program = |(priority, id)| Program {
+        id,
+        name: named(id),
+        at: ProgramAt::Clsact(direction, priority),
+        // TCX and XDP come before clsact; in it the smaller number comes first.
+        before_us: ours.map(|hook| hook.state.via == Via::Clsact && priority < mechanism::PRIORITY),
+        link: None,
+    };
+    Ok(others.map(program).collect())
+}

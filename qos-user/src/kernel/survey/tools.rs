@@ -1,0 +1,159 @@
+//! What other tools say of packet filters and queueing disciplines. They are started as an operator would start them.
+
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    process::{Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        socket::SockProtocol,
+    },
+    unistd::Pid,
+};
+
+use super::{super::network::Network, raw_netlink};
+use crate::{
+    diagnosis::{
+        facts::Asked,
+        outside::Outside,
+        tc::{self, Traffic},
+    },
+    hook::Direction,
+    netdev::Netdev,
+};
+
+/// How long a tool may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where tools of root's are, which others often do not have in their path.
+const SYSTEM: &str = "/usr/sbin:/sbin:/usr/local/sbin";
+
+/// Tables that the older iptables has; there is none where the file is empty or missing.
+const LEGACY_TABLES: [&str; 2] = ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
+
+/// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_GETTABLE`.
+const GET_TABLES: u16 = 10 << 8 | 1;
+
+/// Queueing disciplines below which nothing can change a mark.
+const PLAIN: [&str; 8] = ["noqueue", "noop", "pfifo_fast", "pfifo", "bfifo", "fq_codel", "fq", "tbf"];
+
+const NOT_INSTALLED: &str = "not installed";
+
+/// Asks the packet filters.
+#[must_use]
+pub fn outside() -> Outside {
+    let json = nft(&["-j", "-a", "list", "ruleset"]);
+    let saved = saved(json.as_ref().is_ok_and(|json| json.contains("\"xt\"")));
+    let text = json.as_ref().ok().and_then(|_| run("nft", &["-a", "list", "ruleset"]).ok()).unwrap_or_default();
+    Outside::read(json.map(|json| (json, text)), saved)
+}
+
+/// Without the tool the kernel can still say that there is nothing to list.
+fn nft(arguments: &[&str]) -> Asked<String> {
+    match run("nft", arguments) {
+        Err(why) if why == NOT_INSTALLED && has_no_tables() => Ok(r#"{"nftables":[]}"#.to_owned()),
+        answer => answer,
+    }
+}
+
+fn has_no_tables() -> bool {
+    let any_family = [0, 0, 0, 0];
+    raw_netlink::dump(SockProtocol::NetlinkNetFilter, GET_TABLES, &any_family).is_ok_and(|tables| tables.is_empty())
+}
+
+/// What the variants of iptables have saved; `in_nft`: nft lists rules that only iptables can read.
+fn saved(in_nft: bool) -> Vec<(String, Asked<String>)> {
+    let programs = [("iptables", LEGACY_TABLES[0]), ("ip6tables", LEGACY_TABLES[1])];
+    programs.into_iter().flat_map(|(program, tables)| of_family(program, tables, in_nft)).collect()
+}
+
+fn of_family(program: &str, tables: &str, in_nft: bool) -> Vec<(String, Asked<String>)> {
+    let legacy = fs::read_to_string(tables).is_ok_and(|names| !names.trim().is_empty());
+    let name = format!("{program}-save");
+    let said = run(&name, &[]);
+    let is_nft = said.as_ref().is_ok_and(|text| text.contains("(nf_tables)"));
+    let mut all = vec![(name, said)];
+    if legacy && is_nft {
+        let name = format!("{program}-legacy-save");
+        all.push((name.clone(), run(&name, &[])));
+    }
+    // Where there is nothing to list, nobody misses the tool.
+    all.retain(|(_, said)| legacy || in_nft || said.as_ref().err().is_none_or(|why| why != NOT_INSTALLED));
+    all
+}
+
+/// What tc says of each interface, by index.
+pub fn traffic(net: &Network, devices: &[Netdev]) -> BTreeMap<u32, Traffic> {
+    let qdiscs = run("tc", &["-j", "qdisc", "show"]);
+    devices.iter().map(|device| (device.ifindex, of_device(net, device, &qdiscs))).collect()
+}
+
+fn of_device(net: &Network, device: &Netdev, qdiscs: &Asked<String>) -> Traffic {
+    let Ok(there) = net.qdiscs(device.ifindex) else { return Traffic::default() };
+    let plain = PLAIN.contains(&there.root.kind.as_str());
+    if plain && !there.clsact {
+        return Traffic::default();
+    }
+    let read = || {
+        let washes = if plain { Vec::new() } else { tc::washes(qdiscs.as_ref()?, &device.name)? };
+        let mut traffic = Traffic { washes, ..Traffic::default() };
+        for direction in Direction::BOTH.into_iter().filter(|_| there.clsact) {
+            let said = run("tc", &["-j", "filter", "show", "dev", &device.name, direction.as_str()])?;
+            let (rewrites, in_hardware) = tc::filters(&said, direction)?;
+            traffic.rewrites.extend(rewrites);
+            traffic.in_hardware.extend(in_hardware);
+        }
+        Ok::<_, String>(traffic)
+    };
+    read().unwrap_or_else(|why| Traffic { unknown: Some(why), ..Traffic::default() })
+}
+
+/// Runs a tool to its end.
+fn run(program: &str, arguments: &[&str]) -> Asked<String> {
+    let path = env::var("PATH").unwrap_or_default();
+    let mut command = Command::new(program);
+    command.args(arguments).env("PATH", format!("{path}:{SYSTEM}")).env("LC_ALL", "C");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => NOT_INSTALLED.to_owned(),
+        _ => error.to_string(),
+    })?;
+    let id = Pid::from_raw(child.id() as i32);
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || send.send(child.wait_with_output()));
+    match receive.recv_timeout(PATIENCE) {
+        Ok(output) => said(&output.map_err(|error| error.to_string())?),
+        Err(_silent) => {
+            let _ended_meanwhile = kill(id, Signal::SIGKILL);
+            Err(format!("no answer in {} s", PATIENCE.as_secs()))
+        }
+    }
+}
+
+fn said(output: &Output) -> Asked<String> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let first = complaint.lines().find(|line| !line.trim().is_empty());
+    Err(first.map_or_else(|| output.status.to_string(), |line| line.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_is_missing_or_fails_is_said() {
+        assert_eq!(run("qosbpf-no-such-tool", &[]), Err(NOT_INSTALLED.to_owned()));
+        assert_eq!(run("sh", &["-c", "echo no >&2; exit 1"]), Err("no".to_owned()));
+        assert_eq!(run("sh", &["-c", "exit 3"]), Err("exit status: 3".to_owned()));
+        assert_eq!(run("echo", &["yes"]), Ok("yes\n".to_owned()));
+    }
+}

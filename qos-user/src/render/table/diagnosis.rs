@@ -1,0 +1,155 @@
+//! `doctor` and `why`: a line for each finding, and what helps.
+
+use std::fmt::Write as _;
+
+use crate::{
+    diagnosis::{Cure, Finding, Level, Report, Shell, exit},
+    render::{
+        Look,
+        screen::Screen,
+        text::{self, rfc3339, width},
+    },
+};
+
+/// The screen of `doctor`.
+#[must_use]
+pub fn doctor(report: &Report, look: &Look) -> String {
+    let mut screen = Screen::default();
+    let shown: Vec<_> = report.findings.iter().filter(|finding| !look.quiet || finding.level > Level::Ok).collect();
+    let widest = shown.iter().map(|finding| width(&subject(finding))).max().unwrap_or_default();
+    for finding in shown {
+        let lead = format!("{:widest$}  {:4}  ", subject(finding), word(finding.level));
+        told(&mut screen, finding, &lead, &report.shell);
+    }
+    screen.line(&summary(report));
+    let foot = "--json for machines; --fix-script prints the cures as a shell script.";
+    screen.footnote(look, foot);
+    screen.finish(look)
+}
+
+/// The screen of `why`.
+#[must_use]
+pub fn why(report: &Report, look: &Look) -> String {
+    let mut screen = Screen::default();
+    report.heading.iter().for_each(|heading| screen.heading(heading));
+    for finding in report.findings.iter().filter(|finding| !look.quiet || finding.level > Level::Ok) {
+        let lead = format!(" {:5} ", fault_word(finding.level));
+        told(&mut screen, finding, &lead, &report.shell);
+    }
+    if !look.quiet {
+        let further = report.further.iter().filter_map(|cure| report.shell.command(cure));
+        further.for_each(|command| screen.told(false, " try   ", &command));
+    }
+    screen.finish(look)
+}
+
+fn told(screen: &mut Screen, finding: &Finding, lead: &str, shell: &Shell) {
+    let urgent = finding.level >= Level::Warn;
+    screen.told(urgent, lead, &finding.text);
+    let margin = " ".repeat(width(lead));
+    for detail in &finding.details {
+        screen.told(urgent, &margin, detail);
+    }
+    if let Some(help) = finding.cure.as_ref().and_then(|cure| help(cure, shell)) {
+        screen.told(urgent, &margin, &format!("cure: {help}"));
+    }
+}
+
+fn help(cure: &Cure, shell: &Shell) -> Option<String> {
+    match cure {
+        Cure::Advice(advice) => Some(advice.clone()),
+        cure => shell.command(cure),
+    }
+}
+
+fn subject(finding: &Finding) -> String {
+    text::shorten(&finding.subject, 23)
+}
+
+const fn word(level: Level) -> &'static str {
+    match level {
+        Level::Ok => "OK",
+        Level::Info => "INFO",
+        Level::Unknown => "?",
+        Level::Warn => "WARN",
+        Level::Fail => "FAIL",
+    }
+}
+
+const fn fault_word(level: Level) -> &'static str {
+    match level {
+        Level::Ok => "ok",
+        Level::Info => "note",
+        Level::Unknown => "?",
+        Level::Warn | Level::Fail => "FAULT",
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let counted = [Level::Fail, Level::Warn, Level::Unknown].map(|level| (report.count(level), level));
+    let words: Vec<_> = counted
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, level)| match level {
+            Level::Unknown => format!("{count} not known"),
+            level => format!("{count} {}", word(*level)),
+        })
+        .collect();
+    let words = if words.is_empty() { "nothing is wrong".to_owned() } else { words.join(", ") };
+    format!("{words}: exit {}.", exit(&report.findings).code())
+}
+
+/// The cures of what is wrong, as a shell script.
+#[must_use]
+pub fn fix_script(report: &Report) -> String {
+    let mut script = format!(
+        "#!/bin/sh\n# What qosbpf doctor found on {} at {}. Read each line before you run it: some take away\n\
+         # what others have set up.\n",
+        text::one_line(&report.host),
+        rfc3339(report.time)
+    );
+    for finding in report.findings.iter().filter(|finding| finding.level >= Level::Warn) {
+        let said = format!("{} {}: {}", finding.subject, word(finding.level), finding.text);
+        let _infallible = writeln!(script, "\n# {}", text::one_line(&said));
+        let cure = finding.cure.as_ref().and_then(|cure| line(cure, &report.shell));
+        let _infallible = writeln!(script, "{}", cure.unwrap_or_else(|| "# no command helps".to_owned()));
+    }
+    script
+}
+
+/// Advice, and what another shell has to run, are comments.
+fn line(cure: &Cure, shell: &Shell) -> Option<String> {
+    match cure {
+        Cure::Advice(advice) => Some(format!("# {}", text::one_line(advice))),
+        Cure::Privileged(_) => shell.command(cure).map(|command| format!("# in another shell: {command}")),
+        cure => shell.command(cure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::Exit,
+        render::{sample, screen::WIDTH},
+    };
+
+    #[test]
+    fn the_screens() {
+        let look = sample::look();
+        insta::assert_snapshot!("doctor", doctor(&sample::diagnosis(), &look));
+        insta::assert_snapshot!("why", why(&sample::diagnosis(), &look));
+        insta::assert_snapshot!("fix_script", fix_script(&sample::diagnosis()));
+    }
+
+    #[test]
+    fn lines_fit_and_quiet_leaves_out_what_is_well() {
+        let mut report = sample::diagnosis();
+        report.findings.iter_mut().for_each(|finding| finding.text = "word ".repeat(60));
+        let text = doctor(&report, &sample::look());
+        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+        let quiet = Look { quiet: true, ..sample::look() };
+        assert!(!doctor(&report, &quiet).contains("OK  "));
+        assert_eq!(exit(&report.findings), Exit::No);
+    }
+}

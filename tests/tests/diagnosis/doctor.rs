@@ -1,0 +1,231 @@
+//! `doctor` on a router as it is, and on faults.
+
+use std::{
+    fs,
+    os::{fd::AsFd as _, unix::fs::PermissionsExt as _},
+    path::Path,
+};
+
+use nix::mount::{MntFlags, umount2};
+use qosbpf_tests::{
+    binary::{self, Answer},
+    bpf::{Kind, load_constant, pin},
+    router::{Router, run_in, spawn_in, words},
+};
+
+use crate::typed::{find, findings, has, type_in};
+
+fn doctor(router: &Router) -> anyhow::Result<Answer> {
+    router.ask("doctor --sample 0 --json")
+}
+
+#[test]
+fn a_plain_router_is_well() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let screen = router.ok("doctor")?;
+    screen.says(&[
+        "host  OK    kernel ",
+        "lan0  OK    driver veth, ether, ",
+        "wan0  OK    ",
+        "nothing is wrong: exit 0.",
+    ])?;
+    router.ok("attach lan0")?;
+    let answer = doctor(&router)?.expect(0)?;
+    assert!(findings(&answer)?.iter().all(|finding| finding["level"] == "info"), "{}", answer.stdout);
+    router.ok("doctor lan0 --sample 0")?.says(&["xdp-native, egress "])?;
+    router.ask("doctor nope --json")?.expect(1)?.complains(&["no interface nope"])?;
+    Ok(())
+}
+
+#[test]
+fn our_counters_are_compared_with_the_device() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    let mut ping = spawn_in(
+        router.lab().lan(),
+        words("ping -q -n -i 0.002 -c 2000 -Q 184 198.51.100.2").stdout(std::process::Stdio::null()),
+    )?;
+    let answer = router.ask("doctor lan0 --sample 1");
+    ping.kill()?;
+    ping.wait()?;
+    let answer = answer?.expect(0)?;
+    answer.says(&["lan0:ingress: we saw ", "lan0:egress: we saw ", " of the device's "])?;
+    Ok(())
+}
+
+#[test]
+fn a_jumbo_veth_needs_frags() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    run_in(router.edge(), "ip link set dev lan0 mtu 9000")?;
+    let answer = doctor(&router)?.expect(0)?;
+    let found = findings(&answer)?;
+    let jumbo = found.iter().filter(|finding| finding["code"].as_str().is_some_and(|code| code.starts_with("jumbo")));
+    let told: Vec<_> = jumbo.map(|finding| (finding["subject"].as_str(), finding["code"].as_str())).collect();
+    assert_eq!(told, [(Some("lan0"), Some("jumbo-frags"))]);
+    router.ok("attach lan0 --ingress")?.says(&["xdp-native"])?;
+    Ok(())
+}
+
+#[test]
+fn a_foreign_program_in_the_slot_is_named_and_taken_off() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let program = load_constant(Kind::Xdp, c"foreign", 2)?;
+    let path = router.bpffs.join("foreign");
+    pin(program.as_fd(), &path)?;
+    run_in(router.edge(), &format!("ip link set dev lan0 xdpdrv pinned {}", path.display()))?;
+    let answer = doctor(&router)?.expect(3)?;
+    let found = find(&answer, "lan0", "xdp-slot-taken")?;
+    assert!(found["text"].as_str().is_some_and(|text| text.contains("\"foreign\" (native)")), "{found:#}");
+    type_in(&found, None)?;
+    assert!(!has(&doctor(&router)?.expect(0)?, "xdp-slot-taken")?);
+    router.ok("attach lan0 --ingress")?.says(&["xdp-native"])?;
+    fs::remove_file(path)?;
+    Ok(())
+}
+
+#[test]
+fn a_missing_capability_is_named() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let ask = |how: &str| {
+        router.edge().run(|| {
+            let mut command = words(&format!("setpriv {how}"));
+            command.arg(binary::path()?).arg("--bpffs").arg(&router.bpffs);
+            Answer::of(command.args(["doctor", "lan0", "--sample", "0", "--json"]).env("LC_ALL", "C.UTF-8"))
+        })
+    };
+    let answer = ask("--bounding-set=-all,+net_admin,+bpf --inh-caps=-all")?.expect(3)?;
+    let found = find(&answer, "host", "capability")?;
+    let text = found["text"].as_str().unwrap_or_default();
+    assert!(text.contains("CAP_PERFMON") && !text.contains("CAP_BPF"), "{text}");
+    // Typed into a shell that may, it asks again with the capability.
+    let cured = router.edge().run(|| type_in(&found, None))?;
+    assert!(!cured.stdout.contains("CAP_PERFMON"), "{}", cured.stdout);
+    Ok(())
+}
+
+#[test]
+fn a_missing_bpf_file_system_is_mounted_by_the_cure() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let path = router.folder().join("absent");
+    let ask = || {
+        let mut command = binary::command(&["--netns", router.edge().name(), "--bpffs"])?;
+        Answer::of(command.arg(&path).args(["doctor", "--sample", "0", "--json"]))
+    };
+    let found = find(&ask()?.expect(3)?, "host", "bpffs-absent")?;
+    let typed = type_in(&found, None);
+    let after = ask();
+    let _not_mounted = umount2(&path, MntFlags::MNT_DETACH);
+    typed?;
+    assert!(!has(&after?.expect(0)?, "bpffs-absent")?);
+    Ok(())
+}
+
+#[test]
+fn others_that_mark_translate_and_route_are_named() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    for line in [
+        "nft add table inet qos",
+        "nft add chain inet qos post { type filter hook postrouting priority 0 ; }",
+        "nft add rule inet qos post oifname wan0 ip dscp ef ip dscp set cs0",
+        "nft add chain inet qos nat { type nat hook postrouting priority srcnat ; }",
+        "nft add rule inet qos nat oifname wan0 masquerade",
+        "iptables -t mangle -A FORWARD -o wan0 -j DSCP --set-dscp 8",
+        "ip rule add tos 0x10 table main priority 77",
+    ] {
+        run_in(router.edge(), line)?;
+    }
+    assert!(doctor(&router)?.expect(0)?.stdout.contains("marked-by-others"), "told, and no fault where nobody remarks");
+    let policy = router.policy(
+        "p",
+        "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n\
+         [[rule]]\nname = \"by source\"\non = \"wan0:egress\"\nmatch = { src = \"192.0.2.0/24\" }\nset = \"EF\"\n",
+    )?;
+    router.ok("attach wan0")?;
+    router.ok("attach lan0")?;
+    router.ok(&format!("policy apply {policy}"))?;
+    let answer = doctor(&router)?.expect(3)?;
+    let found = findings(&answer)?;
+    let markers = found.iter().filter(|finding| finding["code"] == "marked-by-others");
+    let markers: Vec<_> = markers.map(|finding| finding["text"].as_str().unwrap_or_default()).collect();
+    assert_eq!(markers.len(), 2, "{markers:#?}");
+    assert!(markers[0].contains("table inet qos chain post handle ") && markers[0].contains("ip dscp set cs0"));
+    assert!(markers[1].contains("iptables -t mangle FORWARD 1: -o wan0 -j DSCP --set-dscp 0x08"));
+    let translated = find(&answer, "wan0", "translated-address")?;
+    assert!(translated["details"][0].as_str().is_some_and(|by| by.contains("chain nat handle ")), "{translated:#}");
+    assert!(translated["advice"].is_string());
+    let routed = find(&answer, "host", "routed-by-mark")?;
+    assert!(routed["text"].as_str().is_some_and(|text| text.contains("lan0:ingress remarks")), "{routed:#}");
+    for finding in found.iter().filter(|finding| finding["cure"].is_string() && finding["level"] == "warn") {
+        type_in(finding, None)?;
+    }
+    let left = doctor(&router)?.expect(3)?;
+    assert!(!has(&left, "marked-by-others")? && !has(&left, "routed-by-mark")?, "{}", left.stdout);
+    Ok(())
+}
+
+#[test]
+fn a_bridge_and_its_port_count_twice() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    run_in(router.edge(), "ip link add br0 up type bridge")?;
+    run_in(router.edge(), "ip link set lan0 master br0")?;
+    router.ok("attach lan0 --egress")?;
+    assert!(!has(&doctor(&router)?.expect(0)?, "counted-twice")?);
+    router.ok("attach br0 --egress")?;
+    let found = find(&doctor(&router)?.expect(3)?, "br0", "counted-twice")?;
+    assert!(found["text"].as_str().is_some_and(|text| text.contains("br0 is the bridge of lan0")), "{found:#}");
+    type_in(&found, None)?;
+    assert!(!has(&doctor(&router)?.expect(0)?, "counted-twice")?);
+    Ok(())
+}
+
+/// What libnftables-json(5) says that nft lists; the kernel that these tests mostly run on has no flowtables. The rule
+/// that feeds it is deleted once.
+const NFT: &str = r#"#!/bin/sh
+state="$(dirname "$0")/deleted"
+case "$*" in
+"delete rule inet fw fwd handle 5") touch "$state" ;;
+"-j -a list ruleset")
+    rule='{"rule": {"family": "inet", "table": "fw", "chain": "fwd", "handle": 5, "expr": [{"flow": {"op": "add", "flowtable": "@ft"}}]}},'
+    [ -e "$state" ] && rule=
+    echo '{"nftables": [{"table": {"family": "inet", "name": "fw", "handle": 1}},'"$rule"'
+    {"flowtable": {"family": "inet", "name": "ft", "table": "fw", "handle": 2, "hook": "ingress", "prio": 0, "dev": ["lan0", "wan0"]}}]}' ;;
+esac
+"#;
+
+/// An `nft` that lists a flowtable.
+pub fn flowtable(folder: &Path) -> anyhow::Result<()> {
+    let nft = folder.join("nft");
+    fs::write(&nft, NFT)?;
+    fs::set_permissions(&nft, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+#[test]
+fn a_flowtable_is_named() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let tools = tempfile::tempdir()?;
+    flowtable(tools.path())?;
+    let ask = || {
+        let path = format!("{}:{}", tools.path().display(), std::env::var("PATH")?);
+        Answer::of(router.command("doctor wan0 --sample 0 --json")?.env("PATH", path))
+    };
+    let found = find(&ask()?.expect(3)?, "wan0", "flowtable")?;
+    assert!(found["text"].as_str().is_some_and(|text| text.contains("flowtable inet fw ft")), "{found:#}");
+    type_in(&found, Some(tools.path()))?;
+    assert!(!has(&ask()?.expect(0)?, "flowtable")?);
+    Ok(())
+}
+
+#[test]
+fn the_cures_are_a_script() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    run_in(router.edge(), "ip link add br0 up type bridge")?;
+    run_in(router.edge(), "ip link set lan0 master br0")?;
+    router.ok("attach lan0 --egress")?;
+    router.ok("attach br0 --egress")?;
+    let script = router.ask("doctor --sample 0 --fix-script")?.expect(3)?;
+    let answer = crate::typed::shell(&script.stdout, None)?;
+    assert_eq!(answer.code, 0, "{script:?} {answer:?}");
+    doctor(&router)?.expect(0)?;
+    Ok(())
+}

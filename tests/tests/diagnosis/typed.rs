@@ -1,0 +1,45 @@
+//! What was found, and its cure typed into a shell.
+
+use std::{env, path::Path, process::Command};
+
+use anyhow::{Context as _, ensure};
+use qosbpf_tests::binary::{self, Answer};
+use serde_json::Value;
+
+/// The findings of a document, but those that all is well.
+pub fn findings(answer: &Answer) -> anyhow::Result<Vec<Value>> {
+    let document = answer.json()?;
+    assert_eq!(document["schema"], 1);
+    assert_eq!(document["exit"], answer.code, "{document:#}");
+    let findings = document["findings"].as_array().context("findings")?;
+    Ok(findings.iter().filter(|finding| finding["level"] != "ok").cloned().collect())
+}
+
+/// The finding of a code at a subject.
+pub fn find(answer: &Answer, subject: &str, code: &str) -> anyhow::Result<Value> {
+    let found = findings(answer)?;
+    let found = found.into_iter().find(|finding| finding["subject"] == subject && finding["code"] == code);
+    found.with_context(|| format!("no {code} at {subject} in {}", answer.stdout))
+}
+
+/// Whether a document has a finding of a code.
+pub fn has(answer: &Answer, code: &str) -> anyhow::Result<bool> {
+    Ok(findings(answer)?.iter().any(|finding| finding["code"] == code))
+}
+
+/// Types the cure of a finding in, with `tools` before everything else in the path.
+pub fn type_in(finding: &Value, tools: Option<&Path>) -> anyhow::Result<Answer> {
+    let cure = finding["cure"].as_str().with_context(|| format!("no cure in {finding:#}"))?;
+    let answer = shell(cure, tools)?;
+    ensure!(answer.code == 0, "{cure}: {answer:?}");
+    Ok(answer)
+}
+
+/// A line typed into a shell in which `qosbpf` is the binary of the tests.
+pub fn shell(line: &str, tools: Option<&Path>) -> anyhow::Result<Answer> {
+    let binary = binary::path()?;
+    let ours = binary.parent().context("a folder")?.display().to_string();
+    let path = [tools.map(|tools| tools.display().to_string()), Some(ours), Some(env::var("PATH")?)];
+    let path: Vec<_> = path.into_iter().flatten().collect();
+    Answer::of(Command::new("sh").args(["-c", line]).env("PATH", path.join(":")).env("LC_ALL", "C.UTF-8"))
+}
