@@ -82,7 +82,7 @@ fn tcx(ifindex: u32, direction: Direction, ours: Option<&Hook>) -> anyhow::Resul
 fn clsact(net: &Network, ifindex: u32, direction: Direction, ours: Option<&Hook>) -> anyhow::Result<Vec<Program>> {
     let filters = net.filters(ifindex, direction)?;
     let others = filters.iter().filter_map(|filter| Some((filter.priority, filter.program_id?)));
-    let others = others.filter(|(_, id)| !ours.is_some_and(|hook| hook.state.program_id == *id));
+    let others = others.filter(|(_, id)| ours.is_none_or(|hook| hook.state.program_id != *id));
     let program = |(priority, id)| Program {
         id,
         name: named(id),
