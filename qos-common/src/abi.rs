@@ -215,15 +215,17 @@ pub struct Settings {
     pub log: u8,
     /// Jiffies between two fillings of the log budget.
     pub log_interval: u32,
+    /// [`Inside`](crate::inside::Inside): behind which headers to look for IP.
+    pub inside: u32,
 }
 
 impl Settings {
     /// The bytes that the loader puts in place of the constant.
     #[must_use]
-    pub fn to_ne_bytes(self) -> [u8; 8] {
-        let interval = self.log_interval.to_ne_bytes();
-        let [a, b, c, d] = interval;
-        [self.layer3, self.remark, self.local, self.log, a, b, c, d]
+    pub fn to_ne_bytes(self) -> [u8; 12] {
+        let [a, b, c, d] = self.log_interval.to_ne_bytes();
+        let [e, f, g, h] = self.inside.to_ne_bytes();
+        [self.layer3, self.remark, self.local, self.log, a, b, c, d, e, f, g, h]
     }
 }
 
@@ -231,5 +233,5 @@ const _: () = {
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<Counters>() == 18_536, "userspace and kernel disagree, or LAYOUT has to change");
     assert!(size_of::<RemarkedHalf>() == 32_768, "the most that a per-CPU value may have");
-    assert!(size_of::<Settings>() == 8);
+    assert!(size_of::<Settings>() == 12);
 };

@@ -30,6 +30,7 @@ pub mod ds;
 pub mod event;
 pub mod flow;
 pub mod gso;
+pub mod inside;
 pub mod locate;
 pub mod meter;
 pub mod notation;

@@ -18,7 +18,12 @@ use network_types::{
     vlan::VlanHdr,
 };
 
-use crate::{classify::Rules, ds::DsField, packet::Packet};
+use crate::{
+    ds::DsField,
+    inside::{LABEL, MAX_LABELS},
+    packet::Packet,
+    process::Tables,
+};
 
 /// How many VLAN tags may stand before the IP header, one in packet metadata included.
 pub const MAX_TAGS: usize = 4;
@@ -62,14 +67,20 @@ impl Header {
     /// The last offset at which [`locate`] finds a header: behind Ethernet and all tags.
     const LAST: usize = EthHdr::LEN + MAX_TAGS * VlanHdr::LEN;
 
-    /// The same header, of which the verifier knows no more than that it is one; see [`Rules::settle`].
+    /// The last one behind labels, which are longer than the header of a session.
+    const LAST_INSIDE: usize = Self::LAST + MAX_LABELS * LABEL;
+
+    /// The same header, of which the verifier knows no more than that it is one; see [`Rules::settle`](crate::classify::Rules::settle).
     #[inline(always)]
     #[must_use]
-    pub fn settled<R: Rules>(self, rules: &R) -> Self {
-        const BOUND: usize = Header::LAST.next_power_of_two() - 1;
+    pub fn settled<T: Tables>(self, rules: &T) -> Self {
+        // Only a compressed protocol field makes an offset odd.
+        const BOUND: usize = (Header::LAST.next_power_of_two() - 1) & !1;
+        const BOUND_INSIDE: usize = Header::LAST_INSIDE.next_power_of_two() - 1;
+        let bound = if rules.inside().is_nothing() { BOUND } else { BOUND_INSIDE };
         let [family, offset, ds] = rules.settle([self.family as u32, self.offset as u32, u32::from(self.ds.bits())]);
         let family = if family == 0 { Family::V4 } else { Family::V6 };
-        Self { family, offset: offset as usize & BOUND, ds: DsField::new(ds as u8) }
+        Self { family, offset: offset as usize & bound, ds: DsField::new(ds as u8) }
     }
 }
 
@@ -84,11 +95,28 @@ pub enum Located {
     Malformed,
 }
 
+/// Whether an EtherType, as it lies in memory, is that of a tag.
+#[inline(always)]
+pub(crate) const fn is_tag(kind: u16) -> bool {
+    matches!(kind, TAG_8021Q | TAG_8021AD)
+}
+
 /// Finds the outermost IP header; `stripped_tags` are those that the kernel has moved into packet metadata.
 #[inline(always)]
 pub fn locate<P: Packet + ?Sized>(packet: &P, link: Link, stripped_tags: usize) -> Located {
+    locate_or(packet, link, stripped_tags, |_kind, _offset| Located::NotIp)
+}
+
+/// The same; `other` is told of any other EtherType, as it lies in memory, and of the offset behind it.
+#[inline(always)]
+pub(crate) fn locate_or<P: Packet + ?Sized>(
+    packet: &P,
+    link: Link,
+    stripped_tags: usize,
+    other: impl FnMut(u16, usize) -> Located,
+) -> Located {
     match link {
-        Link::Ethernet => behind_ethernet(packet, stripped_tags),
+        Link::Ethernet => behind_ethernet(packet, stripped_tags, other),
         Link::Layer3 => bare(packet),
     }
 }
@@ -106,20 +134,28 @@ fn bare<P: Packet + ?Sized>(packet: &P) -> Located {
 }
 
 #[inline(always)]
-fn behind_ethernet<P: Packet + ?Sized>(packet: &P, stripped_tags: usize) -> Located {
+fn behind_ethernet<P: Packet + ?Sized>(
+    packet: &P,
+    stripped_tags: usize,
+    mut other: impl FnMut(u16, usize) -> Located,
+) -> Located {
     let Some(bytes) = packet.read::<{ EthHdr::LEN }>(0) else {
         return Located::NotIp;
     };
     match u16::from_ne_bytes([bytes[12], bytes[13]]) {
         IPV4 => ipv4(packet, EthHdr::LEN),
         IPV6 => ipv6(packet, EthHdr::LEN),
-        TAG_8021Q | TAG_8021AD => behind_tags(packet, stripped_tags),
-        _ => Located::NotIp,
+        TAG_8021Q | TAG_8021AD => behind_tags(packet, stripped_tags, other),
+        kind => other(kind, EthHdr::LEN),
     }
 }
 
 #[inline(always)]
-fn behind_tags<P: Packet + ?Sized>(packet: &P, stripped_tags: usize) -> Located {
+fn behind_tags<P: Packet + ?Sized>(
+    packet: &P,
+    stripped_tags: usize,
+    mut other: impl FnMut(u16, usize) -> Located,
+) -> Located {
     let mut offset = EthHdr::LEN;
     for tag in 0..MAX_TAGS {
         let (Some(bytes), true) =
@@ -132,14 +168,14 @@ fn behind_tags<P: Packet + ?Sized>(packet: &P, stripped_tags: usize) -> Located 
             IPV4 => return ipv4(packet, offset),
             IPV6 => return ipv6(packet, offset),
             TAG_8021Q | TAG_8021AD => {}
-            _ => return Located::NotIp,
+            kind => return other(kind, offset),
         }
     }
     Located::NotIp
 }
 
 #[inline(always)]
-fn ipv4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Located {
+pub(crate) fn ipv4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Located {
     match packet.read::<{ Ipv4Hdr::LEN }>(offset) {
         Some(bytes) if matches!(bytes[0], 0x45..=0x4f) => {
             let ds = DsField::new(bytes[offset_of!(Ipv4Hdr, tos)]);
@@ -150,7 +186,7 @@ fn ipv4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Located {
 }
 
 #[inline(always)]
-fn ipv6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Located {
+pub(crate) fn ipv6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Located {
     match packet.read::<{ Ipv6Hdr::LEN }>(offset) {
         Some(bytes) if bytes[0] >> 4 == 6 => {
             let ds = DsField::new(bytes[0] << 4 | bytes[1] >> 4);

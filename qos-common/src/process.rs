@@ -8,6 +8,7 @@ use crate::{
     condition::{Case, HandOver},
     ds::{DsField, Dscp},
     gso::Length,
+    inside::{self, Inside},
     locate::{Header, Link, Located, locate},
     packet::Packet,
     policy::{Decision, Entry, Local, Origin, Verdict, Wanted},
@@ -58,6 +59,12 @@ pub trait Frame {
 pub trait Tables: Rules {
     /// What precedes the IP header on the device.
     fn link(&self) -> Link;
+
+    /// Behind which headers to look for IP.
+    #[inline(always)]
+    fn inside(&self) -> Inside {
+        Inside::NOTHING
+    }
 
     /// Whether the table or a rule may change a mark; `false` leaves nothing in the program that writes to a packet.
     fn remarks(&self) -> bool;
@@ -152,11 +159,14 @@ impl Outcome {
 /// ```
 #[inline(always)]
 pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
-    if tables.link() == Link::Layer3 && frame.is_mpls() {
-        return uncounted(Uncounted::NotIp, frame, tables);
-    }
-    let header = match locate(packet, tables.link(), frame.stripped_tags()) {
-        Located::Ip(header) => header,
+    let header = match outermost(packet, frame, tables) {
+        Located::Ip(header) if tables.inside().is_nothing() => header,
+        // It may be at so many offsets that the verifier would go on from each with all that follows.
+        Located::Ip(header) => {
+            packet.renew();
+            frame.renew();
+            header.settled(tables)
+        }
         Located::NotIp => return uncounted(Uncounted::NotIp, frame, tables),
         Located::Malformed => return uncounted(Uncounted::Malformed, frame, tables),
     };
@@ -176,6 +186,18 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
     let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: tables.local() };
     let decision = if tables.remarks() { by_table.decide(ds, || frame.origin()) } else { Decision::Keep };
     conclude(packet, &Seen { header, weight, now }, decision, tables)
+}
+
+/// Finds the IP header, as far inside as this hook looks.
+#[inline(always)]
+fn outermost<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &P, frame: &F, tables: &T) -> Located {
+    let (link, inside) = (tables.link(), tables.inside());
+    match (link, inside) {
+        (Link::Layer3, _) if frame.is_mpls() && inside.has(Inside::MPLS) => inside::behind_labels(packet, 0),
+        (Link::Layer3, _) if frame.is_mpls() => Located::NotIp,
+        (_, Inside::NOTHING) => locate(packet, link, frame.stripped_tags()),
+        _ => inside::locate(packet, link, inside, frame.stripped_tags()),
+    }
 }
 
 /// The same, of which the verifier knows nothing: of a super-packet it would go on with many. No packet has 2^32 bytes.

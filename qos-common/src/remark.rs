@@ -36,7 +36,11 @@ pub fn remark<P: Packet + ?Sized>(packet: &mut P, header: &Header, dscp: Dscp) -
             let word: [u8; 2] = packet.read(header.offset)?;
             let marked = [word[0] & 0xf0 | new >> 4, new << 4 | word[1] & 0x0f];
             packet.write(header.offset, marked)?;
-            packet.sum_changed(word, marked);
+            // A sum over the packet has words that begin at even offsets (RFC 1071 section 2 (B): swapped, it is the same).
+            match header.offset % 2 {
+                0 => packet.sum_changed(word, marked),
+                _ => packet.sum_changed([word[1], word[0]], [marked[1], marked[0]]),
+            }
             Some(())
         }
     }

@@ -5,6 +5,7 @@ use qos_common::{
     ds::Dscp,
     flow,
     gso::{Gso, Length},
+    inside::{self, Inside},
     locate::{Family, Link, Located, locate},
     policy::{Local, Origin, Table},
 };
@@ -18,19 +19,24 @@ fn structured() -> impl Strategy<Value = Sample> {
     any::<u64>().prop_map(sample)
 }
 
+fn insides() -> impl Strategy<Value = Inside> {
+    (0..4u8).prop_map(Inside::from_bits)
+}
+
 fn arbitrary() -> impl Strategy<Value = Sample> {
-    (vec(any::<u8>(), 0..200), prop_oneof![Just(Link::Ethernet), Just(Link::Layer3)], 0usize..2)
-        .prop_map(|(frame, link, stripped_tags)| Sample { frame, link, stripped_tags })
+    (vec(any::<u8>(), 0..200), prop_oneof![Just(Link::Ethernet), Just(Link::Layer3)], 0usize..2, insides())
+        .prop_map(|(frame, link, stripped_tags, inside)| Sample { frame, link, stripped_tags, inside })
 }
 
 /// Bytes behind an EtherType that makes something of them.
 fn typed() -> impl Strategy<Value = Sample> {
-    let kind = prop_oneof![Just([8, 0]), Just([0x86, 0xdd]), Just([0x81, 0]), Just([0x88, 0xa8])];
-    (vec(any::<u8>(), 12..=12), vec(kind, 1..4), vec(any::<u8>(), 0..120), 0usize..2).prop_map(
-        |(mut frame, kinds, rest, stripped_tags)| {
+    const KINDS: [[u8; 2]; 6] = [[8, 0], [0x86, 0xdd], [0x81, 0], [0x88, 0xa8], [0x88, 0x47], [0x88, 0x64]];
+    let kind = (0..KINDS.len()).prop_map(|kind| KINDS[kind]);
+    (vec(any::<u8>(), 12..=12), vec(kind, 1..4), vec(any::<u8>(), 0..120), 0usize..2, insides()).prop_map(
+        |(mut frame, kinds, rest, stripped_tags, inside)| {
             frame.extend(kinds.iter().flat_map(|kind| [kind[0], kind[1], 0x45, 0]).take(kinds.len() * 4 - 2));
             frame.extend(rest);
-            Sample { frame, link: Link::Ethernet, stripped_tags }
+            Sample { frame, link: Link::Ethernet, stripped_tags, inside }
         },
     )
 }
@@ -61,14 +67,18 @@ fn origins() -> impl Strategy<Value = Origin> {
 }
 
 fn case(sample: &Sample, table: Table) -> Case<'_> {
-    let Sample { frame, link, stripped_tags } = sample;
+    let Sample { frame, link, stripped_tags, inside } = sample;
     let (local, origin) = (Local::Policy, Origin::Forwarded);
-    Case { frame, link: *link, stripped_tags: *stripped_tags, table, local, origin }
+    Case { frame, link: *link, stripped_tags: *stripped_tags, inside: *inside, table, local, origin }
+}
+
+fn header(sample: &Sample) -> Located {
+    inside::locate(&sample.frame[..], sample.link, sample.inside, sample.stripped_tags)
 }
 
 /// 0xffff as the checksum of an IPv4 header is the same as 0x0000, which is what a rewrite leaves.
 fn canonical(mut frame: Vec<u8>, sample: &Sample) -> Vec<u8> {
-    if let Located::Ip(header) = reader::read(&frame, sample.link, sample.stripped_tags).located
+    if let Located::Ip(header) = reader::read_inside(&frame, sample.link, sample.inside, sample.stripped_tags).located
         && header.family == Family::V4
         && frame[header.offset + 10..header.offset + 12] == [0xff, 0xff]
     {
@@ -97,8 +107,10 @@ proptest! {
 
     #[test]
     fn both_readers_agree(sample in samples()) {
-        let reading = reader::read(&sample.frame, sample.link, sample.stripped_tags);
-        prop_assert_eq!(locate(&sample.frame[..], sample.link, sample.stripped_tags), reading.located);
+        let Sample { frame, link, stripped_tags, inside } = sample;
+        let reading = reader::read_inside(&frame, link, inside, stripped_tags);
+        prop_assert_eq!(inside::locate(&frame[..], link, inside, stripped_tags), reading.located);
+        prop_assert_eq!(locate(&frame[..], link, stripped_tags), reader::read(&frame, link, stripped_tags).located);
     }
 
     #[test]
@@ -124,7 +136,7 @@ proptest! {
         sample in samples(),
         (bytes, wire, size, segments) in any::<(u32, Option<u32>, u32, u32)>(),
     ) {
-        let Located::Ip(header) = locate(&sample.frame[..], sample.link, sample.stripped_tags) else { return Ok(()) };
+        let Located::Ip(header) = header(&sample) else { return Ok(()) };
         let length = Length { bytes, wire, stripped: 4, gso: Some(Gso { size, segments }) };
         let weight = length.weigh(&sample.frame[..], &header);
         prop_assert!(weight.packets >= 1 && weight.packets >= u64::from(segments));
@@ -132,7 +144,7 @@ proptest! {
 
     #[test]
     fn a_transport_header_is_behind_the_ip_header(sample in samples()) {
-        let Located::Ip(header) = locate(&sample.frame[..], sample.link, sample.stripped_tags) else { return Ok(()) };
+        let Located::Ip(header) = header(&sample) else { return Ok(()) };
         let Some(found) = flow::transport(&sample.frame[..], &header) else { return Ok(()) };
         let (least, most) = if header.family == Family::V4 { (20, 60) } else { (40, 40 + 8 * 2048) };
         prop_assert!((header.offset + least..=header.offset + most).contains(&found.offset));

@@ -3,6 +3,7 @@
 use qos_common::{
     ds::{DsField, Dscp},
     flow,
+    inside::{self, Inside},
     locate::{Link, Located, locate},
     policy::{Decision, Local, Origin, Table},
     process::Outcome,
@@ -24,7 +25,7 @@ fn wash() -> Table {
 #[test]
 fn locate_gives_the_stated_answers() {
     for vector in all() {
-        let located = locate(&vector.frame[..], vector.link, vector.stripped_tags);
+        let located = inside::locate(&vector.frame[..], vector.link, vector.inside, vector.stripped_tags);
         assert_eq!(located, vector.expect, "{}", vector.name);
     }
 }
@@ -43,7 +44,9 @@ fn every_vector_keeps_the_contract() {
         for (table, local) in [(wash(), Local::Policy), (wash(), Local::Keep), (Table::IDENTITY, Local::KeepControl)] {
             for origin in [Origin::Local, Origin::Forwarded] {
                 let (frame, link, stripped_tags) = (&vector.frame[..], vector.link, vector.stripped_tags);
-                let _marked = check(&Case { frame, link, stripped_tags, table, local, origin });
+                for inside in [vector.inside, Inside::NOTHING] {
+                    let _marked = check(&Case { frame, link, stripped_tags, inside, table, local, origin });
+                }
             }
         }
     }

@@ -22,91 +22,147 @@ use aya_ebpf::{
 
 // Each is inlined into the entry that its attribute makes: a call would cost 9 ns a packet.
 //
-// There are three of each. One that had all ways in it would have the registers and the stack of the longest one on all;
-// and the third has an instruction for which an older kernel refuses a program, wherever in it that is.
+// There are five of each. One that had all ways in it would have the registers and the stack of the longest one on all;
+// and two have an instruction for which an older kernel refuses a program, wherever in it that is.
 
 /// XDP on a driver that gives each packet in one piece.
 #[xdp]
 #[inline(always)]
 pub fn qosbpf_xdp(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<false, false>(&context, xdp::linear_length))
+    verdict(xdp::handle::<false, false, false>(&context, xdp::linear_length))
 }
 
 /// The same, with rules.
 #[xdp]
 #[inline(always)]
 pub fn qosbpf_xdp_rules(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, false>(&context, xdp::linear_length))
+    verdict(xdp::handle::<true, false, false>(&context, xdp::linear_length))
 }
 
 /// The same, whose meters swap.
 #[xdp]
 #[inline(always)]
 pub fn qosbpf_xdp_swap(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, true>(&context, xdp::linear_length))
+    verdict(xdp::handle::<true, true, false>(&context, xdp::linear_length))
+}
+
+/// The same, which looks inside other headers; with rules.
+#[xdp]
+#[inline(always)]
+pub fn qosbpf_xdp_inside(context: XdpContext) -> u32 {
+    verdict(xdp::handle::<true, false, true>(&context, xdp::linear_length))
+}
+
+/// The same, whose meters swap.
+#[xdp]
+#[inline(always)]
+pub fn qosbpf_xdp_inside_swap(context: XdpContext) -> u32 {
+    verdict(xdp::handle::<true, true, true>(&context, xdp::linear_length))
 }
 
 /// XDP where a packet may come in several pieces (jumbo MTU), from Linux 5.18 on.
 #[xdp(frags)]
 #[inline(always)]
 pub fn qosbpf_xdp_frags(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<false, false>(&context, xdp::whole_length))
+    verdict(xdp::handle::<false, false, false>(&context, xdp::whole_length))
 }
 
 /// The same, with rules.
 #[xdp(frags)]
 #[inline(always)]
 pub fn qosbpf_xdp_frags_rules(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, false>(&context, xdp::whole_length))
+    verdict(xdp::handle::<true, false, false>(&context, xdp::whole_length))
 }
 
 /// The same, whose meters swap.
 #[xdp(frags)]
 #[inline(always)]
 pub fn qosbpf_xdp_frags_swap(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, true>(&context, xdp::whole_length))
+    verdict(xdp::handle::<true, true, false>(&context, xdp::whole_length))
+}
+
+/// The same, which looks inside other headers; with rules.
+#[xdp(frags)]
+#[inline(always)]
+pub fn qosbpf_xdp_frags_inside(context: XdpContext) -> u32 {
+    verdict(xdp::handle::<true, false, true>(&context, xdp::whole_length))
+}
+
+/// The same, whose meters swap.
+#[xdp(frags)]
+#[inline(always)]
+pub fn qosbpf_xdp_frags_inside_swap(context: XdpContext) -> u32 {
+    verdict(xdp::handle::<true, true, true>(&context, xdp::whole_length))
 }
 
 /// TC ingress, by TCX or clsact.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_ingress(context: TcContext) -> i32 {
-    action(skb::handle::<false, false>(&context, skb::Direction::Ingress))
+    action(skb::handle::<false, false, false>(&context, skb::Direction::Ingress))
 }
 
 /// The same, with rules.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_ingress_rules(context: TcContext) -> i32 {
-    action(skb::handle::<true, false>(&context, skb::Direction::Ingress))
+    action(skb::handle::<true, false, false>(&context, skb::Direction::Ingress))
 }
 
 /// The same, whose meters swap.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_ingress_swap(context: TcContext) -> i32 {
-    action(skb::handle::<true, true>(&context, skb::Direction::Ingress))
+    action(skb::handle::<true, true, false>(&context, skb::Direction::Ingress))
+}
+
+/// The same, which looks inside other headers; with rules.
+#[classifier]
+#[inline(always)]
+pub fn qosbpf_ingress_inside(context: TcContext) -> i32 {
+    action(skb::handle::<true, false, true>(&context, skb::Direction::Ingress))
+}
+
+/// The same, whose meters swap.
+#[classifier]
+#[inline(always)]
+pub fn qosbpf_ingress_inside_swap(context: TcContext) -> i32 {
+    action(skb::handle::<true, true, true>(&context, skb::Direction::Ingress))
 }
 
 /// TC egress, by TCX or clsact.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_egress(context: TcContext) -> i32 {
-    action(skb::handle::<false, false>(&context, skb::Direction::Egress))
+    action(skb::handle::<false, false, false>(&context, skb::Direction::Egress))
 }
 
 /// The same, with rules.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_egress_rules(context: TcContext) -> i32 {
-    action(skb::handle::<true, false>(&context, skb::Direction::Egress))
+    action(skb::handle::<true, false, false>(&context, skb::Direction::Egress))
 }
 
 /// The same, whose meters swap.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_egress_swap(context: TcContext) -> i32 {
-    action(skb::handle::<true, true>(&context, skb::Direction::Egress))
+    action(skb::handle::<true, true, false>(&context, skb::Direction::Egress))
+}
+
+/// The same, which looks inside other headers; with rules.
+#[classifier]
+#[inline(always)]
+pub fn qosbpf_egress_inside(context: TcContext) -> i32 {
+    action(skb::handle::<true, false, true>(&context, skb::Direction::Egress))
+}
+
+/// The same, whose meters swap.
+#[classifier]
+#[inline(always)]
+pub fn qosbpf_egress_inside_swap(context: TcContext) -> i32 {
+    action(skb::handle::<true, true, true>(&context, skb::Direction::Egress))
 }
 
 #[inline(always)]

@@ -17,6 +17,7 @@ use qos_common::{
     classify::Rules,
     ds::Dscp,
     event::Event,
+    inside::Inside,
     locate::Link,
     meter::{Arrival, Color, MeterCounters, MeterRecord},
     policy::{Entry, Local, Table},
@@ -66,7 +67,8 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 static PLAN: Global<[u16; Plan::LENGTH]> = Global::new(Plan::NONE.0);
 
 #[unsafe(no_mangle)]
-static SETTINGS: Global<Settings> = Global::new(Settings { layer3: 0, remark: 0, local: 0, log: 0, log_interval: 0 });
+static SETTINGS: Global<Settings> =
+    Global::new(Settings { layer3: 0, remark: 0, local: 0, log: 0, log_interval: 0, inside: 0 });
 
 #[unsafe(no_mangle)]
 static TABLE: Global<[u8; Dscp::COUNT]> = Global::new(*Table::IDENTITY.bytes());
@@ -106,13 +108,19 @@ pub fn link() -> Link {
     if constant!(SETTINGS.layer3 as Settings) == 0 { Link::Ethernet } else { Link::Layer3 }
 }
 
-/// The maps of a program: whether it has MF rules, and whether their meters change buckets by compare-and-swap.
-pub struct Maps<const MF: bool, const SWAPS: bool>;
+/// The maps of a program: whether it has MF rules, whether their meters change buckets by compare-and-swap, and whether
+/// it looks inside other headers.
+pub struct Maps<const MF: bool, const SWAPS: bool, const INSIDE: bool>;
 
-impl<const MF: bool, const SWAPS: bool> Tables for Maps<MF, SWAPS> {
+impl<const MF: bool, const SWAPS: bool, const INSIDE: bool> Tables for Maps<MF, SWAPS, INSIDE> {
     #[inline(always)]
     fn link(&self) -> Link {
         link()
+    }
+
+    #[inline(always)]
+    fn inside(&self) -> Inside {
+        if INSIDE { Inside::from_bits(constant!(SETTINGS.inside as Settings) as u8) } else { Inside::NOTHING }
     }
 
     #[inline(always)]
@@ -154,7 +162,7 @@ impl<const MF: bool, const SWAPS: bool> Tables for Maps<MF, SWAPS> {
     }
 }
 
-impl<const MF: bool, const SWAPS: bool> Rules for Maps<MF, SWAPS> {
+impl<const MF: bool, const SWAPS: bool, const INSIDE: bool> Rules for Maps<MF, SWAPS, INSIDE> {
     #[inline(always)]
     fn constant(&self, constant: Constant) -> u16 {
         if MF { constant!(PLAN[constant as usize] as [u16; Plan::LENGTH]) } else { 0 }

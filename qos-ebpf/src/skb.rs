@@ -11,6 +11,7 @@ use network_types::{
 use qos_common::{
     condition::HandOver,
     gso::{Gso, Length},
+    inside::{LABEL, MAX_LABELS},
     locate::{Link, MAX_TAGS},
     packet::Packet,
     policy::Origin,
@@ -28,6 +29,9 @@ const HEADERS: usize = EthHdr::LEN + MAX_TAGS * VlanHdr::LEN + Ipv6Hdr::LEN;
 
 /// The same for rules, which look at ports behind options and extension headers: what drivers commonly keep together.
 const CLASSIFIED: usize = 192;
+
+/// The same where an IP header may be behind labels.
+const CLASSIFIED_INSIDE: usize = CLASSIFIED + MAX_LABELS * LABEL;
 
 /// Bytes of a VLAN tag.
 const TAG: u32 = 4;
@@ -154,15 +158,18 @@ impl Packet for SkbWindow<'_> {
 
 /// Handles one packet, and says whether it is dropped.
 #[inline(always)]
-pub fn handle<const MF: bool, const SWAPS: bool>(context: &TcContext, direction: Direction) -> bool {
-    let mut packet = SkbWindow { window: linear::<MF>(context), context };
+pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool>(
+    context: &TcContext,
+    direction: Direction,
+) -> bool {
+    let mut packet = SkbWindow { window: linear::<MF, INSIDE>(context), context };
     let skb = Skb { skb: Cell::new(context.skb.skb), direction };
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
-        let outcome = process(&mut packet, &skb, &mut Maps::<MF, SWAPS>);
+        let outcome = process(&mut packet, &skb, &mut Maps::<MF, SWAPS, INSIDE>);
         log(context, outcome)
     } else {
-        process(&mut packet, &skb, &mut Maps::<MF, SWAPS>).drops()
+        process(&mut packet, &skb, &mut Maps::<MF, SWAPS, INSIDE>).drops()
     }
 }
 
@@ -171,9 +178,14 @@ pub fn handle<const MF: bool, const SWAPS: bool>(context: &TcContext, direction:
 /// They nearly always are. Pulling is dear, and makes a private copy: so it is done only for what is really missing.
 /// Where the kernel cannot, the packet stays as it is and is counted as too short.
 #[inline(always)]
-fn linear<const MF: bool>(context: &TcContext) -> Window {
+fn linear<const MF: bool, const INSIDE: bool>(context: &TcContext) -> Window {
     let window = Window::of_skb(context);
-    let (whole, most) = (context.len() as usize, if MF { CLASSIFIED } else { HEADERS });
+    let most = match (MF, INSIDE) {
+        (_, true) => CLASSIFIED_INSIDE,
+        (true, false) => CLASSIFIED,
+        (false, false) => HEADERS,
+    };
+    let whole = context.len() as usize;
     if window.len() >= most || window.len() >= whole || (!MF && window.len() >= needed(&window)) {
         return window;
     }

@@ -60,15 +60,18 @@ impl Frame for Received {
 
 /// Handles one packet, and says whether it is dropped; `length` says how its bytes are counted.
 #[inline(always)]
-pub fn handle<const MF: bool, const SWAPS: bool>(context: &XdpContext, length: fn(&XdpContext) -> u32) -> bool {
+pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool>(
+    context: &XdpContext,
+    length: fn(&XdpContext) -> u32,
+) -> bool {
     let mut window = XdpWindow { window: Window::of_xdp(context), context };
     let frame = Received { bytes: length(context) };
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
-        let outcome = process(&mut window, &frame, &mut Maps::<MF, SWAPS>);
+        let outcome = process(&mut window, &frame, &mut Maps::<MF, SWAPS, INSIDE>);
         log(context, outcome)
     } else {
-        process(&mut window, &frame, &mut Maps::<MF, SWAPS>).drops()
+        process(&mut window, &frame, &mut Maps::<MF, SWAPS, INSIDE>).drops()
     }
 }
 

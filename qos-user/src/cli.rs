@@ -12,7 +12,7 @@ pub use self::policy::{
     ApplyArgs, ApplyOptions, BypassArgs, ExplainArgs, ImportArgs, ImportFrom, PacketSource, PolicyCommand, ResumeArgs,
     RollbackArgs,
 };
-use crate::hook::HookName;
+use crate::hook::{HookName, Layer};
 
 /// Counts, remarks and proves DS fields on a Linux edge router.
 #[derive(Debug, Parser)]
@@ -223,6 +223,9 @@ pub struct AttachArgs {
     /// By which mechanism.
     #[arg(long, value_enum, default_value_t = HookChoice::Auto)]
     pub hook: HookChoice,
+    /// Look for the IP header behind these too: PPPoE sessions, MPLS labels.
+    #[arg(long, value_name = "pppoe,mpls", value_delimiter = ',')]
+    pub inside: Vec<Layer>,
     /// The policy to enforce, if none runs yet; a running one is changed by `policy apply`.
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use qos_common::inside::Inside;
 use serde::{Deserialize, Serialize};
 
 /// Which way packets go at a hook.
@@ -91,6 +92,64 @@ impl Via {
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+/// A header behind which a hook looks for the IP header, if it is told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layer {
+    /// The header of a PPPoE session (RFC 2516).
+    Pppoe,
+    /// A stack of MPLS labels (RFC 3032).
+    Mpls,
+}
+
+impl Layer {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Pppoe, Self::Mpls];
+
+    /// The word of `--inside`, of the policy and of JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pppoe => "pppoe",
+            Self::Mpls => "mpls",
+        }
+    }
+
+    /// Several of them, as the data path takes them.
+    #[must_use]
+    pub fn together(layers: &[Self]) -> Inside {
+        layers.iter().fold(Inside::NOTHING, |inside, layer| {
+            inside.and(match layer {
+                Self::Pppoe => Inside::PPPOE,
+                Self::Mpls => Inside::MPLS,
+            })
+        })
+    }
+
+    /// Each once, in one order, whatever was written.
+    #[must_use]
+    pub fn sorted(mut layers: Vec<Self>) -> Vec<Self> {
+        layers.sort_unstable();
+        layers.dedup();
+        layers
+    }
+
+    /// Several of them in words.
+    #[must_use]
+    pub fn words(layers: &[Self]) -> String {
+        layers.iter().map(|layer| layer.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl FromStr for Layer {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|layer| layer.as_str() == word);
+        found.ok_or_else(|| format!("`{word}` is nothing to look inside: pppoe or mpls"))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     error::Exit,
-    hook::{Direction, Via},
+    hook::{Direction, Layer, Via},
     snapshot::{PolicyLabel, State},
 };
 
@@ -93,6 +93,8 @@ pub struct HookStatus {
     pub program_id: Option<u32>,
     /// The link's id in the kernel; clsact has none.
     pub link_id: Option<u32>,
+    /// Behind which headers it looks for IP.
+    pub inside: Vec<Layer>,
     /// The remark table that is bound to it.
     pub table: Option<String>,
     /// How many rules are asked before it.

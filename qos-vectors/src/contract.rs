@@ -3,6 +3,7 @@
 use qos_common::{
     abi::{Counter, Counters, RemarkedHalf, Uncounted},
     ds::{DsField, Dscp},
+    inside::Inside,
     locate::{Family, Header, Link, Located},
     policy::{Decision, Local, Origin, Table},
     process::Outcome,
@@ -23,6 +24,8 @@ pub struct Case<'a> {
     pub link: Link,
     /// 0 or 1.
     pub stripped_tags: usize,
+    /// Behind which headers the hook looks.
+    pub inside: Inside,
     /// The policy.
     pub table: Table,
     /// Which of this host's packets it spares.
@@ -47,11 +50,11 @@ pub fn table(bytes: &[u8; Dscp::COUNT]) -> Table {
 /// Something about it breaks the contract of the data path.
 #[must_use]
 pub fn check(case: &Case<'_>) -> Vec<u8> {
-    let mut hook = Hook { local: case.local, ..Hook::new(case.link, case.table) };
+    let mut hook = Hook { local: case.local, inside: case.inside, ..Hook::new(case.link, case.table) };
     let arrival = Arrival { origin: case.origin, ..Arrival::single(case.frame.len(), case.stripped_tags) };
     let mut packet = Summed::new(case.frame.to_vec());
     let outcome = hook.receive(&mut packet, &arrival);
-    let located = reader::read(case.frame, case.link, case.stripped_tags).located;
+    let located = reader::read_inside(case.frame, case.link, case.inside, case.stripped_tags).located;
     let expected = expected(case, located);
     assert_eq!(outcome, expected, "{case:?}");
     assert_eq!(packet.sum, Summed::new(packet.bytes.clone()).sum, "the sum beside the packet: {case:?}");

@@ -14,6 +14,8 @@ pub mod ether_type {
     pub const IPV6: u16 = 0x86dd;
     /// MPLS, unicast.
     pub const MPLS: u16 = 0x8847;
+    /// MPLS, multicast.
+    pub const MPLS_MULTICAST: u16 = 0x8848;
     /// PPPoE discovery stage (RFC 2516).
     pub const PPPOE_DISCOVERY: u16 = 0x8863;
     /// PPPoE session stage (RFC 2516).
@@ -195,6 +197,27 @@ pub fn fragment(next: u8, field: u16, reserved: u8) -> Vec<u8> {
 pub fn authentication(next: u8, icv: u8) -> Vec<u8> {
     let mut bytes = vec![next, icv + 1, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1];
     bytes.resize(12 + usize::from(icv) * 4, 0xee);
+    bytes
+}
+
+/// Bytes of a PPPoE header (RFC 2516).
+pub const SESSION: usize = 6;
+
+/// A packet in a PPPoE session, under a PPP protocol of two bytes, or of one that is compressed (RFC 1661).
+#[must_use]
+pub fn session(protocol: &[u8], packet: &[u8]) -> Vec<u8> {
+    let length = ((protocol.len() + packet.len()) as u16).to_be_bytes();
+    [&[0x11, 0, 0, 7][..], &length, protocol, packet].concat()
+}
+
+/// A packet behind so many labels (RFC 3032), of which the last is the bottom of the stack.
+#[must_use]
+pub fn labels(count: usize, packet: &[u8]) -> Vec<u8> {
+    let mut bytes = [0, 1, 0, 64].repeat(count);
+    if let Some(last) = bytes.last_chunk_mut::<4>() {
+        last[2] |= 1;
+    }
+    bytes.extend(packet);
     bytes
 }
 

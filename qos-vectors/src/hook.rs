@@ -12,6 +12,7 @@ use qos_common::{
     ds::Dscp,
     event::Event,
     gso::Length,
+    inside::Inside,
     locate::Link,
     meter::{Arrival as Metered, Buckets, Color, METER_SLOTS, MeterCounters, MeterRecord},
     packet::Packet,
@@ -25,6 +26,8 @@ use qos_common::{
 pub struct Hook {
     /// What precedes the IP header.
     pub link: Link,
+    /// Behind which headers it looks.
+    pub inside: Inside,
     /// The policy's table.
     pub table: Table,
     /// Which of this host's packets the policy spares.
@@ -46,7 +49,8 @@ impl Hook {
         let counters = Some(Box::new(Counters::ZERO));
         let remarked = vec![RemarkedHalf::ZERO; 2];
         let rules = HookRules::default();
-        Self { link, table, local: Local::default(), remarks: true, rules, counters, remarked }
+        let (inside, local) = (Inside::NOTHING, Local::default());
+        Self { link, inside, table, local, remarks: true, rules, counters, remarked }
     }
 
     /// Hands it a packet.
@@ -112,6 +116,10 @@ impl Rules for Hook {
 impl Tables for Hook {
     fn link(&self) -> Link {
         self.link
+    }
+
+    fn inside(&self) -> Inside {
+        self.inside
     }
 
     fn remarks(&self) -> bool {

@@ -5,7 +5,8 @@
 //!
 //! ```
 //! for vector in qos_vectors::all() {
-//!     let located = qos_common::locate::locate(&vector.frame[..], vector.link, vector.stripped_tags);
+//!     let located =
+//!         qos_common::inside::locate(&vector.frame[..], vector.link, vector.inside, vector.stripped_tags);
 //!     assert_eq!(located, vector.expect, "{}", vector.name);
 //! }
 //! ```
@@ -24,6 +25,7 @@ mod vectors;
 
 use qos_common::{
     flow::Transport,
+    inside::Inside,
     locate::{Link, Located},
 };
 
@@ -38,6 +40,8 @@ pub struct Vector {
     pub link: Link,
     /// How many tags the kernel has moved into metadata: 0 or 1. They are not in `frame`.
     pub stripped_tags: usize,
+    /// Behind which headers the hook looks for IP.
+    pub inside: Inside,
     /// Where its IP header is, if it has a usable one.
     pub expect: Located,
     /// Which transport header, and where; `None` if there is no way to tell, or `expect` is not IP.

@@ -1,6 +1,6 @@
 //! Frames that are mostly right, in every combination, from a seed.
 
-use qos_common::locate::Link;
+use qos_common::{inside::Inside, locate::Link};
 
 use crate::frame::{self, Ipv4, Ipv6, Tag, ether_type, protocol};
 
@@ -51,6 +51,8 @@ pub struct Sample {
     pub link: Link,
     /// 0 or 1.
     pub stripped_tags: usize,
+    /// Behind which headers the hook looks.
+    pub inside: Inside,
 }
 
 /// The frame of a seed: tagged or not, with options, extension headers, fragments; at times cut, at times with a byte
@@ -72,7 +74,8 @@ pub fn sample(seed: u64) -> Sample {
         frame[at] = random.next() as u8;
     }
     let stripped_tags = usize::from(link == Link::Ethernet && random.one_in(4));
-    Sample { frame, link, stripped_tags }
+    let inside = random.pick(&[Inside::NOTHING, Inside::PPPOE, Inside::MPLS, Inside::PPPOE.and(Inside::MPLS)]);
+    Sample { frame, link, stripped_tags, inside }
 }
 
 fn ethernet(random: &mut Random, version: u8, packet: &[u8]) -> Vec<u8> {
@@ -81,8 +84,30 @@ fn ethernet(random: &mut Random, version: u8, packet: &[u8]) -> Vec<u8> {
     let tags: Vec<Tag> = (0..count).map(|_| (random.pick(&TPIDS), random.next() as u16)).collect();
     let right = if version == 4 { ether_type::IPV4 } else { ether_type::IPV6 };
     let other = [ether_type::IPV4, ether_type::IPV6, ether_type::ARP, ether_type::PPPOE_SESSION, ether_type::MPLS, 60];
+    if random.one_in(4) {
+        let (kind, covered) = covered(random, version, packet);
+        return frame::ethernet(&tags, kind, &covered);
+    }
     let kind = if random.one_in(8) { random.pick(&other) } else { right };
     frame::ethernet(&tags, kind, packet)
+}
+
+/// The packet in a session, or behind labels.
+fn covered(random: &mut Random, version: u8, packet: &[u8]) -> (u16, Vec<u8>) {
+    if random.one_in(2) {
+        let kind = random.pick(&[ether_type::MPLS, ether_type::MPLS, ether_type::MPLS_MULTICAST]);
+        return (kind, frame::labels(random.pick(&[1, 1, 2, 3, 4, 7, 8, 9]), packet));
+    }
+    let right = if version == 4 { 0x21 } else { 0x57 };
+    let other = random.next() as u8;
+    let low = if random.one_in(8) { random.pick(&[0x21, 0x57, 0x2d, other]) } else { right };
+    let long = [random.pick(&[0, 0, 0, 0, 0xc0, 0x80]), low];
+    let protocol = if random.one_in(4) { &long[1..] } else { &long[..] };
+    let mut session = frame::session(protocol, packet);
+    if random.one_in(8) {
+        session[random.below(frame::SESSION)] = random.next() as u8;
+    }
+    (ether_type::PPPOE_SESSION, session)
 }
 
 fn ip(random: &mut Random) -> (u8, Vec<u8>) {

@@ -5,6 +5,7 @@
 
 use qos_common::{
     ds::DsField,
+    inside::Inside,
     locate::{Family, Header, Link, Located},
 };
 
@@ -12,6 +13,9 @@ use crate::frame::ether_type;
 
 /// Tags that may precede the IP header, one in metadata included.
 const MOST_TAGS: usize = 4;
+
+/// Labels that may.
+const MOST_LABELS: usize = 8;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +33,16 @@ const MALFORMED: Reading = Reading { located: Located::Malformed, too_short: fal
 /// Reads a frame; `stripped_tags` count as if they stood in it.
 #[must_use]
 pub fn read(frame: &[u8], link: Link, stripped_tags: usize) -> Reading {
+    read_inside(frame, link, Inside::NOTHING, stripped_tags)
+}
+
+/// The same, also behind the headers of `inside`.
+#[must_use]
+pub fn read_inside(frame: &[u8], link: Link, inside: Inside, stripped_tags: usize) -> Reading {
     match (link, frame) {
-        (Link::Ethernet, [_, _, _, _, _, _, _, _, _, _, _, _, typed @ ..]) => tagged(frame.len(), typed, stripped_tags),
+        (Link::Ethernet, [_, _, _, _, _, _, _, _, _, _, _, _, typed @ ..]) => {
+            tagged(frame.len(), typed, stripped_tags, inside)
+        }
         (Link::Ethernet, _) | (Link::Layer3, []) => TOO_SHORT,
         (Link::Layer3, [first, ..]) => match first >> 4 {
             4 => usable_v4(frame.len(), frame),
@@ -41,16 +53,51 @@ pub fn read(frame: &[u8], link: Link, stripped_tags: usize) -> Reading {
 }
 
 /// `rest` begins with an EtherType.
-fn tagged(length: usize, rest: &[u8], tags_so_far: usize) -> Reading {
+fn tagged(length: usize, rest: &[u8], tags_so_far: usize, inside: Inside) -> Reading {
     let [high, low, rest @ ..] = rest else { return TOO_SHORT };
     match u16::from_be_bytes([*high, *low]) {
         ether_type::IPV4 => usable_v4(length, rest),
         ether_type::IPV6 => usable_v6(length, rest),
         ether_type::TAG | ether_type::SERVICE_TAG => match rest {
-            [_, _, _, _, ..] if tags_so_far < MOST_TAGS => tagged(length, &rest[2..], tags_so_far + 1),
+            [_, _, _, _, ..] if tags_so_far < MOST_TAGS => tagged(length, &rest[2..], tags_so_far + 1, inside),
             [_, _, _, _, ..] => NOT_IP,
             _ => TOO_SHORT,
         },
+        ether_type::PPPOE_SESSION if inside.has(Inside::PPPOE) => session(length, rest),
+        ether_type::MPLS | ether_type::MPLS_MULTICAST if inside.has(Inside::MPLS) => labelled(length, rest),
+        _ => NOT_IP,
+    }
+}
+
+/// `rest` begins with a PPPoE header (RFC 2516 section 4).
+fn session(length: usize, rest: &[u8]) -> Reading {
+    let ([version_and_type, code, _, _, _, _, ppp @ ..], [_, _, _, _, _, _, _, _, ..]) = (rest, rest) else {
+        return TOO_SHORT;
+    };
+    let is_data = version_and_type >> 4 == 1 && version_and_type & 15 == 1 && *code == 0;
+    // A protocol's last byte alone is odd (RFC 1661 section 2).
+    let end = ppp.iter().position(|byte| byte % 2 == 1);
+    let (protocol, packet) = match end {
+        Some(0) => (u16::from(ppp[0]), &ppp[1..]),
+        _ => (u16::from(ppp[0]) * 256 + u16::from(ppp[1]), &ppp[2..]),
+    };
+    match protocol {
+        0x0021 if is_data => usable_v4(length, packet),
+        0x0057 if is_data => usable_v6(length, packet),
+        _ => NOT_IP,
+    }
+}
+
+/// `rest` begins with a label stack entry (RFC 3032 section 2.1).
+fn labelled(length: usize, rest: &[u8]) -> Reading {
+    let entries = rest.chunks_exact(4).map(|entry| u32::from_be_bytes([entry[0], entry[1], entry[2], entry[3]]));
+    let Some(bottom) = entries.take(MOST_LABELS).position(|entry| entry / 256 % 2 == 1) else {
+        return Reading { too_short: rest.len() < 4 * MOST_LABELS, ..NOT_IP };
+    };
+    match &rest[4 * (bottom + 1)..] {
+        [] | [_] => TOO_SHORT,
+        packet if packet[0] / 16 == 4 => usable_v4(length, packet),
+        packet if packet[0] / 16 == 6 => usable_v6(length, packet),
         _ => NOT_IP,
     }
 }

@@ -14,7 +14,7 @@ fn no_two_have_the_same_name() {
 #[test]
 fn the_second_reader_gives_the_stated_answers() {
     for vector in all() {
-        let reading = reader::read(&vector.frame, vector.link, vector.stripped_tags);
+        let reading = reader::read_inside(&vector.frame, vector.link, vector.inside, vector.stripped_tags);
         assert_eq!(reading.located, vector.expect, "{}", vector.name);
     }
 }

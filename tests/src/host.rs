@@ -14,7 +14,7 @@ impl Host {
     pub fn new(wanted: &Specialisation) -> Self {
         let table = wanted.table.unwrap_or(Table::IDENTITY);
         let remarks = table.changes_anything();
-        Self(Hook { local: wanted.local, remarks, ..Hook::new(wanted.link, table) })
+        Self(Hook { local: wanted.local, inside: wanted.inside, remarks, ..Hook::new(wanted.link, table) })
     }
 
     /// Hands it a frame and returns it as it left.

@@ -42,7 +42,7 @@ fn table(to: impl Fn(u8) -> u8) -> Table {
 /// Counting alone, and each table; each with another setting of `local`.
 #[must_use]
 pub fn specialisations(link: Link) -> [(&'static str, Specialisation); 4] {
-    let with = |table, local| Specialisation { link, table: Some(table), rules: None, local, log: false };
+    let with = |table, local| Specialisation { table: Some(table), local, ..Specialisation::counting(link) };
     [
         ("counting", Specialisation::counting(link)),
         ("permutation", with(permutation(), Local::KeepControl)),

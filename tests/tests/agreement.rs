@@ -5,7 +5,7 @@
 
 use std::{env, slice, time::SystemTime};
 
-use qos_common::{locate::Link, policy::Origin};
+use qos_common::{inside::Inside, locate::Link, policy::Origin};
 use qos_vectors::{hook::Arrival, random::sample};
 use qosbpf::{
     hook::Direction,
@@ -62,7 +62,10 @@ fn packets_in_several_pieces() {
 fn agree(program: Program) {
     for link in [Link::Ethernet, Link::Layer3] {
         let vectors = vectors(link, program);
-        for (index, (name, wanted)) in specialisations(link).iter().enumerate() {
+        let insides = [Inside::NOTHING, Inside::PPPOE.and(Inside::MPLS)];
+        let all = insides
+            .map(|inside| specialisations(link).map(|(name, wanted)| (name, Specialisation { inside, ..wanted })));
+        for (index, (name, wanted)) in all.as_flattened().iter().enumerate() {
             compare(name, program, wanted, &vectors);
             compare(name, program, wanted, &random_frames(link, program, index as u64));
         }
@@ -89,9 +92,9 @@ fn origins(program: Program) -> &'static [Origin] {
     }
 }
 
-/// One share of the random frames: there are 4 programs with 2 link layers and 4 specialisations each.
+/// One share of the random frames: there are 4 programs with 2 link layers and 8 specialisations each.
 fn random_frames(link: Link, program: Program, specialisation: u64) -> Vec<Case> {
-    let share = variable("QOSBPF_AGREEMENT_PACKETS").unwrap_or(20_000).div_ceil(32) as usize;
+    let share = variable("QOSBPF_AGREEMENT_PACKETS").unwrap_or(20_000).div_ceil(64) as usize;
     let first = variable("QOSBPF_AGREEMENT_SEED").unwrap_or_else(clock);
     eprintln!("{program:?} {link:?} {specialisation}: {share} random frames, QOSBPF_AGREEMENT_SEED={first}");
     let seeds = (0..).map(|number: u64| first.wrapping_add(specialisation << 40).wrapping_add(number));
@@ -118,7 +121,7 @@ fn compare(name: &str, program: Program, wanted: &Specialisation, cases: &[Case]
     }
     let guilty = cases.iter().find(|case| !run(name, program, wanted, slice::from_ref(case)));
     let guilty = guilty.map(|case| format!("{}: {}", case.name, hex(&case.frame)));
-    panic!("{program:?}, {name}, {:?}: counters differ: {guilty:?}", wanted.link);
+    panic!("{program:?}, {name}, {:?}, {:?}: counters differ: {guilty:?}", wanted.link, wanted.inside);
 }
 
 /// Whether the counters agree after all frames; bytes and verdicts are asserted for each.

@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, env, fs, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use qos_common::{ds::Dscp, locate::Link, policy::Local};
+use qos_common::{ds::Dscp, inside::Inside, locate::Link, policy::Local};
 use qosbpf::{
     kernel::object::{Form, Program, Specialisation},
     policy::{
@@ -124,8 +124,21 @@ fn measure() -> anyhow::Result<BTreeMap<String, Cost>> {
         for (how, form) in forms(&wanted) {
             costs.insert(format!("{} ethernet 1024 rules{how}", program.name()), cost(form, program, &wanted)?);
         }
+        costs.extend(inside(program, &wanted)?);
     }
     Ok(costs)
+}
+
+/// What a program costs that looks inside all that there is; `ruled` has many rules and a table.
+fn inside(program: Program, ruled: &Specialisation) -> anyhow::Result<Vec<(String, Cost)>> {
+    let ruled = Specialisation { inside: Inside::PPPOE.and(Inside::MPLS), ..ruled.clone() };
+    let remarking = Specialisation { rules: None, ..ruled.clone() };
+    let counting = Specialisation { table: None, ..remarking.clone() };
+    let named = [("counting", counting), ("remarking", remarking), ("1024 rules", ruled)];
+    let costs = named.into_iter().map(|(kind, wanted)| {
+        Ok((format!("{} inside {kind}", program.name()), cost(wanted.form(), program, &wanted)?))
+    });
+    costs.collect()
 }
 
 /// The forms in which this kernel loads rules that meter by two rates.

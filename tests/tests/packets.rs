@@ -6,6 +6,7 @@ use aya_obj::generated::bpf_insn;
 use qos_common::{
     abi::Counter,
     ds::Dscp,
+    inside::Inside,
     locate::Link,
     policy::{Local, Table},
 };
@@ -26,9 +27,10 @@ use qosbpf_tests::{
 
 const INGRESS: Program = Program::Tc(Direction::Ingress);
 const EGRESS: Program = Program::Tc(Direction::Egress);
+const BOTH: Inside = Inside::PPPOE.and(Inside::MPLS);
 
 fn remarking(table: Table, local: Local) -> Specialisation {
-    Specialisation { link: Link::Ethernet, table: Some(table), rules: None, local, log: false }
+    Specialisation { table: Some(table), local, ..Specialisation::counting(Link::Ethernet) }
 }
 
 fn ipv4(ds: u8, payload: &[u8]) -> Vec<u8> {
@@ -106,6 +108,35 @@ fn plain_write(offset: i16, byte: i32) -> Vec<bpf_insn> {
     program.into_iter().map(encode).collect()
 }
 
+/// Where the protocol field is compressed, the IP header begins at an odd offset, and the kernel's sum has its words
+/// swapped.
+#[test]
+fn the_sum_beside_a_packet_inside_stays_right() {
+    let (v4, v6) = (Ipv4 { ds: 184, ..Ipv4::default() }, Ipv6 { ds: 184, ..Ipv6::default() });
+    let [v4, v6] = [v4.packet(&frame::udp(b"summed")), v6.packet(&frame::udp(b"summed"))];
+    let session =
+        |protocol: &[u8], packet| frame::ethernet(&[], ether_type::PPPOE_SESSION, &frame::session(protocol, packet));
+    let labels = |packet| frame::ethernet(&[], ether_type::MPLS, &frame::labels(2, packet));
+    let frames = [
+        (session(&[0, 0x21], &v4), 22),
+        (session(&[0x21], &v4), 21),
+        (session(&[0, 0x57], &v6), 22),
+        (session(&[0x57], &v6), 21),
+        (labels(&v4), 22),
+        (labels(&v6), 22),
+    ];
+    for program in [INGRESS, EGRESS] {
+        let wanted = Specialisation { inside: BOTH, ..remarking(tables::wash(), Local::Policy) };
+        let mut kernel = Kernel::load(program, &wanted).unwrap();
+        for (frame, at) in &frames {
+            let left = kernel.run(frame, None).unwrap().frame;
+            let ds = if frame[*at] >> 4 == 4 { left[at + 1] } else { left[*at] << 4 | left[at + 1] >> 4 };
+            assert_eq!(ds, 0, "{program:?}: {left:02x?}");
+        }
+        assert_eq!(kernel.counts().unwrap().after(Dscp::DF).packets, 6);
+    }
+}
+
 /// A super-packet of 5 segments, the last with 500 bytes of payload, each with 14 + 20 + 32 bytes of headers.
 #[test]
 fn a_super_packet_counts_as_its_segments() {
@@ -128,6 +159,22 @@ fn a_super_packet_counts_as_its_segments() {
         let mut kernel = Kernel::load(program, &Specialisation::counting(Link::Ethernet)).unwrap();
         kernel.run(&frame, Some(&context)).unwrap();
         assert_eq!(kernel.counts().unwrap().before(Dscp::EF), Counter { packets: 5, bytes }, "{name}");
+    }
+}
+
+/// Each segment has the headers before its payload again: those of the session or the labels, and of IP and TCP.
+#[test]
+fn a_super_packet_inside_counts_as_its_segments() {
+    let packet = Ipv4 { ds: 184, protocol: protocol::TCP, ..Ipv4::default() }.packet(&frame::tcp(&[], &[0x42; 2500]));
+    let session = frame::ethernet(&[], ether_type::PPPOE_SESSION, &frame::session(&[0, 0x21], &packet));
+    let labels = frame::ethernet(&[], ether_type::MPLS, &frame::labels(3, &packet));
+    for (frame, before) in [(session, 8), (labels, 12)] {
+        let wanted = Specialisation { inside: BOTH, ..remarking(tables::wash(), Local::Policy) };
+        let mut kernel = Kernel::load(INGRESS, &wanted).unwrap();
+        kernel.run(&frame, Some(&SkBuff::super_packet(1000, 3, 0))).unwrap();
+        let weight = Counter { packets: 3, bytes: 2500 + 3 * (14 + before + 20 + 20) };
+        let counts = kernel.counts().unwrap();
+        assert_eq!((counts.before(Dscp::EF), counts.after(Dscp::DF)), (weight, weight));
     }
 }
 

@@ -200,13 +200,8 @@ fn remarked(capture: &Capture) -> anyhow::Result<()> {
     for (name, table) in tables::all() {
         let expected = oracle::remarked(&oracles, &capture.path, &table)?;
         for program in PROGRAMS {
-            let wanted = Specialisation {
-                link: capture.link,
-                table: Some(table),
-                rules: None,
-                local: Local::Policy,
-                log: false,
-            };
+            let counting = Specialisation::counting(capture.link);
+            let wanted = Specialisation { table: Some(table), local: Local::Policy, ..counting };
             let Ran { tally, left, .. } = capture.run(program, &wanted)?;
             ensure!(tally == capture.expected, "{program:?}, {name}: counted {tally:?}");
             ensure!(left.len() == expected.len(), "{} frames instead of {}", left.len(), expected.len());

@@ -8,7 +8,7 @@ use super::Behind;
 use crate::{
     condition::Case,
     flow::{Flow, NO_PROTOCOL, Ports},
-    locate::{Family, Link},
+    locate::{self, Family, Link},
     packet::Packet,
     policy::Origin,
     process::{Frame, Tables},
@@ -99,6 +99,11 @@ impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
             return u32::from(tag);
         }
         if self.rules.link() == Link::Layer3 || self.case.header.offset <= UNTAGGED {
+            return index::NO_TAG;
+        }
+        // Behind a session or labels it is further from the start without a tag.
+        let is_tag = |kind: [u8; 2]| locate::is_tag(u16::from_ne_bytes(kind));
+        if !self.rules.inside().is_nothing() && !self.case.packet.read(UNTAGGED - 2).is_some_and(is_tag) {
             return index::NO_TAG;
         }
         self.case.packet.read::<2>(UNTAGGED).map_or(index::NO_TAG, |tag| u32::from(u16::from_be_bytes(tag)))

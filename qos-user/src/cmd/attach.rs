@@ -12,7 +12,7 @@ use crate::{
         who,
     },
     error::{Exit, Failure},
-    hook::{Direction, Via},
+    hook::{Direction, Layer, Via},
     kernel::{
         choice::{self, Request, Wanted},
         datapath::{self, Hook, Observed},
@@ -20,7 +20,7 @@ use crate::{
         network::Interface,
         past,
         pins::Store,
-        state::Binding,
+        state::{Binding, HookState},
     },
     policy::{Policy, Source},
 };
@@ -30,6 +30,7 @@ enum Done {
     Attached(Hook),
     AlreadyThere(Hook),
     Upgraded(Hook),
+    LooksElsewhere(Hook),
 }
 
 /// Attaches, says what it did, and ends.
@@ -111,6 +112,29 @@ fn wanted(args: &AttachArgs, direction: Direction) -> Wanted {
     if by_name.is_xdp() && implied { Wanted::Best } else { Wanted::Exactly(by_name) }
 }
 
+/// What was asked for, if anything.
+fn inside(args: &AttachArgs) -> Option<Vec<Layer>> {
+    (!args.inside.is_empty()).then(|| Layer::sorted(args.inside.clone()))
+}
+
+/// A policy is the whole statement: where it says into what to look, nobody else does.
+fn refuse_to_differ(asked: Option<&[Layer]>, binding: Option<&Binding>, interface: &str) -> anyhow::Result<()> {
+    let by_policy = binding.and_then(|binding| Some((binding, binding.inside.as_deref()?)));
+    match (asked, by_policy) {
+        (Some(asked), Some((binding, inside))) if asked != inside => {
+            let name = &binding.policy.name;
+            let message = format!("policy {name} says into what to look at {interface}: {}", said(inside));
+            let hint = format!("leave --inside out, or write `inside` in {} and apply it", binding.policy.file);
+            Err(Failure::new("other-policy", message).hint(hint).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn said(inside: &[Layer]) -> String {
+    if inside.is_empty() { "nothing".to_owned() } else { Layer::words(inside) }
+}
+
 fn attach_one(
     args: &AttachArgs,
     site: &Site,
@@ -121,12 +145,13 @@ fn attach_one(
     let pins = site.store.hook(interface.ifindex, direction);
     let wanted = wanted(args, direction);
     if let Some(hook) = site.hooks.iter().find(|hook| hook.pins == pins && hook.running != Observed::Gone) {
-        return keep(hook, wanted, &interface.name, site);
+        return keep(hook, wanted, inside(args), &interface.name, site);
     }
     let binding = policy.and_then(|policy| conditioner::binding(policy, &interface.name, direction));
+    refuse_to_differ(inside(args).as_deref(), binding.as_ref(), &interface.name)?;
     let bound = conditioner::first(binding, &site.interfaces)?;
     let wanted = conditioner::wanted(wanted, policy, &interface.name, direction);
-    let request = Request { interface, pins, wanted, bound, log: args.log_decisions };
+    let request = Request { interface, pins, wanted, bound, inside: inside(args), log: args.log_decisions };
     choice::attach(&request, &site.net).map(Done::Attached)
 }
 
@@ -144,8 +169,8 @@ fn take_back(site: &Site, interface: &Interface, done: &[Done], adopted: bool) {
     }
 }
 
-/// A second attach changes nothing, unless the program there is of another version of qosbpf.
-fn keep(hook: &Hook, wanted: Wanted, interface: &str, site: &Site) -> anyhow::Result<Done> {
+/// A second attach changes nothing, unless the program there is of another version of qosbpf, or is to look elsewhere.
+fn keep(hook: &Hook, wanted: Wanted, inside: Option<Vec<Layer>>, interface: &str, site: &Site) -> anyhow::Result<Done> {
     let via = hook.state.via;
     if let Wanted::Exactly(other) = wanted
         && other != via
@@ -155,14 +180,18 @@ fn keep(hook: &Hook, wanted: Wanted, interface: &str, site: &Site) -> anyhow::Re
             .hint(format!("to move it, losing its counters: qosbpf detach {interface}:{direction}, then attach"))
             .into());
     }
+    refuse_to_differ(inside.as_deref(), hook.state.binding.as_ref(), interface)?;
     let version = env!("CARGO_PKG_VERSION");
-    if hook.state.version == version {
+    let upgrade = hook.state.version != version;
+    let inside = inside.or_else(|| hook.state.inside.clone());
+    if !upgrade && inside == hook.state.inside {
         return Ok(Done::AlreadyThere(hook.clone()));
     }
-    let next = crate::kernel::state::HookState { version: version.to_owned(), ..hook.state.clone() };
-    let next = conditioner::next(site, hook, next)?;
+    let state = HookState { version: version.to_owned(), inside, ..hook.state.clone() };
+    let next = conditioner::next(site, hook, state.clone())?;
     datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)?;
-    Ok(Done::Upgraded(hook.clone()))
+    let hook = Hook { state, ..hook.clone() };
+    Ok(if upgrade { Done::Upgraded(hook) } else { Done::LooksElsewhere(hook) })
 }
 
 /// Puts the policy of `--policy` in force, if that changes no hook that is there; whether it was not yet in force.
@@ -196,7 +225,7 @@ fn other_policy(source: &Source, why: &str) -> anyhow::Error {
 impl Done {
     const fn hook(&self) -> &Hook {
         match self {
-            Self::Attached(hook) | Self::AlreadyThere(hook) | Self::Upgraded(hook) => hook,
+            Self::Attached(hook) | Self::AlreadyThere(hook) | Self::Upgraded(hook) | Self::LooksElsewhere(hook) => hook,
         }
     }
 
@@ -205,6 +234,7 @@ impl Done {
             Self::Attached(_) => "attached",
             Self::AlreadyThere(_) => "already attached",
             Self::Upgraded(_) => "upgraded",
+            Self::LooksElsewhere(_) => "changed",
         }
     }
 }
@@ -221,8 +251,11 @@ fn report(args: &AttachArgs, context: &Context, interface: &Interface, done: &[D
             .binding
             .as_ref()
             .map_or_else(|| "counting, no policy is bound to it".to_owned(), |binding| binding.words());
-        let line =
-            format!("{}:{}  {}: {}; {table}\n", interface.name, hook.pins.direction, done.word(), hook.state.reason);
+        let by_flag = hook.state.binding.as_ref().is_none_or(|binding| binding.inside.is_none());
+        let inside = hook.state.inside.as_deref().filter(|_| by_flag);
+        let inside = inside.map(|layers| format!(", inside {}", Layer::words(layers))).unwrap_or_default();
+        let (word, reason) = (done.word(), &hook.state.reason);
+        let line = format!("{}:{}  {word}: {reason}; {table}{inside}\n", interface.name, hook.pins.direction);
         context.print(&line)?;
     }
     Ok(())
@@ -237,6 +270,7 @@ fn document_of(done: &Done, interface: &Interface) -> serde_json::Value {
         "hook": state.via,
         "result": done.word(),
         "reason": state.reason,
+        "inside": state.inside(),
         "table": state.binding.as_ref().and_then(Binding::table_name),
         "rules": state.binding.as_ref().map_or(0, |binding| binding.rules.len()),
     })

@@ -8,7 +8,7 @@ use qos_common::{abi::Counter, meter::METER_SLOTS, rules::RULE_SLOTS};
 use super::site::Site;
 use crate::{
     error::Failure,
-    hook::Direction,
+    hook::{Direction, Layer},
     kernel::{
         choice::{Bound, Wanted},
         counters,
@@ -25,17 +25,18 @@ use crate::{
     snapshot::HookPolicy,
 };
 
-/// What a policy says of one hook; `None` if neither a table nor a rule is for it.
+/// What a policy says of one hook; `None` if neither a table nor a rule is for it, nor where to look.
 #[must_use]
 pub fn binding(policy: &Policy, interface: &str, direction: Direction) -> Option<Binding> {
     let table = policy.bind(interface, direction).map(|bound| bound.table.label().into());
     let rules: Vec<Rule> = policy.rules_for(interface, direction).into_iter().cloned().collect();
-    if table.is_none() && rules.is_empty() {
+    let inside = policy.inside(interface).map(<[Layer]>::to_vec);
+    if table.is_none() && rules.is_empty() && inside.is_none() {
         return None;
     }
     let policy_name =
         HookPolicy { name: policy.name().to_owned(), hash: policy.hash().to_owned(), file: policy.file().to_owned() };
-    Some(Binding { policy: policy_name, table, local: policy.local(interface).into(), rules })
+    Some(Binding { policy: policy_name, table, local: policy.local(interface).into(), rules, inside })
 }
 
 /// By what to attach: as somebody asked, else as the policy says for the interface, else the best.

@@ -286,7 +286,7 @@ pub const fn state_of(hook: &Hook, readable: bool) -> State {
         _ if !readable => State::Error,
         Observed::Gone => State::Missing,
         _ if hook.state.bypass.is_some() => State::Bypassed,
-        _ if hook.state.binding.is_some() => State::Active,
+        _ if hook.state.decides() => State::Active,
         _ => State::Counting,
     }
 }

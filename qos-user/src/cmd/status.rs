@@ -14,7 +14,7 @@ use crate::{
         wanted,
     },
     error::Exit,
-    hook::Direction,
+    hook::{Direction, Layer},
     kernel::{
         boottime::BootTime,
         counters,
@@ -121,6 +121,7 @@ fn status_of(site: &Site, hook: &Hook, now: u64) -> HookStatus {
         state: site::state_of(hook, counts.is_ok()),
         program_id: running.map(|running| running.program_id),
         link_id: running.and_then(|running| running.link_id),
+        inside: state.inside().to_vec(),
         table: table.and_then(Binding::table_name).map(str::to_owned),
         rules: table.map_or(0, |binding| binding.rules.len()),
         policy_hash: table.map(|binding| binding.policy.hash.clone()),
@@ -180,6 +181,9 @@ fn bound(site: &Site, hook: &Hook) -> Option<String> {
 
 fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Note> {
     let mut notes = Vec::new();
+    if !hook.state.inside().is_empty() {
+        notes.push(Note::info(format!("looks inside {}", Layer::words(hook.state.inside()))));
+    }
     if let Some(bypass) = &hook.state.bypass {
         let since = humantime::format_rfc3339_seconds(bypass.since);
         let resume = format!("qosbpf policy resume {}:{}", site.name_of(hook), hook.pins.direction);
@@ -233,6 +237,7 @@ fn missing_status(missing: Missing) -> HookStatus {
         state: State::Missing,
         program_id: None,
         link_id: None,
+        inside: Vec::new(),
         table: missing.table,
         rules: 0,
         policy_hash: None,

@@ -1,13 +1,13 @@
 //! The twin of a hook's program, with what the policy says of the hook beside it: the numbers that it counts become
 //! names and lines.
 
-use qos_common::locate::Link;
+use qos_common::{inside::Inside, locate::Link};
 
 use super::{conditioner, site::Site};
 use crate::{
     error::Failure,
     explain::{Decider, Decision, Explained, Leaves, PassedOver, RulePlace, Stage},
-    hook::Direction,
+    hook::{Direction, Layer},
     kernel::{
         datapath::{Hook, Observed},
         object::{Program, Specialisation},
@@ -28,6 +28,7 @@ pub struct Double {
     pub stage: Stage,
     direction: Direction,
     link: Link,
+    inside: Inside,
     program: Program,
     binding: Option<Binding>,
     interfaces: Vec<(u32, String)>,
@@ -70,6 +71,7 @@ impl Double {
             stage: stage(name, state, binding.as_ref(), by),
             direction,
             link: state.map_or_else(|| link(site, interface), |state| Ok(state.link()))?,
+            inside: Layer::together(inside(state, binding.as_ref())),
             program: own.unwrap_or(Program::Tc(direction)),
             binding,
             interfaces: conditioner::numbered(&site.interfaces),
@@ -110,7 +112,7 @@ impl Double {
     ///
     /// Those of [`try_packet`](Self::try_packet).
     pub fn try_frame(&mut self, frame: &[u8], said: Option<&Packet>) -> anyhow::Result<Explained> {
-        let read = Packet::of_frame(frame, self.link).map(|packet| self.as_it_comes(packet));
+        let read = Packet::of_frame(frame, self.link, self.inside).map(|packet| self.as_it_comes(packet));
         let packet = said.cloned().or(read);
         let (from, mark) = packet.as_ref().map_or((0, 0), |packet| (self.number_of(packet), packet.mark.unwrap_or(0)));
         let trace = self.twin()?.run(Given { frame, from, mark })?;
@@ -147,7 +149,7 @@ impl Double {
     }
 
     fn specialisation(&self) -> anyhow::Result<Specialisation> {
-        let counting = Specialisation::counting(self.link);
+        let counting = Specialisation { inside: self.inside, ..Specialisation::counting(self.link) };
         let Some(binding) = &self.binding else { return Ok(counting) };
         let table = binding.table.as_ref().map(TableRecord::compiled).transpose()?;
         // A twin counts by the order of its rules, and meters by the order of those that meter.
@@ -230,6 +232,12 @@ fn stage(hook: String, state: Option<&HookState>, binding: Option<&Binding>, by:
         in_force: matches!(by, By::InForce) && state.is_some(),
         other_version: state.map(|state| state.version.clone()).filter(|version| version != crate::VERSION),
     }
+}
+
+/// Behind which headers the program looks, by its binding or as it was attached.
+fn inside<'a>(state: Option<&'a HookState>, binding: Option<&'a Binding>) -> &'a [Layer] {
+    let by_policy = binding.and_then(|binding| binding.inside.as_deref());
+    by_policy.or_else(|| state?.inside.as_deref()).unwrap_or_default()
 }
 
 fn unknown(hook: &str) -> anyhow::Error {

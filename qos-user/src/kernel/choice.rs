@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{Exit, Failure},
-    hook::{Direction, Via},
+    hook::{Direction, Layer, Via},
     rules::RuleTables,
     snapshot::Device,
 };
@@ -69,6 +69,8 @@ pub struct Request<'a> {
     pub wanted: Wanted,
     /// What the policy in force says of this hook.
     pub bound: Bound,
+    /// Behind which headers to look for IP, unless the policy says so.
+    pub inside: Option<Vec<Layer>>,
     /// Whether decisions are logged.
     pub log: bool,
 }
@@ -186,6 +188,7 @@ impl Request<'_> {
             since: SystemTime::now(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             layer3: layer == Link::Layer3,
+            inside: self.inside.clone(),
             binding: self.bound.binding.clone(),
             slots: self.bound.slots.clone(),
             meters: self.bound.meters.clone(),

@@ -14,6 +14,7 @@ use aya::{
 };
 use qos_common::{
     abi::{RemarkedHalf, Settings},
+    inside::Inside,
     locate::Link,
     meter::{Algorithm, MeterRecord},
     policy::{Local, Table},
@@ -70,6 +71,14 @@ impl Program {
             (Self::XdpFrags, Form::Swap) => "qosbpf_xdp_frags_swap",
             (Self::Tc(Direction::Ingress), Form::Swap) => "qosbpf_ingress_swap",
             (Self::Tc(Direction::Egress), Form::Swap) => "qosbpf_egress_swap",
+            (Self::Xdp, Form::Inside) => "qosbpf_xdp_inside",
+            (Self::XdpFrags, Form::Inside) => "qosbpf_xdp_frags_inside",
+            (Self::Tc(Direction::Ingress), Form::Inside) => "qosbpf_ingress_inside",
+            (Self::Tc(Direction::Egress), Form::Inside) => "qosbpf_egress_inside",
+            (Self::Xdp, Form::InsideSwap) => "qosbpf_xdp_inside_swap",
+            (Self::XdpFrags, Form::InsideSwap) => "qosbpf_xdp_frags_inside_swap",
+            (Self::Tc(Direction::Ingress), Form::InsideSwap) => "qosbpf_ingress_inside_swap",
+            (Self::Tc(Direction::Egress), Form::InsideSwap) => "qosbpf_egress_inside_swap",
         }
     }
 
@@ -94,6 +103,10 @@ pub enum Form {
     Rules,
     /// The same, but meters of two rates change their buckets by compare-and-swap (Linux 5.12).
     Swap,
+    /// Looks inside other headers; rules or none, whose meters lock their buckets.
+    Inside,
+    /// The same, but meters of two rates change their buckets by compare-and-swap.
+    InsideSwap,
 }
 
 /// What a program is built for; what it does not need is not in it.
@@ -101,6 +114,8 @@ pub enum Form {
 pub struct Specialisation {
     /// What precedes the IP header.
     pub link: Link,
+    /// Behind which headers to look for IP; nothing leaves no code for it in the program.
+    pub inside: Inside,
     /// The table to enforce; `None` counts alone, and leaves no packet write in the program.
     pub table: Option<Table>,
     /// The rules that are asked before the table; `None` leaves no code for rules in the program.
@@ -115,18 +130,22 @@ impl Specialisation {
     /// Counts, and does nothing else.
     #[must_use]
     pub const fn counting(link: Link) -> Self {
-        Self { link, table: None, rules: None, local: Local::Policy, log: false }
+        Self { link, inside: Inside::NOTHING, table: None, rules: None, local: Local::Policy, log: false }
     }
 
-    /// The best form for it that this kernel loads. It depends on nothing else, so that the programs of a hook that share
-    /// a bucket change it in the same way: a bucket belongs to one rule with one meter of the same numbers.
+    /// The best form for it that this kernel loads. How meters change their buckets depends on nothing else, so that the
+    /// programs of a hook that share a bucket change it in the same way: a bucket belongs to one rule with one meter of the
+    /// same numbers.
     #[must_use]
     pub fn form(&self) -> Form {
         let two_rates = |record: &MeterRecord| record.meter.algorithm() != Algorithm::SrTcm;
-        match &self.rules {
-            None => Form::Table,
-            Some(rules) if rules.meters.iter().any(two_rates) && sys::has_swap() => Form::Swap,
-            Some(_) => Form::Rules,
+        let metered = |rules: &Arc<RuleTables>| rules.meters.iter().any(two_rates);
+        match (self.inside.is_nothing(), &self.rules) {
+            (true, None) => Form::Table,
+            (true, Some(rules)) if metered(rules) && sys::has_swap() => Form::Swap,
+            (true, Some(_)) => Form::Rules,
+            (false, Some(rules)) if metered(rules) && sys::has_swap() => Form::InsideSwap,
+            (false, _) => Form::Inside,
         }
     }
 
@@ -139,6 +158,7 @@ impl Specialisation {
             local: self.local as u8,
             log: u8::from(self.log),
             log_interval: super::jiffies::per_second(),
+            inside: self.inside.bits().into(),
         }
     }
 

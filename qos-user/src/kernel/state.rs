@@ -16,7 +16,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    hook::{Direction, Via},
+    hook::{Direction, Layer, Via},
     rules::{RuleTables, model::Rule},
     snapshot::{Device, EntryLabel, HookPolicy, TableLabel},
 };
@@ -40,6 +40,9 @@ pub struct HookState {
     pub version: String,
     /// What precedes the IP header on the device.
     pub layer3: bool,
+    /// Behind which headers `attach` was told to look for IP; a policy that says so too is asked first.
+    #[serde(default)]
+    pub inside: Option<Vec<Layer>>,
     /// What the policy makes it do.
     pub binding: Option<Binding>,
     /// The counters that rules have here, also those of earlier policies.
@@ -72,6 +75,9 @@ pub struct Binding {
     pub local: LocalWord,
     /// The rules that are asked before the table, in order.
     pub rules: Vec<Rule>,
+    /// Behind which headers it looks for IP, if it says so.
+    #[serde(default)]
+    pub inside: Option<Vec<Layer>>,
 }
 
 /// A remark table, as it is remembered.
@@ -163,17 +169,34 @@ impl HookState {
     ///
     /// That the table in here is none, or that rules were not compiled.
     pub fn specialisation(&self, rules: Option<Arc<RuleTables>>) -> anyhow::Result<Specialisation> {
-        let counting = Specialisation { log: self.log, ..Specialisation::counting(self.link()) };
+        let inside = Layer::together(self.inside());
+        let counting = Specialisation { log: self.log, inside, ..Specialisation::counting(self.link()) };
         let Some(binding) = self.enforced() else { return Ok(counting) };
         ensure!(rules.is_some() || binding.rules.is_empty(), "rules that nobody has compiled");
         let table = binding.table.as_ref().map(TableRecord::compiled).transpose()?;
         Ok(Specialisation { table, rules, local: binding.local.into(), ..counting })
     }
 
+    /// Behind which headers it looks for IP, also while the policy is out of the path.
+    #[must_use]
+    pub fn inside(&self) -> &[Layer] {
+        let by_policy = self.binding.as_ref().and_then(|binding| binding.inside.as_deref());
+        by_policy.or(self.inside.as_deref()).unwrap_or_default()
+    }
+
     /// What the policy makes it do, if that is in the path.
     #[must_use]
     pub fn enforced(&self) -> Option<&Binding> {
         self.binding.as_ref().filter(|_| self.bypass.is_none())
+    }
+
+    /// Whether the policy says of it more than where to look.
+    #[must_use]
+    pub const fn decides(&self) -> bool {
+        match &self.binding {
+            Some(binding) => binding.decides(),
+            None => false,
+        }
     }
 
     /// Whether the time of its bypass is over.
@@ -189,6 +212,7 @@ impl Binding {
     pub fn does_the_same_as(&self, other: &Self) -> bool {
         let anywhere = |rule: &Rule| Rule { line: 0, on: Vec::new(), ..rule.clone() };
         self.local == other.local
+            && self.inside == other.inside
             && self.targets() == other.targets()
             && self.rules.iter().map(anywhere).eq(other.rules.iter().map(anywhere))
     }
@@ -203,6 +227,12 @@ impl Binding {
         self.table.as_ref().map(|table| table.name.as_str())
     }
 
+    /// Whether it is more than where to look.
+    #[must_use]
+    pub const fn decides(&self) -> bool {
+        self.table.is_some() || !self.rules.is_empty()
+    }
+
     /// Table and rules in a few words.
     #[must_use]
     pub fn words(&self) -> String {
@@ -212,7 +242,9 @@ impl Binding {
             1 => Some("1 rule".to_owned()),
             more => Some(format!("{more} rules")),
         };
-        [table, rules].into_iter().flatten().collect::<Vec<_>>().join(", ")
+        let inside = self.inside.as_deref().filter(|layers| !layers.is_empty());
+        let inside = inside.map(|layers| format!("inside {}", Layer::words(layers)));
+        [table, rules, inside].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
     /// The interfaces, by index, that its rules name by `from`.

@@ -10,7 +10,8 @@ use aya::maps::{Array, PerCpuArray};
 use qos_common::{
     abi::{Counters, Limited, Uncounted},
     ds::DsField,
-    locate::{Family, Link, Located, locate},
+    inside,
+    locate::{Family, Link, Located},
     meter::{Color, MeterCounters},
 };
 
@@ -102,7 +103,7 @@ impl Twin {
         let earlier = self.counted()?;
         let output = self.output(given)?;
         let later = self.counted()?;
-        Ok(trace(&earlier, &later, &output, self.wanted.link))
+        Ok(trace(&earlier, &later, &output, &self.wanted))
     }
 
     fn output(&mut self, given: Given<'_>) -> anyhow::Result<Output> {
@@ -176,7 +177,7 @@ fn ethernet_header(packet: &[u8]) -> [u8; 14] {
     header
 }
 
-fn trace(earlier: &Counted, later: &Counted, output: &Output, link: Link) -> Trace {
+fn trace(earlier: &Counted, later: &Counted, output: &Output, wanted: &Specialisation) -> Trace {
     let (old, new) = (&earlier.sums, &later.sums);
     let moved = |old: &[qos_common::abi::Counter], new: &[qos_common::abi::Counter]| {
         old.iter().zip(new).position(|(old, new)| old.packets != new.packets)
@@ -184,7 +185,7 @@ fn trace(earlier: &Counted, later: &Counted, output: &Output, link: Link) -> Tra
     let before = moved(old.before().as_flattened(), new.before().as_flattened());
     let came = before.map(|at| (if at < 256 { Family::V4 } else { Family::V6 }, DsField::new((at % 256) as u8)));
     let dropped = moved(&old.dropped, &new.dropped).is_some();
-    let left = match locate(output.frame.as_slice(), link, 0) {
+    let left = match inside::locate(output.frame.as_slice(), wanted.link, wanted.inside, 0) {
         Located::Ip(header) if !dropped => Some(header.ds),
         _ => None,
     };

@@ -35,7 +35,7 @@ pub(super) struct Checked {
 pub(super) fn check(source: &Source, root: &Table, findings: &mut Findings) -> Checked {
     for entry in root.entries() {
         if !KEYS.contains(&&*entry.key.text) {
-            words::unknown_key(&entry.key, &KEYS, &[], findings);
+            words::unknown_key(&entry.key, &KEYS, findings);
         }
     }
     check_version(root, findings);

@@ -7,7 +7,8 @@ use qos_common::{
     ds::Ecn,
     flow::{self, Flow, Ports, Reach, flow},
     gso::Length,
-    locate::{Family, Header, Link, Located, locate},
+    inside::{self, Inside},
+    locate::{Family, Header, Link, Located},
     rules::index,
 };
 
@@ -20,15 +21,19 @@ use super::{
 /// Destination, source and EtherType, where a tag begins.
 const UNTAGGED: usize = 14;
 
+/// The EtherTypes of tags (802.1Q).
+const C_TAG: &[u8] = &[0x81, 0];
+const S_TAG: &[u8] = &[0x88, 0xa8];
+
 impl Packet {
     /// What a hook can tell of a frame; `None` if it is not IP, or malformed. Mark, origin and `from` are not in it.
     #[must_use]
-    pub fn of_frame(frame: &[u8], link: Link) -> Option<Self> {
-        let Located::Ip(header) = locate(frame, link, 0) else { return None };
+    pub fn of_frame(frame: &[u8], link: Link, inside: Inside) -> Option<Self> {
+        let Located::Ip(header) = inside::locate(frame, link, inside, 0) else { return None };
         let flow = flow(frame, &header);
         let (src, dst) = addresses(frame, &header)?;
         let ports = flow.ports(frame, header.family);
-        let tagged = link == Link::Ethernet && header.offset > UNTAGGED;
+        let tagged = link == Link::Ethernet && matches!(frame.get(UNTAGGED - 2..UNTAGGED), Some(C_TAG | S_TAG));
         let tag = tagged.then(|| frame.get(UNTAGGED..UNTAGGED + 2)).flatten();
         let tag = tag.map(|tag| u16::from(tag[0]) << 8 | u16::from(tag[1]));
         let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);

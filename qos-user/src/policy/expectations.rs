@@ -62,7 +62,7 @@ pub(super) fn check(node: &Node, names: &Names<'_>, source: &Source, findings: &
 fn test(item: &Node, names: &Names<'_>, source: &Source, findings: &mut Findings) -> Option<PolicyTest> {
     let table = words::table(item, "a test", findings)?;
     for entry in table.entries().iter().filter(|entry| !KEYS.contains(&&*entry.key.text)) {
-        words::unknown_key(&entry.key, &KEYS, &[], findings);
+        words::unknown_key(&entry.key, &KEYS, findings);
     }
     let (name, span) = named("test", item, table, findings);
     let on = value(table, "on", span, "write the hook, such as on = \"ppp0:egress\"", findings);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    hook::{Direction, Via},
+    hook::{Direction, Layer, Via},
     policy::{
         canonical,
         check::Checked,
@@ -41,6 +41,8 @@ struct Section<'a> {
     local: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<Via>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inside: Option<&'a [Layer]>,
 }
 
 /// The first eight hexadecimal digits of the SHA-256 of the canonical form.
@@ -68,7 +70,13 @@ fn section(interface: &Interface) -> Section<'_> {
         Local::KeepControl => 1,
         Local::Keep => 2,
     };
-    Section { ingress: table(Direction::Ingress), egress: table(Direction::Egress), local, hook: interface.hook }
+    Section {
+        ingress: table(Direction::Ingress),
+        egress: table(Direction::Egress),
+        local,
+        hook: interface.hook,
+        inside: interface.inside.as_deref(),
+    }
 }
 
 /// Codepoints by number, classes by name, which cannot be a number; `null` is "keep".

@@ -3,7 +3,7 @@
 use qos_common::policy::Local;
 
 use crate::{
-    hook::{Direction, Via},
+    hook::{Direction, Layer, Via},
     policy::{
         diagnostic::{Finding, Findings, quote},
         source::{Source, Span},
@@ -15,8 +15,7 @@ use crate::{
 /// The longest name of an interface in bytes (IFNAMSIZ less its end).
 pub(super) const LONGEST: usize = 15;
 
-const KEYS: [&str; 4] = ["ingress", "egress", "local", "hook"];
-const LATER: [&str; 1] = ["inside"];
+const KEYS: [&str; 5] = ["ingress", "egress", "local", "hook", "inside"];
 
 /// The mechanisms by their words; `None` is the best that works.
 const HOOKS: [(&str, Option<Via>); 5] = [
@@ -41,6 +40,8 @@ pub(super) struct Interface {
     pub hook: Option<Via>,
     /// Where `hook` is written, if it is.
     pub hook_span: Option<Span>,
+    /// Behind which headers to look for IP, each once and in one order, if it is written.
+    pub inside: Option<Vec<Layer>>,
 }
 
 /// A table as a section names it.
@@ -99,6 +100,7 @@ impl Check<'_> {
             local_span: None,
             hook: None,
             hook_span: None,
+            inside: None,
         };
         for inner in table.entries() {
             self.key(&mut interface, inner);
@@ -116,12 +118,13 @@ impl Check<'_> {
                 interface.hook = self.hook(&entry.value).flatten();
                 interface.hook_span = Some(entry.value.span);
             }
+            "inside" => interface.inside = Some(self.inside(&entry.value)),
             word => match (word.parse::<Direction>(), &entry.value.kind) {
                 (Ok(direction), _) => interface.bound[direction as usize] = self.bound(entry),
                 (Err(_), Kind::Table(_)) => {
                     self.findings.error(words::unquoted("interface", &interface.pattern, entry));
                 }
-                (Err(_), _) => words::unknown_key(&entry.key, &KEYS, &LATER, self.findings),
+                (Err(_), _) => words::unknown_key(&entry.key, &KEYS, self.findings),
             },
         }
     }
@@ -152,6 +155,19 @@ impl Check<'_> {
         let word = words::string(node, "\"auto\", \"xdp\", \"tcx\" or \"clsact\"", self.findings)?;
         let help = "it is \"auto\" (the default), \"xdp\", \"xdp-generic\", \"tcx\" or \"clsact\"";
         self.one_of("hook", word, node, &HOOKS, help)
+    }
+
+    fn inside(&mut self, node: &Node) -> Vec<Layer> {
+        const WORDS: [(&str, Layer); 2] = [(Layer::Pppoe.as_str(), Layer::Pppoe), (Layer::Mpls.as_str(), Layer::Mpls)];
+        let Kind::Array(items) = &node.kind else {
+            words::wrong_kind(node, "a list such as [\"pppoe\", \"mpls\"]", self.findings);
+            return Vec::new();
+        };
+        let layers = items.iter().filter_map(|item| {
+            let word = words::string(item, "\"pppoe\" or \"mpls\"", self.findings)?;
+            self.one_of("inside", word, item, &WORDS, "it is a list of \"pppoe\" and \"mpls\"")
+        });
+        Layer::sorted(layers.collect())
     }
 
     fn one_of<T: Copy>(&mut self, key: &str, word: &str, node: &Node, known: &[(&str, T)], help: &str) -> Option<T> {

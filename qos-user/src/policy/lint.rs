@@ -38,7 +38,10 @@ pub(super) fn warnings(source: &Source, policy: &Checked) -> Report {
 
 fn check_sense(interface: &Interface, rules: &[Written], report: &mut Report) {
     let has_rules = |direction| rules.iter().any(|written| may_be_asked(&written.rule, &interface.pattern, direction));
-    if interface.bound.iter().all(Option::is_none) && !Direction::BOTH.into_iter().any(has_rules) {
+    if interface.bound.iter().all(Option::is_none)
+        && interface.inside.is_none()
+        && !Direction::BOTH.into_iter().any(has_rules)
+    {
         let word = quote(&interface.pattern);
         let title = format!("the interface {word} has no `ingress` and no `egress`: no table is in force there");
         report.push(Finding::warning(interface.span, title));

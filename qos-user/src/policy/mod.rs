@@ -59,7 +59,7 @@ pub use self::{
 pub use crate::rules::model;
 use crate::rules::protocols;
 use crate::{
-    hook::{Direction, Via},
+    hook::{Direction, Layer, Via},
     snapshot::PolicyLabel,
 };
 
@@ -227,6 +227,12 @@ impl Policy {
     #[must_use]
     pub fn hook(&self, interface: &str) -> Option<Via> {
         self.section(interface)?.hook
+    }
+
+    /// Behind which headers the policy has an interface look for IP; `None`: it does not say.
+    #[must_use]
+    pub fn inside(&self, interface: &str) -> Option<&[Layer]> {
+        self.section(interface)?.inside.as_deref()
     }
 
     /// The section of an interface: its own, else that of the longest glob.

@@ -4,7 +4,10 @@
 use qos_common::ds::Dscp;
 use serde_json::{Map, Value, json};
 
-use crate::policy::{protocols, rules};
+use crate::{
+    hook::Layer,
+    policy::{protocols, rules},
+};
 
 /// The schema of a policy file, in TOML or JSON.
 #[must_use]
@@ -105,6 +108,11 @@ fn interface() -> Value {
                 "description": "The mechanism by which the program is attached",
                 "enum": ["auto", "xdp", "xdp-generic", "tcx", "clsact"],
                 "default": "auto",
+            },
+            "inside": {
+                "type": "array",
+                "description": "Headers behind which to look for the IP header",
+                "items": { "enum": Layer::ALL.map(Layer::as_str) },
             },
         }),
     )

@@ -114,20 +114,13 @@ pub(super) fn table<'n>(node: &'n Node, wanted: &str, findings: &mut Findings) -
     }
 }
 
-/// Reports a key that is not one of `known`, or one of `later`, which this version does not read yet.
-pub(super) fn unknown_key(key: &Key, known: &[&'static str], later: &[&str], findings: &mut Findings) {
-    let word = quote(&key.text);
-    let finding = if later.contains(&&*key.text) {
-        Finding::error(key.span, format!("{word} is not supported by this version"))
-            .help(format!("this version reads {}", sentence(known.iter().copied())))
-    } else {
-        let finding = Finding::error(key.span, format!("unknown key {word}"));
-        match nearest(&key.text, known.iter().copied()) {
-            Some(near) => finding.suggest(Some(near)),
-            None => finding.help(format!("known here: {}", sentence(known.iter().copied()))),
-        }
-    };
-    findings.error(finding);
+/// Reports a key that is not one of `known`.
+pub(super) fn unknown_key(key: &Key, known: &[&'static str], findings: &mut Findings) {
+    let finding = Finding::error(key.span, format!("unknown key {}", quote(&key.text)));
+    findings.error(match nearest(&key.text, known.iter().copied()) {
+        Some(near) => finding.suggest(Some(near)),
+        None => finding.help(format!("known here: {}", sentence(known.iter().copied()))),
+    });
 }
 
 /// Whether a table has an unknown key that is probably meant as `key`, and answered with it.

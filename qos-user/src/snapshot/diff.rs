@@ -41,6 +41,8 @@ pub struct HookDiff {
     pub bypassed: bool,
     /// Which of this host's own packets are spared, if that changes: now and then.
     pub local: Option<(&'static str, &'static str)>,
+    /// Into what it looks, if that changes: now and then.
+    pub inside: Option<(String, String)>,
     /// The entries that mark something differently.
     pub entries: Vec<EntryDiff>,
     /// The rules that are not the same.

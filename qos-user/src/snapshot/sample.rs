@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use qos_common::{abi::Counter, ds::Dscp};
 
 use crate::{
-    hook::{Direction, Via},
+    hook::{Direction, Layer, Via},
     snapshot::{
         Counts, Device, EntryLabel, Hook, HookPolicy, Missing, PolicyLabel, Qdisc, Snapshot, State, TableLabel,
         diff::{EntryDiff, HookDiff, MarkDiff, Outcome, PolicyDiff},
@@ -175,6 +175,7 @@ pub fn status() -> StatusReport {
         state,
         program_id: via.map(|_| 71),
         link_id: via.map(|_| 12),
+        inside: Vec::new(),
         table: None,
         rules: 0,
         policy_hash: None,
@@ -191,6 +192,8 @@ pub fn status() -> StatusReport {
     lan.last_packet = None;
     let mut wan = hook("wan0", Direction::Egress, State::Active, Some(Via::Tcx));
     wan.table = Some("to-isp".to_owned());
+    wan.inside = Layer::ALL.to_vec();
+    wan.notes.push(Note::info("looks inside pppoe, mpls"));
     wan.policy_hash = Some("3f9a1c7d".to_owned());
     let mut bypassed = hook("ppp0", Direction::Egress, State::Bypassed, Some(Via::Clsact));
     bypassed.table = Some("to-isp".to_owned());
@@ -244,6 +247,7 @@ pub fn diff() -> PolicyDiff {
         live: differs,
         bypassed: false,
         local: None,
+        inside: None,
         entries,
         rules: Vec::new(),
     };

@@ -5,7 +5,7 @@ use qos_common::locate::Family;
 use super::{EF_ECT0, ETHERNET, ip, malformed, not_ip};
 use crate::{
     Vector,
-    frame::{Ipv4, Ipv6, Tag, ether_type, ethernet, protocol, udp},
+    frame::{Ipv4, Ipv6, Tag, ether_type, ethernet, labels, protocol, session, udp},
 };
 
 const C: Tag = (ether_type::TAG, 0x0064);
@@ -97,23 +97,18 @@ fn other_types() -> Vec<Vector> {
 fn behind_others() -> Vec<Vector> {
     let arp = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &[2; 20]].concat();
     let snap = |kind: [u8; 2], packet: Vec<u8>| [vec![0xaa, 0xaa, 3, 0, 0, 0], kind.to_vec(), packet].concat();
-    let session = |kind: [u8; 2], inside: &[u8]| {
-        let length = (inside.len() as u16 + 2).to_be_bytes();
-        [&[0x11, 0, 0, 7][..], &length, &kind, inside].concat()
-    };
-    let label = |packet: Vec<u8>| [vec![0, 1, 0x01, 64], packet].concat();
     let frames: [(&str, u16, Vec<u8>); 11] = [
         ("ARP", ether_type::ARP, arp),
         ("LLC, spanning tree", 38, [&[0x42, 0x42, 3][..], &[0; 35]].concat()),
         ("LLC/SNAP with IPv4", 43, snap([8, 0], v4())),
         ("LLC/SNAP with IPv6", 63, snap([0x86, 0xdd], v6())),
         ("PPPoE discovery", ether_type::PPPOE_DISCOVERY, vec![0x11, 9, 0, 0, 0, 4, 1, 1, 0, 0]),
-        ("PPPoE session with IPv4", ether_type::PPPOE_SESSION, session([0, 0x21], &v4())),
-        ("PPPoE session with IPv6", ether_type::PPPOE_SESSION, session([0, 0x57], &v6())),
-        ("PPPoE session with LCP", ether_type::PPPOE_SESSION, session([0xc0, 0x21], &[9, 1, 0, 8, 1, 2, 3, 4])),
-        ("MPLS with IPv4", ether_type::MPLS, label(v4())),
-        ("MPLS with IPv6", ether_type::MPLS, label(v6())),
-        ("MPLS multicast with IPv4", 0x8848, label(v4())),
+        ("PPPoE session with IPv4", ether_type::PPPOE_SESSION, session(&[0, 0x21], &v4())),
+        ("PPPoE session with IPv6", ether_type::PPPOE_SESSION, session(&[0, 0x57], &v6())),
+        ("PPPoE session with LCP", ether_type::PPPOE_SESSION, session(&[0xc0, 0x21], &[9, 1, 0, 8, 1, 2, 3, 4])),
+        ("MPLS with IPv4", ether_type::MPLS, labels(1, &v4())),
+        ("MPLS with IPv6", ether_type::MPLS, labels(1, &v6())),
+        ("MPLS multicast with IPv4", ether_type::MPLS_MULTICAST, labels(1, &v4())),
     ];
     let both = |(name, kind, rest): (&str, u16, Vec<u8>)| {
         let tagged = ethernet(&[C], kind, &rest);

@@ -1,6 +1,7 @@
 //! The vectors, by what is special about them.
 
 mod cut;
+mod inside;
 mod ipv4;
 mod ipv6;
 mod link;
@@ -8,6 +9,7 @@ mod link;
 use qos_common::{
     ds::DsField,
     flow::Transport,
+    inside::Inside,
     locate::{Family, Header, Link, Located},
 };
 
@@ -24,7 +26,7 @@ pub fn all() -> Vec<Vector> {
         Some(twin) => vec![vector, twin],
         None => vec![vector],
     });
-    packets.chain(link::all()).chain(cut::all()).collect()
+    packets.chain(link::all()).chain(inside::all()).chain(cut::all()).collect()
 }
 
 /// The same IP packet as a layer-3 device has it.
@@ -36,14 +38,15 @@ fn bare(vector: &Vector) -> Option<Vector> {
         frame: vector.frame[header.offset..].to_vec(),
         link: Link::Layer3,
         stripped_tags: 0,
+        inside: Inside::NOTHING,
         expect: Located::Ip(Header { offset: 0, ..header }),
         transport,
     })
 }
 
 fn not_ip(name: impl Into<String>, frame: Vec<u8>) -> Vector {
-    let (name, link, stripped_tags) = (name.into(), Link::Ethernet, 0);
-    Vector { name, frame, link, stripped_tags, expect: Located::NotIp, transport: None }
+    let (name, link, stripped_tags, inside) = (name.into(), Link::Ethernet, 0, Inside::NOTHING);
+    Vector { name, frame, link, stripped_tags, inside, expect: Located::NotIp, transport: None }
 }
 
 fn malformed(name: impl Into<String>, frame: Vec<u8>) -> Vector {

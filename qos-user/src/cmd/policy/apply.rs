@@ -159,7 +159,7 @@ fn attach(site: &Site, policy: &Policy, item: &Item<'_>) -> anyhow::Result<()> {
     let pins = site.store.hook(interface.ifindex, direction);
     let wanted = conditioner::wanted(Wanted::Best, Some(policy), &interface.name, direction);
     let bound = conditioner::first(item.binding.clone(), &site.interfaces)?;
-    let request = Request { interface, pins, wanted, bound, log: false };
+    let request = Request { interface, pins, wanted, bound, inside: None, log: false };
     choice::attach(&request, &site.net).map(drop)
 }
 

@@ -51,7 +51,7 @@ fn run(name: Option<&HookName>, turn: &Turn, context: &Context) -> anyhow::Resul
     let (store, _change) = Store::change_attached(&context.bpffs)?;
     let site = recovered(store, context)?;
     let names: Vec<HookName> = name.into_iter().cloned().collect();
-    let bound = |hook: &&Hook| hook.state.binding.is_some() && hook.running != Observed::Gone;
+    let bound = |hook: &&Hook| hook.state.decides() && hook.running != Observed::Gone;
     let hooks: Vec<_> = site.select(&names)?.into_iter().filter(bound).collect();
     if hooks.is_empty() {
         return Err(Failure::new("no-policy", "no policy is in force at any hook that is meant")

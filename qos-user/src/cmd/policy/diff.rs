@@ -20,6 +20,7 @@ use crate::{
         site::{self, Site},
     },
     error::Exit,
+    hook::Layer,
     kernel::state::Binding,
     policy::Policy,
     render::{json, table},
@@ -90,6 +91,7 @@ fn compare(site: &Site, item: &Item<'_>, before: Option<[Rate; Dscp::COUNT]>) ->
     let entries =
         diff::tables(old_label?.as_ref(), new_label?.as_ref(), &before.unwrap_or([Rate::default(); Dscp::COUNT]));
     let local = local.filter(|(old, new)| old != new);
+    let inside = inside(item, old.as_ref(), new.as_ref());
     let of = |binding: &Option<Binding>| binding.as_ref().map_or(Vec::new(), |binding| binding.rules.clone());
     let rules = diff::rules(&of(&old), &of(&new));
     Ok(HookDiff {
@@ -97,13 +99,28 @@ fn compare(site: &Site, item: &Item<'_>, before: Option<[Rate; Dscp::COUNT]>) ->
         old_table: old.as_ref().and_then(name),
         new_table: new.as_ref().and_then(name),
         effect: item.effect.word(),
-        differs: !entries.is_empty() || !rules.is_empty() || local.is_some(),
+        differs: !entries.is_empty() || !rules.is_empty() || local.is_some() || inside.is_some(),
         live: before.is_some(),
         bypassed: item.bypassed,
         local,
+        inside,
         entries,
         rules,
     })
+}
+
+/// Into what the hook looks and would look, in words; what `attach` was told counts where a policy does not say.
+fn inside(item: &Item<'_>, old: Option<&Binding>, new: Option<&Binding>) -> Option<(String, String)> {
+    let told = match item.place {
+        Place::Hook(hook) => hook.state.inside.as_deref(),
+        Place::Bare(..) | Place::Nowhere => None,
+    };
+    let words = |binding: Option<&Binding>| {
+        let layers = binding.and_then(|binding| binding.inside.as_deref()).or(told).unwrap_or_default();
+        if layers.is_empty() { "nothing".to_owned() } else { Layer::words(layers) }
+    };
+    let (old, new) = (words(old), words(new));
+    (old != new).then_some((old, new))
 }
 
 fn name(binding: &Binding) -> Option<String> {

@@ -123,7 +123,8 @@ fn compare(now: Option<&Binding>, next: Option<&Binding>) -> Effect {
     match (now, next) {
         (Some(now), Some(next)) if now.does_the_same_as(next) => Effect::Same,
         (_, Some(_)) => Effect::Changed,
-        (Some(_), None) => Effect::Lost,
+        (Some(now), None) if now.decides() => Effect::Lost,
+        (Some(_), None) => Effect::Changed,
         (None, None) => Effect::Counts,
     }
 }

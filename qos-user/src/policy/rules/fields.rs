@@ -187,5 +187,5 @@ pub(super) fn unknown_rule_key(key: &Key, known: &'static [&'static str], findin
         let finding = Finding::error(key.span, format!("{} is a field of `match`", quote(&key.text)));
         return findings.error(finding.help(format!("write match = {{ {} = ... }}", key.text)));
     }
-    words::unknown_key(key, known, &[], findings);
+    words::unknown_key(key, known, findings);
 }

@@ -107,7 +107,7 @@ impl Rules<'_, '_> {
     fn check_parameters(&mut self, table: &Table, algorithm: &Algorithm) {
         for Entry { key, .. } in table.entries() {
             if !KEYS.contains(&&*key.text) {
-                words::unknown_key(key, &KEYS, &[], self.findings);
+                words::unknown_key(key, &KEYS, self.findings);
             } else if !matches!(&*key.text, "type" | "overhead") && !algorithm.parameters.contains(&&*key.text) {
                 let finding = Finding::error(key.span, format!("a {} has no `{}`", algorithm.name, key.text));
                 let parameters = words::sentence(algorithm.parameters.iter().copied());
@@ -178,7 +178,7 @@ impl Rules<'_, '_> {
                     let finding = Finding::error(key.span, "`green` is not listed: it is what is not yellow or red");
                     self.findings.error(finding);
                 }
-                _ => words::unknown_key(key, &["yellow", "red"], &[], self.findings),
+                _ => words::unknown_key(key, &["yellow", "red"], self.findings),
             }
         }
         if let Some(both) = (0..64).find(|bit| (arrived.yellow & arrived.red) >> bit & 1 == 1) {

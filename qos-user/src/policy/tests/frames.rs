@@ -1,6 +1,6 @@
 //! Packets in words, their frames, and back.
 
-use qos_common::locate::Link;
+use qos_common::{inside::Inside, locate::Link};
 
 use crate::{
     hook::Direction,
@@ -33,10 +33,10 @@ fn beside(packet: &Packet, frame: Packet) -> Packet {
 fn a_frame_has_all_that_the_words_say() {
     for words in WORDS {
         let packet = Packet::parse(words, None).unwrap();
-        let read = Packet::of_frame(&packet.frame(Link::Ethernet), Link::Ethernet).unwrap();
+        let read = Packet::of_frame(&packet.frame(Link::Ethernet), Link::Ethernet, Inside::NOTHING).unwrap();
         assert_eq!(beside(&packet, read), packet, "{words}");
         let bare = Packet { vlan: None, pcp: None, ..packet };
-        let read = Packet::of_frame(&bare.frame(Link::Layer3), Link::Layer3).unwrap();
+        let read = Packet::of_frame(&bare.frame(Link::Layer3), Link::Layer3, Inside::NOTHING).unwrap();
         assert_eq!(beside(&bare, read), bare, "{words}");
     }
 }
@@ -47,7 +47,10 @@ fn a_frame_is_as_long_as_the_words_say_up_to_what_a_program_can_be_given() {
     assert_eq!((packet.frame(Link::Ethernet).len(), packet.frame(Link::Layer3).len()), (1514, 1500));
     let packet = Packet { length: 65_535, vlan: Some(7), pcp: Some(0), ..packet };
     let frame = packet.frame(Link::Ethernet);
-    assert_eq!((frame.len(), Packet::of_frame(&frame, Link::Ethernet).unwrap().length), (3_418, 65_535));
+    assert_eq!(
+        (frame.len(), Packet::of_frame(&frame, Link::Ethernet, Inside::NOTHING).unwrap().length),
+        (3_418, 65_535)
+    );
 }
 
 #[test]
@@ -75,7 +78,7 @@ fn what_is_printed_can_be_read_again() {
 
 #[test]
 fn what_is_no_ip_is_none() {
-    assert_eq!(Packet::of_frame(&[0; 60], Link::Ethernet), None);
+    assert_eq!(Packet::of_frame(&[0; 60], Link::Ethernet, Inside::NOTHING), None);
     let packet = Packet::parse(WORDS[0], None).unwrap().frame(Link::Ethernet);
-    assert_eq!(Packet::of_frame(&packet[..30], Link::Ethernet), None);
+    assert_eq!(Packet::of_frame(&packet[..30], Link::Ethernet, Inside::NOTHING), None);
 }

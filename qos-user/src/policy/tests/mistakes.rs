@@ -81,7 +81,10 @@ mistakes! {
     star_in_the_middle: "[interface.\"p*p\"]";
     two_stars: "[interface.\"ppp**\"]";
     interface_key_unknown: "[interface.lan0]\ningres = \"a\"\n[remark.a]\nother = \"keep\"";
-    interface_key_for_later: "[interface.lan0]\ninside = [\"pppoe\"]";
+    inside_unknown: "[interface.lan0]\ninside = [\"ppoe\", \"mpls\"]";
+    inside_far_from_all: "[interface.lan0]\ninside = [\"vxlan\"]";
+    inside_of_another_kind: "[interface.lan0]\ninside = \"pppoe\"";
+    inside_with_another_kind: "[interface.lan0]\ninside = [8864]";
     hook_unknown: "[interface.lan0]\nhook = \"tc\"";
     hook_far_from_all: "[interface.lan0]\nhook = \"netfilter\"";
     hook_of_another_kind: "[interface.lan0]\nhook = [\"xdp\"]";

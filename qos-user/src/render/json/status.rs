@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Policy, SCHEMA};
 use crate::{
     VERSION,
-    hook::{Direction, Via},
+    hook::{Direction, Layer, Via},
     render::text::rfc3339,
     snapshot::State,
     status::{BypassStatus, Confirm, HookStatus, Note, StatusReport},
@@ -102,6 +102,7 @@ struct HookDocument<'a> {
     state: State,
     program_id: Option<u32>,
     link_id: Option<u32>,
+    inside: &'a [Layer],
     table: Option<&'a str>,
     rules: usize,
     policy_hash: Option<&'a str>,
@@ -126,6 +127,7 @@ impl<'a> From<&'a HookStatus> for HookDocument<'a> {
             state: hook.state,
             program_id: hook.program_id,
             link_id: hook.link_id,
+            inside: &hook.inside,
             table: hook.table.as_deref(),
             rules: hook.rules,
             policy_hash: hook.policy_hash.as_deref(),

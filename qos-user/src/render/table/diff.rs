@@ -56,6 +56,9 @@ fn block(screen: &mut Screen, hook: &HookDiff) {
     if let Some((old, new)) = hook.local {
         screen.line(&format!("  ~ local  {old} -> {new}"));
     }
+    if let Some((old, new)) = &hook.inside {
+        screen.line(&format!("  ~ inside  {old} -> {new}"));
+    }
     for rule in &hook.rules {
         rule_lines(screen, rule);
     }
