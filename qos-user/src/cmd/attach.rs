@@ -9,7 +9,7 @@ use crate::{
         policy::{read_policy, record, session::Session, testing},
         recovery::recovered,
         site::{self, Site},
-        who,
+        twice, who,
     },
     error::{Exit, Failure},
     hook::{Direction, Layer, Via},
@@ -68,7 +68,9 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
         past::add(&site.store, site::identity(policy), &who::am_i(), &record(source))?;
     }
     drop(change);
-    report(args, context, &interface, &done)?;
+    let hooks: Vec<&Hook> = done.iter().map(Done::hook).collect();
+    let warnings = twice::warnings(&site, &hooks)?;
+    report(args, context, &interface, &done, &warnings)?;
     if args.foreground {
         let hooks: Vec<_> = done.iter().map(Done::hook).cloned().collect();
         foreground::stay(&hooks, &interface.name, args.log_decisions, context)?;
@@ -239,11 +241,18 @@ impl Done {
     }
 }
 
-fn report(args: &AttachArgs, context: &Context, interface: &Interface, done: &[Done]) -> anyhow::Result<()> {
+fn report(
+    args: &AttachArgs,
+    context: &Context,
+    interface: &Interface,
+    done: &[Done],
+    warnings: &[String],
+) -> anyhow::Result<()> {
     if args.json {
         let hooks: Vec<_> = done.iter().map(|done| document_of(done, interface)).collect();
-        return context.document(&format!("{}\n", json!({ "schema": 1, "hooks": hooks })));
+        return context.document(&format!("{}\n", json!({ "schema": 1, "hooks": hooks, "warnings": warnings })));
     }
+    warnings.iter().for_each(|warning| context.warn(&format!("! {warning}\n")));
     for done in done {
         let hook = done.hook();
         let table = hook

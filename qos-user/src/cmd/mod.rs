@@ -20,6 +20,7 @@ mod site;
 mod stats;
 mod status;
 mod timer;
+mod twice;
 mod twin;
 mod wanted;
 mod watch;
