@@ -68,14 +68,19 @@ impl Feature {
     /// # Errors
     ///
     /// Those of [`is_here`](Self::is_here).
-    #[expect(clippy::print_stderr, reason = "what a test leaves out is said beside its result")]
     pub fn leaves_out(self, what: &str) -> anyhow::Result<bool> {
         let here = self.is_here()?;
         if !here {
-            eprintln!("left out: {what}: this kernel does not have {}", self.what());
+            left_out(what, &format!("this kernel does not have {}", self.what()));
         }
         Ok(!here)
     }
+}
+
+/// Says what a test leaves out, and why.
+#[expect(clippy::print_stderr, reason = "what a test leaves out is said beside its result")]
+pub fn left_out(what: &str, why: &str) {
+    eprintln!("left out: {what}: {why}");
 }
 
 /// The interface that every network namespace has.

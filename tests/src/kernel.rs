@@ -18,7 +18,7 @@ use qos_common::{
     rules::RuleCounter,
 };
 use qosbpf::{
-    hook::Direction,
+    hook::{Direction, Via},
     kernel::{
         counters,
         object::{self, Form, Loaded, Program, Specialisation},
@@ -179,17 +179,32 @@ impl Kernel {
     ///
     /// What the kernel says.
     pub fn attach(&mut self, interface: &str, ifindex: u32) -> anyhow::Result<()> {
+        let via = match self.program {
+            Program::Xdp | Program::XdpFrags => Via::XdpNative,
+            Program::Tc(_) if Feature::Tcx.is_here()? => Via::Tcx,
+            Program::Tc(_) => Via::Clsact,
+        };
+        self.attach_by(via, interface, ifindex)
+    }
+
+    /// The same by a mechanism of the caller's choice, which is one for this program.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn attach_by(&mut self, via: Via, interface: &str, ifindex: u32) -> anyhow::Result<()> {
         let side = match self.program {
             Program::Xdp | Program::XdpFrags => {
+                let mode = if via == Via::XdpGeneric { XdpMode::Skb } else { XdpMode::Driver };
                 let xdp = self.loaded.xdp()?;
-                let id = xdp.attach_to_if_index(ifindex, XdpMode::Driver)?;
+                let id = xdp.attach_to_if_index(ifindex, mode)?;
                 self.attached = Some(Attached::Xdp(xdp.take_link(id)?));
                 return Ok(());
             }
             Program::Tc(Direction::Ingress) => TcAttachType::Ingress,
             Program::Tc(Direction::Egress) => TcAttachType::Egress,
         };
-        let options = if Feature::Tcx.is_here()? {
+        let options = if via == Via::Tcx {
             TcAttachOptions::TcxOrder(LinkOrder::first())
         } else {
             tc::qdisc_add_clsact(interface).context("clsact")?;

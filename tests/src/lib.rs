@@ -16,6 +16,7 @@ pub mod large;
 pub mod oracle;
 pub mod policies;
 pub mod pool;
+pub mod pppoe;
 pub mod router;
 pub mod tables;
 pub mod tagged;
@@ -24,6 +25,7 @@ pub mod tcp;
 pub mod tun;
 pub mod udp;
 pub mod wire;
+pub mod wireguard;
 
 use std::fmt::Write as _;
 

@@ -1,12 +1,63 @@
-//! Datagrams with a DS byte of choice, from a socket as any program has it.
+//! Datagrams with a DS byte of choice, from a socket as any program has it, and what DS byte they arrive with.
 
 use std::{
+    io::IoSliceMut,
     net::{SocketAddr, UdpSocket},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
 };
 
-use nix::sys::socket::{setsockopt, sockopt};
+use anyhow::Context as _;
+use nix::{
+    cmsg_space,
+    sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt},
+};
 use qosbpf::lab::namespace::Namespace;
+
+/// How long a datagram may take: a guest in emulation is slow.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A socket that says of each datagram which DS byte it came with.
+#[derive(Debug)]
+pub struct Listener(UdpSocket);
+
+impl Listener {
+    /// Listens at an address of a namespace.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says to the socket.
+    pub fn bind(namespace: &Namespace, at: SocketAddr) -> anyhow::Result<Self> {
+        namespace.run(|| {
+            let socket = UdpSocket::bind(at).with_context(|| at.to_string())?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            match at {
+                SocketAddr::V4(_) => setsockopt(&socket.as_fd(), sockopt::IpRecvTos, &true)?,
+                SocketAddr::V6(_) => setsockopt(&socket.as_fd(), sockopt::Ipv6RecvTClass, &true)?,
+            }
+            Ok(Self(socket))
+        })
+    }
+
+    /// The DS byte of the next datagram.
+    ///
+    /// # Errors
+    ///
+    /// That none came.
+    pub fn receive(&self) -> anyhow::Result<u8> {
+        let (mut bytes, mut control) = ([0; 1 << 16], cmsg_space!(i32));
+        let mut pieces = [IoSliceMut::new(&mut bytes)];
+        let (socket, flags) = (self.0.as_raw_fd(), MsgFlags::empty());
+        let message =
+            recvmsg::<SockaddrStorage>(socket, &mut pieces, Some(&mut control), flags).context("no datagram")?;
+        let ds = message.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::Ipv4Tos(ds) => Some(ds),
+            ControlMessageOwned::Ipv6TClass(ds) => u8::try_from(ds).ok(),
+            _ => None,
+        });
+        ds.context("the kernel did not say the DS byte")
+    }
+}
 
 /// Sends datagrams from one end to another; nobody needs to listen there.
 ///
@@ -14,6 +65,22 @@ use qosbpf::lab::namespace::Namespace;
 ///
 /// What the kernel says to the socket.
 pub fn send(namespace: &Namespace, from: SocketAddr, to: SocketAddr, ds: u8, count: usize) -> anyhow::Result<()> {
+    send_long(namespace, from, to, ds, count, 100)
+}
+
+/// The same, with so many bytes in each.
+///
+/// # Errors
+///
+/// Those of [`send`].
+pub fn send_long(
+    namespace: &Namespace,
+    from: SocketAddr,
+    to: SocketAddr,
+    ds: u8,
+    count: usize,
+    bytes: usize,
+) -> anyhow::Result<()> {
     namespace.run(|| {
         let socket = UdpSocket::bind(from)?;
         match to {
@@ -22,7 +89,7 @@ pub fn send(namespace: &Namespace, from: SocketAddr, to: SocketAddr, ds: u8, cou
         }
         for _ in 0..count {
             // An ICMP error for an earlier one is no reason to stop.
-            while socket.send_to(&[0; 100], to).is_err() {}
+            while socket.send_to(&vec![0; bytes], to).is_err() {}
         }
         Ok(())
     })

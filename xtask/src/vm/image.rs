@@ -43,6 +43,7 @@ impl Base {
             symlink("busybox", base.join("bin").join(applet))?;
         }
         payload::copy_program("ip", &base)?;
+        payload::copy_program("wg", &base)?;
         payload::build(&base.join("t"))?;
         Ok(Self { folder: base })
     }

@@ -14,7 +14,8 @@ use crate::shell;
 pub const TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// The test programs, the quick ones first; what they print is read by [`console`](super::console).
-pub const TESTS: [&str; 8] = ["vlan", "meters", "rules", "budget", "packets", "mechanisms", "injected", "agreement"];
+pub const TESTS: [&str; 10] =
+    ["vlan", "meters", "rules", "budget", "packets", "mechanisms", "injected", "bad_packets", "links", "agreement"];
 
 /// What a guest would spend its time on: compiling a thousand rules, reading the object and the kernel's BTF.
 const OPTIMISED: [&str; 6] = ["qosbpf", "qosbpf-tests", "qos-common", "aya", "aya-obj", "object"];
