@@ -15,7 +15,7 @@ use super::{
     pins::{HookPins, Pin, Store},
     state::HookState,
 };
-use crate::{error::Failure, hook::Via, rules::RuleTables};
+use crate::{error::Failure, hook::Via, rules::RuleTables, snapshot::Device};
 
 /// A hook as it is found.
 #[derive(Clone, Debug)]
@@ -230,6 +230,9 @@ pub fn attach_new(pins: &HookPins, next: Next, interface: &str, net: &Network) -
     counters::publish(pins)?;
     // Said before it is so: after a kill in between, whoever finds the qdisc empty may remove it.
     state.made_clsact = state.via == Via::Clsact && (!net.qdiscs(pins.ifindex)?.clsact || made_for_the_other(pins)?);
+    // For whoever finds this cut short; `settle` knows better.
+    state.since = SystemTime::now();
+    (state.device, state.qdisc) = (device(pins, net)?, net.qdiscs(pins.ifindex)?.root);
     announce(pins, &mut state, &mut loaded)?;
     mechanism::attach(state.via, &mut loaded, interface, pins, net)?;
     settle(pins, &mut state, net).or_else(|error| {
@@ -249,13 +252,34 @@ fn settle(pins: &HookPins, state: &mut HookState, net: &Network) -> anyhow::Resu
     })
 }
 
-/// Notes from when on the hook counts, and what the device and its qdisc had counted by then.
+/// Notes what the device and its qdisc had counted when the hook began: what they say now, less what the hook has
+/// counted itself by now. Packets go on coming meanwhile: of some tries that counts in which the fewest came.
 fn begin(pins: &HookPins, state: &mut HookState, net: &Network) -> anyhow::Result<()> {
-    state.since = SystemTime::now();
-    let now = net.interfaces()?.into_iter().find(|interface| interface.ifindex == pins.ifindex);
-    state.device = now.context("the interface went away")?.device(pins.direction);
+    const TRIES: usize = 10;
+    let frames = || anyhow::Ok(counters::read(pins)?.totals().frames());
     state.qdisc = net.qdiscs(pins.ifindex)?.root;
+    let (mut earlier, mut fewest) = (frames()?, u64::MAX);
+    for _ in 0..TRIES {
+        let device = device(pins, net)?;
+        let counted = frames()?;
+        let meanwhile = counted.packets.saturating_sub(earlier.packets);
+        if meanwhile < fewest {
+            fewest = meanwhile;
+            state.device.packets = device.packets.saturating_sub(counted.packets);
+            state.device.bytes = device.bytes.saturating_sub(counted.bytes);
+            state.device.drops = device.drops;
+        }
+        if meanwhile == 0 {
+            break;
+        }
+        earlier = counted;
+    }
     document::write(&pins.path(Pin::NextState), state)
+}
+
+fn device(pins: &HookPins, net: &Network) -> anyhow::Result<Device> {
+    let now = net.interfaces()?.into_iter().find(|interface| interface.ifindex == pins.ifindex);
+    Ok(now.context("the interface went away")?.device(pins.direction))
 }
 
 /// Whether the clsact qdisc is there because we made it for the other direction: it goes with the last of the two.

@@ -105,6 +105,14 @@ pub struct Totals {
     pub uncounted: Counter,
 }
 
+impl Totals {
+    /// Every frame that came by.
+    #[must_use]
+    pub fn frames(&self) -> Counter {
+        total([self.before, self.uncounted])
+    }
+}
+
 /// The sum of some counters.
 pub fn total(counters: impl IntoIterator<Item = Counter>) -> Counter {
     counters.into_iter().fold(Counter::default(), |mut sum, counter| {

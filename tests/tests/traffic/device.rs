@@ -2,14 +2,19 @@
 
 use std::{
     net::UdpSocket,
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use qosbpf::lab::topology::WAN_HOST;
-use qosbpf_tests::router::{Router, run_in};
+use qosbpf_tests::router::{Router, run_in, spawn_in, words};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// 200 datagrams of 1000 bytes at once into 4 Mbit/s with room for a few.
 #[test]
@@ -53,6 +58,29 @@ fn the_device_s_earlier_life_is_not_ours() -> anyhow::Result<()> {
         assert_eq!((packets, now.device[0], now.device[2]), (15, 15, 0), "{hook}: {now:?}");
         // What a driver counts as the bytes of a frame that came in is its own business: some leave out the link header.
         assert!(hook.ends_with("ingress") || now.device[1] == bytes, "{hook}: {now:?}");
+    }
+    Ok(())
+}
+
+/// Packets that come while the program takes its place are in both counts, or in none, but for the few that come while a
+/// counter is read.
+#[test]
+fn counts_of_device_and_hook_begin_together_also_under_traffic() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let mut flood = words(&format!("ping -q -n -f {}", WAN_HOST.v4));
+    flood.stdout(Stdio::null());
+    for hook in ["xdp", "tcx"] {
+        let mut flood = spawn_in(router.lab().lan(), &mut flood)?;
+        let attached = router.ok(&format!("attach lan0 --ingress --hook {hook}"));
+        thread::sleep(Duration::from_millis(300));
+        kill(Pid::from_raw(i32::try_from(flood.id())?), Signal::SIGINT)?;
+        anyhow::ensure!(flood.wait()?.success(), "ping was not answered");
+        attached?;
+        let now = router.counted("lan0:ingress")?;
+        let [packets, _] = now.frames();
+        assert!(packets > 100, "{hook}: {now:?}");
+        assert!(packets.abs_diff(now.device[0]) <= 50, "{hook}: {now:?}");
+        router.ok("detach lan0")?;
     }
     Ok(())
 }

@@ -40,10 +40,12 @@ fn others(screen: &mut Screen, hook: &Hook, counts: &Counts) {
     }
 }
 
-/// Our frames in percent of the device's and those that the qdisc dropped between us and it.
+/// Our frames in percent of the device's and those that the qdisc dropped between us and it. What we drop at egress comes
+/// to neither.
 fn seen_by_us(hook: &Hook, device: &Device, counts: &Counts) -> Option<String> {
     let totals = counts.totals();
-    let ours = totals.before.packets.saturating_add(totals.uncounted.packets);
+    let kept_back = if hook.direction == Direction::Egress { totals.dropped.packets } else { 0 };
+    let ours = totals.frames().packets.saturating_sub(kept_back);
     let dropped = hook.qdisc.as_ref().map_or(0, |qdisc| qdisc.drops);
     let theirs = device.packets.saturating_add(dropped);
     (theirs > 0).then(|| format!("seen by us: {:.1} %", ours as f64 * 100.0 / theirs as f64))
