@@ -1,16 +1,22 @@
-//! How an error is said: for people on stderr, for machines as a document on stdout.
+//! How an error is said: for people as text on stderr; for machines as a document there, and on stdout in place of the
+//! answer.
 
 use std::{
     ffi::OsString,
     io::{self, IsTerminal as _, Write as _},
 };
 
+use serde::Serialize;
+
 use super::{Context, policy::WrongPolicy, wants_color};
 use crate::{
     cli::{Cli, Color, Unparsed},
     error::{Exit, Failure},
     kernel::privilege,
-    render::{harmless, json},
+    render::{
+        harmless,
+        json::{self, Layout},
+    },
 };
 
 /// Says what went wrong, and gives the exit code.
@@ -23,13 +29,14 @@ pub fn report(cli: &Cli, error: &anyhow::Error) -> Exit {
     let lacking = lacking(error);
     let error = lacking.as_ref().unwrap_or(error);
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    let mut stderr = io::stderr().lock();
-    let _nobody_reads = writeln!(stderr, "qosbpf: {}", harmless(&in_one_line(error), false));
-    if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
-        let _nobody_reads = writeln!(stderr, "  {}", harmless(hint, false));
-    }
     if cli.command.wants_json() {
-        document(&said(error, failure), &context);
+        document(&json::failure(&said(error, failure)));
+    } else {
+        let mut stderr = io::stderr().lock();
+        let _nobody_reads = writeln!(stderr, "qosbpf: {}", harmless(&in_one_line(error), false));
+        if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
+            let _nobody_reads = writeln!(stderr, "  {}", harmless(hint, false));
+        }
     }
     failure.map_or(Exit::Failed, |failure| failure.exit)
 }
@@ -58,13 +65,11 @@ pub fn report_usage(unparsed: &Unparsed, arguments: impl Iterator<Item = OsStrin
         let _nobody_reads = io::stdout().lock().write_all(shown(io::stdout().is_terminal()).as_bytes());
         return Exit::Done;
     }
-    let _nobody_reads = io::stderr().lock().write_all(shown(io::stderr().is_terminal()).as_bytes());
     // What follows `--` is another command's.
     if arguments.take_while(|word| word != "--").any(|word| word == "--json") {
-        let failure = Failure::new("usage", unparsed.message()).exit(Exit::Usage).hint("qosbpf help");
-        if let Ok(text) = json::document(&json::failure(&failure), json::Layout::Pretty) {
-            let _nobody_reads = io::stdout().lock().write_all(text.as_bytes());
-        }
+        document(&json::failure(&Failure::new("usage", unparsed.message()).hint("qosbpf help")));
+    } else {
+        let _nobody_reads = io::stderr().lock().write_all(shown(io::stderr().is_terminal()).as_bytes());
     }
     Exit::Usage
 }
@@ -84,10 +89,11 @@ fn in_one_line(error: &anyhow::Error) -> String {
 
 /// All mistakes of a policy file, as a compiler says them.
 fn wrong_policy(cli: &Cli, wrong: &WrongPolicy, context: &Context) -> Exit {
-    let text = harmless(&wrong.report.render(context.color_on_stderr), context.color_on_stderr);
-    let _nobody_reads = io::stderr().lock().write_all(text.as_bytes());
     if cli.command.wants_json() {
-        document(&wrong.report.clone().into_failure(), context);
+        document(&json::failures(&wrong.report.failures()));
+    } else {
+        let text = harmless(&wrong.report.render(context.color_on_stderr), context.color_on_stderr);
+        let _nobody_reads = io::stderr().lock().write_all(text.as_bytes());
     }
     Exit::Usage
 }
@@ -102,8 +108,9 @@ fn said(error: &anyhow::Error, failure: Option<&Failure>) -> Failure {
     }
 }
 
-fn document(failure: &Failure, context: &Context) {
-    if let Ok(text) = json::document(&json::failure(failure), json::Layout::Pretty) {
-        let _nobody_reads = context.document(&text);
-    }
+/// Whoever reads stdout alone has one whole document; on stderr it is a line, as log lines are.
+fn document(failure: &impl Serialize) {
+    let texts = [Layout::Line, Layout::Pretty].map(|layout| json::document(failure, layout).unwrap_or_default());
+    let _nobody_reads = io::stderr().lock().write_all(texts[0].as_bytes());
+    let _nobody_reads = io::stdout().lock().write_all(texts[1].as_bytes());
 }

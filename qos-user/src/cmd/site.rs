@@ -263,7 +263,8 @@ impl InForce {
 pub fn parse(record: &PolicyRecord) -> Option<Policy> {
     let source = Source::new(&record.file, record.text.clone().into_bytes());
     let parsed = source.and_then(|source| policy::parse(&source));
-    parsed.map_err(|report| tracing::warn!("a policy that was in force cannot be read: {}", report.into_failure())).ok()
+    let warn = |first: Failure| tracing::warn!("a policy that was in force cannot be read: {first}");
+    parsed.map_err(|report| report.failures().into_iter().next().map(warn)).ok()
 }
 
 /// What a policy is called where its text is not at hand.

@@ -163,16 +163,16 @@ impl Report {
         out.join("\n")
     }
 
-    /// The first diagnostic as the error of a command, with the code `policy`.
+    /// Each diagnostic as the error of a command, with the code `policy`.
     #[must_use]
-    pub fn into_failure(self) -> Failure {
-        let failure = Failure { exit: Exit::Usage, ..Failure::new("policy", "the policy is wrong") };
-        match self.diagnostics.into_iter().next() {
-            Some(Diagnostic { finding, place }) => {
-                Failure { message: finding.title, hint: finding.help, place: Some(place), ..failure }
-            }
-            None => failure,
-        }
+    pub fn failures(&self) -> Vec<Failure> {
+        let failure = |Diagnostic { finding, place }: &Diagnostic| Failure {
+            exit: Exit::Usage,
+            hint: finding.help.clone(),
+            place: Some(place.clone()),
+            ..Failure::new("policy", &finding.title)
+        };
+        self.diagnostics.iter().map(failure).collect()
     }
 }
 

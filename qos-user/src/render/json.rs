@@ -53,26 +53,25 @@ pub fn document(value: &impl Serialize, layout: Layout) -> anyhow::Result<String
 /// An error for machines: `{"schema":1,"error":{"code","message","hint","file","line","column"}}`.
 #[must_use]
 pub fn failure(failure: &Failure) -> impl Serialize + use<> {
-    let place = failure.place.clone();
-    let (line, column) = place.as_ref().map(|place| (place.line, place.column)).unzip();
-    let error = ErrorDocument {
-        code: failure.code,
-        message: failure.message.clone(),
-        hint: failure.hint.clone(),
-        file: place.map(|Place { file, .. }| file),
-        line,
-        column,
-    };
-    Document { schema: SCHEMA, error }
+    Document { schema: SCHEMA, error: Some(ErrorDocument::from(failure)), errors: None }
+}
+
+/// The same for all mistakes of a file: `error` is the first, `errors` all of them.
+#[must_use]
+pub fn failures(failures: &[Failure]) -> impl Serialize + use<> {
+    let errors: Vec<_> = failures.iter().map(ErrorDocument::from).collect();
+    Document { schema: SCHEMA, error: errors.first().cloned(), errors: Some(errors) }
 }
 
 #[derive(Serialize)]
 struct Document {
     schema: u32,
-    error: ErrorDocument,
+    error: Option<ErrorDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<ErrorDocument>>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct ErrorDocument {
     code: &'static str,
     message: String,
@@ -80,6 +79,21 @@ struct ErrorDocument {
     file: Option<String>,
     line: Option<usize>,
     column: Option<usize>,
+}
+
+impl From<&Failure> for ErrorDocument {
+    fn from(failure: &Failure) -> Self {
+        let place = failure.place.clone();
+        let (line, column) = place.as_ref().map(|place| (place.line, place.column)).unzip();
+        Self {
+            code: failure.code,
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+            file: place.map(|Place { file, .. }| file),
+            line,
+            column,
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -1,9 +1,11 @@
 //! A wrong policy file: every mistake at once, with a caret under the word, and nothing is changed.
 
+use anyhow::Context as _;
 use qosbpf_tests::{
     binary::{Answer, command},
     router::Router,
 };
+use serde_json::{Value, json};
 
 const WRONG: &str = r#"version = 1
 name = "edge"
@@ -45,13 +47,13 @@ fn all_mistakes_are_shown_with_carets() -> anyhow::Result<()> {
 
 #[test]
 fn a_mistake_is_a_document_with_its_place() -> anyhow::Result<()> {
-    let answer = check("version = 1\nname = \"p\"\n[remark.t]\nEFF = \"DF\"\nother = \"keep\"\n", true)?;
-    let error = answer.json()?["error"].clone();
-    assert_eq!(
-        (&error["file"], &error["line"], &error["column"]),
-        (&"stdin".into(), &4.into(), &1.into()),
-        "{error:#}"
-    );
+    let answer = check("version = 1\nname = \"p\"\n[remark.t]\nEFF = \"DF\"\nother = \"kepp\"\n", true)?.json()?;
+    let place = |error: &Value| [&error["file"], &error["line"], &error["column"]].map(Clone::clone);
+    assert_eq!(place(&answer["error"]), [json!("stdin"), json!(4), json!(1)], "{answer:#}");
+    let all = answer["errors"].as_array().context("errors")?;
+    assert_eq!(all[0], answer["error"]);
+    assert_eq!(place(&all[1]), [json!("stdin"), json!(5), json!(9)], "{answer:#}");
+    assert_eq!(all.len(), 2);
     Ok(())
 }
 

@@ -77,11 +77,16 @@ pub struct WrongPolicy {
 /// [`WrongPolicy`] with every mistake; that the file cannot be read.
 pub fn read_policy(file: &Path) -> anyhow::Result<(Source, Policy)> {
     let name = if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() };
-    let bytes = read_bounded(file)
-        .map_err(|error| Failure::new("policy-unreadable", format!("policy file {name}: {error}")).exit(Exit::Usage))?;
+    let bytes = read_bounded(file).map_err(|error| unreadable(&name, &error))?;
     let source = Source::new(&name, bytes).map_err(|report| WrongPolicy { report })?;
     let policy = policy::parse(&source).map_err(|report| WrongPolicy { report })?;
     Ok((source, policy))
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Failure {
+    Failure::new("policy-unreadable", format!("policy file {name}: {error}"))
+        .exit(Exit::Usage)
+        .hint("the file of a policy is wanted, or - for stdin")
 }
 
 /// What is remembered of a policy when it is put in force.

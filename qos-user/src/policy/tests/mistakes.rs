@@ -166,15 +166,17 @@ fn color_marks_the_same_text() {
 }
 
 #[test]
-fn the_first_is_the_failure_of_a_command() {
+fn each_is_the_failure_of_a_command() {
     let text = "version = 1\nname = \"test\"\n[remark.a]\n  EF = 184\n  other = \"kepp\"\n";
     let report = read(text).unwrap_err();
     assert_eq!(report.diagnostics().len(), 2);
-    let failure = report.into_failure();
+    let failures = report.failures();
+    assert_eq!(failures[1].message, "`kepp` is not a DSCP");
+    let failure = &failures[0];
     assert_eq!((failure.code, failure.exit), ("policy", Exit::Usage));
     assert_eq!(failure.message, "`184` is not a DSCP: they are 0 to 63");
     assert_eq!(failure.hint.as_deref(), Some("did you mean tos=184, which is EF?"));
-    let place = failure.place.unwrap();
+    let place = failure.place.as_ref().unwrap();
     assert_eq!((&*place.file, place.line, place.column), ("policy.toml", 4, 8));
 }
 
