@@ -36,12 +36,16 @@ pub fn all(store: &Store) -> anyhow::Result<Vec<Past>> {
     past.collect()
 }
 
-/// Adds a policy that has just been put in force, and forgets what is older than the last ten. Needs the lock.
+/// Adds a policy that has just been put in force, and forgets what is older than the last ten. The one that is in force
+/// already keeps its place, with the text that it has now. Needs the lock.
 ///
 /// # Errors
 ///
 /// What the kernel says to a pin.
 pub fn add(store: &Store, policy: Identity, by: &str, record: &PolicyRecord) -> anyhow::Result<()> {
+    if let Some(last) = all(store)?.pop().filter(|last| last.policy == policy) {
+        return document::write(&store.past_pin(last.number), &Past { record: record.clone(), ..last });
+    }
     let mut numbers = store.past()?;
     let number = numbers.last().map_or(1, |last| last + 1);
     let past = Past { number, when: SystemTime::now(), by: by.to_owned(), policy, record: record.clone() };

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use crate::edge::{Edge, KEEP};
+use crate::edge::{Edge, KEEP, MARK};
 
 fn numbers(edge: &Edge) -> anyhow::Result<Vec<(u64, String, bool)>> {
     let history = edge.ok("policy history --json")?.json()?;
@@ -33,6 +33,28 @@ fn the_last_ten_are_remembered() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whoever applies a file every hour finds what was in force before it all the same.
+#[test]
+fn the_same_again_is_no_other() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    for _ in 0..12 {
+        edge.ok(&format!("policy apply {}", edge.mark))?;
+    }
+    assert_eq!(numbers(&edge)?, [(2, "mark".to_owned(), true), (1, "keep".to_owned(), false)]);
+    // What it says now is what is remembered of it.
+    let commented = edge.router.policy("mark", &format!("# why\n{MARK}"))?;
+    edge.ok(&format!("policy apply {commented}"))?;
+    assert_eq!(numbers(&edge)?.len(), 2);
+    edge.ok("policy rollback")?.says(&["policy keep"])?;
+    edge.ok("policy rollback")?.says(&["policy mark"])?;
+    edge.ok("policy save")?;
+    assert_eq!(
+        std::fs::read_to_string(edge.router.folder().join("etc/policy.toml"))?,
+        std::fs::read_to_string(&commented)?
+    );
+    Ok(())
+}
+
 #[test]
 fn a_rollback_is_an_apply_and_may_wait_for_its_confirmation() -> anyhow::Result<()> {
     let edge = Edge::start()?;
@@ -59,5 +81,5 @@ fn attach_with_a_policy_begins_the_history_and_the_last_detach_ends_it() -> anyh
     edge.ok(&format!("policy apply {} --confirm 1h", edge.mark))?;
     edge.ok("detach --all")?;
     assert!(!edge.router.bpffs.join("qosbpf").exists());
-    edge.wait_for_timers(std::time::Duration::from_secs(5))
+    edge.wait_for_timers()
 }

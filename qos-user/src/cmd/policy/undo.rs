@@ -69,13 +69,10 @@ fn before(site: &Site, hook: &Hook, change: &Pending, back: Option<&Policy>) -> 
     }
 }
 
-/// The policy is in force again, unless the history says so anyhow: the new one may never have come that far.
+/// The policy is in force again, if it was not all the time: the new one may never have come that far.
 fn remember(site: &Site, change: &Pending, back: Option<&Policy>, why: &str) -> anyhow::Result<()> {
     let (Some(record), Some(policy)) = (&change.back, back) else { return Ok(()) };
     let identity = site::identity(policy);
-    if past::all(&site.store)?.last().is_some_and(|last| last.policy == identity) {
-        return Ok(());
-    }
     let Identity { name, hash } = &change.to;
     past::add(&site.store, identity, &format!("qosbpf: {name} {hash} {why}"), record)
 }
