@@ -212,8 +212,9 @@ pub enum HookChoice {
 /// `attach`
 #[derive(Debug, Args)]
 pub struct AttachArgs {
-    /// The interface.
-    pub interface: String,
+    /// The interface, or one hook of it.
+    #[arg(value_name = "IFACE[:DIR]")]
+    pub place: HookName,
     /// Ingress; neither direction named: both.
     #[arg(long)]
     pub ingress: bool,

@@ -41,11 +41,11 @@ enum Done {
 pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let given = args.policy.as_deref().map(read_policy).transpose()?;
     // A name that was never there is refused before anything is made; the device counts that has it under the lock.
-    context.network()?.interface(&args.interface)?;
+    context.network()?.interface(&args.place.interface)?;
     let (store, change) = Store::change(&context.bpffs)?;
     let mut site = recovered(store, context)?;
     site.collect_dead()?;
-    let interface = site.net.interface(&args.interface)?;
+    let interface = site.net.interface(&args.place.interface)?;
     if args.foreground {
         refuse_to_borrow(args, &site, &interface)?;
     }
@@ -93,13 +93,18 @@ fn refuse_to_borrow(args: &AttachArgs, site: &Site, interface: &Interface) -> an
         .into())
 }
 
-/// XDP has no egress: who asks for it without naming a direction gets TC there.
+/// Those that are named in either way; if none is, both.
 fn directions(args: &AttachArgs) -> Vec<Direction> {
-    match (args.ingress, args.egress) {
-        (true, false) => vec![Direction::Ingress],
-        (false, true) => vec![Direction::Egress],
-        _ => Direction::BOTH.to_vec(),
-    }
+    let named: Vec<_> = Direction::BOTH.into_iter().filter(|direction| names(args, *direction)).collect();
+    if named.is_empty() { Direction::BOTH.to_vec() } else { named }
+}
+
+fn names(args: &AttachArgs, direction: Direction) -> bool {
+    let by_option = match direction {
+        Direction::Ingress => args.ingress,
+        Direction::Egress => args.egress,
+    };
+    by_option || args.place.direction == Some(direction)
 }
 
 fn wanted(args: &AttachArgs, direction: Direction) -> Wanted {
@@ -110,7 +115,8 @@ fn wanted(args: &AttachArgs, direction: Direction) -> Wanted {
         HookChoice::Tcx => Via::Tcx,
         HookChoice::Clsact => Via::Clsact,
     };
-    let implied = direction == Direction::Egress && !args.egress;
+    // XDP has no egress: who asks for it without naming a direction gets TC there.
+    let implied = direction == Direction::Egress && !names(args, direction);
     if by_name.is_xdp() && implied { Wanted::Best } else { Wanted::Exactly(by_name) }
 }
 
@@ -212,7 +218,7 @@ fn adopt(args: &AttachArgs, site: &Site, source: &Source, policy: &Policy, conte
         return Err(other_policy(source, &format!("{hook} is attached already, without it")));
     }
     testing::refuse_failing(site, policy, false, context)?;
-    let how = ApplyOptions { attach: true, only: Some(args.interface.clone()), ..ApplyOptions::default() };
+    let how = ApplyOptions { attach: true, only: Some(args.place.interface.clone()), ..ApplyOptions::default() };
     Session::find(site, policy, &how)?.iter().try_for_each(|session| session.refuse_drop(false, context))?;
     document::write(&site.store.policy(), &record(source))?;
     Ok(true)

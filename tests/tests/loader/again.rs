@@ -27,6 +27,19 @@ fn a_second_attach_changes_nothing_and_says_so() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A hook is written as everywhere else.
+#[test]
+fn a_hook_may_be_named_in_one_word() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let attached = router.ok("attach lan0:egress")?.says(&["lan0:egress  attached:"])?;
+    assert!(!attached.stdout.contains("ingress"), "{attached:?}");
+    router.ask("attach wan0:egress --hook xdp")?.expect(2)?.complains(&["XDP sees packets at ingress alone"])?;
+    router.ask("attach lan0:sideways")?.expect(2)?.complains(&["`sideways` is not a direction"])?;
+    router.ok("attach lan0:ingress --egress")?.says(&["lan0:ingress  attached:", "lan0:egress  already attached:"])?;
+    router.ok("detach --all")?;
+    assert_nothing(&router, "detach --all")
+}
+
 /// What runs, and since when.
 fn programs(router: &Router) -> anyhow::Result<Vec<[Value; 4]>> {
     let status = router.ok("status --json")?.json()?;
