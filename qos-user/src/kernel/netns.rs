@@ -3,12 +3,16 @@
 use std::{fs::File, os::fd::AsFd, path::Path};
 
 use anyhow::Context as _;
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, setns},
+};
 
 use crate::error::Failure;
 
 /// Where `ip netns` keeps its names.
 const NAMED: &str = "/run/netns";
+const OTHERS: &str = "ip netns list shows the names; a path such as /proc/PID/ns/net does as well";
 
 /// Puts this thread, and what it starts from now on, into a network namespace; the mount namespace stays, and with it
 /// the pins. Call it before any other thread runs.
@@ -19,13 +23,14 @@ const NAMED: &str = "/run/netns";
 pub fn enter(name: &str) -> anyhow::Result<()> {
     let path = if name.contains('/') { Path::new(name).to_owned() } else { Path::new(NAMED).join(name) };
     let file = File::open(&path).map_err(|error| {
-        Failure::new("no-such-netns", format!("network namespace {name}: {}: {error}", path.display()))
-            .hint("ip netns list shows the names; a path such as /proc/PID/ns/net does as well")
+        Failure::new("no-such-netns", format!("network namespace {name}: {}: {error}", path.display())).hint(OTHERS)
     })?;
     setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|error| {
-        Failure::new("netns", format!("network namespace {name}: cannot enter: {error}"))
-            .hint("CAP_SYS_ADMIN is needed: run it as root")
-            .into()
+        let (why, hint) = match error {
+            Errno::EINVAL => ("it is none".to_owned(), OTHERS),
+            error => (format!("cannot enter: {error}"), "CAP_SYS_ADMIN is needed: run it as root"),
+        };
+        Failure::new("netns", format!("network namespace {name}: {why}")).hint(hint).into()
     })
 }
 

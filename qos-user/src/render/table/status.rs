@@ -5,7 +5,7 @@ use crate::{
     render::{
         Look,
         screen::{Columns, Screen},
-        text::{local, shorten, span},
+        text::{local, shorten, span, width},
     },
     snapshot::{PolicyLabel, State},
     status::{Confirm, HookStatus, Note, StatusReport},
@@ -56,6 +56,9 @@ fn countdown(screen: &mut Screen, confirm: &Confirm) {
 
 fn hooks(report: &StatusReport, look: &Look) -> Columns {
     let mut columns = Columns::new(&["HOOK", "STATE", "VIA", "TABLE", ">RULES", "SINCE", "LAST PKT", "TCPDUMP"]);
+    let longest = report.hooks.iter().map(|hook| width(&hook.interface)).max().unwrap_or(0);
+    // Beside the longest name that Linux has (15 bytes), 8 columns are left for a table's.
+    let room = 8 + 15_usize.saturating_sub(longest);
     for hook in &report.hooks {
         let name = hook_name(&hook.interface, hook.direction);
         let none = || "-".to_owned();
@@ -63,7 +66,7 @@ fn hooks(report: &StatusReport, look: &Look) -> Columns {
             if hook.state.needs_human() { format!("! {name}") } else { name },
             state(hook.state).to_owned(),
             hook.via.map_or_else(none, |via| via.to_string()),
-            hook.table.as_ref().map_or_else(none, |table| shorten(table, 8)),
+            hook.table.as_ref().map_or_else(none, |table| shorten(table, room)),
             hook.rules.to_string(),
             hook.since.map_or_else(none, |since| local(since, report.time, &look.zone)),
             last_packet(hook),
@@ -120,7 +123,7 @@ mod tests {
     use super::*;
     use crate::{
         error::Exit,
-        render::{sample, screen::WIDTH, text::width},
+        render::{sample, screen::WIDTH},
     };
 
     #[test]
