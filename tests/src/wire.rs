@@ -11,7 +11,7 @@ use crate::router::{spawn_in, words};
 use anyhow::{Context as _, bail};
 use qosbpf::lab::namespace::Namespace;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A tcpdump that ends by itself when it has seen enough.
 pub struct Tcpdump {

@@ -160,7 +160,7 @@ fn quiet_tun() -> anyhow::Result<Tun> {
 /// Waits until that many frames were counted, and a little longer for one too many.
 fn wait_for(kernel: &mut Kernel, frames: u64) -> anyhow::Result<()> {
     let start = Instant::now();
-    while Tally::from(&kernel.counts()?).frames() < frames && start.elapsed() < Duration::from_secs(3) {
+    while Tally::from(&kernel.counts()?).frames() < frames && start.elapsed() < Duration::from_secs(30) {
         thread::sleep(Duration::from_millis(1));
     }
     thread::sleep(Duration::from_millis(5));

@@ -58,7 +58,7 @@ fn remarks(mechanism: &str, side: Side) -> anyhow::Result<()> {
     let capture = Capture::start(router.lab().wan())?;
     let sent = switch_under_traffic(&router, &policies)?;
     let mut marks = BTreeMap::new();
-    for arrival in capture.take(sent as usize, Duration::from_secs(20))? {
+    for arrival in capture.take(sent as usize, Duration::from_secs(60))? {
         assert_eq!(arrival.header_checksum, Some(true), "{arrival:?}");
         *marks.entry(arrival.ds.dscp().value()).or_insert(0_u64) += 1;
     }

@@ -260,7 +260,7 @@ fn send(frames: &[Vec<u8>], expected: &Tally, mut hooks: [&mut Kernel; 3]) -> an
 /// Frames go on their way in softirqs, a little after they were sent.
 fn wait_for(hook: &mut Kernel, frames: u64) -> anyhow::Result<()> {
     let start = Instant::now();
-    while Tally::from(&hook.counts()?).frames() < frames && start.elapsed() < Duration::from_secs(3) {
+    while Tally::from(&hook.counts()?).frames() < frames && start.elapsed() < Duration::from_secs(30) {
         thread::sleep(Duration::from_millis(1));
     }
     Ok(())

@@ -1,11 +1,9 @@
 //! `policy bypass --for`: ends by itself, or by the next command.
 
-use std::{thread, time::Duration};
-
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::edge::{Edge, eventually};
+use crate::edge::Edge;
 
 fn bypassed() -> anyhow::Result<Edge> {
     let edge = Edge::start()?;
@@ -22,13 +20,18 @@ fn lan(edge: &Edge) -> anyhow::Result<Value> {
 #[test]
 fn it_ends_by_itself() -> anyhow::Result<()> {
     let edge = bypassed()?;
-    edge.ok("policy bypass --for 2s")?.says(&["lan0:ingress  out of the policy's path", "for 2s"])?;
+    let soon = edge.soon.as_secs();
+    let words = ["lan0:ingress  out of the policy's path", &format!("for {soon}s")];
+    edge.ok(&format!("policy bypass --for {soon}s"))?.says(&words)?;
     assert_eq!(edge.mark_of_ef()?, 46);
     let hook = lan(&edge)?;
     let left = hook["bypass"]["seconds_left"].as_f64().context("seconds_left")?;
-    assert!(left > 0.0 && left <= 2.0 && hook["state"] == "bypassed" && hook["bypass"]["by"] == "root", "{hook:#}");
+    assert!(
+        left > 0.0 && left <= edge.soon.as_secs_f64() && hook["state"] == "bypassed" && hook["bypass"]["by"] == "root",
+        "{hook:#}"
+    );
     edge.ok("status")?.says(&["BYPASS by root", "ends in "])?;
-    edge.wait_for_timers(Duration::from_secs(10))?;
+    edge.wait_for_timers()?;
     assert_eq!(edge.ok("status")?.stderr, "");
     assert_eq!((edge.mark_of_ef()?, &lan(&edge)?["bypass"]), (34, &Value::Null));
     Ok(())
@@ -37,9 +40,9 @@ fn it_ends_by_itself() -> anyhow::Result<()> {
 #[test]
 fn the_next_command_ends_it_if_the_timer_was_killed() -> anyhow::Result<()> {
     let edge = bypassed()?;
-    edge.ok("policy bypass lan0:ingress --for 1s")?;
+    edge.ok(&format!("policy bypass lan0:ingress --for {}s", edge.soon.as_secs()))?;
     edge.kill_timers()?;
-    thread::sleep(Duration::from_millis(1_100));
+    edge.sleep_past_it();
     edge.ok("stats")?.complains(&["lan0:ingress is in the policy's path again", "root"])?;
     assert_eq!(edge.mark_of_ef()?, 34);
     Ok(())
@@ -48,15 +51,15 @@ fn the_next_command_ends_it_if_the_timer_was_killed() -> anyhow::Result<()> {
 #[test]
 fn a_new_end_replaces_the_old_one() -> anyhow::Result<()> {
     let edge = bypassed()?;
-    edge.ok("policy bypass --for 1s")?;
+    edge.ok(&format!("policy bypass --for {}s", edge.soon.as_secs()))?;
     let since = lan(&edge)?["bypass"]["since"].clone();
     edge.ok("policy bypass --for 1h")?.says(&["already out of the policy's path", "for 1h"])?;
-    thread::sleep(Duration::from_millis(1_500));
+    edge.sleep_past_it();
     let hook = lan(&edge)?;
     assert_eq!((&hook["state"], &hook["bypass"]["since"]), (&"bypassed".into(), &since), "{hook:#}");
     edge.ok("policy bypass")?;
     assert!(lan(&edge)?["bypass"]["seconds_left"].is_null());
-    eventually(Duration::from_secs(5), || Ok(edge.timers()?.is_empty()))?;
+    edge.wait_for_timers()?;
     edge.ok("policy resume")?;
     assert_eq!(edge.mark_of_ef()?, 34);
     Ok(())
@@ -68,8 +71,8 @@ fn a_rollback_does_not_end_it() -> anyhow::Result<()> {
     let edge = Edge::start()?;
     edge.ok("policy bypass --for 1h")?;
     edge.ok(&format!("policy apply {} --confirm 1s", edge.mark))?;
-    thread::sleep(Duration::from_millis(1_300));
+    edge.sleep_past_it();
     assert_eq!((edge.in_force()?.as_str(), &lan(&edge)?["state"]), ("keep", &"bypassed".into()));
     edge.ok("policy resume")?;
-    eventually(Duration::from_secs(5), || Ok(edge.timers()?.is_empty()))
+    edge.wait_for_timers()
 }

@@ -5,7 +5,7 @@ use std::{
     os::unix::process::CommandExt as _,
     process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
@@ -15,7 +15,7 @@ use nix::{
 };
 use qosbpf_tests::{binary, router::Router};
 
-use crate::edge::{Edge, KEEP};
+use crate::edge::{self, Edge, KEEP};
 
 const AF41: u8 = 34;
 const EF: u8 = 46;
@@ -23,11 +23,13 @@ const EF: u8 = 46;
 #[test]
 fn what_is_confirmed_in_time_stays() -> anyhow::Result<()> {
     let edge = Edge::start()?;
-    edge.ok(&format!("policy apply {} --confirm 2s", edge.mark))?.says(&["mark", "is in force for 2s"])?;
+    let soon = edge.soon.as_secs();
+    let words = ["mark", &format!("is in force for {soon}s")];
+    edge.ok(&format!("policy apply {} --confirm {soon}s", edge.mark))?.says(&words)?;
     assert_eq!(edge.mark_of_ef()?, AF41);
     edge.ok("policy confirm")?.says(&["policy mark", "is confirmed"])?;
-    edge.wait_for_timers(Duration::from_secs(3))?;
-    thread::sleep(Duration::from_secs(2));
+    edge.wait_for_timers()?;
+    edge.sleep_past_it();
     assert!(edge.ok("status")?.stderr.is_empty());
     assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("mark", AF41));
     edge.ask("policy confirm")?.expect(3)?.complains(&["no policy waits to be confirmed"])?;
@@ -55,9 +57,9 @@ fn status_counts_down_and_says_who() -> anyhow::Result<()> {
 #[test]
 fn what_nobody_confirms_is_taken_back_by_itself() -> anyhow::Result<()> {
     let edge = Edge::start()?;
-    edge.ok(&format!("policy apply {} --confirm 1s", edge.mark))?;
+    edge.ok(&format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()))?;
     assert_eq!(edge.timers()?.len(), 1);
-    edge.wait_for_timers(Duration::from_secs(10))?;
+    edge.wait_for_timers()?;
     assert_eq!(edge.ok("status")?.stderr, "");
     assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("keep", EF));
     edge.ask("policy confirm")?.expect(3)?;
@@ -67,15 +69,13 @@ fn what_nobody_confirms_is_taken_back_by_itself() -> anyhow::Result<()> {
 #[test]
 fn no_policy_comes_back_as_no_policy_and_what_was_attached_goes() -> anyhow::Result<()> {
     let router = Router::start()?;
-    let policy = router.policy("keep", KEEP)?;
+    let (policy, start) = (router.policy("keep", KEEP)?, Instant::now());
     router.ok("attach lan0 --ingress")?;
-    router.ok(&format!("policy apply {policy} --attach --confirm 1s"))?.says(&[
-        "lan0:ingress",
-        "wan0:egress",
-        "attached",
-    ])?;
+    let soon = edge::soon(2 * start.elapsed());
+    let apply = format!("policy apply {policy} --attach --confirm {}s", soon.as_secs());
+    router.ok(&apply)?.says(&["lan0:ingress", "wan0:egress", "attached"])?;
     assert_eq!(router.ok("status --json")?.json()?["hooks"].as_array().map(Vec::len), Some(2));
-    thread::sleep(Duration::from_millis(1_200));
+    thread::sleep(soon + Duration::from_millis(100));
     let status = router.ok("status --json")?.json()?;
     assert!(status["policy"].is_null(), "{status:#}");
     let hooks = status["hooks"].as_array().context("hooks")?;
@@ -88,7 +88,8 @@ fn no_policy_comes_back_as_no_policy_and_what_was_attached_goes() -> anyhow::Res
 #[test]
 fn the_end_of_the_session_changes_nothing() -> anyhow::Result<()> {
     let edge = Edge::start()?;
-    let apply = edge.router.command(&format!("policy apply {} --confirm 1s", edge.mark))?;
+    let apply = format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs());
+    let apply = edge.router.command(&apply)?;
     let mut shell = Command::new("sh");
     shell.args(["-c", "\"$@\"; echo done; sleep 100", "sh"]).arg(apply.get_program()).args(apply.get_args());
     let mut shell = shell.stdout(Stdio::piped()).process_group(0).spawn()?;
@@ -99,7 +100,7 @@ fn the_end_of_the_session_changes_nothing() -> anyhow::Result<()> {
     }
     shell.wait()?;
     assert_eq!(edge.timers()?.len(), 1);
-    edge.wait_for_timers(Duration::from_secs(10))?;
+    edge.wait_for_timers()?;
     assert_eq!(edge.ok("status")?.stderr, "");
     assert_eq!(edge.in_force()?, "keep");
     Ok(())
@@ -109,9 +110,9 @@ fn the_end_of_the_session_changes_nothing() -> anyhow::Result<()> {
 fn the_next_command_does_it_if_the_timer_was_killed() -> anyhow::Result<()> {
     for next in ["stats", "status", "policy show", "dscp EF", "policy history"] {
         let edge = Edge::start()?;
-        edge.ok(&format!("policy apply {} --confirm 1s", edge.mark))?;
+        edge.ok(&format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()))?;
         edge.kill_timers()?;
-        thread::sleep(Duration::from_millis(1_100));
+        edge.sleep_past_it();
         edge.ok(next)?.complains(&["policy mark", "was not confirmed in time", "back to keep"])?;
         assert_eq!(edge.ok("status")?.stderr, "", "{next}");
         assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("keep", EF), "{next}");
@@ -122,9 +123,9 @@ fn the_next_command_does_it_if_the_timer_was_killed() -> anyhow::Result<()> {
 #[test]
 fn who_may_not_do_it_says_that_it_is_due() -> anyhow::Result<()> {
     let edge = Edge::start()?;
-    edge.ok(&format!("policy apply {} --confirm 1s", edge.mark))?;
+    edge.ok(&format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()))?;
     edge.kill_timers()?;
-    thread::sleep(Duration::from_millis(1_100));
+    edge.sleep_past_it();
     let answer = edge.ask_without_capabilities("stats --json lan0:ingress")?.expect(0)?;
     answer.complains(&["a rollback is due"])?.json()?;
     edge.ok("stats")?.complains(&["back to keep"])?;
@@ -169,10 +170,10 @@ fn each_hook_gets_back_its_own() -> anyhow::Result<()> {
     let earlier = hashes(&edge)?;
     assert_ne!(earlier[0], earlier[1]);
     let wash = edge.router.policy("wash", &KEEP.replace("keep", "DF"))?;
-    edge.ok(&format!("policy apply {wash} --confirm 1s"))?;
+    edge.ok(&format!("policy apply {wash} --confirm {}s", edge.soon.as_secs()))?;
     let between = hashes(&edge)?;
     assert_eq!(between[0], between[1]);
-    edge.wait_for_timers(Duration::from_secs(10))?;
+    edge.wait_for_timers()?;
     assert_eq!(hashes(&edge)?, earlier);
     Ok(())
 }

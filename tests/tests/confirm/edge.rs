@@ -1,7 +1,7 @@
 //! The router with two hooks and a policy in force, and what the tests ask of it.
 
 use std::{
-    fs, iter,
+    fs,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -22,12 +22,22 @@ pub const MARK: &str = "[interface.lan0]\ningress = \"t\"\n[interface.wan0]\negr
 
 const EF: u8 = 46 << 2;
 
+/// How long a test waits for what is sure to come: long enough for a machine that does ten other things.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A router whose `lan0:ingress` and `wan0:egress` have policy `keep`.
 pub struct Edge {
     pub router: Router,
     /// The files of the two policies.
     pub keep: String,
     pub mark: String,
+    /// A deadline in whole seconds which some commands are sure to meet, as slow as the machine is now.
+    pub soon: Duration,
+}
+
+/// Of what two attaches took.
+pub fn soon(took: Duration) -> Duration {
+    Duration::from_secs((took * 5).as_secs() + 2)
 }
 
 impl Edge {
@@ -41,9 +51,10 @@ impl Edge {
     pub fn bare() -> anyhow::Result<Self> {
         let router = Router::start()?;
         let (keep, mark) = (router.policy("keep", KEEP)?, router.policy("mark", MARK)?);
+        let start = Instant::now();
         router.ok("attach lan0 --ingress --hook tcx")?;
         router.ok("attach wan0 --egress --hook tcx")?;
-        Ok(Self { router, keep, mark })
+        Ok(Self { router, keep, mark, soon: soon(start.elapsed()) })
     }
 
     /// Runs `qosbpf` with a folder for saved policies of its own.
@@ -90,13 +101,18 @@ impl Edge {
     }
 
     /// Waits until none of them is left.
-    pub fn wait_for_timers(&self, patience: Duration) -> anyhow::Result<()> {
+    pub fn wait_for_timers(&self) -> anyhow::Result<()> {
         let start = Instant::now();
         while !self.timers()?.is_empty() {
-            ensure!(start.elapsed() < patience, "still there after {patience:?}");
+            ensure!(start.elapsed() < PATIENCE, "still there");
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// Sleeps until a deadline of [`Edge::soon`] that begins now at the latest is over.
+    pub fn sleep_past_it(&self) {
+        thread::sleep(self.soon + Duration::from_millis(100));
     }
 
     /// Kills them, and waits until they are gone.
@@ -106,7 +122,7 @@ impl Edge {
         for pid in timers {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
         }
-        self.wait_for_timers(Duration::from_secs(5))
+        self.wait_for_timers()
     }
 
     /// Runs `qosbpf` in the router without any capability.
@@ -124,17 +140,4 @@ fn is_timer(pid: i32, bpffs: &Path) -> bool {
     let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let words: Vec<_> = line.split(|byte| *byte == 0).collect();
     words.contains(&&b"timer"[..]) && words.contains(&bpffs.as_os_str().as_encoded_bytes())
-}
-
-/// Runs `step` until it is so, at most this long.
-pub fn eventually(patience: Duration, mut step: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-    let start = Instant::now();
-    for _ in iter::repeat(()) {
-        if step()? {
-            return Ok(());
-        }
-        ensure!(start.elapsed() < patience, "not so after {patience:?}");
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }

@@ -11,43 +11,47 @@ use std::{
 use qos_common::{ds::DsField, locate::Family};
 use qosbpf::lab::{
     capture::Capture,
+    namespace::Namespace,
     probe::{Probe, send},
     topology::WAN_HOST,
 };
 
-use crate::edge::Edge;
+use crate::edge::{Edge, PATIENCE};
 
-/// `QOSBPF_PACKETS` sends more: 1,500,000 are enough for a thousand applies.
-fn packets() -> u32 {
-    env::var("QOSBPF_PACKETS").ok().and_then(|value| value.parse().ok()).unwrap_or(20_000)
+/// How often it is applied and taken back; `QOSBPF_ROUNDS=500` makes a thousand changes.
+fn rounds() -> u32 {
+    env::var("QOSBPF_ROUNDS").ok().and_then(|value| value.parse().ok()).unwrap_or(4)
+}
+
+/// Sends EF until it is told to stop; how many packets.
+fn flow(lan: &Namespace, over: &AtomicBool) -> anyhow::Result<u32> {
+    let mut sent = 0;
+    while !over.load(Ordering::Relaxed) {
+        let probe = Probe::new(&WAN_HOST, Family::V4, DsField::new(46 << 2), sent);
+        let burst = Probe { count: 100, pace: Duration::from_micros(100), ..probe };
+        send(lan, &[burst])?;
+        sent += burst.count;
+    }
+    Ok(sent)
 }
 
 #[test]
 fn nothing_is_lost_and_nothing_is_half() -> anyhow::Result<()> {
-    let (edge, packets) = (Edge::start()?, packets());
+    let (edge, rounds, over) = (Edge::start()?, rounds(), AtomicBool::new(false));
     let capture = Capture::start(edge.router.lab().wan())?;
-    let probe = Probe::new(&WAN_HOST, Family::V4, DsField::new(46 << 2), 1);
-    let probe = Probe { count: packets, pace: Duration::from_micros(100), ..probe };
-    let over = AtomicBool::new(false);
-    let rounds = thread::scope(|scope| {
-        let sender = scope.spawn(|| {
-            let sent = send(edge.router.lab().lan(), &[probe]);
-            over.store(true, Ordering::Relaxed);
-            sent
-        });
-        let mut rounds = 0;
-        while !over.load(Ordering::Relaxed) {
+    let packets = thread::scope(|scope| {
+        let flow = scope.spawn(|| flow(edge.router.lab().lan(), &over));
+        let changed = (0..rounds).try_for_each(|_| {
             edge.ok(&format!("policy apply {} --confirm 1h", edge.mark))?;
-            edge.ok("policy rollback")?;
-            rounds += 1;
-        }
-        sender.join().unwrap()?;
-        anyhow::Ok(rounds)
+            edge.ok("policy rollback").map(drop)
+        });
+        over.store(true, Ordering::Relaxed);
+        let sent = flow.join().unwrap();
+        changed.and(sent)
     })?;
-    assert!(rounds >= 2, "{rounds}: the packets were over too soon");
-    println!("{} applies, {packets} packets", 2 * rounds);
+    println!("{} changes, {packets} packets", 2 * rounds);
     let mut marks = BTreeMap::new();
-    for arrival in capture.take(packets as usize, Duration::from_secs(10))? {
+    for arrival in capture.take(packets as usize, PATIENCE)? {
         *marks.entry(arrival.ds.dscp().value()).or_insert(0) += 1;
     }
     assert_eq!(marks.values().sum::<u32>(), packets, "{marks:?}");

@@ -11,7 +11,7 @@ use anyhow::ensure;
 use qosbpf::lab::topology::{EDGE_LAN, LAN_HOST};
 use qosbpf_tests::binary::Answer;
 
-use crate::edge::Edge;
+use crate::edge::{Edge, PATIENCE};
 
 const TO_LAN: &str =
     "[interface.lan0]\negress = \"t\"\n[interface.wan0]\negress = \"t\"\n[remark.t]\nCS2 = \"DF\"\nother = \"keep\"\n";
@@ -82,12 +82,16 @@ fn what_this_host_keeps_and_what_no_table_is_for_is_said_too() -> anyhow::Result
 fn a_session_that_the_policy_cuts_comes_back_by_itself() -> anyhow::Result<()> {
     const CUT: &str = "[interface.lan0]\ningress = \"t\"\n[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n\
         [[rule]]\nname = \"nobody\"\non = \"lan0:ingress\"\nmatch = { proto = \"tcp\" }\ndrop = true\n";
+    /// How long nothing is heard before the session counts as cut.
+    const QUIET: Duration = Duration::from_secs(1);
     let edge = Edge::start()?;
     let file = edge.router.policy("cut", CUT)?;
     let (mut client, mut server) = connection(&edge)?;
-    server.set_read_timeout(Some(Duration::from_secs(1)))?;
+    server.set_read_timeout(Some(QUIET))?;
     let ends = (client.local_addr()?, server.local_addr()?);
-    let mut command = edge.router.command(&edge.with_etc(&format!("policy apply {file} --confirm 4s")))?;
+    let mut command = edge
+        .router
+        .command(&edge.with_etc(&format!("policy apply {file} --confirm {}s", (edge.soon + QUIET).as_secs())))?;
     command.env("SSH_CONNECTION", format!("{} {} {} {}", ends.0.ip(), ends.0.port(), ends.1.ip(), ends.1.port()));
     let refused = Answer::of(&mut command)?.expect(3)?;
     assert!(refused.stderr.contains("--force"), "{}", refused.stderr);
@@ -98,7 +102,7 @@ fn a_session_that_the_policy_cuts_comes_back_by_itself() -> anyhow::Result<()> {
     let mut heard = [0; 15];
     let cut = server.read(&mut heard).map_err(|error| error.kind());
     assert!(matches!(cut, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "{cut:?}");
-    server.set_read_timeout(Some(Duration::from_secs(30)))?;
+    server.set_read_timeout(Some(PATIENCE))?;
     server.read_exact(&mut heard)?;
     assert_eq!(&heard, b"does it arrive?");
     assert_eq!(edge.in_force()?, "keep");

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -20,13 +21,18 @@ fn started(router: &Router) -> anyhow::Result<Child> {
     let line = "attach lan0 --foreground --hook clsact";
     let child = router.command(line)?.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let start = Instant::now();
-    while !router.ask("status")?.stdout.contains("lan0:egress") {
-        anyhow::ensure!(start.elapsed() < Duration::from_secs(20), "not attached");
+    while !(router.ask("status")?.stdout.contains("lan0:egress") && catches_sigterm(&child)?) {
+        anyhow::ensure!(start.elapsed() < Duration::from_secs(60), "not attached");
         thread::sleep(Duration::from_millis(50));
     }
-    // Signals are caught soon after.
-    thread::sleep(Duration::from_millis(500));
     Ok(child)
+}
+
+/// By the mask of proc_pid_status(5).
+fn catches_sigterm(child: &Child) -> anyhow::Result<bool> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).context("SigCgt")?;
+    Ok(u64::from_str_radix(mask.trim(), 16)? >> (Signal::SIGTERM as u32 - 1) & 1 == 1)
 }
 
 fn ended(child: Child) -> anyhow::Result<()> {

@@ -46,7 +46,7 @@ fn switched(hook: &str, times: usize) -> anyhow::Result<()> {
         let sent = flow.join().unwrap();
         applied.and(sent)
     })?;
-    let arrived = capture.take(sent as usize, Duration::from_secs(5))?;
+    let arrived = capture.take(sent as usize, Duration::from_secs(30))?;
     let mut marks = BTreeMap::new();
     for arrival in &arrived {
         assert_eq!(arrival.header_checksum, Some(true), "{arrival:?}");
