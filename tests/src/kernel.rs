@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use anyhow::Context as _;
 use aya::{
-    maps::PerCpuArray,
+    maps::{Array, PerCpuArray, RingBuf},
     programs::{
         LinkOrder, TcAttachType, XdpMode,
         tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions},
@@ -13,8 +13,9 @@ use aya::{
 };
 use qos_common::{
     abi::{Counters, RemarkedHalf},
+    event::Event,
     locate::Link,
-    meter::MeterCounters,
+    meter::{Buckets, MeterCounters},
     rules::RuleCounter,
 };
 use qosbpf::{
@@ -161,6 +162,41 @@ impl Kernel {
     /// What bpf(2) says.
     pub fn meter_counts(&mut self) -> anyhow::Result<Box<MeterCounters>> {
         counters::read_meter_map(self.loaded.ebpf())
+    }
+
+    /// When the buckets of a slot are full.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn buckets(&mut self, slot: u32) -> anyhow::Result<Buckets> {
+        let map = self.loaded.ebpf().map("BUCKETS").context("BUCKETS")?;
+        let [_, committed, other] = Array::<_, [u64; 3]>::try_from(map)?.get(&slot, 0)?;
+        Ok(Buckets { committed, other })
+    }
+
+    /// Says when they are full.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn set_buckets(&mut self, slot: u32, buckets: Buckets) -> anyhow::Result<()> {
+        let map = self.loaded.ebpf().map_mut("BUCKETS").context("BUCKETS")?;
+        Ok(Array::<_, [u64; 3]>::try_from(map)?.set(slot, [0, buckets.committed, buckets.other], 0)?)
+    }
+
+    /// What its rules have told of so far, once.
+    ///
+    /// # Errors
+    ///
+    /// That the ring buffer cannot be read.
+    pub fn events(&mut self) -> anyhow::Result<Vec<Event>> {
+        let mut ring = RingBuf::try_from(self.loaded.ebpf().map_mut("EVENTS").context("EVENTS")?)?;
+        let mut events = Vec::new();
+        while let Some(item) = ring.next() {
+            events.push(Event::from_ne_bytes(&item).context("an event")?);
+        }
+        Ok(events)
     }
 
     /// A descriptor of its own for the program, to run it from several threads.

@@ -7,12 +7,14 @@
 pub mod binary;
 pub mod bpf;
 pub mod capture;
+pub mod conditioner;
 pub mod counted;
 pub mod features;
 pub mod host;
 pub mod kernel;
 pub mod lab;
 pub mod large;
+pub mod metered;
 pub mod oracle;
 pub mod policies;
 pub mod pool;

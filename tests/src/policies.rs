@@ -14,6 +14,8 @@ use qosbpf::policy::{
     packet::Packet,
 };
 
+use crate::metered;
+
 /// The interfaces of the host. Two of them have the lower half of their numbers in common.
 pub const INTERFACES: [(u32, &str); 5] =
     [(2, "lan0"), (3, "lan1"), (0x1_0003, "ppp0"), (0x02_0102, "ppp1"), (9, "wan0")];
@@ -47,7 +49,7 @@ impl Fields {
     }
 }
 
-fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
+pub(crate) fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
     choices[random.below(choices.len())]
 }
 
@@ -82,12 +84,14 @@ fn rule(random: &mut Random, fields: Fields, index: usize, count: usize) -> Rule
             conditions.push(condition);
         }
     }
-    let action = match random.below(8) {
+    let action = match random.below(10) {
         0 => Action::None,
         1 => Action::Drop,
         2 => Action::Set(None),
+        3 | 4 => metered::action(random),
         _ => Action::Set(Some(dscp(random))),
     };
+    let log = random.one_in(4).then(|| metered::log(random));
     let hands_over = fields != Fields::Xdp && action != Action::None && random.one_in(4);
     let mask = pick(random, &MARKS);
     Rule {
@@ -95,9 +99,9 @@ fn rule(random: &mut Random, fields: Fields, index: usize, count: usize) -> Rule
         line: index + 1,
         on: Vec::new(),
         conditions,
-        count: action == Action::None,
+        count: action == Action::None && log.is_none(),
         action,
-        log: None,
+        log,
         priority: (hands_over && random.one_in(2)).then_some(0x0010_0200),
         mark: hands_over.then(|| MarkBits { value: pick(random, &MARKS) & mask, mask }),
     }
@@ -108,7 +112,7 @@ fn kind(field: &Field) -> std::mem::Discriminant<Field> {
     std::mem::discriminant(field)
 }
 
-fn dscp(random: &mut Random) -> Dscp {
+pub(crate) fn dscp(random: &mut Random) -> Dscp {
     DsField::new(pick(random, &DSCPS) << 2).dscp()
 }
 
@@ -181,6 +185,8 @@ fn address6(random: &mut Random) -> Ipv6Addr {
 pub struct Sample {
     /// Its bytes from the Ethernet header on.
     pub frame: Vec<u8>,
+    /// How many of them are there from the IP header on.
+    pub of_ip: usize,
     /// The tag beside it.
     pub tag: Option<u16>,
     /// The number of the interface that it came in by; 0 for what this host made.
@@ -230,6 +236,7 @@ pub fn sample(random: &mut Random, fields: Fields, beside: bool) -> Sample {
     let egress = fields == Fields::Egress;
     Sample {
         frame: frame::ethernet(in_frame, ether_type, &packet),
+        of_ip: packet.len(),
         tag,
         from: if egress { from } else { 0 },
         too_long: inside.too_long,
