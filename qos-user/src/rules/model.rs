@@ -78,11 +78,26 @@ impl Rule {
     /// Whether it may make of a codepoint that comes another one.
     #[must_use]
     pub fn may_send(&self, from: Dscp, to: Dscp) -> bool {
-        let asks = |condition: &Condition| match condition.field {
-            Field::Dscp(bits) => (bits >> from.value() & 1 == 1) != condition.negated,
-            _ => true,
+        self.sets().contains(&to) && self.may_have(from)
+    }
+
+    /// Whether it may drop a packet that comes with this codepoint.
+    #[must_use]
+    pub fn may_drop(&self, dscp: Dscp) -> bool {
+        let drops = match &self.action {
+            Action::Drop => true,
+            Action::Meter(meter) => meter.verdicts().contains(&Verdict::Drop),
+            Action::None | Action::Set(_) => false,
         };
-        self.sets().contains(&to) && self.conditions.iter().all(asks)
+        drops && self.may_have(dscp)
+    }
+
+    /// Whether it asks for no other codepoint.
+    fn may_have(&self, dscp: Dscp) -> bool {
+        self.conditions.iter().all(|condition| match condition.field {
+            Field::Dscp(bits) => (bits >> dscp.value() & 1 == 1) != condition.negated,
+            _ => true,
+        })
     }
 
     /// What of it only TC can do, if anything.

@@ -68,3 +68,26 @@ fn a_policy_that_is_applied_meanwhile_is_no_hindrance() -> anyhow::Result<()> {
     expect(&router, "lan0:ingress EF=0", &apply)?.expect(0)?;
     Ok(())
 }
+
+/// What a rule did is said by its name, also by machines; and so is what it dropped.
+#[test]
+fn a_rule_is_named_for_what_it_marked_and_what_it_dropped() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let text = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"keep\"\n\
+        [[rule]]\nname = \"to AF41\"\non = \"lan0:ingress\"\nmatch = { dscp = \"EF\" }\nset = \"AF41\"\n\
+        [[rule]]\nname = \"no CS1\"\non = \"lan0:ingress\"\nmatch = { dscp = \"CS1\" }\ndrop = true\n";
+    router.ok(&format!("attach lan0 --policy {}", router.policy("p", text)?))?;
+    let ping = |tos: u8| {
+        let lan = router.lab().lan().name();
+        format!("ip netns exec {lan} ping -q -n -Q {tos} -c 2 -i 0.1 -W 1 198.51.100.2 >/dev/null 2>&1; true")
+    };
+    let marked = expect(&router, "lan0:ingress EF>=2 --within 1s --json", &ping(184))?.expect(3)?.json()?;
+    let by = marked["remarked"][0]["by"].as_str().unwrap_or_default();
+    assert!(by.starts_with("rule \"to AF41\" ("), "{marked:#}");
+    let dropped = expect(&router, "lan0:ingress CS1>=2 --within 1s", &ping(32))?.expect(3)?;
+    dropped.says(&["before +2  after +0", "2 of 2 were dropped: rule \"no CS1\" (", "dropped by the policy: 2"])?;
+    let dropped = expect(&router, "lan0:ingress CS1>=2 --within 1s --json", &ping(32))?.expect(3)?.json()?;
+    assert_eq!((&dropped["dropped"][0]["dscp"], &dropped["dropped"][0]["packets"]), (&8.into(), &2.into()));
+    assert!(dropped["dropped"][0]["by"].as_str().is_some_and(|by| by.starts_with("rule \"no CS1\"")), "{dropped:#}");
+    Ok(())
+}

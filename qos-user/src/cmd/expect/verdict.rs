@@ -34,6 +34,7 @@ pub struct Moved {
     before: [u64; Dscp::COUNT],
     after: [u64; Dscp::COUNT],
     remarked: Vec<(Dscp, Dscp, u64)>,
+    dropped: Vec<(Dscp, u64)>,
     protected: u64,
     uncounted: u64,
 }
@@ -48,7 +49,9 @@ impl Moved {
             Dscp::all().for_each(|dscp| all[dscp.index()] = of(&moved, dscp).packets);
             all
         };
+        let dropped = Dscp::all().map(|dscp| (dscp, moved.dropped(dscp).packets));
         Some(Self {
+            dropped: dropped.filter(|(_, packets)| *packets > 0).collect(),
             before: each(Counts::before),
             after: each(Counts::after),
             remarked: moved.changes().map(|(from, to, amount)| (from, to, amount.packets)).collect(),
@@ -188,16 +191,27 @@ impl Verdict<'_> {
         }
         let away = self.moved.remarked.iter().filter(|(from, _, _)| expectation.dscps.contains(from));
         let away = away.filter(|(_, to, _)| !expectation.dscps.contains(to));
-        let lines =
+        let away =
             away.map(|(from, to, packets)| format!("  {packets} of {came} became {to}: {}", self.decider(*from, *to)));
-        lines.collect()
+        let dropped = self.moved.dropped.iter().filter(|(dscp, _)| expectation.dscps.contains(dscp));
+        let dropped =
+            dropped.map(|(dscp, packets)| format!("  {packets} of {came} were dropped: {}", self.dropper(*dscp)));
+        away.chain(dropped).collect()
     }
 
     fn decider(&self, from: Dscp, to: Dscp) -> String {
-        match self.rules.iter().find(|(rule, _)| rule.may_send(from, to)) {
-            Some((rule, file)) => format!("rule \"{}\" ({file}:{})", rule.name, rule.line),
-            None => self.entry(from),
-        }
+        self.rule(|rule| rule.may_send(from, to)).unwrap_or_else(|| self.entry(from))
+    }
+
+    fn dropper(&self, dscp: Dscp) -> String {
+        // Only a rule drops.
+        self.rule(|rule| rule.may_drop(dscp)).unwrap_or_else(|| "by a rule that is no longer in force".to_owned())
+    }
+
+    /// The first rule that was hit meanwhile and can have done it.
+    fn rule(&self, can: impl Fn(&Rule) -> bool) -> Option<String> {
+        let (rule, file) = self.rules.iter().find(|(rule, _)| can(rule))?;
+        Some(format!("rule \"{}\" ({file}:{})", rule.name, rule.line))
     }
 
     fn entry(&self, from: Dscp) -> String {
@@ -218,6 +232,10 @@ impl Verdict<'_> {
         }
         if self.moved.protected > 0 {
             lines.push(format!("  protected, made by this host: {}", self.moved.protected));
+        }
+        let dropped: u64 = self.moved.dropped.iter().map(|(_, packets)| packets).sum();
+        if dropped > 0 {
+            lines.push(format!("  dropped by the policy: {dropped}"));
         }
         if self.moved.uncounted > 0 {
             lines.push(format!("  not IP or malformed: {}", self.moved.uncounted));
@@ -241,10 +259,13 @@ impl Verdict<'_> {
         let expectations: Vec<_> =
             self.expectations.iter().map(|expectation| self.expectation_document(expectation)).collect();
         let remarked: Vec<_> = self.moved.remarked.iter().map(|(from, to, packets)| {
-            json!({ "from": from.value(), "to": to.value(), "packets": packets, "by": self.entry(*from) })
+            json!({ "from": from.value(), "to": to.value(), "packets": packets, "by": self.decider(*from, *to) })
         }).collect();
         let unasked: Vec<_> =
             self.unasked().iter().map(|(dscp, packets)| json!({ "dscp": dscp.value(), "packets": packets })).collect();
+        let dropped: Vec<_> = self.moved.dropped.iter().map(|(dscp, packets)| {
+            json!({ "dscp": dscp.value(), "packets": packets, "by": self.dropper(*dscp) })
+        }).collect();
         json!({
             "schema": 1,
             "hook": self.hook,
@@ -252,6 +273,7 @@ impl Verdict<'_> {
             "verdict": self.answer().word(),
             "expectations": expectations,
             "remarked": remarked,
+            "dropped": dropped,
             "not_asked": unasked,
             "protected": self.moved.protected,
             "uncounted": self.moved.uncounted,
