@@ -15,6 +15,7 @@ pub mod netdev;
 pub mod netns;
 pub mod network;
 pub mod object;
+mod once;
 pub mod past;
 pub mod pending;
 mod pin;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     boottime::BootTime,
-    document,
+    document, once,
     pins::Store,
     state::{Binding, PolicyRecord},
 };
@@ -33,6 +33,7 @@ pub struct Pending {
     /// The policy that was in force before.
     pub back: Option<PolicyRecord>,
     /// What it did at each hook.
+    #[serde(with = "once")]
     pub hooks: Vec<HookBefore>,
     /// The hooks that the change itself attaches: interface and direction.
     pub attaches: Vec<(u32, Direction)>,
