@@ -97,6 +97,8 @@ impl Reader<'_> {
 fn police(words: &[&str], before: &[Act]) -> Result<Meter, String> {
     let at = words.iter().position(|word| word.ends_with("-action")).unwrap_or(words.len());
     let (numbers, actions) = words.split_at(at);
+    let spelled = spelled_out(numbers)?;
+    let numbers = &*spelled.iter().map(|word| &**word).collect::<Vec<_>>();
     let (cir, pir) = (number_of(numbers, "cir", 0)?, number_of(numbers, "pir", 9)?);
     let (bc, be) = (number_of(numbers, "bc", 1)?, number_of(numbers, "be", 2)?);
     let cir = cir.ok_or("a rate in bits a second is wanted")?;
@@ -123,6 +125,34 @@ fn police(words: &[&str], before: &[Act]) -> Result<Meter, String> {
     };
     let red = red.unwrap_or_else(|| yellow.clone());
     Ok(Meter { parameters, colors: [green, yellow, red] })
+}
+
+/// `rate 8 mbps burst 1500 bytes peak-rate 12 mbps peak-burst 3000 bytes` in the words of `cir`, `bc`, `pir` and `be`.
+fn spelled_out(words: &[&str]) -> Result<Vec<String>, String> {
+    if words.first() != Some(&"rate") {
+        return Ok(words.iter().map(|word| (*word).to_owned()).collect());
+    }
+    let mut spelled = Vec::new();
+    for triple in words.chunks(3) {
+        let (name, is_rate) = match triple.first() {
+            Some(&"rate") => ("cir", true),
+            Some(&"burst") => ("bc", false),
+            Some(&"peak-rate") => ("pir", true),
+            Some(&"peak-burst") => ("be", false),
+            _ => return Err(format!("{} cannot be read", words.join(" "))),
+        };
+        let factor = match (is_rate, triple.get(2).copied()) {
+            (true, Some("bps")) | (false, Some("bytes")) => 1,
+            (true, Some("kbps")) | (false, Some("kbytes")) => 1_000,
+            (true, Some("mbps")) | (false, Some("mbytes")) => 1_000_000,
+            (true, Some("gbps")) => 1_000_000_000,
+            (true, _) => return Err("the rate is not in bits a second".to_owned()),
+            (false, _) => return Err("the burst is not in bytes".to_owned()),
+        };
+        let number = triple[1].parse::<u64>().map_err(|_not_digits| format!("{} is not a number", triple[1]))?;
+        spelled.extend([name.to_owned(), number.saturating_mul(factor).to_string()]);
+    }
+    Ok(spelled)
 }
 
 /// A number behind its word, or in its place among numbers that have none.

@@ -3,7 +3,7 @@
 use super::{
     super::{
         Line,
-        condition::{Condition, Number, V4, V6},
+        condition::{Condition, Number, V4, V6, met},
         dscp,
         program::{Act, Step},
         spans::Spans,
@@ -12,6 +12,9 @@ use super::{
     config::Words,
 };
 use crate::hook::Direction;
+
+const SNAT: &str = "at our egress the source is the one after SNAT: where this host masquerades, every packet has its own \
+                    address there, so mark at the ingress of the LAN instead";
 
 /// What a line of a class-map asks for.
 enum Asked {
@@ -40,12 +43,28 @@ impl Reader<'_> {
             self.read.program.chains.insert(chain.clone(), steps);
             return chain;
         }
+        if let Some((line, _)) = self.contradiction(&asked) {
+            let reason = "no packet has this and what the lines before it ask for: match-any asks for one of them";
+            self.read.leave(self.lines, *line, reason);
+            return chain;
+        }
         let mut next = None;
         for (at, line) in asked.into_iter().enumerate().rev() {
             next = Some(self.matcher(line, next.as_deref().unwrap_or(hit), &format!("{chain} {at}")));
         }
         // A class that asks for nothing matches nothing.
         next.unwrap_or(chain)
+    }
+
+    /// The first line of a match-all that no packet can match beside those before it.
+    fn contradiction<'w>(&self, asked: &[&'w Words]) -> Option<&'w Words> {
+        let mut all = vec![Condition::default()];
+        asked.iter().copied().find(|(_, words)| {
+            if let Ok(Asked::Conditions(when)) = self.asked(words.get(1..).unwrap_or_default()) {
+                all = met(&all, &when);
+            }
+            all.is_empty()
+        })
     }
 
     /// The chain of one line, which goes to `hit` if it matches and else ends.
@@ -94,6 +113,10 @@ impl Reader<'_> {
         let mut steps = Vec::new();
         for (line, words) in &list.entries {
             match access_list::conditions(words, list) {
+                Ok(when) if self.direction == Direction::Egress && when.iter().any(|when| when.src.is_some()) => {
+                    self.read.note(self.lines, *line, SNAT);
+                    steps.push(Step::new(*line, when, vec![goes(words[0] == "permit")]));
+                }
                 Ok(when) => steps.push(Step::new(*line, when, vec![goes(words[0] == "permit")])),
                 Err(_) if words[0] == "remark" => self.read.account.beside(*line),
                 Err(reason) => self.read.leave(self.lines, *line, reason),

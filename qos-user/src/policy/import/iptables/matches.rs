@@ -26,6 +26,8 @@ pub(super) struct Matches {
     pub output: Option<(bool, String)>,
     pub comment: Option<String>,
     pub differs: Vec<&'static str>,
+    /// `--mark` is that of the connection: of `-m mark` and `-m connmark` the last one has the word.
+    of_connection: bool,
 }
 
 type Spanned = Result<Condition, String>;
@@ -41,6 +43,7 @@ impl Matches {
             output: None,
             comment: None,
             differs: Vec::new(),
+            of_connection: false,
         }
     }
 
@@ -58,7 +61,11 @@ impl Matches {
                     negated = true;
                     continue;
                 }
-                "-m" | "--match" => drop(words.next()),
+                "-m" | "--match" => match words.next() {
+                    Some("connmark") => self.of_connection = true,
+                    Some("mark") => self.of_connection = false,
+                    _ => {}
+                },
                 "-f" | "--fragment" => {
                     self.meet(&[Condition {
                         fragments: if negated { !LATER & 7 } else { LATER },
@@ -117,6 +124,7 @@ impl Matches {
             }
             "--dscp-class" => codepoints(1 << dscp::dscp(value).ok_or_else(wrong)?, negated),
             "--tos" => self.tos(tos(value).ok_or_else(wrong)?, negated),
+            "--mark" if self.of_connection => return Err("connmark: connections are not tracked here".to_owned()),
             "--mark" => mark(value, negated).ok_or_else(wrong)?,
             "--ctstate" | "--state" | "--ctdir" | "--connbytes" | "--helper" => {
                 return Err(format!("{option}: connections are not tracked here"));

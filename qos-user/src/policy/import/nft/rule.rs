@@ -162,8 +162,14 @@ impl<'a> RuleReader<'a> {
         if has_marked && conditions.iter().any(|when| when.dscp != u64::MAX) {
             return Err("it asks for the mark that it has set itself".to_owned());
         }
+        let possible = |cases: &[Case]| cases.iter().any(|case| !case.when.is_empty());
+        let was_possible = possible(&self.cases);
         for case in &mut self.cases {
             case.when = met(&case.when, conditions);
+        }
+        // Where there are no conditions, the other direction has them.
+        if was_possible && !conditions.is_empty() && !possible(&self.cases) {
+            return Err("no packet of this table has all that it asks for".to_owned());
         }
         Ok(())
     }

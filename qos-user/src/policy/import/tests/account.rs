@@ -128,6 +128,15 @@ fn what_is_not_known_is_left() {
             "policy-map p\n class class-default\n  set dscp ef\ninterface lan0\n service-policy input p\n rate-limit 5\n",
             6,
         ),
+        ("*mangle\n-A PREROUTING -m connmark --mark 0x10 -j DSCP --set-dscp 0x2e\nCOMMIT\n", 2),
+        ("*mangle\n-A PREROUTING -m mark --mark 1 -m connmark ! --mark 2 -j DSCP --set-dscp 0x2e\nCOMMIT\n", 2),
+        ("table ip t {\nchain c {\ntype filter hook prerouting priority 0\nip6 dscp set ef\n}\n}\n", 4),
+        ("table ip6 t {\nchain c {\ntype filter hook prerouting priority 0\nip dscp cs1 ip6 dscp set cs2\n}\n}\n", 4),
+        (
+            "table inet t {\nchain c {\ntype filter hook prerouting priority 0\n\
+             ip saddr 10.0.0.1 ip6 dscp set ef\n}\n}\n",
+            4,
+        ),
         (
             "config class voice\noption ingress EF\noption egress EF\noption unknown 1\nconfig device lan0\nconfig other\n",
             4,
@@ -154,4 +163,60 @@ fn the_rest_of_a_configuration_is_one_note() {
     assert_eq!(found.left, []);
     let reasons = found.notes.iter().map(|note| &*note.reason).collect::<Vec<_>>();
     assert_eq!(reasons, ["8 lines have nothing to do with marking: 1-2, 4-5, 7-8, 12-13"]);
+}
+
+/// A class of which no packet can be is left with all that it would do.
+#[test]
+fn a_match_all_that_contradicts_itself_is_left() {
+    let text = |kind: &str| {
+        format!(
+            "class-map {kind} c\n match dscp ef\n match dscp af41\npolicy-map p\n class c\n  set dscp cs5\n\
+             interface lan0\n service-policy input p\n"
+        )
+    };
+    let options = Options { interfaces: vec![("lan0".to_owned(), "lan0".to_owned())], ..Options::default() };
+    let of = |kind| import(vec![Input { file: "x".to_owned(), text: text(kind) }], &options).unwrap();
+    let all = of("match-all");
+    assert_eq!(all.rules, 0, "{}", all.policy);
+    assert_eq!(all.left.iter().map(|left| left.line).collect::<Vec<_>>(), [3, 5], "{:#?}", all.left);
+    let any = of("match-any");
+    assert_eq!((any.rules, any.left), (2, Vec::new()), "{}", any.policy);
+}
+
+#[test]
+fn a_source_at_the_egress_of_a_cisco_is_noted_as_one_after_snat() {
+    let text = |way: &str| {
+        format!(
+            "ip access-list extended pbx\n permit udp 10.20.0.0 0.0.0.255 any\nclass-map match-all c\n \
+             match access-group name pbx\npolicy-map p\n class c\n  set dscp ef\ninterface wan0\n \
+             service-policy {way} p\n"
+        )
+    };
+    let options = Options { interfaces: vec![("wan0".to_owned(), "wan0".to_owned())], ..Options::default() };
+    let noted = |way| {
+        let found = import(vec![Input { file: "x".to_owned(), text: text(way) }], &options).unwrap();
+        found.notes.iter().any(|note| note.line == 2 && note.reason.contains("after SNAT"))
+    };
+    assert!(noted("output") && !noted("input"));
+}
+
+/// Both spellings of a policer mean the same.
+#[test]
+fn a_rate_with_its_unit_is_read() {
+    let meter = |police: &str| {
+        let text = format!(
+            "policy-map p\n class class-default\n  police {police} conform-action transmit exceed-action drop\n\
+             interface lan0\n service-policy input p\n"
+        );
+        let options = Options { interfaces: vec![("lan0".to_owned(), "lan0".to_owned())], ..Options::default() };
+        let found = import(vec![Input { file: "x".to_owned(), text }], &options).unwrap();
+        let policy = found.policy.lines().find(|line| line.starts_with("meter")).map(str::to_owned);
+        policy.ok_or_else(|| found.left.first().map_or(String::new(), |left| left.reason.clone()))
+    };
+    let plain = meter("cir 8000000 bc 3000 pir 12000000 be 6000").unwrap();
+    assert_eq!(meter("rate 8000000 bps burst 3000 bytes peak-rate 12 mbps peak-burst 6000 bytes"), Ok(plain));
+    assert_eq!(meter("rate 8000 kbps burst 3000 bytes"), meter("cir 8000000 bc 3000"));
+    assert_eq!(meter("rate 500 pps"), Err("the rate is not in bits a second".to_owned()));
+    assert_eq!(meter("rate 8 mbps burst 20 ms"), Err("the burst is not in bytes".to_owned()));
+    assert!(meter("rate").is_err());
 }
