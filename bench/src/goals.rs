@@ -2,6 +2,7 @@
 
 use crate::{
     report::{Goal, Job, Report},
+    thousand,
     user::STRIPPED,
 };
 
@@ -65,7 +66,8 @@ fn routers(job: &Job) -> Vec<Goal> {
 
 fn users(report: &Report) -> Vec<Goal> {
     let bounds = [("command: qosbpf attach", 100.0, "attach, in ms"), (STRIPPED, 10.0, "the binary, stripped, in MiB")];
-    let judged = bounds.into_iter().filter_map(|(name, bound, what)| {
+    let bounds = bounds.into_iter().chain(thousand::PROMISED.map(|(name, bound)| (name, bound, name)));
+    let judged = bounds.filter_map(|(name, bound, what)| {
         let fact = report.user.iter().find(|fact| fact.name.starts_with(name))?;
         Some(Goal { what: what.to_owned(), bound, at_least: false, measured: fact.value.median })
     });

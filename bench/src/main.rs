@@ -16,6 +16,7 @@ mod report;
 mod router;
 mod samples;
 mod scaling;
+mod thousand;
 mod user;
 
 use std::path::PathBuf;

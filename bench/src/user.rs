@@ -25,6 +25,7 @@ use crate::{
     effort::Effort,
     report::Fact,
     samples::{Samples, Spread},
+    thousand,
 };
 
 /// The policy of the documentation's example, and another one to switch to and fro.
@@ -42,7 +43,8 @@ pub fn command(qosbpf: &Path, lab: &Lab, words: &[&str]) -> Command {
     let mut command = Command::new(qosbpf);
     command.arg("--netns").arg(lab.edge().name()).arg("--bpffs").arg(lab.bpffs());
     command.arg("--etc").arg(lab.folder()).arg("--quiet").args(words);
-    command.env_remove("SSH_CONNECTION").env_remove("SUDO_USER").stdin(Stdio::null());
+    // None, whoever started the measurement.
+    command.env("SSH_CONNECTION", "").env_remove("SUDO_USER").stdin(Stdio::null());
     command
 }
 
@@ -57,6 +59,8 @@ pub fn measure(qosbpf: &Path, effort: &Effort, step: Step<'_>) -> anyhow::Result
     let mut facts = vec![compile(effort)?];
     step("user: commands")?;
     facts.extend(desk.commands()?);
+    step("user: a policy of a thousand rules")?;
+    facts.extend(thousand::measure(&desk)?);
     step("user: memory and idle time")?;
     facts.extend(desk.resident()?);
     facts.extend(sizes(qosbpf)?);
@@ -81,7 +85,7 @@ fn bad_example(report: &Report) -> anyhow::Error {
     anyhow::anyhow!("docs/examples/edge.toml is no policy: {report:?}")
 }
 
-fn fact(name: impl Into<String>, unit: &'static str, value: Spread) -> Fact {
+pub fn fact(name: impl Into<String>, unit: &'static str, value: Spread) -> Fact {
     Fact { name: name.into(), unit, value }
 }
 
@@ -90,17 +94,24 @@ fn once(name: impl Into<String>, unit: &'static str, value: f64) -> Fact {
 }
 
 /// Commands on the router of a lab.
-struct Desk<'a> {
+pub struct Desk<'a> {
     qosbpf: &'a Path,
-    lab: &'a Lab,
-    times: usize,
+    /// The lab.
+    pub lab: &'a Lab,
+    /// How often each is measured.
+    pub times: usize,
 }
 
 impl Desk<'_> {
+    /// A command on its router.
+    pub fn command(&self, words: &[&str]) -> Command {
+        command(self.qosbpf, self.lab, words)
+    }
+
     /// The wall-clock time of a command, in ms.
-    fn time(&self, words: &[&str]) -> anyhow::Result<f64> {
+    pub fn time(&self, words: &[&str]) -> anyhow::Result<f64> {
         let start = Instant::now();
-        let output = command(self.qosbpf, self.lab, words).output().context("qosbpf")?;
+        let output = self.command(words).output().context("qosbpf")?;
         let elapsed = start.elapsed();
         if !output.status.success() {
             bail!("qosbpf {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));

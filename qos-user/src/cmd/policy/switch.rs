@@ -1,5 +1,7 @@
 //! The switch itself: every program is prepared before the first takes its place.
 
+use std::time::Instant;
+
 use anyhow::Context as _;
 
 use crate::{
@@ -20,6 +22,7 @@ use crate::{
 pub fn switch_all(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow::Result<()> {
     let name = |hook: &Hook| format!("{}:{}", site.name_of(hook), hook.pins.direction);
     let (mut prepared, mut labels) = (Vec::new(), Vec::new());
+    let start = Instant::now();
     for (hook, binding) in targets {
         let stays = hook.state.binding == binding && !binding.as_ref().is_some_and(Binding::names_interfaces);
         if hook.running == Observed::Gone || stays {
@@ -34,9 +37,13 @@ pub fn switch_all(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow
             prepared.push((hook, datapath::prepare(hook, next).with_context(|| name(hook))?));
         }
     }
+    let hooks = prepared.len();
+    tracing::info!(hooks, us = start.elapsed().as_micros() as u64, "prepared");
+    let start = Instant::now();
     for (hook, program) in prepared {
         datapath::switch(program, &site.name_of(hook), &site.net).with_context(|| name(hook))?;
     }
+    tracing::info!(hooks, us = start.elapsed().as_micros() as u64, "switched");
     // The marks are the same, the policy's name and hash perhaps not.
     labels.into_iter().try_for_each(|(hook, next)| document::write(&hook.pins.path(Pin::State), &next))
 }
