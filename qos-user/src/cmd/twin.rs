@@ -1,11 +1,14 @@
 //! The twin of a hook's program, with what the policy says of the hook beside it: the numbers that it counts become
 //! names and lines.
 
-use qos_common::{inside::Inside, locate::Link};
+use qos_common::{
+    inside::{self as layers, Inside},
+    locate::{Link, Located},
+};
 
 use super::{conditioner, site::Site};
 use crate::{
-    error::Failure,
+    error::{Exit, Failure},
     explain::{Decider, Decision, Explained, Leaves, PassedOver, RulePlace, Stage},
     hook::{Direction, Layer},
     kernel::{
@@ -14,7 +17,7 @@ use crate::{
         state::{Binding, HookState, TableRecord},
         twin::{Given, Trace, Twin},
     },
-    policy::{Policy, model::Rule, packet::Packet, walk},
+    policy::{MOST_BYTES as MOST, Policy, model::Rule, packet::Packet, walk},
 };
 
 /// Interfaces that a packet names and that do not exist have the numbers from here on, and the last one is that of
@@ -101,7 +104,7 @@ impl Double {
     pub fn try_packet(&mut self, packet: &Packet) -> anyhow::Result<Explained> {
         if packet.vlan.is_some() && self.link == Link::Layer3 {
             let why = format!("{}: a device without Ethernet has no VLAN tags", self.stage.hook);
-            return Err(Failure::new("usage", why).exit(crate::error::Exit::Usage).into());
+            return Err(Failure::new("usage", why).exit(Exit::Usage).into());
         }
         self.try_frame(&packet.frame(self.link), Some(packet))
     }
@@ -115,8 +118,18 @@ impl Double {
         let read = Packet::of_frame(frame, self.link, self.inside).map(|packet| self.as_it_comes(packet));
         let packet = said.cloned().or(read);
         let (from, mark) = packet.as_ref().map_or((0, 0), |packet| (self.number_of(packet), packet.mark.unwrap_or(0)));
-        let trace = self.twin()?.run(Given { frame, from, mark })?;
+        let behind = match layers::locate(frame, self.link, self.inside, 0) {
+            Located::Ip(header) => header.offset,
+            _ => 0,
+        };
+        // Rules ask for nothing that is further behind, but a meter charges all of it.
+        let shown = frame.get(..behind + MOST).unwrap_or(frame);
+        let trace = self.twin()?.run(Given { frame: shown, from, mark })?;
         let decision = self.decision(&trace, mark);
+        let length = said.map_or(frame.len() - behind, |packet| packet.length.into());
+        if decision.color.is_some() && length > shown.len() - behind {
+            return Err(too_long(length, &decision));
+        }
         Ok(Explained {
             passed_over: packet.as_ref().map_or_else(Vec::new, |packet| self.passed_over(packet, &decision.by)),
             packet: packet.map_or_else(|| format!("a frame of {} bytes", frame.len()), |packet| packet.to_string()),
@@ -238,6 +251,17 @@ fn stage(hook: String, state: Option<&HookState>, binding: Option<&Binding>, by:
 fn inside<'a>(state: Option<&'a HookState>, binding: Option<&'a Binding>) -> &'a [Layer] {
     let by_policy = binding.and_then(|binding| binding.inside.as_deref());
     by_policy.or_else(|| state?.inside.as_deref()).unwrap_or_default()
+}
+
+fn too_long(length: usize, decision: &Decision) -> anyhow::Error {
+    let rule = if let Decider::Rule(place) = &decision.by { &*place.name } else { "a rule" };
+    Failure::new(
+        "test-run",
+        format!("cannot tell the color of a packet of {length} bytes, which rule \"{rule}\" meters: a test run has {MOST}"),
+    )
+    .exit(Exit::Unknown)
+    .hint("a smaller packet goes the same way, unless a rule asks for the length")
+    .into()
 }
 
 fn unknown(hook: &str) -> anyhow::Error {

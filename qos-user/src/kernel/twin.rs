@@ -20,7 +20,10 @@ use super::{
     object::{self, Loaded, Program, Specialisation},
     testrun::{self, Input, Output, SkBuff, test_run},
 };
-use crate::{error::Failure, snapshot::Counts};
+use crate::{
+    error::{Exit, Failure},
+    snapshot::Counts,
+};
 
 /// A program that nobody's packets come to.
 #[derive(Debug)]
@@ -164,7 +167,7 @@ impl Twin {
 }
 
 fn refused(what: String, why: &str) -> anyhow::Error {
-    Failure::new("test-run", format!("{what} cannot be tried on this kernel: {why}")).into()
+    Failure::new("test-run", format!("{what} cannot be tried on this kernel: {why}")).exit(Exit::Unknown).into()
 }
 
 fn ethernet_header(packet: &[u8]) -> [u8; 14] {

@@ -16,8 +16,9 @@ use super::{
 
 /// Where a later fragment begins, in units of 8 bytes: behind a first one that fills an Ethernet frame.
 const LATER: u16 = 185;
-/// The most that is written; the length in the header is the whole one all the same.
-const MOST: usize = 3_400;
+/// The most bytes of a packet that a test run takes with room to spare; the length in the header is the whole one all the
+/// same.
+pub const MOST_BYTES: usize = 3_400;
 const ADDRESSES: ([u8; 6], [u8; 6]) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
 
 impl Packet {
@@ -37,7 +38,7 @@ impl Packet {
             _ => return Vec::new(),
         }
         frame.extend(self.transport());
-        frame.resize(start + usize::from(self.length).min(MOST), 0);
+        frame.resize(start + usize::from(self.length).min(MOST_BYTES), 0);
         frame
     }
 

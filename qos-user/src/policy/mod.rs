@@ -48,6 +48,7 @@ use qos_common::{ds::Dscp, policy::Local};
 
 use self::{check::Checked, diagnostic::Findings, interfaces::Interface, model::Rule};
 pub use self::{
+    frame::MOST_BYTES,
     compile::{RemarkTable, classifier},
     diagnostic::{Diagnostic, MAX_DIAGNOSTICS, Report, Severity},
     expectations::PolicyTest,

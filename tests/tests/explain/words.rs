@@ -140,3 +140,32 @@ fn a_packet_that_cannot_be_and_a_hook_that_is_not_are_refused() -> anyhow::Resul
     router.ask("policy explain lan0:ingress --pcap /dev/null")?.expect(2)?.complains(&["not a pcap file"])?;
     Ok(())
 }
+
+/// A test run has room for a page; what is larger goes the same way, but a meter would charge all of it.
+#[test]
+fn the_color_of_a_packet_that_no_test_run_holds_cannot_be_told() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let metering = "[[rule]]\nname = \"video\"\non = \"lan0:ingress\"\nmatch = { dscp = \"AF41\" }\n\
+        meter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"4kB\", ebs = \"0B\" }\n\
+        green = \"keep\"\nyellow = \"AF42\"\nred = \"AF43\"\n\
+        [[rule]]\nname = \"large\"\non = \"lan0:ingress\"\nmatch = { length = \"8000-9000\" }\nset = \"CS1\"\n";
+    let file = router.policy("metering", metering)?;
+    router.ok(&format!("attach lan0 --ingress --hook tcx --policy {file}"))?;
+    let udp = "udp 192.0.2.2:1 > 198.51.100.2:2";
+    let small = explain(&router, "lan0:ingress", &format!("{udp} dscp AF41 length 3300"), "")?;
+    assert_eq!((&small["color"], &small["after"]), (&"green".into(), &34.into()), "{small:#}");
+    let answer = ask(&router, "lan0:ingress", &format!("{udp} dscp AF41 length 9000"), "")?.expect(4)?;
+    answer.complains(&["cannot tell the color of a packet of 9000 bytes, which rule \"video\" meters"])?;
+    // Where no meter has a say, all that rules ask for is there.
+    let large = explain(&router, "lan0:ingress", &format!("{udp} length 9000"), "")?;
+    assert_eq!((decider(&large), &large["after"]), ("large", &8.into()), "{large:#}");
+    let test = format!(
+        "{metering}[[test]]\nname = \"jumbo\"\non = \"lan0:ingress\"\npacket = \"{udp} dscp AF41 length 9000\"\n\
+         expect = \"AF43\"\n"
+    );
+    let file = router.policy("tested", &test)?;
+    router.ask(&format!("policy test {file}"))?.expect(4)?.complains(&["test \"jumbo\"", "cannot tell"])?;
+    router.ask(&format!("policy apply {file}"))?.expect(4)?.complains(&["cannot tell"])?;
+    router.ok(&format!("policy apply {file} --force"))?;
+    Ok(())
+}
