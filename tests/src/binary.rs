@@ -36,9 +36,11 @@ pub fn path() -> anyhow::Result<PathBuf> {
 pub fn command(arguments: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(path()?);
     command.args(arguments);
-    for name in ["COLUMNS", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "SUDO_USER", "SSH_CONNECTION"] {
+    for name in ["COLUMNS", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "SUDO_USER"] {
         command.env_remove(name);
     }
+    // Said to be none, so that nobody looks for that of whoever started the tests.
+    command.env("SSH_CONNECTION", "");
     command.env("TZ", "UTC").env("LC_ALL", "C.UTF-8").env("TERM", "xterm");
     Ok(command)
 }

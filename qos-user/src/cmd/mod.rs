@@ -17,6 +17,7 @@ mod reading;
 mod recovery;
 mod report;
 mod site;
+mod ssh;
 mod stats;
 mod status;
 mod timer;

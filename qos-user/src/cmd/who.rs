@@ -4,14 +4,15 @@ use std::env;
 
 use nix::unistd::{User, getuid};
 
+use super::ssh;
+
 /// The person behind sudo or the login, and the address that the SSH session comes from.
 #[must_use]
 pub fn am_i() -> String {
     let by_id = || User::from_uid(getuid()).ok().flatten().map(|user| user.name);
     let name = env::var("SUDO_USER").ok().or_else(by_id).unwrap_or_else(|| format!("uid {}", getuid()));
-    let connection = env::var("SSH_CONNECTION").unwrap_or_default();
-    match connection.split(' ').next() {
-        Some(address) if !address.is_empty() => format!("{name} (ssh {address})"),
-        _ => name,
+    match ssh::client() {
+        Some(address) => format!("{name} (ssh {address})"),
+        None => name,
     }
 }

@@ -1,6 +1,6 @@
 //! The SSH session that gives the command, seen through a policy: whoever types it should know what becomes of it.
 
-use std::{env, fmt, net::SocketAddr};
+use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 use qos_common::ds::{DsField, Dscp, Ecn};
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use crate::{
     cmd::{
         Context, conditioner,
         site::Site,
+        ssh,
         twin::{By, Double},
     },
     error::{Exit, Failure},
@@ -18,24 +19,30 @@ use crate::{
     kernel::{
         datapath::{Hook, Observed},
         privilege, socket,
+        state::Binding,
     },
+    netdev,
     policy::{
         Policy,
-        model::{Fragment, Origin},
+        model::{Fragment, Origin, Verdict},
         packet::Packet,
     },
 };
 
-/// The protocol of SSH, and the bytes of a segment without data by family.
+/// The protocol of SSH, the bytes of a segment without data by family, and those of one that is full on most links.
 const TCP: u8 = 6;
 const LENGTHS: (u16, u16) = (40, 60);
+const FULL: u16 = 1500;
 
-/// The session, and the hooks by which its packets come and leave.
+/// The session, and what becomes of it.
 pub struct Session {
-    client: SocketAddr,
-    server: SocketAddr,
+    /// Client and server, if they are known.
+    ends: Option<(SocketAddr, SocketAddr)>,
+    /// The interface by which its packets leave, if there is a route.
     interface: String,
     fate: Fate,
+    /// The rules that meter it and drop what comes too fast.
+    policers: BTreeSet<String>,
 }
 
 /// What becomes of its packets there.
@@ -47,30 +54,48 @@ enum Fate {
     /// This is there, and the kernel does not tell the session's mark, or this process may not try.
     Unknown(String),
     /// They come no further than this hook.
-    Dropped(Direction, String),
+    Dropped(String, String),
+    /// Nobody has looked, and this is why.
+    Unchecked(String),
 }
 
 impl Session {
-    /// The session of `$SSH_CONNECTION`, if that and the route to its client are known and `how` has to do with it: one
-    /// packet each way is tried in twins of the programs that the policy would have there.
+    /// The session, if there is one and `how` has to do with it: packets each way are tried in twins of the programs that the
+    /// policy would have at the interface that leads to its client, and at those that have the same packets.
     ///
     /// # Errors
     ///
     /// `load`, `rules`, `test-run`.
     pub fn find(site: &Site, policy: &Policy, how: &ApplyOptions) -> anyhow::Result<Option<Self>> {
-        let connection = env::var("SSH_CONNECTION").ok().and_then(|connection| parse(&connection));
-        let Some((client, server)) = connection else { return Ok(None) };
-        let ifindex = site.net.leaves_by(server.ip(), client.ip());
-        let Some(interface) = site.interfaces.iter().find(|interface| Some(interface.ifindex) == ifindex) else {
+        let (client, server) = match ssh::session() {
+            ssh::Session::None => return Ok(None),
+            ssh::Session::Unknown(why) => return Ok(Some(Self::unchecked(None, why))),
+            ssh::Session::Between(client, server) => (client, server),
+        };
+        let Some(ifindex) = site.net.leaves_by(server.ip(), client.ip()) else {
+            return Ok(Some(Self::unchecked(Some((client, server)), "no route leads to it from here".to_owned())));
+        };
+        let Some(interface) = site.interfaces.iter().find(|interface| interface.ifindex == ifindex) else {
             return Ok(None);
         };
-        let interface = interface.name.clone();
-        if how.only.as_ref().is_some_and(|only| *only != interface) {
+        let (ends, interface) = (Some((client, server)), interface.name.clone());
+        let mut tried = Tried { site, policy, how, policers: BTreeSet::new() };
+        let mut session = Self { ends, fate: tried.fate(&interface, server, client)?, interface, policers: tried.policers };
+        if how.only.as_ref().is_some_and(|only| *only != session.interface) && !session.is_dropped() {
             return Ok(None);
         }
-        let tried = Tried { site, policy, how, interface: &interface };
-        let fate = tried.fate(server, client)?;
-        Ok(Some(Self { client, server, interface, fate }))
+        if session.is_dropped() {
+            session.policers.clear();
+        }
+        Ok(Some(session))
+    }
+
+    fn unchecked(ends: Option<(SocketAddr, SocketAddr)>, why: String) -> Self {
+        Self { ends, interface: String::new(), fate: Fate::Unchecked(why), policers: BTreeSet::new() }
+    }
+
+    const fn is_dropped(&self) -> bool {
+        matches!(self.fate, Fate::Dropped(..))
     }
 
     /// Refuses a policy that drops it; `--force` only says so.
@@ -79,7 +104,12 @@ impl Session {
     ///
     /// `session-dropped`.
     pub fn refuse_drop(&self, force: bool, context: &Context) -> anyhow::Result<()> {
-        let Fate::Dropped(..) = self.fate else { return Ok(()) };
+        if let Fate::Unchecked(_) = self.fate {
+            context.warn(&format!("! {self}\n"));
+        }
+        if !self.is_dropped() {
+            return Ok(());
+        }
         if force {
             context.warn(&format!("! {self}: applied all the same (--force)\n"));
             return Ok(());
@@ -90,6 +120,11 @@ impl Session {
             .into())
     }
 
+    /// Whether anybody has looked.
+    pub const fn is_checked(&self) -> bool {
+        !matches!(self.fate, Fate::Unchecked(_))
+    }
+
     /// For machines.
     pub fn document(&self) -> Value {
         let (before, after) = match self.fate {
@@ -97,18 +132,19 @@ impl Session {
             _ => (None, None),
         };
         let dropped = match &self.fate {
-            Fate::Dropped(direction, by) => {
-                Some(json!({ "hook": format!("{}:{direction}", self.interface), "by": by }))
-            }
+            Fate::Dropped(hook, by) => Some(json!({ "hook": hook, "by": by })),
             _ => None,
         };
+        let unchecked = if let Fate::Unchecked(why) = &self.fate { Some(why) } else { None };
         json!({
-            "client": self.client.to_string(),
-            "server": self.server.to_string(),
-            "hook": format!("{}:egress", self.interface),
+            "client": self.ends.map(|(client, _)| client.to_string()),
+            "server": self.ends.map(|(_, server)| server.to_string()),
+            "hook": unchecked.is_none().then(|| format!("{}:egress", self.interface)),
             "before": before,
             "after": after,
             "dropped": dropped,
+            "policed_by": self.policers,
+            "unchecked": unchecked,
         })
     }
 }
@@ -118,51 +154,93 @@ struct Tried<'a> {
     site: &'a Site,
     policy: &'a Policy,
     how: &'a ApplyOptions,
-    interface: &'a str,
+    policers: BTreeSet<String>,
 }
 
 impl Tried<'_> {
-    fn fate(&self, near: SocketAddr, far: SocketAddr) -> anyhow::Result<Fate> {
+    fn fate(&mut self, interface: &str, near: SocketAddr, far: SocketAddr) -> anyhow::Result<Fate> {
         let known = socket::ds_byte(near, far).map(|byte| DsField::new(byte).dscp());
         // Where the mark is not known, what drops the plainest packet is found all the same.
         let mark = known.unwrap_or(Dscp::DF);
-        let leaves = self.of(Direction::Egress, &segment(near, far, mark, Some(Origin::Local)))?;
-        // What comes has a mark that nobody here knows; most clients use the same as their servers.
-        let comes = self.of(Direction::Ingress, &segment(far, near, mark, None))?;
-        for (direction, decision) in [(Direction::Egress, &leaves), (Direction::Ingress, &comes)] {
-            if let Found::Decided(decision) = decision
-                && decision.leaves == Leaves::Dropped
-            {
-                return Ok(Fate::Dropped(direction, decision.by.words(self.policy.file())));
+        let mut leaving = Found::Nothing;
+        for name in self.same_packets(interface)? {
+            let lengths = [if near.is_ipv4() { LENGTHS.0 } else { LENGTHS.1 }, FULL];
+            // What comes has a mark that nobody here knows; most clients use the same as their servers.
+            let leaves = lengths.map(|length| segment(near, far, mark, Some(Origin::Local), length));
+            let comes = lengths.map(|length| segment(far, near, mark, None, length));
+            for (direction, packets) in [(Direction::Egress, leaves), (Direction::Ingress, comes)] {
+                let found = self.of(&name, direction, &packets)?;
+                if let Found::Decided(decision) = &found
+                    && decision.leaves == Leaves::Dropped
+                {
+                    return Ok(Fate::Dropped(format!("{name}:{direction}"), decision.by.words(self.policy.file())));
+                }
+                if name == interface && direction == Direction::Egress {
+                    leaving = found;
+                }
             }
         }
-        Ok(match (leaves, known) {
+        Ok(match (leaving, known) {
             (Found::Nothing, _) => Fate::Unchanged,
             (Found::Decided(Decision { leaves: Leaves::As(after), .. }), Some(before)) => Fate::Marked(before, after),
             (Found::Decided(Decision { by: Decider::Rule(rule), .. }), None) => {
                 Fate::Unknown(rule.words(self.policy.file()))
             }
-            (Found::Decided(_) | Found::Untried, _) => Fate::Unknown(self.words()),
+            (Found::Decided(_) | Found::Untried, _) => Fate::Unknown(self.words(interface)),
         })
     }
 
-    /// What a hook does with a packet; only where a program of ours is, or is about to be.
-    fn of(&self, direction: Direction, packet: &Packet) -> anyhow::Result<Found> {
-        let there = |hook: &&Hook| self.site.name_of(hook) == self.interface && hook.pins.direction == direction;
+    /// An interface and those that stand on it or below it, as a bridge and its ports.
+    fn same_packets(&self, interface: &str) -> anyhow::Result<Vec<String>> {
+        let devices = self.site.net.devices()?;
+        let all = devices.iter().map(|device| device.ifindex).collect();
+        let name = |ifindex: u32| devices.iter().find(|device| device.ifindex == ifindex).map(|device| device.name.clone());
+        let mut names = vec![interface.to_owned()];
+        for pair in netdev::twice(&devices, &all, &[]) {
+            let (upper, lower) = (name(pair.upper), name(pair.lower));
+            if upper.as_deref() == Some(interface) {
+                names.extend(lower);
+            } else if lower.as_deref() == Some(interface) {
+                names.extend(upper);
+            }
+        }
+        Ok(names)
+    }
+
+    /// What a hook does with packets, the first that it drops before all others; only where a program of ours is, or is
+    /// about to be.
+    fn of(&mut self, interface: &str, direction: Direction, packets: &[Packet]) -> anyhow::Result<Found> {
+        let there = |hook: &&Hook| self.site.name_of(hook) == interface && hook.pins.direction == direction;
         let hook = self.site.hooks.iter().find(there).filter(|hook| hook.running != Observed::Gone);
-        let bound = conditioner::binding(self.policy, self.interface, direction).is_some();
-        if !bound || hook.is_none() && !self.how.attach {
+        let binding = conditioner::binding(self.policy, interface, direction);
+        let left_out = self.how.only.as_ref().is_some_and(|only| only != interface);
+        if binding.is_none() || left_out || hook.is_none() && !self.how.attach {
             return Ok(Found::Nothing);
         }
         if privilege::missing().is_some() {
             return Ok(Found::Untried);
         }
-        let mut double = Double::of(self.site, self.interface, direction, By::Policy(self.policy))?;
-        Ok(Found::Decided(double.try_packet(packet)?.decision))
+        let mut double = Double::of(self.site, interface, direction, By::Policy(self.policy))?;
+        let mut decisions = Vec::new();
+        for packet in packets {
+            let decision = double.try_packet(packet)?.decision;
+            self.policers.extend(binding.as_ref().and_then(|binding| self.policer(binding, &decision)));
+            decisions.push(decision);
+        }
+        let dropped = decisions.iter().position(|decision| decision.leaves == Leaves::Dropped);
+        Ok(Found::Decided(decisions.swap_remove(dropped.unwrap_or(0))))
     }
 
-    fn words(&self) -> String {
-        let binding = conditioner::binding(self.policy, self.interface, Direction::Egress);
+    /// The rule that metered a packet, if it drops those that come too fast.
+    fn policer(&self, binding: &Binding, decision: &Decision) -> Option<String> {
+        let Decider::Rule(place) = &decision.by else { return None };
+        let rule = binding.rules.iter().find(|rule| rule.name == place.name)?;
+        let drops = rule.meter()?.verdicts().contains(&Verdict::Drop);
+        drops.then(|| place.words(self.policy.file()))
+    }
+
+    fn words(&self, interface: &str) -> String {
+        let binding = conditioner::binding(self.policy, interface, Direction::Egress);
         binding.map_or_else(|| "the policy".to_owned(), |binding| binding.words())
     }
 }
@@ -177,7 +255,7 @@ enum Found {
     Untried,
 }
 
-fn segment(from: SocketAddr, to: SocketAddr, dscp: Dscp, origin: Option<Origin>) -> Packet {
+fn segment(from: SocketAddr, to: SocketAddr, dscp: Dscp, origin: Option<Origin>, length: u16) -> Packet {
     Packet {
         src: from.ip(),
         dst: to.ip(),
@@ -190,50 +268,30 @@ fn segment(from: SocketAddr, to: SocketAddr, dscp: Dscp, origin: Option<Origin>)
         fragment: Fragment::No,
         vlan: None,
         pcp: None,
-        length: if from.is_ipv4() { LENGTHS.0 } else { LENGTHS.1 },
+        length,
         mark: Some(0),
         origin,
         from: None,
     }
 }
 
-/// `CLIENT PORT SERVER PORT`.
-fn parse(connection: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let words: Vec<_> = connection.split_whitespace().collect();
-    let [client, client_port, server, server_port] = words[..] else { return None };
-    let end = |address: &str, port: &str| Some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?));
-    Some((end(client, client_port)?, end(server, server_port)?))
-}
-
 impl fmt::Display for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, server, interface, fate } = self;
-        write!(f, "your SSH session {client} > {server}: ")?;
-        match fate {
+        let interface = &self.interface;
+        match self.ends {
+            Some((client, server)) => write!(f, "your SSH session {client} > {server}: ")?,
+            None => write!(f, "your SSH session: ")?,
+        }
+        match &self.fate {
             Fate::Unchanged => write!(f, "passes, its mark unchanged at {interface}:egress"),
             Fate::Marked(before, after) if before == after => {
                 write!(f, "passes, mark {before} kept at {interface}:egress")
             }
             Fate::Marked(before, after) => write!(f, "passes, mark {before} -> {after} at {interface}:egress"),
             Fate::Unknown(what) => write!(f, "passes, marked as {what} says at {interface}:egress"),
-            Fate::Dropped(direction, by) => write!(f, "DROPPED at {interface}:{direction} by {by}"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_sshd_sets_is_read() {
-        let (client, server) = parse("192.0.2.7 51514 203.0.113.1 22").unwrap();
-        assert_eq!((client.to_string(), server.to_string()), ("192.0.2.7:51514".into(), "203.0.113.1:22".into()));
-        let (client, _) = parse("2001:db8::7 51514 2001:db8::1 22").unwrap();
-        assert_eq!(client.to_string(), "[2001:db8::7]:51514");
-        // A link-local address comes with its zone, by which no route can be asked for.
-        for nothing in ["", "192.0.2.7 51514 203.0.113.1", "fe80::1%eth0 1 fe80::2%eth0 22"] {
-            assert!(parse(nothing).is_none(), "{nothing}");
-        }
+            Fate::Dropped(hook, by) => write!(f, "DROPPED at {hook} by {by}"),
+            Fate::Unchecked(why) => write!(f, "NOT CHECKED whether the policy drops it: {why}"),
+        }?;
+        self.policers.iter().try_for_each(|rule| write!(f, "; {rule} drops what of it is too fast"))
     }
 }
