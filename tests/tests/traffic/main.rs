@@ -5,6 +5,7 @@
 mod device;
 mod local;
 mod marks;
+mod pieces;
 mod tags;
 mod tcp;
 mod tun;
