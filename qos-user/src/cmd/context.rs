@@ -46,6 +46,15 @@ impl Context {
         }
     }
 
+    /// The options without which a command would be about another network namespace, or about other pins.
+    #[must_use]
+    pub fn options(&self) -> Option<String> {
+        let netns = self.netns.as_ref().map(|name| format!("--netns {name}"));
+        let bpffs = (self.bpffs.as_os_str() != bpffs::DEFAULT).then(|| format!("--bpffs {}", self.bpffs.display()));
+        let options: Vec<String> = netns.into_iter().chain(bpffs).collect();
+        (!options.is_empty()).then(|| options.join(" "))
+    }
+
     /// The pins of this network namespace, to read.
     ///
     /// # Errors

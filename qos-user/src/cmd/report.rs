@@ -36,6 +36,11 @@ pub fn report(cli: &Cli, error: &anyhow::Error) -> Exit {
         let _nobody_reads = writeln!(stderr, "qosbpf: {}", harmless(&in_one_line(error), false));
         if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
             let _nobody_reads = writeln!(stderr, "  {}", harmless(hint, false));
+            // A script knows where it is; a person types what is printed.
+            let is_typed = io::stderr().is_terminal() && hint.contains("qosbpf ");
+            if let Some(options) = context.options().filter(|_| is_typed) {
+                let _nobody_reads = writeln!(stderr, "  each with {}", harmless(&options, false));
+            }
         }
     }
     failure.map_or(Exit::Failed, |failure| failure.exit)

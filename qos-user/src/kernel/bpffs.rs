@@ -14,6 +14,9 @@ use nix::{
 
 use crate::error::Failure;
 
+/// Where it mostly is.
+pub const DEFAULT: &str = "/sys/fs/bpf";
+
 /// Whether a bpf file system is mounted at `path`.
 #[must_use]
 pub fn is_mounted(path: &Path) -> bool {
@@ -45,7 +48,7 @@ pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
 /// A mistyped `--bpffs` must not hide somebody's files below a mount.
 fn refuse_in_use(path: &Path) -> anyhow::Result<()> {
     let ours = fs::metadata(path).is_ok_and(|meta| meta.uid() == 0);
-    if path == Path::new("/sys/fs/bpf") || ours && fs::read_dir(path).is_ok_and(|mut names| names.next().is_none()) {
+    if path == Path::new(DEFAULT) || ours && fs::read_dir(path).is_ok_and(|mut names| names.next().is_none()) {
         return Ok(());
     }
     let message = format!("{} is neither a bpf file system nor an empty folder of root's", path.display());

@@ -62,7 +62,7 @@ pub(super) fn log_rate(word: &str, span: Span) -> Read<LogRate> {
 }
 
 /// A number, perhaps with a decimal fraction, and a unit without which it would be ambiguous.
-fn quantity(what: &str, word: &str, span: Span, units: &[(&str, u64)], example: &str) -> Read<u64> {
+fn quantity(what: &str, word: &str, span: Span, units: &[(&'static str, u64)], example: &str) -> Read<u64> {
     let digits = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
     let (number, unit) = word.split_at_checked(digits).unwrap_or((word, ""));
     let unit = unit.trim_start();
@@ -80,7 +80,7 @@ fn bad_unit(
     word: &str,
     (number, unit): (&str, &str),
     span: Span,
-    units: &[(&str, u64)],
+    units: &[(&'static str, u64)],
     example: &str,
 ) -> Finding {
     if number.is_empty() {
@@ -93,15 +93,23 @@ fn bad_unit(
         return Finding::error(span, format!("{} has no unit", quote(word))).help(format!("the units are {known}"));
     }
     let finding = Finding::error(span, format!("{} is not a unit of a {what}", quote(unit)));
-    match meant(unit).or_else(|| words::nearest(unit, names)) {
+    match meant(unit, units).or_else(|| words::nearest(unit, names)) {
         Some(near) => finding.help(format!("did you mean `{number}{near}`?")),
         None => finding.help(format!("the units are {known}")),
     }
 }
 
 /// What other tools write.
-fn meant(unit: &str) -> Option<&'static str> {
-    match &*unit.to_lowercase() {
+fn meant(unit: &str, units: &[(&'static str, u64)]) -> Option<&'static str> {
+    let lower = unit.to_lowercase();
+    // `64K`, as tc writes it, and other capitals.
+    let whole = |name: &&str| name.eq_ignore_ascii_case(unit);
+    let letter = |name: &&str| lower.len() == 1 && name.len() > 1 && name.to_lowercase().starts_with(&lower);
+    let names = || units.iter().map(|(name, _)| *name);
+    if let Some(name) = names().find(whole).or_else(|| names().find(letter)) {
+        return Some(name);
+    }
+    match &*lower {
         "kbps" | "kbit/s" | "kbits" => Some("kbit"),
         "mbps" | "mbit/s" | "mbits" => Some("mbit"),
         "gbps" | "gbit/s" | "gbits" => Some("gbit"),

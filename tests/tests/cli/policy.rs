@@ -82,3 +82,39 @@ fn a_wrong_policy_is_not_applied_in_part() -> anyhow::Result<()> {
     assert!(status["policy"].is_null() && status["hooks"].as_array().map(Vec::len) == Some(2), "{status:#}");
     Ok(())
 }
+
+/// Machines get every mistake too, and neither they nor people get a thousand.
+#[test]
+fn all_mistakes_are_in_the_document_up_to_a_bound() -> anyhow::Result<()> {
+    let few = check(WRONG, true)?.json()?;
+    let errors = few["errors"].as_array().cloned().unwrap_or_default();
+    assert!(errors.len() >= 4 && few["more"] == 0, "{few:#}");
+    assert_eq!((&errors[0]["message"], &errors[0]["line"]), (&few["error"]["message"], &few["error"]["line"]));
+    assert!(errors.iter().all(|error| error["column"].is_u64() && error["file"] == "stdin"), "{few:#}");
+    let rule = |number: usize| {
+        format!("[[rule]]\nname = \"{number}\"\non = \"lan0:ingress\"\nmatch = {{ dscp = \"AF{number}\" }}\nset = \"EF\"\n")
+    };
+    let thousand: String = (1_000..2_000).map(rule).collect();
+    let thousand = format!("version = 1\nname = \"p\"\n{thousand}");
+    let many = check(&thousand, true)?.json()?;
+    assert_eq!((many["errors"].as_array().map(Vec::len), many["more"].as_u64()), (Some(50), Some(950)));
+    let shown = check(&thousand, false)?.stderr;
+    assert!(shown.matches("error:").count() == 50 && shown.trim_end().ends_with("and 950 more"), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn check_says_that_a_rule_needs_tc() -> anyhow::Result<()> {
+    let text = "version = 1\nname = \"p\"\n[[rule]]\nname = \"to HTB\"\non = [\"lan0:ingress\", \"wan0:egress\"]\n\
+                match = { dscp = \"EF\" }\nset = \"keep\"\npriority = \"10:200\"\n";
+    let answer = |json: &[&str]| {
+        let mut command = command(&["policy", "check", "-"])?;
+        Answer::with_input(command.args(json), text.as_bytes())?.expect(0)
+    };
+    answer(&[])?.says(&["by TC, not XDP: rule \"to HTB\" needs TC for its priority"])?;
+    let document = answer(&["--json"])?.json()?;
+    let hooks = document["hooks"].as_array().cloned().unwrap_or_default();
+    let needs = |name: &str| hooks.iter().find(|hook| hook["hook"] == name).map(|hook| hook["needs_tc"].is_string());
+    assert_eq!((needs("lan0:ingress"), needs("wan0:egress")), (Some(true), Some(false)), "{document:#}");
+    Ok(())
+}

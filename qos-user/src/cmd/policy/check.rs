@@ -37,26 +37,43 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
         counted(policy.rules().len(), "rule"),
         counted(bindings, "binding"),
     ))?;
-    for (hook, rules, bytes) in compiled {
-        context.print(&format!(
-            "  {hook:<24} {}, {} KiB of lookup tables\n",
-            counted(rules, "rule"),
-            bytes.div_ceil(1024)
-        ))?;
+    for Compiled { hook, rules, bytes, needs_tc } in compiled {
+        let (rules, kib) = (counted(rules, "rule"), bytes.div_ceil(1024));
+        context.print(&format!("  {hook:<24} {rules}, {kib} KiB of lookup tables\n"))?;
+        if let Some(why) = needs_tc {
+            context.print(&format!("  {:<24} by TC, not XDP: {why}\n", ""))?;
+        }
     }
     Ok(Exit::Done)
 }
 
-/// Compiles the rules of every hook that the policy names: how many, and the bytes of their tables in the kernel.
-fn compiled(policy: &Policy) -> anyhow::Result<Vec<(String, usize, usize)>> {
+/// The rules of a hook that the policy names.
+struct Compiled {
+    hook: String,
+    /// How many.
+    rules: usize,
+    /// Of their tables in the kernel.
+    bytes: usize,
+    /// Why XDP will not do, where it could be.
+    needs_tc: Option<String>,
+}
+
+/// Compiles the rules of every hook that the policy names.
+fn compiled(policy: &Policy) -> anyhow::Result<Vec<Compiled>> {
     let everywhere = Direction::BOTH.map(|direction| ("all", "*", direction));
     let named = policy.bindings().into_iter().map(|binding| (binding.pattern, binding.pattern, binding.direction));
     let mut sizes = Vec::new();
     for (name, pattern, direction) in named.chain(everywhere) {
         // An interface that the glob stands for.
         let interface = pattern.replace('*', "0");
-        let rules = conditioner::first(conditioner::binding(policy, &interface, direction), &[])?.rules;
-        sizes.extend(rules.map(|rules| (format!("{name}:{direction}"), rules.records.len(), rules.bytes())));
+        let bound = conditioner::first(conditioner::binding(policy, &interface, direction), &[])?;
+        let needs_tc = bound.needs_tc.filter(|_| direction == Direction::Ingress);
+        sizes.extend(bound.rules.map(|rules| Compiled {
+            hook: format!("{name}:{direction}"),
+            rules: rules.records.len(),
+            bytes: rules.bytes(),
+            needs_tc,
+        }));
     }
     Ok(sizes)
 }
@@ -65,11 +82,13 @@ fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-fn document(policy: &Policy, compiled: &[(String, usize, usize)]) -> serde_json::Value {
+fn document(policy: &Policy, compiled: &[Compiled]) -> serde_json::Value {
     let warnings: Vec<_> = policy.warnings().diagnostics().iter().map(|found| {
         json!({ "message": found.title(), "hint": found.help(), "line": found.place().line, "column": found.place().column })
     }).collect();
-    let hooks = compiled.iter().map(|(hook, rules, bytes)| json!({ "hook": hook, "rules": rules, "bytes": bytes }));
+    let hooks = compiled.iter().map(|Compiled { hook, rules, bytes, needs_tc }| {
+        json!({ "hook": hook, "rules": rules, "bytes": bytes, "needs_tc": needs_tc })
+    });
     json!({
         "schema": 1,
         "policy": { "name": policy.name(), "hash": policy.hash() },

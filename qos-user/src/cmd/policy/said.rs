@@ -37,11 +37,11 @@ pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
     if !policy.warnings().is_empty() {
         context.warn(&policy.warnings().render(context.color_on_stderr));
     }
-    context.print(&format!("policy {} {} is in force{}\n", policy.name(), policy.hash(), how_long(applied)))?;
+    context.print(&format!("policy {} {} is in force{}\n", policy.name(), policy.hash(), how_long(applied, context)))?;
     for item in applied.items {
         context.print(&line(item))?;
     }
-    if let Some(session) = applied.session {
+    if let Some(session) = applied.session.filter(|session| session.is_checked()) {
         context.print(&format!("{session}\n"))?;
     }
     if applied.saved {
@@ -58,9 +58,10 @@ fn line(item: &Item<'_>) -> String {
     format!("{warning}{name:<24} {does:<24} {}{bypass}\n", effect.word())
 }
 
-fn how_long(applied: &Applied<'_>) -> String {
+fn how_long(applied: &Applied<'_>, context: &Context) -> String {
     let Some(time) = applied.how.confirm else { return String::new() };
-    format!(" for {}, and stays if you say so: qosbpf policy confirm", seconds(time))
+    let options = context.options().map_or_else(String::new, |options| format!(" {options}"));
+    format!(" for {}, and stays if you say so: qosbpf policy confirm{options}", seconds(time))
 }
 
 /// `1m 30s`; what is begun counts.
