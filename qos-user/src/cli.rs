@@ -16,7 +16,7 @@ use crate::hook::{HookName, Layer};
 
 /// Counts, remarks and proves DS fields on a Linux edge router.
 #[derive(Debug, Parser)]
-#[command(name = "qosbpf", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "qosbpf", version = crate::FULL_VERSION.as_str(), max_term_width = 100, propagate_version = true)]
 #[command(after_help = "Exit codes: 0 done, or yes; 1 failed; 2 the command line or a file is wrong; \
     3 the answer is no, or something wanted is not so; 4 could not tell.")]
 pub struct Cli {

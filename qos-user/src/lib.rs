@@ -2,6 +2,8 @@
 //!
 //! Arrows go one way: `main -> cmd -> {kernel, policy, render} -> {snapshot, hook, error} -> qos-common`.
 
+use std::sync::LazyLock;
+
 pub mod cli;
 pub mod cmd;
 pub mod diagnosis;
@@ -21,6 +23,9 @@ pub mod status;
 
 /// The version of this binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Both of them, as `--version` says it.
+pub static FULL_VERSION: LazyLock<String> = LazyLock::new(|| format!("{VERSION} ({REVISION})"));
 
 /// The commit it was built from, or `unknown` outside a git checkout.
 pub const REVISION: &str = match option_env!("QOSBPF_REVISION") {

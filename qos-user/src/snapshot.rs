@@ -24,6 +24,7 @@ pub mod named;
 pub mod rates;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod tabled;
 
 pub use counts::{Totals, total};
 
@@ -34,6 +35,8 @@ pub struct Counts {
     pub sums: Box<Counters>,
     /// From, then to; only where they differ.
     pub remarked: Box<[[Counter; 64]; 64]>,
+    /// What came to the hook, and not to the table that is in force there: see [`tabled`].
+    pub untabled: Box<[Counter; 64]>,
 }
 
 /// Which policy a hook has: mostly the one in force, but `--only` leaves others as they are.
@@ -86,7 +89,7 @@ pub struct Hook {
     pub policy: Option<HookPolicy>,
     /// The rules in force, in the order in which they are asked.
     pub rules: Vec<RuleCount>,
-    /// The program's id in the kernel.
+    /// The program's id in the kernel; 0 if the pins cannot be read, and then neither mechanism nor time is known.
     pub program_id: u32,
     /// What was counted, or why it cannot be read.
     pub counts: Result<Counts, String>,
@@ -94,6 +97,14 @@ pub struct Hook {
     pub device: Option<Device>,
     /// The root qdisc since `since`; at egress alone.
     pub qdisc: Option<Qdisc>,
+}
+
+impl Hook {
+    /// Whether more is known of it than that it cannot be read.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.program_id != 0
+    }
 }
 
 /// A hook that the policy binds and where nothing is attached.

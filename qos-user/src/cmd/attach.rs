@@ -189,13 +189,12 @@ fn keep(hook: &Hook, wanted: Wanted, inside: Option<Vec<Layer>>, interface: &str
             .into());
     }
     refuse_to_differ(inside.as_deref(), hook.state.binding.as_ref(), interface)?;
-    let version = env!("CARGO_PKG_VERSION");
-    let upgrade = hook.state.version != version;
+    let upgrade = !hook.state.is_of_this_build();
     let inside = inside.or_else(|| hook.state.inside.clone());
     if !upgrade && inside == hook.state.inside {
         return Ok(Done::AlreadyThere(hook.clone()));
     }
-    let state = HookState { version: version.to_owned(), inside, ..hook.state.clone() };
+    let state = HookState { version: crate::VERSION.to_owned(), inside, ..hook.state.clone() };
     let next = conditioner::next(site, hook, state.clone())?;
     datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)?;
     let hook = Hook { state, ..hook.clone() };

@@ -22,7 +22,7 @@ use crate::{
         classifier::{self, Compiled, Input},
     },
     rules::{RuleTables, model::Rule},
-    snapshot::HookPolicy,
+    snapshot::{HookPolicy, tabled::Tabled},
 };
 
 /// What a policy says of one hook; `None` if neither a table nor a rule is for it, nor where to look.
@@ -85,6 +85,8 @@ pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Resu
 ///
 /// `needs-tc`, `rules`; counters that cannot be read.
 pub fn next(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Next> {
+    state.tabled = tabled(hook, &state)?;
+    state.interface = site.interface_of(hook).map_or(state.interface, |interface| interface.name.clone());
     let Some(binding) = state.binding.clone() else { return Ok(Next { state, rules: None }) };
     // To take a policy out of the path nothing has to be compiled; a new one is refused also while it would not be in it.
     if state.bypass.is_some() && hook.state.binding.as_ref() == Some(&binding) {
@@ -104,6 +106,12 @@ pub fn next(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Ne
     let rules = rules.filter(|_| state.bypass.is_none());
     state.from = from(&binding, &site.interfaces);
     Ok(Next { state, rules })
+}
+
+/// What the table of a hook is asked from now on; the same one counts on.
+fn tabled(hook: &Hook, next: &HookState) -> anyhow::Result<Tabled> {
+    let same = hook.state.binding.as_ref().zip(next.binding.as_ref()).is_some_and(|(now, next)| now.has_the_table_of(next));
+    Ok(hook.state.tabled.next(&counters::read(&hook.pins)?, same, next.bypass.is_some()))
 }
 
 /// The interfaces, by index, that the rules of a binding name by `from`.

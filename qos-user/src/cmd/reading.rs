@@ -32,8 +32,11 @@ pub fn machine(format: &StatsFormat, snapshot: &Snapshot, layout: json::Layout) 
 pub fn since_cleared(hooks: &[HookName], context: &Context) -> anyhow::Result<Snapshot> {
     let site = Site::read(context)?;
     let mut snapshot = site.snapshot(hooks, context)?;
-    for (shown, hook) in snapshot.hooks.iter_mut().zip(site.select(hooks)?) {
-        if let Some(cleared) = site::baseline(hook).and_then(|baseline| shown.since(&baseline)) {
+    let selected = site.select(hooks)?;
+    for shown in &mut snapshot.hooks {
+        // One that was detached meanwhile is in one list and not in the other.
+        let baseline = selected.iter().find(|hook| hook.is_at(shown.ifindex, shown.direction)).copied();
+        if let Some(cleared) = baseline.and_then(site::baseline).and_then(|baseline| shown.since(&baseline)) {
             *shown = cleared;
         }
     }

@@ -203,7 +203,10 @@ impl Site {
         let direction = hook.pins.direction;
         let read = counters::read(&hook.pins).and_then(|counts| Ok((counts, rules_of(hook)?)));
         let (counts, rules) = match read {
-            Ok((counts, rules)) => (Ok(counts), rules),
+            Ok((mut counts, rules)) => {
+                hook.state.tabled.leave(&mut counts);
+                (Ok(counts), rules)
+            }
             Err(error) => (Err(format!("{error:#}")), Vec::new()),
         };
         let binding = hook.state.binding.as_ref();
@@ -275,9 +278,13 @@ pub fn identity(policy: &Policy) -> Identity {
 
 /// The hash of the saved policy, if there is a good one.
 pub fn saved_hash(path: &Path) -> Option<String> {
+    Some(saved(path)?.hash().to_owned())
+}
+
+/// The saved policy, if there is a good one.
+pub fn saved(path: &Path) -> Option<Policy> {
     let bytes = std::fs::read(path).ok()?;
-    let policy = policy::parse(&Source::new(&path.display().to_string(), bytes).ok()?).ok()?;
-    Some(policy.hash().to_owned())
+    policy::parse(&Source::new(&path.display().to_string(), bytes).ok()?).ok()
 }
 
 /// What a hook is doing; `readable` if its counters can be read.

@@ -78,7 +78,9 @@ fn clear(hooks: &[HookName], context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change_attached(&context.bpffs)?;
     let site = recovered(store, context)?;
     let snapshot = site.snapshot(hooks, context)?;
-    for (shown, hook) in snapshot.hooks.iter().zip(site.select(hooks)?) {
+    let selected = site.select(hooks)?;
+    for shown in &snapshot.hooks {
+        let Some(hook) = selected.iter().find(|hook| hook.is_at(shown.ifindex, shown.direction)) else { continue };
         let Some(baseline) = Baseline::of(shown, snapshot.time) else { continue };
         document::write(&hook.pins.path(Pin::Baseline), &baseline)?;
         context.print(&format!("{}:{}  the table counts from now\n", shown.interface, shown.direction))?;

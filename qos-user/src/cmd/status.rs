@@ -66,8 +66,18 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         policy: site.label(),
         confirm: confirm(site),
         hooks: hooks.into_values().collect(),
-        notes: site.policy.iter().map(applied).chain(left_over.into_iter().map(|hook| gone(site, hook))).collect(),
+        notes: about_the_policy(site, context).into_iter().chain(left_over.into_iter().map(|hook| gone(site, hook))).collect(),
     }
+}
+
+/// Where the policy in force is from; without one, that another is saved, as after a reboot.
+fn about_the_policy(site: &Site, context: &Context) -> Option<Note> {
+    if let Some(in_force) = &site.policy {
+        return Some(applied(in_force));
+    }
+    let (path, policy) = (context.saved(), site::saved(&context.saved())?);
+    let (path, name, hash) = (path.display(), policy.name(), policy.hash());
+    Some(Note::warning(format!("policy {name} {hash} is saved, and not in force: qosbpf policy apply {path} --attach")))
 }
 
 /// The policy that waits to be confirmed. A clock or a pin that cannot be read is no reason to say nothing else.
@@ -148,7 +158,9 @@ fn unknown(hook: &Hook) -> Option<crate::kernel::mechanism::Running> {
 fn why(site: &Site, hook: &Hook) -> String {
     match (hook.running, site.interface_of(hook)) {
         (Observed::Gone, None) => {
-            format!("the interface is gone: qosbpf detach {} removes what is left", site.name_of(hook))
+            let was = &hook.state.interface;
+            let was = if was.is_empty() { String::new() } else { format!(" (it was {was})") };
+            format!("the interface is gone: qosbpf detach {} removes what is left{was}", site.name_of(hook))
         }
         (Observed::Gone, Some(interface)) => {
             format!("the program was removed by someone else: qosbpf attach {}", interface.name)
@@ -208,11 +220,12 @@ fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Not
     if was_for_others(site, hook) {
         notes.push(Note::warning("a rule's `from` means other interfaces by now: apply the policy again"));
     }
-    if hook.state.version != crate::VERSION {
+    if !hook.state.is_of_this_build() {
+        let another = if hook.state.version == crate::VERSION { "another build of " } else { "" };
         notes.push(Note::warning(format!(
-            "runs the program of qosbpf {}, this is {}: qosbpf attach {}",
+            "runs the program of {another}qosbpf {}, this is {}: qosbpf attach {}",
             hook.state.version,
-            crate::VERSION,
+            *crate::FULL_VERSION,
             site.name_of(hook)
         )));
     }

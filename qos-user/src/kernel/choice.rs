@@ -8,6 +8,7 @@ use qos_common::locate::Link;
 use super::{
     datapath::{self, Hook, Next},
     network::{Interface, Network, XdpSlot},
+    object,
     pins::HookPins,
     slots::Slots,
     state::{Binding, HookState, QdiscBaseline},
@@ -16,7 +17,7 @@ use crate::{
     error::{Exit, Failure},
     hook::{Direction, Layer, Via},
     rules::RuleTables,
-    snapshot::Device,
+    snapshot::{Device, tabled::Tabled},
 };
 
 /// What somebody asked for.
@@ -181,17 +182,20 @@ impl Request<'_> {
     fn first_state(&self, via: Via, layer: Link, reason: String) -> HookState {
         HookState {
             program_id: 0,
+            interface: self.interface.name.clone(),
             via,
             frags: false,
             log: self.log,
             reason,
             since: SystemTime::now(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: crate::VERSION.to_owned(),
+            object: object::fingerprint(),
             layer3: layer == Link::Layer3,
             inside: self.inside.clone(),
             binding: self.bound.binding.clone(),
             slots: self.bound.slots.clone(),
             meters: self.bound.meters.clone(),
+            tabled: Tabled::default(),
             from: self.bound.from.clone(),
             bypass: None,
             device: Device::default(),

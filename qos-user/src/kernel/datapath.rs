@@ -15,7 +15,12 @@ use super::{
     pins::{HookPins, Pin, Store},
     state::HookState,
 };
-use crate::{error::Failure, hook::Via, rules::RuleTables, snapshot::Device};
+use crate::{
+    error::Failure,
+    hook::{Direction, Via},
+    rules::RuleTables,
+    snapshot::Device,
+};
 
 /// A hook as it is found.
 #[derive(Clone, Debug)]
@@ -26,6 +31,14 @@ pub struct Hook {
     pub state: HookState,
     /// What runs there.
     pub running: Observed,
+}
+
+impl Hook {
+    /// Whether it is this one.
+    #[must_use]
+    pub fn is_at(&self, ifindex: u32, direction: Direction) -> bool {
+        (self.pins.ifindex, self.pins.direction) == (ifindex, direction)
+    }
 }
 
 /// What is known of the program at a hook.
@@ -298,7 +311,8 @@ pub fn prepare(hook: &Hook, next: Next) -> anyhow::Result<Prepared> {
     let loaded = object::load(program, &state.specialisation(rules)?, Some(&hook.pins))?;
     // A map that the earlier version did not have is new.
     counters::publish(&hook.pins)?;
-    Ok(Prepared { hook: hook.clone(), next: state, loaded })
+    let next = HookState { version: crate::VERSION.to_owned(), object: object::fingerprint(), ..state };
+    Ok(Prepared { hook: hook.clone(), next, loaded })
 }
 
 /// Puts a prepared program in its place: one system call, and every packet meets the old one or the new one, whole.

@@ -31,6 +31,14 @@ use crate::{error::Failure, hook::Direction, rules::RuleTables};
 /// The programs, as the build script made them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/qosbpf"));
 
+/// What tells this build's object from another one (FNV-1a, by words).
+#[must_use]
+pub fn fingerprint() -> u64 {
+    let (words, rest) = OBJECT.as_chunks::<8>();
+    let words = words.iter().map(|word| u64::from_ne_bytes(*word)).chain(rest.iter().map(|byte| u64::from(*byte)));
+    words.fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// A ring buffer of one page: as small as the kernel makes them, where nothing is logged.
 const NO_LOGS: u32 = 4096;
 const LOGS: u32 = 1 << 17;

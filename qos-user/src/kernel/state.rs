@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     boottime::BootTime,
-    object::{Program, Specialisation},
+    object::{self, Program, Specialisation},
     slots::Slots,
 };
 use crate::{
     hook::{Direction, Layer, Via},
     rules::{RuleTables, model::Rule},
-    snapshot::{Device, EntryLabel, HookPolicy, TableLabel},
+    snapshot::{Device, EntryLabel, HookPolicy, TableLabel, tabled::Tabled},
 };
 
 /// One hook, as long as its program runs. Kept in the pin `state`.
@@ -26,6 +26,9 @@ use crate::{
 pub struct HookState {
     /// The program that this describes; another one that runs was started by a process that was killed.
     pub program_id: u32,
+    /// What the interface was called when this was written; empty if that is not known.
+    #[serde(default)]
+    pub interface: String,
     /// How it is attached.
     pub via: Via,
     /// Whether it is the XDP program for packets in several pieces.
@@ -38,6 +41,10 @@ pub struct HookState {
     pub since: SystemTime,
     /// The version that attached it, and whose program runs.
     pub version: String,
+    /// The kernel object that its program is from, which two builds of a version may not have in common; 0 if that is
+    /// not known.
+    #[serde(default)]
+    pub object: u64,
     /// What precedes the IP header on the device.
     pub layer3: bool,
     /// Behind which headers `attach` was told to look for IP; a policy that says so too is asked first.
@@ -51,6 +58,9 @@ pub struct HookState {
     /// The buckets and counters that meters have.
     #[serde(default)]
     pub meters: Slots,
+    /// How often its table was asked.
+    #[serde(default)]
+    pub tabled: Tabled,
     /// The interfaces that its rules name by `from`, as they were when they were compiled.
     #[serde(default)]
     pub from: Vec<u32>,
@@ -184,6 +194,12 @@ impl HookState {
         by_policy.or(self.inside.as_deref()).unwrap_or_default()
     }
 
+    /// Whether its program is the one that this binary would load.
+    #[must_use]
+    pub fn is_of_this_build(&self) -> bool {
+        self.version == crate::VERSION && self.object == object::fingerprint()
+    }
+
     /// What the policy makes it do, if that is in the path.
     #[must_use]
     pub fn enforced(&self) -> Option<&Binding> {
@@ -215,6 +231,16 @@ impl Binding {
             && self.inside == other.inside
             && self.targets() == other.targets()
             && self.rules.iter().map(anywhere).eq(other.rules.iter().map(anywhere))
+    }
+
+    /// Whether the table is the same, whatever became of the rules.
+    #[must_use]
+    pub fn has_the_table_of(&self, other: &Self) -> bool {
+        let key = |binding: &Self| {
+            let table = binding.table.as_ref()?;
+            Some((table.name.clone(), table.entries.iter().map(|entry| (entry.to, entry.key.clone())).collect::<Vec<_>>()))
+        };
+        key(self) == key(other)
     }
 
     fn targets(&self) -> Option<Vec<u8>> {

@@ -154,7 +154,7 @@ fn hooks(text: &mut Text, snapshot: &Snapshot) {
         text.sample("hook_up", &labels, 0);
     }
     text.family("hook_info", "gauge", "By which mechanism a hook is attached, and its remark table.");
-    for hook in &snapshot.hooks {
+    for hook in snapshot.hooks.iter().filter(|hook| hook.is_known()) {
         let table = hook.table.as_ref().map_or("", |table| &table.name);
         let [device, direction] = at(hook);
         text.sample("hook_info", &[device, direction, ("hook", hook.via.as_str()), ("table", table)], 1);

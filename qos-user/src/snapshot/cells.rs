@@ -90,6 +90,8 @@ impl Counts {
             cell.packets = cell.packets.checked_sub(*packets)?;
             cell.bytes = cell.bytes.checked_sub(*bytes)?;
         }
+        // Between two readings of the same table there is nothing that is not its own.
+        rest.untabled.fill(Counter::default());
         Some(rest)
     }
 }

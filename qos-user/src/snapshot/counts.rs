@@ -11,7 +11,8 @@ impl Counts {
     /// Nothing counted yet.
     #[must_use]
     pub fn zero() -> Self {
-        Self { sums: Box::new(Counters::ZERO), remarked: Box::new([[Counter::default(); Dscp::COUNT]; Dscp::COUNT]) }
+        let remarked = Box::new([[Counter::default(); Dscp::COUNT]; Dscp::COUNT]);
+        Self { sums: Box::new(Counters::ZERO), remarked, untabled: Box::new([Counter::default(); Dscp::COUNT]) }
     }
 
     /// Adds up what each CPU counted, as the words of its values in the maps.
@@ -55,15 +56,15 @@ impl Counts {
         self.sums.dropped[dscp.index()]
     }
 
-    /// What the table was asked for of a codepoint: what came, less what a rule decided. Two counters that are read
-    /// together, but counted one after the other.
+    /// What the table was asked for of a codepoint: what came, less what a rule decided, and less what came before the
+    /// table was in force. They are read together, but counted one after the other.
     #[must_use]
     pub fn tabled(&self, dscp: Dscp) -> Counter {
-        let (before, ruled) = (self.before(dscp), self.sums.ruled[dscp.index()]);
-        Counter {
-            packets: before.packets.saturating_sub(ruled.packets),
-            bytes: before.bytes.saturating_sub(ruled.bytes),
-        }
+        let others = [self.sums.ruled[dscp.index()], self.untabled[dscp.index()]];
+        others.into_iter().fold(self.before(dscp), |rest, other| Counter {
+            packets: rest.packets.saturating_sub(other.packets),
+            bytes: rest.bytes.saturating_sub(other.bytes),
+        })
     }
 
     /// Everything that changed its mark: from, to, how much. Cells at zero are left out.

@@ -185,16 +185,16 @@ impl EntryDiff {
     }
 }
 
-/// What changes from one table to another, `None` being none; `before` is how fast each codepoint comes.
+/// What changes from one table to another, `None` being none; `tabled` is how fast each codepoint comes to the table.
 ///
 /// A codepoint is told of once: at the entry of the new table that decides on it if that entry is new or says something
 /// else, at the entry of the old table if that is gone, else again at that of the new one.
 #[must_use]
-pub fn tables(old: Option<&TableLabel>, new: Option<&TableLabel>, before: &[Rate; Dscp::COUNT]) -> Vec<EntryDiff> {
+pub fn tables(old: Option<&TableLabel>, new: Option<&TableLabel>, tabled: &[Rate; Dscp::COUNT]) -> Vec<EntryDiff> {
     let was = old.map(TableLabel::by_entry).unwrap_or_default();
     let will = new.map(TableLabel::by_entry).unwrap_or_default();
     let mut rows: Vec<EntryDiff> = Vec::new();
-    for (from, rate) in Dscp::all().zip(before) {
+    for (from, rate) in Dscp::all().zip(tabled) {
         let mark = MarkDiff { from, old: target(old, from), new: target(new, from), rate: *rate };
         if mark.old == mark.new {
             continue;

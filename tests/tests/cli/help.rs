@@ -32,6 +32,6 @@ fn every_command_has_its_help() -> anyhow::Result<()> {
 #[test]
 fn the_version_is_one_line() -> anyhow::Result<()> {
     let answer = Answer::of(&mut command(&["--version"])?)?.expect(0)?;
-    assert_eq!(answer.stdout, concat!("qosbpf ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(answer.stdout, format!("qosbpf {} ({})\n", qosbpf::VERSION, qosbpf::REVISION));
     Ok(())
 }

@@ -6,6 +6,7 @@ mod confirm;
 mod diff;
 mod edge;
 mod history;
+mod hits;
 mod killed;
 mod load;
 mod saved;

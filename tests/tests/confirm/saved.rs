@@ -65,3 +65,17 @@ fn what_cannot_be_saved_is_in_force_all_the_same() -> anyhow::Result<()> {
     assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("mark", 34));
     Ok(())
 }
+
+/// After a reboot the pins are gone, and the file is there.
+#[test]
+fn a_saved_policy_that_is_not_in_force_is_said_to_be_so() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.ok("policy save")?;
+    assert!(!edge.ok("status")?.stdout.contains("not in force"));
+    edge.ok("detach --all")?;
+    edge.ok("status")?.says(&["! policy keep ", "is saved, and not in force: qosbpf policy apply", "policy.toml --attach"])?;
+    let path = edge.router.folder().join("etc/policy.toml");
+    edge.ok(&format!("policy apply {} --attach", path.display()))?;
+    assert!(!edge.ok("status")?.stdout.contains("not in force"));
+    Ok(())
+}

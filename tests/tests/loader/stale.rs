@@ -56,6 +56,9 @@ fn spoils_itself_alone(router: &Router, path: &Path, fault: &str) -> anyhow::Res
     let hooks: Vec<_> = stats["hooks"].as_array().into_iter().flatten().collect();
     let broken = hooks.iter().find(|hook| hook["interface"] == "lan0").expect("the hook's place");
     assert!(broken["error"].as_str().is_some_and(|error| error.contains(&name)), "{broken}");
+    for unknown in ["hook", "since", "program_id"] {
+        assert!(broken[unknown].is_null(), "{unknown}: {broken}");
+    }
     assert_eq!(hooks.iter().filter(|hook| hook["interface"] == "wan0" && hook["error"].is_null()).count(), 2);
     router.ok("detach wan0")?;
     router.ok("detach lan0")?.says(&["lan0:ingress"])?;

@@ -44,7 +44,7 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
     let items = plan::plan(&ApplyOptions::default(), &site, &policy);
     let changes = |item: &Item<'_>| matches!(item.effect, Effect::Changed | Effect::Lost);
     let (snapshot, rates) = if items.iter().any(changes) { sample(&site, context)? } else { (None, Rates::default()) };
-    let speed = |item: &Item<'_>| before(item, snapshot.as_ref(), &rates);
+    let speed = |item: &Item<'_>| tabled(item, snapshot.as_ref(), &rates);
     let hooks = items.iter().map(|item| compare(&site, item, speed(item)));
     let found = PolicyDiff {
         running: site.label(),
@@ -74,22 +74,22 @@ fn sample(site: &Site, context: &Context) -> anyhow::Result<(Option<Snapshot>, R
     Ok((Some(later), rates))
 }
 
-/// How fast each codepoint comes to a hook.
-fn before(item: &Item<'_>, snapshot: Option<&Snapshot>, rates: &Rates) -> Option<[Rate; Dscp::COUNT]> {
+/// How fast each codepoint comes to the table of a hook: what rules decide, the table does not change.
+fn tabled(item: &Item<'_>, snapshot: Option<&Snapshot>, rates: &Rates) -> Option<[Rate; Dscp::COUNT]> {
     let Place::Hook(hook) = item.place else { return None };
     let place = (hook.pins.ifindex, hook.pins.direction);
     let shown = snapshot?.hooks.iter().find(|shown| (shown.ifindex, shown.direction) == place)?;
-    rates.of(shown).map(|rates| rates.before)
+    rates.of(shown).map(|rates| rates.tabled)
 }
 
-fn compare(site: &Site, item: &Item<'_>, before: Option<[Rate; Dscp::COUNT]>) -> anyhow::Result<HookDiff> {
+fn compare(site: &Site, item: &Item<'_>, tabled: Option<[Rate; Dscp::COUNT]>) -> anyhow::Result<HookDiff> {
     let old = now(site, item);
     let new = item.binding.clone();
     let labels = [&old, &new].map(|binding| binding.as_ref().map_or(Ok(None), Binding::label));
     let [old_label, new_label] = labels;
     let local = old.as_ref().zip(new.as_ref()).map(|(old, new)| (old.local.as_str(), new.local.as_str()));
     let entries =
-        diff::tables(old_label?.as_ref(), new_label?.as_ref(), &before.unwrap_or([Rate::default(); Dscp::COUNT]));
+        diff::tables(old_label?.as_ref(), new_label?.as_ref(), &tabled.unwrap_or([Rate::default(); Dscp::COUNT]));
     let local = local.filter(|(old, new)| old != new);
     let inside = inside(item, old.as_ref(), new.as_ref());
     let of = |binding: &Option<Binding>| binding.as_ref().map_or(Vec::new(), |binding| binding.rules.clone());
@@ -100,7 +100,7 @@ fn compare(site: &Site, item: &Item<'_>, before: Option<[Rate; Dscp::COUNT]>) ->
         new_table: new.as_ref().and_then(name),
         effect: item.effect.word(),
         differs: !entries.is_empty() || !rules.is_empty() || local.is_some() || inside.is_some(),
-        live: before.is_some(),
+        live: tabled.is_some(),
         bypassed: item.bypassed,
         local,
         inside,

@@ -19,8 +19,8 @@ use crate::{
 
 /// The screen of `policy show`, a block for each hook of the snapshot.
 ///
-/// The hits of an entry are the packets that came in the codepoints it decides on and that no rule decided, also those of
-/// an earlier policy.
+/// The hits of an entry are the packets that came in the codepoints it decides on and that no rule decided, since its table
+/// is in force.
 #[must_use]
 pub fn policy(snapshot: &Snapshot, rates: &Rates, look: &Look) -> String {
     let mut screen = Screen::default();
@@ -111,8 +111,8 @@ fn foot(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, counts: &Counts, 
     screen.footnote(
         look,
         &format!(
-            "HITS = packets since {since}: of a rule those that it decided or counted, of an entry those that came in \
-             its codepoints and that no rule decided."
+            "HITS = packets: of a rule those that it decided or counted since {since}, of an entry those that came in \
+             its codepoints and that no rule decided, while its table was in force."
         ),
     );
 }

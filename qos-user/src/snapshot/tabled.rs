@@ -1,0 +1,102 @@
+//! How often the table of a hook was asked since it is in force. The kernel counts on over all policies, so what it had
+//! counted before is kept beside the hook.
+
+use qos_common::{abi::Counter, ds::Dscp};
+use serde::{Deserialize, Serialize};
+
+use super::Counts;
+
+/// By codepoint; packets and bytes. A list that is too short ends in zeros.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tabled {
+    /// What had been counted when the table came into the path.
+    since: Vec<[u64; 2]>,
+    /// What it was asked when it was in the path before.
+    earlier: Vec<[u64; 2]>,
+    /// Whether it is out of the path.
+    out: bool,
+}
+
+impl Tabled {
+    /// From now on, `counts`: the table is in the path or `out` of it, and it is the `same` as before or another one.
+    #[must_use]
+    pub fn next(&self, counts: &Counts, same: bool, out: bool) -> Self {
+        let earlier = if same { words(|dscp| self.hits(counts, dscp)) } else { Vec::new() };
+        Self { since: words(|dscp| counts.tabled(dscp)), earlier, out }
+    }
+
+    /// Leaves of what a hook has counted those that its table was asked for; `counts` are as the kernel has them.
+    pub fn leave(&self, counts: &mut Counts) {
+        let rest = Dscp::all().map(|dscp| less(counts.tabled(dscp), self.hits(counts, dscp)));
+        let rest: Vec<Counter> = rest.collect();
+        counts.untabled.iter_mut().zip(rest).for_each(|(place, rest)| *place = rest);
+    }
+
+    fn hits(&self, counts: &Counts, dscp: Dscp) -> Counter {
+        let mut hits = at(&self.earlier, dscp);
+        if !self.out {
+            hits.add(less(counts.tabled(dscp), at(&self.since, dscp)));
+        }
+        hits
+    }
+}
+
+fn at(words: &[[u64; 2]], dscp: Dscp) -> Counter {
+    words.get(dscp.index()).map_or(Counter::default(), |[packets, bytes]| Counter { packets: *packets, bytes: *bytes })
+}
+
+fn words(of: impl Fn(Dscp) -> Counter) -> Vec<[u64; 2]> {
+    Dscp::all().map(of).map(|counter| [counter.packets, counter.bytes]).collect()
+}
+
+fn less(all: Counter, part: Counter) -> Counter {
+    Counter {
+        packets: all.packets.saturating_sub(part.packets),
+        bytes: all.bytes.saturating_sub(part.bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(packets: u64) -> Counts {
+        let mut counts = Counts::zero();
+        counts.sums.kept[0][184] = Counter { packets, bytes: packets * 100 };
+        counts
+    }
+
+    fn hits(tabled: &Tabled, packets: u64) -> u64 {
+        let mut counts = counted(packets);
+        tabled.leave(&mut counts);
+        let dscp = Dscp::new(46).unwrap();
+        assert_eq!(counts.tabled(dscp).bytes, counts.tabled(dscp).packets * 100);
+        assert_eq!(counts.before(dscp).packets, packets);
+        counts.tabled(dscp).packets
+    }
+
+    #[test]
+    fn another_table_begins_at_zero_and_the_same_one_counts_on() {
+        let first = Tabled::default();
+        assert_eq!(hits(&first, 10), 10);
+        let second = first.next(&counted(10), false, false);
+        assert_eq!((hits(&second, 10), hits(&second, 13)), (0, 3));
+        let again = second.next(&counted(13), true, false);
+        assert_eq!((hits(&again, 13), hits(&again, 20)), (3, 10));
+    }
+
+    #[test]
+    fn what_passes_it_by_is_no_hit() {
+        let bypassed = Tabled::default().next(&counted(10), true, true);
+        assert_eq!((hits(&bypassed, 10), hits(&bypassed, 50)), (10, 10));
+        let resumed = bypassed.next(&counted(50), true, false);
+        assert_eq!((hits(&resumed, 50), hits(&resumed, 57)), (10, 17));
+    }
+
+    #[test]
+    fn it_is_read_as_it_was_written() {
+        let written = Tabled::default().next(&counted(7), true, true);
+        let text = serde_json::to_string(&written).unwrap();
+        assert_eq!(serde_json::from_str::<Tabled>(&text).unwrap(), written);
+    }
+}
