@@ -33,6 +33,17 @@ pub use self::{
     share::{Sample, share},
 };
 
+/// A rule of ours that looks at an address which is another one at its hook, if it is one.
+#[must_use]
+pub fn translated_address(
+    interface: &str,
+    direction: crate::hook::Direction,
+    rule: &crate::rules::model::Rule,
+    outside: &Outside,
+) -> Option<Finding> {
+    address::translated_rule(interface, direction, rule, outside)
+}
+
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

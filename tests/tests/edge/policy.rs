@@ -142,3 +142,22 @@ fn everything_is_told_by_show_and_by_every_format() -> anyhow::Result<()> {
     assert!(csv.contains(",rule,") && csv.contains("EF only from the PBX,3,"), "{csv}");
     run_in(lab.router.edge(), "true").map(drop)
 }
+
+/// Behind masquerade every source at the WAN is the router's own, so a rule that asks for another one there never matches.
+#[test]
+fn apply_warns_of_a_source_that_masquerade_has_changed() -> anyhow::Result<()> {
+    let edge = Masquerade::start()?;
+    edge.router.ok("attach ppp0 --egress --hook tcx")?;
+    let rule = |on: &str| {
+        format!("[[rule]]\nname = \"phones\"\non = \"{on}\"\nmatch = {{ src = \"192.0.2.0/24\" }}\nset = \"EF\"\n")
+    };
+    let late = edge.router.policy("late", &rule("ppp0:egress"))?;
+    let warned = edge.router.ok(&format!("policy apply {late}"))?;
+    warned.says(&["! rule \"phones\" looks at src at ppp0:egress, which is after source NAT"])?;
+    let warned = edge.router.ok(&format!("policy apply {late} --json"))?.json()?;
+    assert_eq!(warned["warnings"].as_array().map(Vec::len), Some(1), "{warned:#}");
+    let early = edge.router.policy("early", &rule("lan0:ingress"))?;
+    let fine = edge.router.ok(&format!("policy apply {early} --prune --json"))?.json()?;
+    assert_eq!(fine["warnings"].as_array().map(Vec::len), Some(0), "{fine:#}");
+    Ok(())
+}

@@ -7,7 +7,7 @@ use super::{
     read_policy, record, said, save,
     session::Session,
     switch::switch_all,
-    testing, undo,
+    testing, translated, undo,
 };
 use crate::{
     cli::{ApplyArgs, ApplyOptions},
@@ -66,7 +66,9 @@ pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Con
     if saved {
         save::write(&context.saved(), &record.text)?;
     }
-    said::say(&said::Applied { policy, items: &items, session: session.as_ref(), how, saved }, context)?;
+    let warnings = translated::warnings(&items);
+    let applied = said::Applied { policy, items: &items, session: session.as_ref(), how, saved, warnings: &warnings };
+    said::say(&applied, context)?;
     Ok(Exit::Done)
 }
 

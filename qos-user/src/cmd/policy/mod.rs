@@ -17,6 +17,7 @@ pub mod session;
 mod show;
 mod switch;
 pub mod testing;
+mod translated;
 pub mod undo;
 
 pub use self::said::seconds;

@@ -22,6 +22,8 @@ pub struct Applied<'a> {
     pub how: &'a ApplyOptions,
     /// Whether it has been saved.
     pub saved: bool,
+    /// What is hardly meant at these hooks.
+    pub warnings: &'a [String],
 }
 
 /// Says it.
@@ -37,9 +39,17 @@ pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
     if !policy.warnings().is_empty() {
         context.warn(&policy.warnings().render(context.color_on_stderr));
     }
-    context.print(&format!("policy {} {} is in force{}\n", policy.name(), policy.hash(), how_long(applied, context)))?;
+    context.print(&format!(
+        "policy {} {} is in force{}\n",
+        policy.name(),
+        policy.hash(),
+        how_long(applied, context)
+    ))?;
     for item in applied.items {
         context.print(&line(item))?;
+    }
+    for warning in applied.warnings {
+        context.print(&format!("! {warning}\n"))?;
     }
     if let Some(session) = applied.session.filter(|session| session.is_checked()) {
         context.print(&format!("{session}\n"))?;
@@ -78,6 +88,7 @@ fn document(applied: &Applied<'_>) -> Value {
         "confirm_within": applied.how.confirm.map(|time| time.as_secs_f64()),
         "session": applied.session.map(Session::document),
         "hooks": hooks,
+        "warnings": applied.warnings,
     })
 }
 
