@@ -50,7 +50,8 @@ fn text(to: &str) -> String {
 /// Measures each phase with the binary, but for compiling, which is measured in this process.
 pub(crate) fn measure(desk: &Desk<'_>) -> anyhow::Result<Vec<Fact>> {
     let folder = desk.lab.folder();
-    let files = [("one.toml", text("AF21")), ("other.toml", text("AF31"))].map(|(name, text)| (folder.join(name), text));
+    let files =
+        [("one.toml", text("AF21")), ("other.toml", text("AF31"))].map(|(name, text)| (folder.join(name), text));
     for (path, text) in &files {
         fs::write(path, text)?;
     }
@@ -70,7 +71,8 @@ pub(crate) fn measure(desk: &Desk<'_>) -> anyhow::Result<Vec<Fact>> {
 /// From the text to the tables of its one hook, in ms.
 fn compiled(text: &str) -> anyhow::Result<f64> {
     let start = Instant::now();
-    let source = Source::new("thousand.toml", text.as_bytes().to_vec()).map_err(|report| anyhow::anyhow!("{report:?}"))?;
+    let source =
+        Source::new("thousand.toml", text.as_bytes().to_vec()).map_err(|report| anyhow::anyhow!("{report:?}"))?;
     let policy: Policy = parse(&source).map_err(|report| anyhow::anyhow!("{report:?}"))?;
     let rules = policy.rules_for("lan0", Direction::Ingress);
     let slots: Vec<u16> = (0..rules.len() as u16).map(|slot| slot % RULE_SLOTS as u16).collect();

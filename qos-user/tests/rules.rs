@@ -13,8 +13,8 @@ mod policies;
 
 use std::{env, time::Instant};
 
-use policies::{Fields, INTERFACES, Sample};
 use oracle::{Oracle, Parameters};
+use policies::{Fields, INTERFACES, Sample};
 use qos_common::{
     condition::HandOver,
     gso::Length,
@@ -220,7 +220,8 @@ fn check(seed: u64) -> [u64; 2] {
     let counters = case.hook.counters.as_ref().unwrap();
     assert_eq!(counters.limited.map(|counter| counter.packets), limited, "seed {seed}");
     let meters = case.hook.rules.meters.counters.0.as_flattened();
-    let events = case.known.events.iter().zip(&case.rules).map(|(left, rule)| rule.log.map_or(0, |rate| rate.events) - left);
+    let events =
+        case.known.events.iter().zip(&case.rules).map(|(left, rule)| rule.log.map_or(0, |rate| rate.events) - left);
     [meters.iter().map(|meter| meter.packets).sum(), events.sum::<u32>().into()]
 }
 

@@ -42,7 +42,9 @@ fn agree(program: Program) -> anyhow::Result<()> {
     for seed in first..first + number("QOSBPF_POLICIES", 20) {
         let random = &mut Random::new(seed);
         let run = |mut hook: Conditioner| hook.run(100, forwards, random);
-        Conditioner::random(program, fields, &mut Random::new(!seed)).and_then(run).with_context(|| format!("seed {seed}"))?;
+        Conditioner::random(program, fields, &mut Random::new(!seed))
+            .and_then(run)
+            .with_context(|| format!("seed {seed}"))?;
     }
     Ok(())
 }

@@ -110,7 +110,8 @@ pub fn next(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Ne
 
 /// What the table of a hook is asked from now on; the same one counts on.
 fn tabled(hook: &Hook, next: &HookState) -> anyhow::Result<Tabled> {
-    let same = hook.state.binding.as_ref().zip(next.binding.as_ref()).is_some_and(|(now, next)| now.has_the_table_of(next));
+    let same =
+        hook.state.binding.as_ref().zip(next.binding.as_ref()).is_some_and(|(now, next)| now.has_the_table_of(next));
     Ok(hook.state.tabled.next(&counters::read(&hook.pins)?, same, next.bypass.is_some()))
 }
 

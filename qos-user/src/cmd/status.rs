@@ -66,7 +66,10 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         policy: site.label(),
         confirm: confirm(site),
         hooks: hooks.into_values().collect(),
-        notes: about_the_policy(site, context).into_iter().chain(left_over.into_iter().map(|hook| gone(site, hook))).collect(),
+        notes: about_the_policy(site, context)
+            .into_iter()
+            .chain(left_over.into_iter().map(|hook| gone(site, hook)))
+            .collect(),
     }
 }
 

@@ -257,7 +257,9 @@ fn too_long(length: usize, decision: &Decision) -> anyhow::Error {
     let rule = if let Decider::Rule(place) = &decision.by { &*place.name } else { "a rule" };
     Failure::new(
         "test-run",
-        format!("cannot tell the color of a packet of {length} bytes, which rule \"{rule}\" meters: a test run has {MOST}"),
+        format!(
+            "cannot tell the color of a packet of {length} bytes, which rule \"{rule}\" meters: a test run has {MOST}"
+        ),
     )
     .exit(Exit::Unknown)
     .hint("a smaller packet goes the same way, unless a rule asks for the length")

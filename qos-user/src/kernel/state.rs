@@ -238,7 +238,10 @@ impl Binding {
     pub fn has_the_table_of(&self, other: &Self) -> bool {
         let key = |binding: &Self| {
             let table = binding.table.as_ref()?;
-            Some((table.name.clone(), table.entries.iter().map(|entry| (entry.to, entry.key.clone())).collect::<Vec<_>>()))
+            Some((
+                table.name.clone(),
+                table.entries.iter().map(|entry| (entry.to, entry.key.clone())).collect::<Vec<_>>(),
+            ))
         };
         key(self) == key(other)
     }

@@ -48,10 +48,10 @@ use qos_common::{ds::Dscp, policy::Local};
 
 use self::{check::Checked, diagnostic::Findings, interfaces::Interface, model::Rule};
 pub use self::{
-    frame::MOST_BYTES,
     compile::{RemarkTable, classifier},
     diagnostic::{Diagnostic, MAX_DIAGNOSTICS, Report, Severity},
     expectations::PolicyTest,
+    frame::MOST_BYTES,
     limits::{MAX_COUNT_RULES, MAX_RULES},
     schema::schema,
     sets::MAX_PREFIXES,

@@ -50,10 +50,7 @@ fn words(of: impl Fn(Dscp) -> Counter) -> Vec<[u64; 2]> {
 }
 
 fn less(all: Counter, part: Counter) -> Counter {
-    Counter {
-        packets: all.packets.saturating_sub(part.packets),
-        bytes: all.bytes.saturating_sub(part.bytes),
-    }
+    Counter { packets: all.packets.saturating_sub(part.packets), bytes: all.bytes.saturating_sub(part.bytes) }
 }
 
 #[cfg(test)]

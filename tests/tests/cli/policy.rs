@@ -92,7 +92,9 @@ fn all_mistakes_are_in_the_document_up_to_a_bound() -> anyhow::Result<()> {
     assert_eq!((&errors[0]["message"], &errors[0]["line"]), (&few["error"]["message"], &few["error"]["line"]));
     assert!(errors.iter().all(|error| error["column"].is_u64() && error["file"] == "stdin"), "{few:#}");
     let rule = |number: usize| {
-        format!("[[rule]]\nname = \"{number}\"\non = \"lan0:ingress\"\nmatch = {{ dscp = \"AF{number}\" }}\nset = \"EF\"\n")
+        format!(
+            "[[rule]]\nname = \"{number}\"\non = \"lan0:ingress\"\nmatch = {{ dscp = \"AF{number}\" }}\nset = \"EF\"\n"
+        )
     };
     let thousand: String = (1_000..2_000).map(rule).collect();
     let thousand = format!("version = 1\nname = \"p\"\n{thousand}");

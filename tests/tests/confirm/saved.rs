@@ -73,7 +73,11 @@ fn a_saved_policy_that_is_not_in_force_is_said_to_be_so() -> anyhow::Result<()> 
     edge.ok("policy save")?;
     assert!(!edge.ok("status")?.stdout.contains("not in force"));
     edge.ok("detach --all")?;
-    edge.ok("status")?.says(&["! policy keep ", "is saved, and not in force: qosbpf policy apply", "policy.toml --attach"])?;
+    edge.ok("status")?.says(&[
+        "! policy keep ",
+        "is saved, and not in force: qosbpf policy apply",
+        "policy.toml --attach",
+    ])?;
     let path = edge.router.folder().join("etc/policy.toml");
     edge.ok(&format!("policy apply {} --attach", path.display()))?;
     assert!(!edge.ok("status")?.stdout.contains("not in force"));

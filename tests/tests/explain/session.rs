@@ -70,7 +70,10 @@ fn below(router: &Router, shell: &Path, connection: Option<&str>, line: &str) ->
     let qosbpf = router.command(line)?;
     let mut command = Command::new("nsenter");
     command.arg(format!("--net=/run/netns/{}", router.edge().name())).arg(shell);
-    command.args(["-c", "env -u SSH_CONNECTION \"$@\"; exit $?", "sh"]).arg(qosbpf.get_program()).args(qosbpf.get_args());
+    command
+        .args(["-c", "env -u SSH_CONNECTION \"$@\"; exit $?", "sh"])
+        .arg(qosbpf.get_program())
+        .args(qosbpf.get_args());
     command.env_remove("SSH_CONNECTION").env("LC_ALL", "C.UTF-8");
     if let Some(connection) = connection {
         command.env("SSH_CONNECTION", connection);
@@ -128,7 +131,9 @@ fn a_policer_is_told_of_and_one_that_lets_nothing_through_is_refused() -> anyhow
     let told = apply(&router, &format!("policy apply {file}"))?.expect(0)?;
     told.says(&["your SSH session", "passes, ", "rule \"slow\" (", "drops what of it is too fast"])?;
     let file = router.policy("tight", &metering("600B"))?;
-    apply(&router, &format!("policy apply {file}"))?.expect(3)?.complains(&["DROPPED at lan0:egress by rule \"slow\""])?;
+    apply(&router, &format!("policy apply {file}"))?
+        .expect(3)?
+        .complains(&["DROPPED at lan0:egress by rule \"slow\""])?;
     Ok(())
 }
 

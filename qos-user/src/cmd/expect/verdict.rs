@@ -263,9 +263,12 @@ impl Verdict<'_> {
         }).collect();
         let unasked: Vec<_> =
             self.unasked().iter().map(|(dscp, packets)| json!({ "dscp": dscp.value(), "packets": packets })).collect();
-        let dropped: Vec<_> = self.moved.dropped.iter().map(|(dscp, packets)| {
-            json!({ "dscp": dscp.value(), "packets": packets, "by": self.dropper(*dscp) })
-        }).collect();
+        let dropped: Vec<_> = self
+            .moved
+            .dropped
+            .iter()
+            .map(|(dscp, packets)| json!({ "dscp": dscp.value(), "packets": packets, "by": self.dropper(*dscp) }))
+            .collect();
         json!({
             "schema": 1,
             "hook": self.hook,

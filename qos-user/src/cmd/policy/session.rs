@@ -80,7 +80,8 @@ impl Session {
         };
         let (ends, interface) = (Some((client, server)), interface.name.clone());
         let mut tried = Tried { site, policy, how, policers: BTreeSet::new() };
-        let mut session = Self { ends, fate: tried.fate(&interface, server, client)?, interface, policers: tried.policers };
+        let mut session =
+            Self { ends, fate: tried.fate(&interface, server, client)?, interface, policers: tried.policers };
         if how.only.as_ref().is_some_and(|only| *only != session.interface) && !session.is_dropped() {
             return Ok(None);
         }
@@ -194,7 +195,8 @@ impl Tried<'_> {
     fn same_packets(&self, interface: &str) -> anyhow::Result<Vec<String>> {
         let devices = self.site.net.devices()?;
         let all = devices.iter().map(|device| device.ifindex).collect();
-        let name = |ifindex: u32| devices.iter().find(|device| device.ifindex == ifindex).map(|device| device.name.clone());
+        let name =
+            |ifindex: u32| devices.iter().find(|device| device.ifindex == ifindex).map(|device| device.name.clone());
         let mut names = vec![interface.to_owned()];
         for pair in netdev::twice(&devices, &all, &[]) {
             let (upper, lower) = (name(pair.upper), name(pair.lower));
