@@ -48,3 +48,45 @@ fn what_passes_a_bypassed_table_is_no_hit() -> anyhow::Result<()> {
     assert_eq!(edge.hits()?[0], 5);
     Ok(())
 }
+
+/// What a meter has given of so many echo requests in EF: green and red.
+fn metered(edge: &Edge, count: u32) -> anyhow::Result<[u64; 2]> {
+    let counted = || -> anyhow::Result<[u64; 2]> {
+        let stats = edge.ok("stats lan0:ingress --json")?.json()?;
+        let meter = &stats["hooks"][0]["meters"][0];
+        let color = |name: &str| meter[name]["packets"].as_u64().context("packets");
+        Ok([color("green")?, color("red")?])
+    };
+    let earlier = counted()?;
+    edge.router.ping(false, EF, count)?;
+    let now = counted()?;
+    Ok([now[0] - earlier[0], now[1] - earlier[1]])
+}
+
+/// A bucket belongs to a rule and its numbers: another policy with both goes on with what is left in it.
+#[test]
+fn tokens_survive_a_reload_that_does_not_change_the_numbers() -> anyhow::Result<()> {
+    const BYTES: u64 = 84;
+    let edge = Edge::start()?;
+    // At a thousand bytes a second it takes a minute to fill.
+    let policy = |name: &str, burst: u64, beside: &str| {
+        let text = format!(
+            "[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n[[rule]]\nname = \"slow\"\n\
+             on = \"lan0:ingress\"\nmatch = {{ dscp = \"EF\" }}\ngreen = \"keep\"\nyellow = \"keep\"\nred = \"AF43\"\n\
+             meter = {{ type = \"srtcm\", cir = \"8kbit\", cbs = \"{burst}B\", ebs = \"0B\" }}\n{beside}"
+        );
+        edge.router.policy(name, &text)
+    };
+    const BURST: u64 = 60_000;
+    edge.ok(&format!("policy apply {}", policy("first", BURST, "")?))?;
+    let all = u32::try_from(BURST / BYTES)? + 100;
+    let [green, red] = metered(&edge, all)?;
+    assert!(green >= BURST / BYTES && red > 0, "{green} green, {red} red");
+    let beside = "[[rule]]\nname = \"telnet\"\non = \"lan0:ingress\"\nmatch = { proto = \"tcp\" }\nset = \"keep\"\n";
+    edge.ok(&format!("policy apply {}", policy("second", BURST, beside)?))?;
+    let [_, red] = metered(&edge, all)?;
+    assert!(red > 0, "the bucket was filled by the reload");
+    edge.ok(&format!("policy apply {}", policy("third", 2 * BURST, beside)?))?;
+    assert_eq!(metered(&edge, all)?, [all.into(), 0], "other numbers, another bucket");
+    Ok(())
+}
