@@ -1,5 +1,11 @@
 //! Attaching twice, attaching with another policy, attaching at once.
 
+use anyhow::Context as _;
+use qosbpf::kernel::{
+    document,
+    pins::{Pin, Store},
+    state::HookState,
+};
 use qosbpf_tests::{binary::Answer, router::Router};
 use serde_json::Value;
 
@@ -133,4 +139,27 @@ fn two_namespaces_do_not_disturb_each_other() -> anyhow::Result<()> {
         both.into_iter().try_for_each(|one| one.join().unwrap())
     })?;
     assert_nothing(&router, "both have detached")
+}
+
+/// Two builds of a version have other programs: the next attach puts its own in place, and the counters go on.
+#[test]
+fn the_program_of_another_build_is_taken_over() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0 --ingress --hook tcx")?;
+    router.ping(false, 184, 3)?;
+    let bpffs = router.bpffs.clone();
+    router.edge().run(|| {
+        let pins = Store::open(&bpffs)?.hooks()?.pop().context("a hook")?;
+        let path = pins.path(Pin::State);
+        let state: HookState = document::read(&path)?.context("its state")?;
+        document::write(&path, &HookState { object: state.object ^ 1, ..state })
+    })?;
+    router.ok("status")?.says(&["runs the program of another build of qosbpf", "qosbpf attach lan0"])?;
+    let earlier = programs(&router)?;
+    router.ok("attach lan0 --ingress")?.says(&["lan0:ingress  upgraded:"])?;
+    assert_ne!(programs(&router)?, earlier);
+    assert_eq!(router.counted("lan0:ingress")?.packets()[&184], 3);
+    router.ok("attach lan0 --ingress")?.says(&["already attached"])?;
+    assert!(!router.ok("status")?.stdout.contains("another build"));
+    Ok(())
 }
