@@ -87,6 +87,6 @@ fn tokens_survive_a_reload_that_does_not_change_the_numbers() -> anyhow::Result<
     let [_, red] = metered(&edge, all)?;
     assert!(red > 0, "the bucket was filled by the reload");
     edge.ok(&format!("policy apply {}", policy("third", 2 * BURST, beside)?))?;
-    assert_eq!(metered(&edge, all)?, [all.into(), 0], "other numbers, another bucket");
+    assert_eq!(metered(&edge, all)?, [u64::from(all), 0], "other numbers, another bucket");
     Ok(())
 }
