@@ -9,7 +9,11 @@ use super::{
     pending::HookBefore,
     state::{Binding, LocalWord, TableRecord},
 };
-use crate::{hook::Direction, rules::model::Rule, snapshot::HookPolicy};
+use crate::{
+    hook::{Direction, Layer},
+    rules::model::Rule,
+    snapshot::HookPolicy,
+};
 
 /// All hooks.
 #[derive(Serialize, Deserialize)]
@@ -32,6 +36,8 @@ struct Bound {
     table: Option<TableRecord>,
     local: LocalWord,
     rules: Vec<usize>,
+    #[serde(default)]
+    inside: Option<Vec<Layer>>,
 }
 
 /// Rules by their text, which is the same where they are.
@@ -54,7 +60,13 @@ impl Pool {
     fn hook(&mut self, before: &HookBefore) -> serde_json::Result<Hook> {
         let binding = before.binding.as_ref().map(|binding| {
             let rules = binding.rules.iter().map(|rule| self.number(rule)).collect::<serde_json::Result<_>>()?;
-            Ok(Bound { policy: binding.policy.clone(), table: binding.table.clone(), local: binding.local, rules })
+            Ok(Bound {
+                policy: binding.policy.clone(),
+                table: binding.table.clone(),
+                local: binding.local,
+                rules,
+                inside: binding.inside.clone(),
+            })
         });
         Ok(Hook { ifindex: before.ifindex, direction: before.direction, binding: binding.transpose()? })
     }
@@ -72,7 +84,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     let hooks = hooks.into_iter().map(|hook| {
         let binding = hook.binding.map(|bound| {
             let rules = bound.rules.into_iter().map(rule).collect::<Result<_, _>>()?;
-            Ok(Binding { policy: bound.policy, table: bound.table, local: bound.local, rules })
+            Ok(Binding { policy: bound.policy, table: bound.table, local: bound.local, rules, inside: bound.inside })
         });
         Ok(HookBefore { ifindex: hook.ifindex, direction: hook.direction, binding: binding.transpose()? })
     });
@@ -101,7 +113,8 @@ mod tests {
 
     fn before(ifindex: u32, direction: Direction, rules: Vec<Rule>) -> HookBefore {
         let policy = HookPolicy { name: "p".to_owned(), hash: "3f9a1c7d".to_owned(), file: "p.toml".to_owned() };
-        let binding = Binding { policy, table: None, local: LocalWord::Keep, rules };
+        let inside = Some(vec![Layer::Pppoe]).filter(|_| direction == Direction::Ingress);
+        let binding = Binding { policy, table: None, local: LocalWord::Keep, rules, inside };
         HookBefore { ifindex, direction, binding: Some(binding) }
     }
 
