@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 mod diagnosis;
 mod policy;
 
-pub use self::diagnosis::DoctorArgs;
+pub use self::diagnosis::{DoctorArgs, WhyArgs};
 pub use self::policy::{
     ApplyArgs, ApplyOptions, BypassArgs, ExplainArgs, ImportArgs, ImportFrom, PacketSource, PolicyCommand, ResumeArgs,
     RollbackArgs,
@@ -126,6 +126,8 @@ pub enum Command {
     Expect(ExpectArgs),
     /// What rules that log tell of packets: `log = "1/s"` in the policy.
     Events(EventsArgs),
+    /// Why a counter is zero, or a mark is not what was meant; exit 3 if a fault is found, 4 if it cannot tell.
+    Why(WhyArgs),
     /// What this kernel, these privileges and these devices allow, and what helps; exit 3 if something is wrong.
     Doctor(DoctorArgs),
     /// Any notation of a DSCP to every notation, with the filter text of each tool.
@@ -154,6 +156,7 @@ impl Command {
             | Self::Expect(ExpectArgs { json, .. })
             | Self::Events(EventsArgs { json, .. })
             | Self::Dscp(DscpArgs { json, .. })
+            | Self::Why(WhyArgs { json, .. })
             | Self::Doctor(DoctorArgs { json, .. })
             | Self::Policy(
                 PolicyCommand::Check { json, .. }

@@ -19,6 +19,7 @@ pub mod tc;
 #[cfg(test)]
 mod testing;
 mod twice;
+pub mod why;
 
 use std::{collections::BTreeSet, time::SystemTime};
 

@@ -1,10 +1,11 @@
-//! The arguments of `qosbpf doctor`.
+//! The arguments of `qosbpf doctor` and `qosbpf why`.
 
 use std::time::Duration;
 
 use clap::Args;
 
 use super::seconds;
+use crate::hook::HookName;
 
 /// `qosbpf doctor`
 #[derive(Debug, Args)]
@@ -21,4 +22,20 @@ pub struct DoctorArgs {
     /// Print the cures as a shell script, to be read before it is run.
     #[arg(long)]
     pub fix_script: bool,
+}
+
+/// `qosbpf why`
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// Where: IFACE:ingress or IFACE:egress.
+    pub hook: HookName,
+    /// A codepoint, a class of the policy, or a rule of it; none: the hook as a whole.
+    #[arg(value_name = "DSCP|RULE")]
+    pub what: Option<String>,
+    /// Watch the counters for so many seconds; 0 for not at all.
+    #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds)]
+    pub sample: Duration,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
 }

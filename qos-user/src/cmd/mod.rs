@@ -25,7 +25,9 @@ mod twice;
 mod twin;
 mod wanted;
 mod watch;
+
 mod who;
+mod why;
 
 pub use self::{
     context::{Context, wants_color},
@@ -67,6 +69,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
             Ok(exit)
         }
         Command::Demo(args) => demo::run(args, &context),
+        Command::Why(args) => why::run(args, &context),
         Command::Timer => timer::run(&context),
         Command::Completions { shell } => {
             let mut text = Vec::new();

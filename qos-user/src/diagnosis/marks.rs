@@ -2,7 +2,7 @@
 
 use super::{
     Cure, Finding, Level,
-    facts::{Ground, OwnHook, Port},
+    facts::{Ground, OwnHook, Port, ProgramAt},
     outside::{Outside, Rule},
     tc,
 };
@@ -13,10 +13,41 @@ const OUR_PRIORITY: u16 = 0x5153;
 
 /// What changes marks behind our hook at egress: they are not on the wire as AFTER says.
 pub(super) fn on_the_wire(port: &Port) -> Vec<Finding> {
+    let both = [Direction::Egress, Direction::Ingress];
+    both.into_iter().flat_map(|direction| behind_us(port, direction)).collect()
+}
+
+/// The same, as far as it is about one direction.
+pub(super) fn behind_us(port: &Port, direction: Direction) -> Vec<Finding> {
     let name = &port.device.name;
-    let washes = port.tc.washes.iter().map(|wash| washed(name, wash));
-    let filters = port.tc.rewrites.iter().map(|filter| rewritten(port, filter));
-    washes.chain(filters).collect()
+    let washes = port.tc.washes.iter().filter(|_| direction == Direction::Egress).map(|wash| washed(name, wash));
+    let filters = port.tc.rewrites.iter().filter(|filter| filter.direction == direction);
+    washes.chain(filters.map(|filter| rewritten(port, filter))).collect()
+}
+
+/// What else sees packets at this interface before us, in words.
+pub(super) fn before_us(port: &Port, direction: Direction) -> Vec<String> {
+    others(port, direction, true)
+}
+
+/// What else sees packets at this interface after us, in words.
+pub(super) fn after_us(port: &Port, direction: Direction) -> Vec<String> {
+    others(port, direction, false)
+}
+
+/// Filters that rewrite, and programs, which may do anything: only their author knows.
+fn others(port: &Port, direction: Direction, before: bool) -> Vec<String> {
+    let Some(hook) = port.hook(direction) else { return Vec::new() };
+    let name = &port.device.name;
+    let programs = port.foreign.iter().filter(|program| match program.at {
+        ProgramAt::Xdp { .. } => direction == Direction::Ingress && before,
+        ProgramAt::Tcx(at) | ProgramAt::Clsact(at, _) => at == direction && program.before_us == Some(before),
+    });
+    let filters = port.tc.rewrites.iter();
+    let filters = filters.filter(|filter| filter.direction == direction && comes_before(hook, filter.pref) == before);
+    let filters = filters
+        .map(|filter| format!("tc filter {} pref {} at {name} {direction} rewrites marks", filter.kind, filter.pref));
+    filters.chain(programs.map(|it| format!("program {} \"{}\" at {name} {direction}", it.id, it.name))).collect()
 }
 
 fn washed(name: &str, wash: &tc::Wash) -> Finding {
@@ -93,7 +124,7 @@ pub(super) fn routed_by_mark(ground: &Ground) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::diagnosis::{
-        facts::RoutingRule,
+        facts::{Program, RoutingRule},
         iptables, nft,
         testing::{enforcing, ground, own, port},
     };
@@ -159,5 +190,20 @@ mod tests {
         assert!(remarked.text.contains("ip -4 rule 32765: tos 0x10 goes by table 100"), "{}", remarked.text);
         assert!(remarked.text.ends_with("lan0:ingress remarks before it"), "{}", remarked.text);
         assert_eq!(remarked.cure, Some(Cure::There("ip -4 rule del priority 32765".to_owned())));
+    }
+
+    #[test]
+    fn what_is_before_us_and_after_us_is_told_apart() {
+        let program = |at, before_us| Program { id: 9, name: "x".to_owned(), at, before_us, link: None };
+        let foreign = vec![
+            program(ProgramAt::Xdp { native: true }, None),
+            program(ProgramAt::Tcx(Direction::Egress), Some(true)),
+            program(ProgramAt::Tcx(Direction::Egress), Some(false)),
+        ];
+        let both = vec![own(Direction::Ingress, Via::Tcx), own(Direction::Egress, Via::Tcx)];
+        let port = Port { foreign, hooks: both, ..port("wan0") };
+        assert_eq!(before_us(&port, Direction::Ingress), ["program 9 \"x\" at wan0 ingress"]);
+        assert_eq!([before_us(&port, Direction::Egress).len(), after_us(&port, Direction::Egress).len()], [1, 1]);
+        assert!(after_us(&port, Direction::Ingress).is_empty());
     }
 }

@@ -44,6 +44,13 @@ impl Sample {
         pairs.filter_map(sample).collect()
     }
 
+    /// All that came past a hook since it was attached.
+    #[must_use]
+    pub fn whole(hook: &crate::snapshot::Hook) -> Option<Self> {
+        let (interface, direction) = (hook.interface.clone(), hook.direction);
+        Some(Self { interface, direction, ours: seen(hook)?, device: hook.device?.packets, millis: 0 })
+    }
+
     /// Which share of the device's packets we did not see, in thousandths; `None` if there were too few.
     #[must_use]
     pub const fn unseen(&self) -> Option<u64> {

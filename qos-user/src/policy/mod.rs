@@ -55,6 +55,7 @@ pub use self::{
     limits::{MAX_COUNT_RULES, MAX_RULES},
     schema::schema,
     sets::MAX_PREFIXES,
+    shadow::shadowed_by,
     source::{MAX_BYTES, Source},
 };
 pub use crate::rules::model;

@@ -32,6 +32,14 @@ pub(super) fn check(policy: &Checked, report: &mut Report) {
     }
 }
 
+/// The first of the rules of a hook that is asked before this one, and decides on all that it would match.
+#[must_use]
+pub fn shadowed_by<'a>(rules: &'a [Rule], name: &str) -> Option<&'a Rule> {
+    let at = rules.iter().position(|rule| rule.name == name)?;
+    let bounds = Bounds::of(&rules[at]);
+    rules[..at].iter().find(|earlier| earlier.decides() && bounds.is_within(&Bounds::of(earlier)))
+}
+
 fn check_shadowed(rules: &[Written], bounds: &[Bounds], report: &mut Report) {
     let mut pairs = 0;
     for (later, written) in rules.iter().enumerate() {

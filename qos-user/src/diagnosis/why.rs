@@ -1,0 +1,140 @@
+//! Why a counter is zero, or a mark is not what was meant: one hook, with what the other hooks of this host have counted.
+
+mod attachment;
+mod mark;
+mod rule;
+mod suspects;
+
+use qos_common::ds::Dscp;
+
+use super::{Cure, Finding, bypass, facts::Ground, marks, outside::Outside, port, programs, twice};
+use crate::{
+    hook::Direction,
+    snapshot::{Hook, Snapshot, State},
+};
+
+pub use rule::RuleFacts;
+
+/// What is asked about a hook.
+#[derive(Clone, Debug)]
+pub enum About {
+    /// The hook as a whole.
+    Hook,
+    /// Codepoints, by the word that means them.
+    Marks(String, Vec<Dscp>),
+    /// A rule of the policy.
+    Rule(RuleFacts),
+}
+
+/// What was read around a hook. The snapshots have all hooks of this network namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// The hook's interface.
+    pub interface: &'a str,
+    /// Its direction.
+    pub direction: Direction,
+    /// The first reading.
+    pub earlier: &'a Snapshot,
+    /// The second one.
+    pub later: &'a Snapshot,
+    /// Devices, routes, neighbours.
+    pub ground: &'a Ground,
+    /// Packet filters.
+    pub outside: &'a Outside,
+}
+
+/// The answer: what stands above it, what was found, and commands that show more.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// One sentence.
+    pub heading: String,
+    /// The findings.
+    pub findings: Vec<Finding>,
+    /// Commands that show more.
+    pub further: Vec<Cure>,
+}
+
+/// Answers.
+#[must_use]
+pub fn why(scene: &Scene<'_>, about: &About) -> Answer {
+    let mut findings = attachment::findings(scene);
+    let readable = scene.hook().filter(|hook| hook.counts.is_ok());
+    let Some(hook) = readable else {
+        return Answer { heading: scene.name(), findings, further: vec![Cure::Own("status".to_owned())] };
+    };
+    let (heading, rest) = match about {
+        About::Hook => (whole_heading(scene, hook), mark::lost(scene)),
+        About::Marks(word, dscps) => {
+            (mark::heading(scene, hook, word, dscps), mark::findings(scene, hook, word, dscps))
+        }
+        About::Rule(facts) => (rule::heading(scene, hook, facts), rule::findings(scene, hook, facts)),
+    };
+    findings.extend(rest);
+    findings.extend(surroundings(scene, matches!(about, About::Hook)));
+    Answer { heading, findings, further: further(scene) }
+}
+
+fn whole_heading(scene: &Scene<'_>, hook: &Hook) -> String {
+    let packets = hook.counts.as_ref().map_or(0, |counts| counts.totals().before.packets);
+    format!("{}: {packets} packets since {}", scene.name(), since(hook))
+}
+
+fn since(hook: &Hook) -> impl std::fmt::Display {
+    humantime::format_rfc3339_seconds(hook.since)
+}
+
+/// What `doctor` knows of this interface, as far as it is about this hook.
+fn surroundings(scene: &Scene<'_>, whole: bool) -> Vec<Finding> {
+    let Some(port) = scene.ground.port(scene.interface) else { return Vec::new() };
+    let mut findings = scene.outside.unanswered();
+    findings.extend(bypass::flowtables(scene.interface, scene.outside));
+    findings.extend(bypass::hardware(port));
+    findings.extend(programs::other_version(port));
+    findings.extend(marks::behind_us(port, scene.direction));
+    if whole {
+        findings.extend(programs::foreign(port));
+        findings.extend(twice::counted_twice(port, scene.ground));
+        findings.extend(marks::inside(scene.interface, scene.ground, scene.outside));
+        findings.extend(port::device(port, scene.ground).into_iter().filter(|finding| finding.code == "rxvlan"));
+    }
+    findings
+}
+
+fn further(scene: &Scene<'_>) -> Vec<Cure> {
+    vec![
+        Cure::There(format!("tcpdump -n -v -c 5 -i {} ip or ip6", scene.interface)),
+        Cure::Own(format!("doctor {}", scene.interface)),
+    ]
+}
+
+impl<'a> Scene<'a> {
+    /// `wan0:egress`.
+    fn name(&self) -> String {
+        format!("{}:{}", self.interface, self.direction)
+    }
+
+    /// The hook asked about, in the second reading.
+    fn hook(&self) -> Option<&'a Hook> {
+        self.later.hooks.iter().find(|hook| hook.interface == self.interface && hook.direction == self.direction)
+    }
+
+    /// The hooks of one direction that count.
+    fn hooks(&self, direction: Direction) -> impl Iterator<Item = &'a Hook> + use<'a> {
+        let counting = |hook: &&Hook| hook.counts.is_ok() && !matches!(hook.state, State::Missing | State::Error);
+        self.later.hooks.iter().filter(move |hook| hook.direction == direction).filter(counting)
+    }
+
+    /// The same hook in the first reading.
+    fn before(&self, hook: &Hook) -> Option<&'a Hook> {
+        let same =
+            |then: &&Hook| (then.ifindex, then.direction, then.since) == (hook.ifindex, hook.direction, hook.since);
+        self.earlier.hooks.iter().find(same)
+    }
+}
+
+fn hook_name(hook: &Hook) -> String {
+    format!("{}:{}", hook.interface, hook.direction)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Whether the hook is there, in force, and sees what the device sees.
+
+use super::Scene;
+use crate::{
+    diagnosis::{Cure, Finding, Sample},
+    snapshot::{Hook, State},
+};
+
+/// What is found of the hook itself.
+pub(super) fn findings(scene: &Scene<'_>) -> Vec<Finding> {
+    let name = scene.name();
+    let Some(hook) = scene.hook() else { return vec![absent(scene)] };
+    if let Err(why) = &hook.counts {
+        let text = format!("its counters cannot be read: {why}");
+        return vec![Finding::fail(&name, "unreadable", text).cure(Cure::Own(format!("detach {name}")))];
+    }
+    let mut findings = vec![state(scene, hook)];
+    findings.extend(other_policy(scene, hook));
+    findings.extend(device(&name, hook));
+    findings.extend(no_ip(&name, hook));
+    findings
+}
+
+fn attach(scene: &Scene<'_>) -> Cure {
+    Cure::Own(format!("attach {} --{}", scene.interface, scene.direction))
+}
+
+fn absent(scene: &Scene<'_>) -> Finding {
+    let name = scene.name();
+    let wanted = scene
+        .later
+        .missing
+        .iter()
+        .find(|missing| missing.interface == scene.interface && missing.direction == scene.direction);
+    let text = match wanted {
+        Some(missing) => format!("not attached: {}", missing.reason),
+        None => "not attached: nothing is counted or changed here".to_owned(),
+    };
+    Finding::fail(&name, "not-attached", text).cure(attach(scene))
+}
+
+fn state(scene: &Scene<'_>, hook: &Hook) -> Finding {
+    let name = scene.name();
+    let via = hook.via;
+    match hook.state {
+        State::Bypassed => {
+            let text = format!("the policy is out of the path (bypass): {via} counts, and changes nothing");
+            Finding::fail(&name, "bypassed", text).cure(Cure::Own(format!("policy resume {name}")))
+        }
+        State::Missing | State::Error => {
+            Finding::fail(&name, "program-removed", "the program was removed by someone else").cure(attach(scene))
+        }
+        State::Active => Finding::ok(&name, "attached", format!("hook attached ({via}), not bypassed")),
+        State::Counting => {
+            Finding::ok(&name, "attached", format!("hook attached ({via}); it counts, no policy is bound"))
+        }
+    }
+}
+
+/// `--only` leaves hooks behind.
+fn other_policy(scene: &Scene<'_>, hook: &Hook) -> Option<Finding> {
+    let (runs, in_force) = (hook.policy.as_ref()?, scene.later.policy.as_ref()?);
+    let text = format!(
+        "it runs policy {} {}, and {} {} is in force: {} was left out",
+        runs.name,
+        runs.hash,
+        in_force.name,
+        in_force.hash,
+        scene.name()
+    );
+    let cure = Cure::Own(format!("policy apply {}", in_force.file));
+    (runs.hash != in_force.hash).then(|| Finding::warn(&scene.name(), "other-policy", text).cure(cure))
+}
+
+/// Since it was attached.
+fn device(name: &str, hook: &Hook) -> Option<Finding> {
+    let sample = Sample::whole(hook)?;
+    let unseen = sample.unseen()?;
+    let (ours, device) = (sample.ours, sample.device);
+    if unseen <= 10 {
+        return Some(Finding::ok(name, "share", format!("the device agrees: we saw {ours}, it counted {device}")));
+    }
+    let percent = unseen as f64 / 10.0;
+    let text =
+        format!("we do not see {percent:.1} % of the device's packets: {ours} of {device}; they take another way");
+    Some(Finding::warn(name, "unseen", text).cure(Cure::Own(format!("doctor {}", hook.interface))))
+}
+
+fn no_ip(name: &str, hook: &Hook) -> Option<Finding> {
+    let totals = hook.counts.as_ref().ok()?.totals();
+    let (uncounted, before) = (totals.uncounted.packets, totals.before.packets);
+    let text = format!(
+        "{uncounted} frames are not IP where we look, {before} are: behind PPPoE or MPLS attach to the device on top"
+    );
+    (uncounted > before).then(|| Finding::info(name, "not-ip", text))
+}

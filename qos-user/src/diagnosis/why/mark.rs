@@ -1,0 +1,243 @@
+//! Codepoints at a hook: what our policy does with them here, and where they were lost between our hooks.
+
+use qos_common::ds::Dscp;
+
+use super::{Scene, hook_name, since, suspects};
+use crate::{
+    diagnosis::{Cure, Finding},
+    hook::Direction,
+    snapshot::{Hook, RuleCount},
+};
+
+/// Hooks that were attached within this many seconds of each other are taken to have counted the same packets.
+const TOGETHER: u64 = 30;
+
+/// So are those that were attached within one part in so many of the time since.
+const SMALL_PART: u64 = 20;
+
+/// What is said above.
+pub(super) fn heading(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> String {
+    let all = hook.counts.as_ref().map_or(0, |counts| counts.totals().before.packets);
+    let (before, after) = (before(hook, dscps), after(hook, dscps));
+    let others = all - before.min(all);
+    let name = scene.name();
+    if before > 0 {
+        return format!("{word} at {name}: before {before}, after {after}, since {}.", since(hook));
+    }
+    let counting = if others > 0 { "Not a counting fault: " } else { "" };
+    format!("{word} at {name}: before 0 since {}. {counting}{others} other packets counted here.", since(hook))
+}
+
+fn before(hook: &Hook, dscps: &[Dscp]) -> u64 {
+    hook.counts.as_ref().map_or(0, |counts| dscps.iter().map(|dscp| counts.before(*dscp).packets).sum())
+}
+
+fn after(hook: &Hook, dscps: &[Dscp]) -> u64 {
+    hook.counts.as_ref().map_or(0, |counts| dscps.iter().map(|dscp| counts.after(*dscp).packets).sum())
+}
+
+/// What is found of these codepoints.
+pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<Finding> {
+    let mut findings = by_policy(hook, dscps);
+    match hook.direction {
+        Direction::Ingress if before(hook, dscps) == 0 => findings.push(none_came(scene, hook, word)),
+        Direction::Ingress => findings.extend(way(scene, &[hook], None, word, dscps)),
+        Direction::Egress => findings.extend(upstream(scene, hook, word, dscps)),
+    }
+    findings
+}
+
+/// What our own policy does with them here.
+fn by_policy(hook: &Hook, dscps: &[Dscp]) -> Vec<Finding> {
+    let Ok(counts) = &hook.counts else { return Vec::new() };
+    let name = hook_name(hook);
+    let changes = counts.changes().filter(|(from, ..)| dscps.contains(from));
+    let changed = changes.map(|(from, to, count)| {
+        let text = format!("our policy: {} {from} -> {to} here, {}", count.packets, decided_by(hook, from, to));
+        Finding::info(&name, "remarked", text)
+    });
+    let dropped = dscps.iter().map(|dscp| (dscp, counts.dropped(*dscp).packets)).filter(|(_, packets)| *packets > 0);
+    let dropped = dropped.map(|(dscp, packets)| {
+        Finding::info(&name, "dropped", format!("our policy: {packets} {dscp} dropped here, by a rule that says so"))
+    });
+    changed.chain(dropped).collect()
+}
+
+/// Rules that may have done it, and the entry of the table if it says so.
+fn decided_by(hook: &Hook, from: Dscp, to: Dscp) -> String {
+    let file = hook.policy.as_ref().map_or("policy", |policy| policy.file.as_str());
+    let may = |rule: &&RuleCount| rule.counted.packets > 0 && rule.rule.may_send(from, to);
+    let rules = hook.rules.iter().filter(may);
+    let rules = rules.map(|rule| format!("rule \"{}\" ({file}:{})", rule.rule.name, rule.rule.line));
+    let entry = hook.table.as_ref().and_then(|table| {
+        let entry = table.entries.get(from.index()).filter(|entry| entry.to == to)?;
+        Some(format!("table {}, entry {} ({file}:{})", table.name, entry.key, entry.line))
+    });
+    let all: Vec<_> = rules.chain(entry).collect();
+    if all.is_empty() { "by an earlier policy".to_owned() } else { format!("by {}", all.join(" or ")) }
+}
+
+fn none_came(scene: &Scene<'_>, hook: &Hook, word: &str) -> Finding {
+    let text = format!("no {word} came in from the wire here since {}: the sender or the way before us", since(hook));
+    let port = scene.ground.port(scene.interface);
+    let programs = port.into_iter().flat_map(|port| super::marks::before_us(port, Direction::Ingress));
+    Finding::info(&scene.name(), "none-came", text).details(programs.map(|program| format!("or: {program}")))
+}
+
+/// Where they came in, and what became of them on the way to this hook.
+fn upstream(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<Finding> {
+    let others = || scene.hooks(Direction::Ingress).filter(|from| from.interface != hook.interface);
+    let from: Vec<_> = others().filter(|from| after(from, dscps) > 0).collect();
+    if !from.is_empty() {
+        return way(scene, &from, Some(hook), word, dscps);
+    }
+    let changed: Vec<_> = others().filter(|from| before(from, dscps) > 0).collect();
+    if !changed.is_empty() {
+        return changed.iter().flat_map(|from| by_policy(from, dscps)).collect();
+    }
+    if before(hook, dscps) > 0 {
+        return vec![Finding::ok(
+            &scene.name(),
+            "arrived",
+            format!("{word} comes here, made by this host or marked on the way"),
+        )];
+    }
+    vec![came_nowhere(scene, hook, word)]
+}
+
+fn came_nowhere(scene: &Scene<'_>, hook: &Hook, word: &str) -> Finding {
+    let counted = |name: &str| scene.hooks(Direction::Ingress).any(|from| from.interface == name);
+    let blind: Vec<_> = scene
+        .ground
+        .ports
+        .iter()
+        .map(|port| port.device.name.as_str())
+        .filter(|name| *name != "lo" && *name != hook.interface && !counted(name))
+        .collect();
+    let name = scene.name();
+    let Some(first) = blind.first() else {
+        let text = format!("no {word} came in by any interface of this router: ask the sender");
+        return Finding::info(&name, "none-came", text);
+    };
+    let text = format!("no {word} came in where we count; {} have no hook at ingress", blind.join(", "));
+    Finding::unknown(&name, "blind", text).cure(Cure::Own(format!("attach {first} --ingress")))
+}
+
+/// What came in with these codepoints, and what of it reached the hooks at egress.
+fn way(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, word: &str, dscps: &[Dscp]) -> Vec<Finding> {
+    let name = scene.name();
+    let mut findings: Vec<_> = from.iter().map(|hook| arrived(&name, hook, word, dscps)).collect();
+    let exits: Vec<_> = scene
+        .hooks(Direction::Egress)
+        .filter(|exit| from.iter().all(|from| from.interface != exit.interface))
+        .collect();
+    let Some((came, left, here)) = compared(scene, from, &exits, to, dscps) else {
+        let text =
+            "the hooks were attached at different times, and nothing came while we looked: repeat it while it flows";
+        findings
+            .push(Finding::unknown(&name, "not-comparable", text).cure(Cure::Own(format!("why {name} --sample 10"))));
+        return findings;
+    };
+    findings.push(judged(scene, from, to, &Way { word, dscps, came, left, here }));
+    findings
+}
+
+fn arrived(name: &str, hook: &Hook, word: &str, dscps: &[Dscp]) -> Finding {
+    let (before, after) = (before(hook, dscps), after(hook, dscps));
+    Finding::ok(
+        name,
+        "arrived",
+        format!("{word} arrived on this router: {} before {before}, after {after}", hook_name(hook)),
+    )
+}
+
+/// Packets with certain codepoints.
+struct Way<'a> {
+    word: &'a str,
+    dscps: &'a [Dscp],
+    /// Left our hooks at ingress.
+    came: u64,
+    /// Came to any of our hooks at egress.
+    left: u64,
+    /// Came to the one asked about.
+    here: u64,
+}
+
+/// The same packets at both ends: those of the sample, or all of them if the hooks are of the same age.
+fn compared(
+    scene: &Scene<'_>,
+    from: &[&Hook],
+    exits: &[&Hook],
+    to: Option<&Hook>,
+    dscps: &[Dscp],
+) -> Option<(u64, u64, u64)> {
+    let grown = |hook: &Hook, count: fn(&Hook, &[Dscp]) -> u64| {
+        let then = scene.before(hook).map_or(0, |then| count(then, dscps));
+        count(hook, dscps).saturating_sub(then)
+    };
+    let came: u64 = from.iter().map(|hook| grown(hook, after)).sum();
+    if came > 0 {
+        let left = exits.iter().map(|hook| grown(hook, before)).sum();
+        return Some((came, left, to.map_or(left, |to| grown(to, before))));
+    }
+    let (came, left) =
+        (from.iter().map(|hook| after(hook, dscps)).sum(), exits.iter().map(|hook| before(hook, dscps)).sum());
+    let together = from.iter().all(|from| exits.iter().all(|exit| saw_the_same(scene, from, exit)));
+    together.then(|| (came, left, to.map_or(left, |to| before(to, dscps))))
+}
+
+/// Whether what came in by one hook was counted by the other, if it came there: one that is older has seen it all.
+fn saw_the_same(scene: &Scene<'_>, from: &Hook, exit: &Hook) -> bool {
+    let Ok(later) = exit.since.duration_since(from.since) else { return true };
+    let age = scene.later.time.duration_since(exit.since).unwrap_or_default();
+    later.as_secs() <= TOGETHER || later.as_secs() * SMALL_PART <= age.as_secs()
+}
+
+/// One in ten may be for this host, or under way.
+fn judged(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, way: &Way<'_>) -> Finding {
+    let name = scene.name();
+    let Way { word, dscps, came, left, here } = way;
+    let suspects = suspects::between(scene, from, to.map(|to| to.interface.as_str()), dscps);
+    let from_words = from.iter().map(|hook| hook_name(hook)).collect::<Vec<_>>().join(", ");
+    let to_word = to.map_or_else(|| "the hooks at egress".to_owned(), hook_name);
+    if here * 10 >= came * 9 {
+        return Finding::ok(
+            &name,
+            "passed",
+            format!("{word} comes through: {came} from {from_words}, {here} at {to_word}"),
+        );
+    }
+    if left > here && left * 10 >= came * 9 {
+        let text = format!(
+            "{word} leaves by another interface: {came} came in, {left} left, {here} at {to_word}: see the routes"
+        );
+        return Finding::info(&name, "elsewhere", text).details(elsewhere(scene, to, dscps));
+    }
+    let numbers = format!("{came} came, {here} were counted");
+    if suspects.words.is_empty() {
+        let text =
+            format!("{word} is not seen between {from_words} and {to_word} ({numbers}): for this host, or dropped");
+        return Finding::unknown(&name, "vanished", text).cure(Cure::There("nft -a list ruleset".to_owned()));
+    }
+    let text = format!("{word} is lost inside this router, between {from_words} and {to_word} ({numbers})");
+    let words = suspects.words.iter().enumerate().map(|(at, words)| format!("suspect {}: {words}", at + 1));
+    let finding = Finding::fail(&name, "lost-inside", text).details(words);
+    match suspects.removal {
+        Some(removal) => finding.cure(Cure::There(removal)),
+        None => finding,
+    }
+}
+
+fn elsewhere(scene: &Scene<'_>, to: Option<&Hook>, dscps: &[Dscp]) -> Vec<String> {
+    let others = scene.hooks(Direction::Egress).filter(|exit| to.is_none_or(|to| to.interface != exit.interface));
+    let counted = others.map(|exit| (hook_name(exit), before(exit, dscps))).filter(|(_, packets)| *packets > 0);
+    counted.map(|(name, packets)| format!("{name} before {packets}")).collect()
+}
+
+/// For a hook as a whole: each codepoint that comes in, reaches no hook at egress, and has somebody who takes it.
+pub(super) fn lost(scene: &Scene<'_>) -> Vec<Finding> {
+    let Some(hook) = scene.hook() else { return Vec::new() };
+    let looked = |dscp: Dscp| findings(scene, hook, &dscp.to_string(), &[dscp]);
+    let all = Dscp::all().flat_map(looked);
+    all.filter(|finding| finding.code == "lost-inside").collect()
+}

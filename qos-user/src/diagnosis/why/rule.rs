@@ -1,0 +1,120 @@
+//! A rule of the policy at a hook: who is asked before it, and what of it packets here cannot have.
+
+use qos_common::ds::Dscp;
+
+use super::{Scene, mark, since};
+use crate::{
+    diagnosis::{Cure, Finding, address},
+    hook::Direction,
+    rules::model::{Field, Rule, pattern_matches},
+    snapshot::{Hook, RuleCount},
+};
+
+/// What is known of a rule beside its counters.
+#[derive(Clone, Debug)]
+pub struct RuleFacts {
+    /// Its name.
+    pub name: String,
+    /// The rule before it that decides on all that it would match.
+    pub shadowed_by: Option<String>,
+    /// Where the policy asks it, if that is not at this hook.
+    pub elsewhere: Option<String>,
+    /// `file:line`.
+    pub place: String,
+}
+
+fn counted<'a>(hook: &'a Hook, name: &str) -> Option<&'a RuleCount> {
+    hook.rules.iter().find(|rule| rule.rule.name == name)
+}
+
+/// What is said above.
+pub(super) fn heading(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> String {
+    let hits = counted(hook, &facts.name).map_or(0, |rule| rule.counted.packets);
+    format!("rule \"{}\" ({}) at {}: {hits} packets since {}.", facts.name, facts.place, scene.name(), since(hook))
+}
+
+/// What is found of it.
+pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> Vec<Finding> {
+    let name = scene.name();
+    let Some(rule) = counted(hook, &facts.name) else { return vec![not_asked(&name, facts)] };
+    let mut findings: Vec<Finding> = certain(scene, &rule.rule, facts);
+    if rule.counted.packets > 0 {
+        let text = format!("it has decided or counted {} packets: {}", rule.counted.packets, rule.rule.result());
+        findings.push(Finding::ok(&name, "hit", text));
+    } else if findings.is_empty() {
+        findings.extend(unhit(scene, hook, rule));
+    }
+    findings
+}
+
+fn not_asked(name: &str, facts: &RuleFacts) -> Finding {
+    let places = facts.elsewhere.as_deref().unwrap_or("nowhere");
+    let text = format!("rule \"{}\" is not asked at {name}: on = {places}", facts.name);
+    let cure = Cure::Advice(format!("write on = \"{name}\" in {}, and apply it", facts.place));
+    Finding::fail(name, "not-asked", text).cure(cure)
+}
+
+/// What keeps it from ever matching.
+fn certain(scene: &Scene<'_>, rule: &Rule, facts: &RuleFacts) -> Vec<Finding> {
+    let name = scene.name();
+    let shadowed = facts.shadowed_by.as_ref().map(|by| {
+        let text =
+            format!("rule \"{}\" is never asked: {by} is before it, and decides on all that it would match", rule.name);
+        let cure = Cure::Advice(format!("put it before that rule in {}, or narrow that one", facts.place));
+        Finding::fail(&name, "shadowed", text).cure(cure)
+    });
+    let translated = address::translated_rule(scene.interface, scene.direction, rule, scene.outside);
+    [shadowed, translated, no_interface(scene, rule), no_tag(scene, rule)].into_iter().flatten().collect()
+}
+
+/// `from` names interfaces, and there are none of that name.
+fn no_interface(scene: &Scene<'_>, rule: &Rule) -> Option<Finding> {
+    let patterns =
+        rule.conditions.iter().filter(|condition| !condition.negated).find_map(|condition| match &condition.field {
+            Field::From(patterns) => Some(patterns),
+            _ => None,
+        })?;
+    let there = |pattern: &String| scene.ground.ports.iter().any(|port| pattern_matches(pattern, &port.device.name));
+    let text =
+        format!("rule \"{}\" is for packets from {}, and there is no such interface", rule.name, patterns.join(", "));
+    (!patterns.iter().any(there)).then(|| Finding::fail(&scene.name(), "no-interface", text))
+}
+
+/// XDP sees no tag that the device has taken off.
+fn no_tag(scene: &Scene<'_>, rule: &Rule) -> Option<Finding> {
+    let looks = rule.conditions.iter().any(|condition| matches!(condition.field, Field::Vlan(_) | Field::Pcp(_)));
+    let port = scene.ground.port(scene.interface)?;
+    let at_xdp = port.hook(Direction::Ingress).is_some_and(|hook| hook.via.is_xdp());
+    let stripped = scene.direction == Direction::Ingress && at_xdp && port.offloads.rx_vlan == Some(true);
+    let text = format!("rule \"{}\" looks at VLAN tags, which the device takes off before XDP", rule.name);
+    let cure = Cure::There(format!("ethtool -K {} rxvlan off", scene.interface));
+    (looks && stripped).then(|| Finding::fail(&scene.name(), "rxvlan", text).cure(cure))
+}
+
+/// Nothing forbids it: either its codepoints do not come, or something else of it does not match.
+fn unhit(scene: &Scene<'_>, hook: &Hook, rule: &RuleCount) -> Vec<Finding> {
+    let Ok(counts) = &hook.counts else { return Vec::new() };
+    let wanted = codepoints(&rule.rule);
+    let came: u64 = wanted.iter().map(|dscp| counts.before(*dscp).packets).sum();
+    let name = scene.name();
+    if came == 0 && wanted.len() < Dscp::COUNT {
+        let word = wanted.iter().map(Dscp::to_string).collect::<Vec<_>>().join(", ");
+        return mark::findings(scene, hook, &word, &wanted);
+    }
+    let before_it = hook.rules.iter().take_while(|other| other.rule.name != rule.rule.name);
+    let deciding = before_it.filter(|other| other.rule.decides() && other.counted.packets > 0);
+    let details = deciding
+        .map(|other| format!("decided before it: rule \"{}\", {} packets", other.rule.name, other.counted.packets));
+    let text = format!("{came} packets with its codepoints came, and none matched all of: {}", rule.rule.matches());
+    let cure = Cure::Advice(format!("qosbpf policy explain {name} 'PACKET' says which condition was not so"));
+    vec![Finding::unknown(&name, "not-matched", text).details(details).cure(cure)]
+}
+
+/// The codepoints that a rule is for.
+fn codepoints(rule: &Rule) -> Vec<Dscp> {
+    let bits = rule.conditions.iter().fold(u64::MAX, |all, condition| match condition.field {
+        Field::Dscp(bits) => all & if condition.negated { !bits } else { bits },
+        _ => all,
+    });
+    Dscp::all().filter(|dscp| bits >> dscp.value() & 1 == 1).collect()
+}

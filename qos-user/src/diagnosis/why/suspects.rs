@@ -1,0 +1,101 @@
+//! Who may have taken a mark, or a packet, between two hooks of ours.
+
+use qos_common::ds::Dscp;
+
+use super::Scene;
+use crate::{
+    diagnosis::{
+        facts::{Route, RoutingRule},
+        marks,
+        outside::Rule,
+    },
+    hook::Direction,
+    snapshot::Hook,
+};
+
+/// Suspects between hooks at ingress and the ways out.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    /// What each is, the likeliest first.
+    pub words: Vec<String>,
+    /// The command that takes the first one away, if it is a rule.
+    pub removal: Option<String>,
+}
+
+/// Who may have taken these codepoints from packets that came in by `from` and should leave by `to`; any interface if
+/// that is not known.
+pub(super) fn between(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, dscps: &[Dscp]) -> Suspects {
+    let rules = rules(scene, from, to, dscps);
+    let removal = rules.first().map(|rule| rule.removal.clone());
+    let mut words: Vec<String> = rules.iter().map(|rule| rule.words()).collect();
+    words.extend(programs(scene, from, to));
+    words.extend(routes(scene, from));
+    words.extend(flowtables(scene, from, to));
+    Suspects { words, removal }
+}
+
+fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, dscps: &[Dscp]) -> Vec<&'a Rule> {
+    let enters = |rule: &Rule| from.iter().any(|hook| rule.concerns(&hook.interface, Direction::Ingress));
+    let ports = scene.ground.ports.iter().map(|port| port.device.name.as_str());
+    let exits: Vec<&str> = match to {
+        Some(to) => vec![to],
+        None => ports.filter(|name| from.iter().all(|hook| hook.interface != *name)).collect(),
+    };
+    let leaves = |rule: &Rule| exits.iter().any(|exit| rule.concerns(exit, Direction::Egress));
+    let takes = |rule: &Rule| dscps.iter().any(|dscp| rule.takes(*dscp));
+    scene.outside.markers().filter(|rule| takes(rule) && enters(rule) && leaves(rule)).collect()
+}
+
+/// Filters of tc that rewrite on the way, and programs of others, of which only their author knows what they do.
+fn programs(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>) -> Vec<String> {
+    let behind = from.iter().filter_map(|hook| scene.ground.port(&hook.interface));
+    let behind = behind.flat_map(|port| marks::after_us(port, Direction::Ingress));
+    let before = to.and_then(|to| scene.ground.port(to)).into_iter();
+    behind.chain(before.flat_map(|port| marks::before_us(port, Direction::Egress))).collect()
+}
+
+/// Ways out that have no hook, but those by which the packets came in.
+fn routes(scene: &Scene<'_>, from: &[&Hook]) -> Vec<String> {
+    let has_hook = |name: &str| scene.hooks(Direction::Egress).any(|hook| hook.interface == name);
+    let came_by = |name: &str| from.iter().any(|hook| hook.interface == name);
+    let mut found = Vec::new();
+    for port in &scene.ground.ports {
+        let name = &port.device.name;
+        if has_hook(name) || came_by(name) || name == "lo" {
+            continue;
+        }
+        let routes: Vec<_> = scene.ground.routes.iter().filter(|route| route.ifindex == port.device.ifindex).collect();
+        if !routes.is_empty() {
+            found.push(format!(
+                "route: {} by {name}, which has no hook at egress",
+                listed(&routes, &scene.ground.rules)
+            ));
+        }
+    }
+    found
+}
+
+/// The first few of them, with the table where it is not the main one.
+fn listed(routes: &[&Route], rules: &[RoutingRule]) -> String {
+    const MAIN: u32 = 254;
+    const SHOWN: usize = 3;
+    let chosen_by = |table: u32| {
+        let rule = rules.iter().find(|rule| rule.table == table);
+        rule.map_or_else(String::new, |rule| format!(", ip rule {} for tos {:#04x}", rule.priority, rule.tos))
+    };
+    let word = |route: &&&Route| match route.table {
+        MAIN => route.to.clone(),
+        table => format!("{} (table {table}{})", route.to, chosen_by(table)),
+    };
+    let shown: Vec<_> = routes.iter().take(SHOWN).map(|route| word(&route)).collect();
+    let more = if routes.len() > SHOWN { ", ..." } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn flowtables(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>) -> Vec<String> {
+    let passes = |name: &String| to == Some(name) || from.iter().any(|hook| hook.interface == *name);
+    let tables = scene.outside.flowtables().filter(|table| table.interfaces.iter().any(passes));
+    tables
+        .map(|table| format!("nft flowtable {} {}: its flows skip nft and routing", table.table, table.name))
+        .collect()
+}

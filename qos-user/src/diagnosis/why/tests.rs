@@ -1,0 +1,164 @@
+use qos_common::abi::Counter;
+
+use super::*;
+use crate::{
+    diagnosis::{
+        Level, exit,
+        facts::Route,
+        nft,
+        testing::{enforcing, ground, port},
+    },
+    error::Exit,
+    snapshot::{Counts, sample},
+};
+
+/// A router of which both hooks have counted for a while; `came` EF came in, `left` reached the WAN's hook.
+fn snapshot(came: u64, left: u64) -> Snapshot {
+    let mut snapshot = sample::snapshot();
+    for (hook, packets) in snapshot.hooks.iter_mut().zip([came, left]) {
+        let mut counts = Counts::zero();
+        counts.sums.kept[0][184] = Counter { packets, bytes: 100 * packets };
+        counts.sums.kept[0][0] = Counter { packets: 1000, bytes: 100_000 };
+        hook.counts = Ok(counts);
+        hook.device = None;
+    }
+    snapshot
+}
+
+fn nft_rule() -> Outside {
+    Outside {
+        nft: nft::read(include_str!("../testdata/nft.json"), include_str!("../testdata/nft.txt")),
+        iptables: Vec::new(),
+    }
+}
+
+fn router() -> Ground {
+    let mut wan = enforcing("wan0", Direction::Egress);
+    wan.device.ifindex = 4;
+    let mut lan = enforcing("lan0", Direction::Ingress);
+    lan.device.ifindex = 3;
+    ground(vec![lan, wan])
+}
+
+fn ask(snapshot: &Snapshot, ground: &Ground, outside: &Outside, about: &About) -> Answer {
+    let scene =
+        Scene { interface: "wan0", direction: Direction::Egress, earlier: snapshot, later: snapshot, ground, outside };
+    why(&scene, about)
+}
+
+fn ef() -> About {
+    About::Marks("EF".to_owned(), vec![Dscp::EF])
+}
+
+fn codes(answer: &Answer) -> Vec<&'static str> {
+    answer.findings.iter().map(|finding| finding.code).collect()
+}
+
+fn of<'a>(answer: &'a Answer, code: &str) -> &'a Finding {
+    answer.findings.iter().find(|finding| finding.code == code).unwrap_or_else(|| panic!("{code}: {answer:#?}"))
+}
+
+#[test]
+fn a_mark_that_passes_is_no_fault() {
+    let answer = ask(&snapshot(100, 100), &router(), &Outside::default(), &ef());
+    assert_eq!(codes(&answer), ["attached", "arrived", "passed"]);
+    assert_eq!(exit(&answer.findings), Exit::Done);
+    assert!(answer.heading.starts_with("EF at wan0:egress: before 100, after 100, since 2026-"), "{}", answer.heading);
+}
+
+#[test]
+fn a_mark_that_nft_takes_is_lost_inside_and_the_rule_is_the_first_suspect() {
+    let answer = ask(&snapshot(1204, 0), &router(), &nft_rule(), &ef());
+    assert!(answer.heading.contains("Not a counting fault: 1000 other packets"), "{}", answer.heading);
+    let lost = of(&answer, "lost-inside");
+    assert_eq!(
+        lost.text,
+        "EF is lost inside this router, between lan0:ingress and wan0:egress (1204 came, 0 were counted)"
+    );
+    assert!(lost.details[0].starts_with("suspect 1: nft table inet qos chain post handle 6:"), "{:?}", lost.details);
+    assert_eq!(lost.cure, Some(Cure::There("nft delete rule inet qos post handle 6".to_owned())));
+    assert_eq!(exit(&answer.findings), Exit::No);
+}
+
+#[test]
+fn a_route_without_a_hook_is_a_suspect() {
+    let mut ground = router();
+    let mut other = port("wg0");
+    other.device.ifindex = 9;
+    ground.ports.push(other);
+    ground.routes = vec![Route { ifindex: 9, to: "203.0.113.0/24".to_owned(), table: 100 }];
+    let answer = ask(&snapshot(10, 0), &ground, &Outside::default(), &ef());
+    let lost = of(&answer, "lost-inside");
+    assert_eq!(lost.details, ["suspect 1: route: 203.0.113.0/24 (table 100) by wg0, which has no hook at egress"]);
+}
+
+#[test]
+fn a_mark_that_vanishes_without_a_suspect_is_not_told_for_sure() {
+    let answer = ask(&snapshot(10, 0), &router(), &Outside::default(), &ef());
+    assert_eq!(of(&answer, "vanished").level, Level::Unknown);
+    assert_eq!(exit(&answer.findings), Exit::Unknown);
+}
+
+#[test]
+fn hooks_of_different_age_are_compared_by_what_came_meanwhile() {
+    let mut later = snapshot(50, 0);
+    later.hooks[1].since += std::time::Duration::from_secs(600);
+    let answer = ask(&later, &router(), &nft_rule(), &ef());
+    assert_eq!(of(&answer, "not-comparable").level, Level::Unknown);
+    let mut earlier = snapshot(40, 0);
+    earlier.hooks[1].since = later.hooks[1].since;
+    let (ground, outside) = (router(), nft_rule());
+    let scene = Scene {
+        interface: "wan0",
+        direction: Direction::Egress,
+        earlier: &earlier,
+        later: &later,
+        ground: &ground,
+        outside: &outside,
+    };
+    assert!(of(&why(&scene, &ef()), "lost-inside").text.contains("(10 came, 0 were counted)"));
+}
+
+#[test]
+fn where_nothing_came_in_the_interfaces_that_are_not_counted_are_named() {
+    let mut ground = router();
+    assert_eq!(of(&ask(&snapshot(0, 0), &ground, &Outside::default(), &ef()), "none-came").level, Level::Info);
+    ground.ports.push(port("lan1"));
+    let answer = ask(&snapshot(0, 0), &ground, &Outside::default(), &ef());
+    let blind = of(&answer, "blind");
+    assert_eq!((blind.level, &blind.cure), (Level::Unknown, &Some(Cure::Own("attach lan1 --ingress".to_owned()))));
+}
+
+#[test]
+fn what_our_own_policy_does_is_said_and_no_fault() {
+    let mut snapshot = snapshot(0, 0);
+    let counts = snapshot.hooks[1].counts.as_mut().unwrap();
+    let some = Counter { packets: 7, bytes: 700 };
+    (counts.sums.changed[0][184], counts.remarked[46][0]) = (some, some);
+    let answer = ask(&snapshot, &router(), &Outside::default(), &ef());
+    let remarked = of(&answer, "remarked");
+    assert_eq!(remarked.level, Level::Info);
+    assert_eq!(remarked.text, "our policy: 7 EF -> DF here, by table to-isp, entry EF (/etc/qosbpf/policy.toml:32)");
+}
+
+#[test]
+fn a_hook_that_is_not_there_or_bypassed_is_the_fault() {
+    let mut bypassed = snapshot(1, 1);
+    bypassed.hooks[1].state = State::Bypassed;
+    let found = ask(&bypassed, &router(), &Outside::default(), &About::Hook);
+    let fault = of(&found, "bypassed");
+    assert_eq!((fault.level, &fault.cure), (Level::Fail, &Some(Cure::Own("policy resume wan0:egress".to_owned()))));
+    let mut absent = snapshot(1, 1);
+    absent.hooks.truncate(1);
+    let found = ask(&absent, &router(), &Outside::default(), &About::Hook);
+    assert_eq!(codes(&found), ["not-attached"]);
+    assert_eq!(found.findings[0].cure, Some(Cure::Own("attach wan0 --egress".to_owned())));
+}
+
+#[test]
+fn what_the_device_counted_beside_us_is_a_fault() {
+    let mut snapshot = snapshot(0, 0);
+    snapshot.hooks[1].device = Some(crate::snapshot::Device { packets: 2000, bytes: 0, drops: 0 });
+    let found = ask(&snapshot, &router(), &Outside::default(), &About::Hook);
+    assert!(of(&found, "unseen").text.contains("50.0 %"), "{found:#?}");
+}

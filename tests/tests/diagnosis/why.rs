@@ -1,0 +1,202 @@
+//! `why` on what takes a mark or a packet between our hooks: each is named.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    process::Stdio,
+};
+
+use qosbpf::lab::topology::LAN_HOST;
+use qosbpf_tests::{
+    binary::Answer,
+    router::{Router, run_in, spawn_in, words},
+    udp,
+};
+
+use crate::{
+    doctor::flowtable,
+    typed::{find, type_in},
+};
+
+/// A router with all four hooks.
+fn attached() -> anyhow::Result<Router> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    router.ok("attach wan0")?;
+    Ok(router)
+}
+
+fn why(router: &Router, what: &str) -> anyhow::Result<Answer> {
+    Answer::of(router.command("why --sample 0 --json")?.args(what.splitn(2, ' ')))
+}
+
+/// What a finding says, its details too.
+fn said(finding: &serde_json::Value) -> String {
+    format!("{} {}", finding["text"], finding["details"])
+}
+
+#[test]
+fn a_mark_that_comes_through_is_no_fault() -> anyhow::Result<()> {
+    let router = attached()?;
+    router.ping(false, 184, 20)?;
+    let answer = router.ask("why wan0:egress EF --sample 0")?.expect(0)?;
+    answer.says(&[
+        "EF at wan0:egress: before 20, after 20",
+        "hook attached",
+        "lan0:ingress before 20",
+        "comes through",
+    ])?;
+    router.ask("why wan0:egress --sample 0")?.expect(0)?;
+    router.ask("why lan0:ingress tos=184 --sample 0")?.expect(0)?.says(&["comes through"])?;
+    why(&router, "wan0:ingress AF41")?.expect(0)?.says(&["none-came"])?;
+    Ok(())
+}
+
+#[test]
+fn a_class_that_nft_rewrites_between_two_hooks() -> anyhow::Result<()> {
+    let router = attached()?;
+    for line in [
+        "nft add table inet qos",
+        "nft add chain inet qos post { type filter hook postrouting priority 0 ; }",
+        "nft add rule inet qos post oifname lan0 ip dscp set cs1",
+        "nft add rule inet qos post oifname wan0 ip dscp ef ip dscp set cs0",
+    ] {
+        run_in(router.edge(), line)?;
+    }
+    let policy = router.policy(
+        "p",
+        "[classes]\nvoice = [\"EF\", \"VA\"]\n[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n",
+    )?;
+    router.ok(&format!("policy apply {policy}"))?;
+    router.ping(false, 184, 20)?;
+    for what in ["wan0:egress EF", "wan0:egress voice", "lan0:ingress EF"] {
+        let answer = why(&router, what)?.expect(3)?;
+        let subject = what.split(' ').next().unwrap_or_default();
+        let lost = find(&answer, subject, "lost-inside")?;
+        let text = said(&lost);
+        assert!(text.contains("suspect 1: nft table inet qos chain post handle 3: oifname"), "{text}");
+        assert!(text.contains("ip dscp set cs0") && !text.contains("set cs1"), "{text}");
+    }
+    let lost = find(&why(&router, "wan0:egress")?.expect(3)?, "wan0:egress", "lost-inside")?;
+    assert!(said(&lost).contains("EF is lost inside this router, between lan0:ingress and wan0:egress (20 came, 0"));
+    let screen = router.ask("why wan0:egress EF --sample 0")?.expect(3)?;
+    screen.says(&[
+        " FAULT EF is lost inside this router",
+        "cure: ip netns exec ",
+        "nft delete rule inet qos post handle 3",
+    ])?;
+    type_in(&lost, None)?;
+    let line = "ping -q -n -i 0.002 -c 5000 -Q 184 198.51.100.2";
+    let mut ping = spawn_in(router.lab().lan(), words(line).stdout(Stdio::null()))?;
+    let cured = router.ask("why wan0:egress EF --sample 1");
+    ping.kill()?;
+    ping.wait()?;
+    cured?.says(&["comes through"])?;
+    Ok(())
+}
+
+#[test]
+fn a_route_that_leaves_by_an_interface_without_a_hook() -> anyhow::Result<()> {
+    let router = attached()?;
+    for line in [
+        "ip link add wg0 type veth peer name far0",
+        "ip link set wg0 up",
+        "ip link set far0 up",
+        "ip route add 203.0.113.0/24 dev wg0 table 100",
+        "ip rule add to 203.0.113.0/24 table 100 priority 50",
+        "ip neigh add 203.0.113.9 lladdr 02:00:00:00:00:09 dev wg0",
+    ] {
+        run_in(router.edge(), line)?;
+    }
+    let to = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)), 5060);
+    udp::send(router.lab().lan(), SocketAddr::new(LAN_HOST.v4.into(), 0), to, 184, 20)?;
+    let answer = why(&router, "wan0:egress EF")?.expect(3)?;
+    let lost = find(&answer, "wan0:egress", "lost-inside")?;
+    let text = said(&lost);
+    assert!(text.contains("route: 203.0.113.0/24 (table 100) by wg0, which has no hook at egress"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_rule_shadowed_by_another() -> anyhow::Result<()> {
+    let router = attached()?;
+    let policy = router.policy(
+        "p",
+        "[[rule]]\nname = \"all voice\"\non = \"wan0:egress\"\nmatch = { dscp = [\"EF\", \"VA\"] }\nset = \"AF41\"\n\
+         [[rule]]\nname = \"calls\"\non = \"wan0:egress\"\nmatch = { dscp = \"EF\", proto = \"icmp\" }\nset = \"EF\"\n\
+         [[rule]]\nname = \"web\"\non = \"lan0:ingress\"\nmatch = { proto = \"tcp\" }\nset = \"DF\"\n",
+    )?;
+    router.ok(&format!("policy apply {policy}"))?;
+    router.ping(false, 184, 20)?;
+    let answer = why(&router, "wan0:egress calls")?.expect(3)?;
+    let text = said(&find(&answer, "wan0:egress", "shadowed")?);
+    assert!(text.contains("is never asked") && text.contains("all voice"), "{text}");
+    let asked = why(&router, "wan0:egress all voice")?.expect(0)?;
+    asked.says(&["it has decided or counted 20 packets"])?;
+    find(&why(&router, "wan0:egress web")?.expect(3)?, "wan0:egress", "not-asked")?;
+    find(&why(&router, "lan0:ingress web")?.expect(4)?, "lan0:ingress", "not-matched")?;
+    let marked = router.ask("why wan0:egress EF --sample 0")?.expect(0)?;
+    marked.says(&["our policy: 20 EF -> AF41 here", "rule \"all voice\""])?;
+    Ok(())
+}
+
+#[test]
+fn a_bypassed_policy() -> anyhow::Result<()> {
+    let router = attached()?;
+    let policy = router.policy("p", "[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+    router.ok(&format!("policy apply {policy}"))?;
+    router.ok("policy bypass")?;
+    router.ping(false, 184, 20)?;
+    let answer = why(&router, "wan0:egress EF")?.expect(3)?;
+    let bypassed = find(&answer, "wan0:egress", "bypassed")?;
+    type_in(&bypassed, None)?;
+    why(&router, "wan0:egress EF")?.expect(0)?;
+    Ok(())
+}
+
+#[test]
+fn a_hook_that_is_not_there() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    let absent = find(&why(&router, "wan0:egress EF")?.expect(3)?, "wan0:egress", "not-attached")?;
+    type_in(&absent, None)?;
+    router.ping(false, 184, 20)?;
+    // The hooks are of different age: what came before cannot be compared.
+    router.ask("why wan0:egress EF --sample 0")?.says(&["hook attached"])?;
+    Ok(())
+}
+
+/// Recorded: see there.
+#[test]
+fn a_flowtable() -> anyhow::Result<()> {
+    let router = attached()?;
+    let tools = tempfile::tempdir()?;
+    flowtable(tools.path())?;
+    router.ping(false, 184, 20)?;
+    let path = format!("{}:{}", tools.path().display(), std::env::var("PATH")?);
+    let answer = Answer::of(router.command("why wan0:egress EF --sample 0 --json")?.env("PATH", path))?.expect(3)?;
+    let found = find(&answer, "wan0", "flowtable")?;
+    assert!(said(&found).contains("flowtable inet fw ft"), "{found:#}");
+    Ok(())
+}
+
+#[test]
+fn packets_for_the_router_itself_are_not_told_from_those_that_are_dropped() -> anyhow::Result<()> {
+    let router = attached()?;
+    run_in(router.lab().lan(), "ping -q -n -c 1 -W 2 192.0.2.1")?;
+    let to = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
+    udp::send(router.lab().lan(), SocketAddr::new(LAN_HOST.v4.into(), 0), to, 184, 20)?;
+    let answer = why(&router, "wan0:egress EF")?.expect(4)?;
+    find(&answer, "wan0:egress", "vanished")?;
+    Ok(())
+}
+
+#[test]
+fn what_is_asked_has_to_be_something() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ask("why wan0")?.expect(2)?.complains(&["wan0:ingress or wan0:egress"])?;
+    router.ask("why wan0:egress nonsense")?.expect(2)?.complains(&["no codepoint, no class and no rule"])?;
+    router.ask("why wan0:egress 184")?.expect(2)?.complains(&["tos=184"])?;
+    let refused = router.ask("why wan9:egress --json")?.expect(1)?;
+    assert_eq!(refused.json()?["error"]["code"], "no-such-interface");
+    Ok(())
+}
