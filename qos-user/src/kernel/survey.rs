@@ -17,7 +17,10 @@ use super::{
     network::{Interface, Network},
     sys,
 };
-use crate::diagnosis::facts::{Ground, OwnHook, Port};
+use crate::{
+    diagnosis::facts::{Ground, OwnHook, Port},
+    hook::Layer,
+};
 
 /// Reads a network namespace; `hooks` are ours in it.
 ///
@@ -59,7 +62,6 @@ fn own_hook(hook: &Hook) -> OwnHook {
         version: hook.state.version.clone(),
         enforces: enforced.is_some(),
         rules: enforced.map_or_else(Vec::new, |binding| binding.rules.clone()),
-        // No hook looks behind that header yet.
-        inside_pppoe: false,
+        inside_pppoe: hook.state.inside().contains(&Layer::Pppoe),
     }
 }
