@@ -33,6 +33,7 @@ mod render;
 mod rules;
 mod schema;
 mod sets;
+pub mod settings;
 mod shadow;
 mod source;
 mod tables;

@@ -38,16 +38,21 @@ impl Source {
     ///
     /// They are not UTF-8, there is nothing but blanks, or they are more than [`MAX_BYTES`].
     pub fn new(file: &str, bytes: Vec<u8>) -> Result<Self, Report> {
-        if bytes.len() > MAX_BYTES {
-            let title = format!("the file has {} bytes, and a policy at most {MAX_BYTES}", bytes.len());
-            return Err(Report::of(Self::unchecked(file, String::new()), Finding::error(Span::at(0), title)));
-        }
-        let source = Self::decode(file, bytes)?;
+        let source = Self::new_or_empty(file, bytes)?;
         if source.text().trim_start_matches('\u{feff}').trim().is_empty() {
             let finding = Finding::error(Span::at(0), "the file is empty").help("a policy begins with `version = 1`");
             return Err(Report::of(source, finding));
         }
         Ok(source)
+    }
+
+    /// The same of a file that need not say anything.
+    pub(super) fn new_or_empty(file: &str, bytes: Vec<u8>) -> Result<Self, Report> {
+        if bytes.len() > MAX_BYTES {
+            let title = format!("the file has {} bytes, and a policy at most {MAX_BYTES}", bytes.len());
+            return Err(Report::of(Self::unchecked(file, String::new()), Finding::error(Span::at(0), title)));
+        }
+        Self::decode(file, bytes)
     }
 
     fn decode(file: &str, bytes: Vec<u8>) -> Result<Self, Report> {
