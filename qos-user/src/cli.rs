@@ -132,6 +132,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Any notation of a DSCP to every notation, with the filter text of each tool.
     Dscp(DscpArgs),
+    /// The service: attach what the policy binds, follow interfaces, keep rates, serve metrics.
+    Run(RunArgs),
     /// A lab of its own: a router between two hosts, marked traffic, counters, remarking.
     Demo(DemoArgs),
     /// Wait for deadlines and go back; started by the command that sets one.
@@ -175,9 +177,20 @@ impl Command {
             ) => *json,
             // It is JSON and nothing else.
             Self::Policy(PolicyCommand::Schema) => true,
-            Self::Demo(_) | Self::Completions { .. } | Self::Timer => false,
+            Self::Run(_) | Self::Demo(_) | Self::Completions { .. } | Self::Timer => false,
         }
     }
+}
+
+/// `run`
+#[derive(Clone, Copy, Debug, Args)]
+pub struct RunArgs {
+    /// Put the saved policy in force, attach what it binds, and end: for images without a service manager.
+    #[arg(long)]
+    pub once: bool,
+    /// Let the service that runs read the saved policy again, and say what came of it.
+    #[arg(long, conflicts_with = "once")]
+    pub reload: bool,
 }
 
 /// `qosbpf events`
@@ -285,9 +298,9 @@ pub struct StatsArgs {
     /// One row a codepoint, or one a class of the policy.
     #[arg(long, value_enum, default_value_t = By::Dscp)]
     pub by: By,
-    /// Sample this many seconds for rates; 0 for none.
-    #[arg(long, value_name = "SECS", default_value = "1", value_parser = seconds)]
-    pub rate: Duration,
+    /// Sample this many seconds for rates, 0 for none; else those of the last minute, if `run` keeps them, or 1 second.
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    pub rate: Option<Duration>,
     /// No cursor movement, even on a terminal.
     #[arg(long)]
     pub no_tty: bool,
@@ -333,6 +346,12 @@ impl StatsFormat {
     #[must_use]
     pub const fn is_machine(&self) -> bool {
         self.json || self.csv || self.prometheus
+    }
+
+    /// Whether it has fields for what the service remembers.
+    #[must_use]
+    pub const fn wants_trends(&self) -> bool {
+        self.json
     }
 }
 

@@ -23,6 +23,18 @@ impl Exit {
     pub const fn code(self) -> u8 {
         self as u8
     }
+
+    /// What a number says; one that is none of ours, that it failed.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Self {
+        match code {
+            0 => Self::Done,
+            2 => Self::Usage,
+            3 => Self::No,
+            4 => Self::Unknown,
+            _ => Self::Failed,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

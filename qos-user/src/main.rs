@@ -3,8 +3,9 @@
 use std::{env, io::IsTerminal as _, process::ExitCode};
 
 use qosbpf::{
-    cli::{Cli, LogFormat},
+    cli::{Cli, Command, LogFormat},
     cmd,
+    journal_lines::{self, JournalLines},
 };
 
 fn main() -> ExitCode {
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
 
 fn log_to_stderr(cli: &Cli) {
     let level = match cli.global.verbose {
+        0 if matches!(cli.command, Command::Run(_)) => "info,aya=warn,netlink_proto=off,netlink_packet=off",
         // They warn of every device name that is not UTF-8, which is legal and nobody's fault here.
         0 => "warn,netlink_proto=off,netlink_packet=off",
         1 => "info,aya=warn",
@@ -31,6 +33,10 @@ fn log_to_stderr(cli: &Cli) {
     let ansi = cmd::wants_color(cli.global.color, std::io::stderr().is_terminal());
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match cli.global.log_format {
+        LogFormat::Text if journal_lines::is_wanted() => {
+            let plain = tracing_subscriber::fmt::format().without_time().with_target(false).with_ansi(false);
+            logs.with_ansi(false).event_format(JournalLines(plain)).init();
+        }
         LogFormat::Text => logs.with_ansi(ansi).without_time().init(),
         LogFormat::Json => logs.json().init(),
     }

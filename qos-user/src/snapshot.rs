@@ -3,7 +3,10 @@
 //! Before is what was kept and what was changed; after is what was kept and what was remarked into a codepoint. Both are
 //! sums of counters that only grow, so they only grow themselves.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use qos_common::{
     abi::{Counter, Counters},
@@ -13,6 +16,7 @@ use qos_common::{
 use crate::{
     hook::{Direction, Via},
     rules::model::Rule,
+    snapshot::trend::Trend,
 };
 
 pub mod baseline;
@@ -20,11 +24,13 @@ pub mod cells;
 mod counts;
 pub mod diff;
 pub mod history;
+pub mod keeper;
 pub mod named;
 pub mod rates;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod tabled;
+pub mod trend;
 
 pub use counts::{Totals, total};
 
@@ -97,6 +103,8 @@ pub struct Hook {
     pub device: Option<Device>,
     /// The root qdisc since `since`; at egress alone.
     pub qdisc: Option<Qdisc>,
+    /// What the service remembers of it, if one serves.
+    pub trend: Option<Arc<Trend>>,
 }
 
 impl Hook {

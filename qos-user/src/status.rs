@@ -23,8 +23,31 @@ pub struct StatusReport {
     pub hooks: Vec<HookStatus>,
     /// The policy that waits to be confirmed.
     pub confirm: Option<Confirm>,
+    /// The service, if one serves this network namespace.
+    pub service: Option<ServiceStatus>,
     /// What concerns no single hook.
     pub notes: Vec<Note>,
+}
+
+/// What the service does.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ServiceStatus {
+    /// Its process.
+    pub pid: u32,
+    /// Since when it serves.
+    pub since: SystemTime,
+    /// Its version.
+    pub version: String,
+    /// Where it serves metrics.
+    pub metrics: Vec<core::net::SocketAddr>,
+    /// How it last read the saved policy.
+    pub reload: Reload,
+    /// When that last went well.
+    pub success: Option<SystemTime>,
+    /// Why its settings are not what their file says.
+    pub settings_failure: Option<String>,
+    /// Hooks that it does not attach again, since somebody detached them: interface and direction.
+    pub released: Vec<(u32, Direction)>,
 }
 
 /// A policy that waits to be confirmed.
@@ -55,6 +78,15 @@ pub struct BypassStatus {
     pub by: String,
     /// How long until it ends by itself.
     pub left: Option<Duration>,
+}
+
+/// How the service last read the saved policy.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Reload {
+    /// When.
+    pub at: SystemTime,
+    /// Why the saved policy is not in force, in one line; `None`: it is, or what is in force was put there since.
+    pub failure: Option<String>,
 }
 
 /// A policy that was in force.

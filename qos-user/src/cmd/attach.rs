@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::{
+    VERSION,
     cli::{ApplyOptions, AttachArgs, HookChoice},
     cmd::{
         Context, conditioner, foreground,
@@ -16,7 +17,6 @@ use crate::{
     kernel::{
         choice::{self, Request, Wanted},
         datapath::{self, Hook, Observed},
-        document,
         network::Interface,
         past,
         pins::Store,
@@ -155,12 +155,51 @@ fn attach_one(
     if let Some(hook) = site.hooks.iter().find(|hook| hook.pins == pins && hook.running != Observed::Gone) {
         return keep(hook, wanted, inside(args), &interface.name, site);
     }
+    let asked = Asked { wanted, inside: inside(args), log: args.log_decisions };
+    attach_anew(site, interface, direction, policy, asked).map(Done::Attached)
+}
+
+/// What somebody wants of a hook beside the policy.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// By which mechanism.
+    pub wanted: Wanted,
+    /// Into what to look, if not as the policy says.
+    pub inside: Option<Vec<Layer>>,
+    /// Whether decisions are logged.
+    pub log: bool,
+}
+
+/// Attaches where nothing runs, with what the policy says of the hook.
+///
+/// # Errors
+///
+/// `rules`, `attach`, and what the kernel says; nothing is attached then.
+pub fn attach_anew(
+    site: &Site,
+    interface: &Interface,
+    direction: Direction,
+    policy: Option<&Policy>,
+    asked: Asked,
+) -> anyhow::Result<Hook> {
     let binding = policy.and_then(|policy| conditioner::binding(policy, &interface.name, direction));
-    refuse_to_differ(inside(args).as_deref(), binding.as_ref(), &interface.name)?;
+    refuse_to_differ(asked.inside.as_deref(), binding.as_ref(), &interface.name)?;
     let bound = conditioner::first(binding, &site.interfaces)?;
-    let wanted = conditioner::wanted(wanted, policy, &interface.name, direction);
-    let request = Request { interface, pins, wanted, bound, inside: inside(args), log: args.log_decisions };
-    choice::attach(&request, &site.net).map(Done::Attached)
+    let wanted = conditioner::wanted(asked.wanted, policy, &interface.name, direction);
+    let pins = site.store.hook(interface.ifindex, direction);
+    let request = Request { interface, pins, wanted, bound, inside: asked.inside, log: asked.log };
+    choice::attach(&request, &site.net)
+}
+
+/// Replaces the program of another version of qosbpf by this one's; counters and policy stay.
+///
+/// # Errors
+///
+/// What the verifier or the kernel says; the other program runs on then.
+pub fn upgrade(hook: &Hook, interface: &str, site: &Site) -> anyhow::Result<()> {
+    let next = HookState { version: VERSION.to_owned(), ..hook.state.clone() };
+    let next = conditioner::next(site, hook, next)?;
+    datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)
 }
 
 /// What could be done only in part is undone: the other direction, and the policy.
@@ -194,7 +233,7 @@ fn keep(hook: &Hook, wanted: Wanted, inside: Option<Vec<Layer>>, interface: &str
     if !upgrade && inside == hook.state.inside {
         return Ok(Done::AlreadyThere(hook.clone()));
     }
-    let state = HookState { version: crate::VERSION.to_owned(), inside, ..hook.state.clone() };
+    let state = HookState { version: VERSION.to_owned(), inside, ..hook.state.clone() };
     let next = conditioner::next(site, hook, state.clone())?;
     datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)?;
     let hook = Hook { state, ..hook.clone() };
@@ -219,7 +258,7 @@ fn adopt(args: &AttachArgs, site: &Site, source: &Source, policy: &Policy, conte
     testing::refuse_failing(site, policy, false, context)?;
     let how = ApplyOptions { attach: true, only: Some(args.place.interface.clone()), ..ApplyOptions::default() };
     Session::find(site, policy, &how)?.iter().try_for_each(|session| session.refuse_drop(false, context))?;
-    document::write(&site.store.policy(), &record(source))?;
+    site.remember(&record(source))?;
     Ok(true)
 }
 

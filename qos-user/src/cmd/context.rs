@@ -4,6 +4,7 @@ use std::{
     env,
     io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout},
     path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::tz::TimeZone;
@@ -29,6 +30,25 @@ pub struct Context {
     pub color: bool,
     /// Color on stderr.
     pub color_on_stderr: bool,
+    /// Where output goes instead of stdout and stderr.
+    captured: Option<Captured>,
+}
+
+/// What a command says, for somebody who is not at this process's terminal: stdout and stderr.
+#[derive(Clone, Debug, Default)]
+pub struct Captured(Arc<Mutex<(String, String)>>);
+
+impl Captured {
+    /// All that was said so far.
+    #[must_use]
+    pub fn take(&self) -> (String, String) {
+        std::mem::take(&mut *self.said())
+    }
+
+    fn said(&self) -> MutexGuard<'_, (String, String)> {
+        // Text that is cut off by a panic is still text.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Context {
@@ -43,6 +63,7 @@ impl Context {
             quiet: global.quiet,
             color: wants_color(global.color, stdout().is_terminal()),
             color_on_stderr: wants_color(global.color, stderr().is_terminal()),
+            captured: None,
         }
     }
 
@@ -53,6 +74,14 @@ impl Context {
         let bpffs = (self.bpffs.as_os_str() != bpffs::DEFAULT).then(|| format!("--bpffs {}", self.bpffs.display()));
         let options: Vec<String> = netns.into_iter().chain(bpffs).collect();
         (!options.is_empty()).then(|| options.join(" "))
+    }
+
+    /// The same, without color, and what is said is kept.
+    #[must_use]
+    pub fn captured(&self) -> (Self, Captured) {
+        let captured = Captured::default();
+        let context = Self { color: false, color_on_stderr: false, captured: Some(captured.clone()), ..self.clone() };
+        (context, captured)
     }
 
     /// The pins of this network namespace, to read.
@@ -119,6 +148,10 @@ impl Context {
     ///
     /// Those of [`print`](Self::print).
     pub fn reaches(&self, text: &str) -> anyhow::Result<bool> {
+        if let Some(captured) = &self.captured {
+            captured.said().0.push_str(text);
+            return Ok(true);
+        }
         let mut out = stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
@@ -130,6 +163,10 @@ impl Context {
     pub fn warn(&self, text: &str) {
         if !self.quiet {
             let text = harmless(text, self.color_on_stderr);
+            if let Some(captured) = &self.captured {
+                captured.said().1.push_str(&text);
+                return;
+            }
             let _nobody_reads = stderr().lock().write_all(text.as_bytes());
         }
     }

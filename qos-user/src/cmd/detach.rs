@@ -4,7 +4,12 @@ use serde_json::json;
 
 use crate::{
     cli::DetachArgs,
-    cmd::{Context, recovery::recovered, site::Site},
+    cmd::{
+        Context,
+        control::{self, Ask},
+        recovery::recovered,
+        site::Site,
+    },
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
@@ -26,7 +31,7 @@ pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
         change => change?,
     };
     let site = recovered(store, context)?;
-    let removed = detach(args, &site)?;
+    let removed = detach(args, &site, context)?;
     site.store.leave()?;
     say(args, context, &removed)?;
     Ok(Exit::Done)
@@ -36,11 +41,13 @@ fn is_not_attached(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == "not-attached")
 }
 
-fn detach(args: &DetachArgs, site: &Site) -> anyhow::Result<Vec<String>> {
+fn detach(args: &DetachArgs, site: &Site, context: &Context) -> anyhow::Result<Vec<String>> {
     let names: Vec<HookName> = args.hook.iter().cloned().collect();
     let mut removed = Vec::new();
     for hook in site.select_readable(&names)? {
         let interface = site.interface_of(hook).map(|interface| interface.name.as_str());
+        // Before it is so: the service would attach it again.
+        let _no_service = control::ask(Ask::Release(hook.pins.ifindex, hook.pins.direction), context);
         datapath::detach(hook, interface, &site.net)?;
         removed.push(format!("{}:{}", site.name_of(hook), hook.pins.direction));
     }

@@ -3,6 +3,7 @@
 mod attach;
 mod conditioner;
 mod context;
+mod control;
 mod deadline;
 mod demo;
 mod detach;
@@ -16,6 +17,7 @@ mod policy;
 mod reading;
 mod recovery;
 mod report;
+mod run;
 mod site;
 mod ssh;
 mod stats;
@@ -49,8 +51,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         netns::enter(name)?;
     }
     let context = Context::new(cli);
-    // The timer detaches itself first.
-    if !matches!(cli.command, Command::Timer) {
+    // The timer detaches itself first; the service looks where its settings say.
+    if !matches!(cli.command, Command::Timer | Command::Run(_)) {
         deadline::settle(&context);
     }
     match &cli.command {
@@ -68,6 +70,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
             context.document(&String::from_utf8(text)?)?;
             Ok(exit)
         }
+        Command::Run(args) => run::run(args, &context),
         Command::Demo(args) => demo::run(args, &context),
         Command::Why(args) => why::run(args, &context),
         Command::Timer => timer::run(&context),

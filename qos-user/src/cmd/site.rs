@@ -1,6 +1,9 @@
 //! What is in force in a network namespace: its policy, its hooks, its interfaces, read together.
 
-use std::{path::Path, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use crate::{
     cmd::{Context, wanted},
@@ -34,6 +37,8 @@ pub struct Site {
     pub broken: Vec<Broken>,
     /// The policy in force.
     pub policy: Option<InForce>,
+    /// Where the saved policy is.
+    saved: PathBuf,
 }
 
 /// A policy in force, with its text.
@@ -67,7 +72,7 @@ impl Site {
         let interfaces = net.interfaces()?;
         let (hooks, broken) = datapath::observe_all(&store, &net)?;
         let policy = InForce::read(&store, &context.saved())?;
-        Ok(Self { store, net, interfaces, hooks, broken, policy })
+        Ok(Self { store, net, interfaces, hooks, broken, policy, saved: context.saved() })
     }
 
     /// Reads the same again.
@@ -78,7 +83,17 @@ impl Site {
     pub fn again(&self) -> anyhow::Result<Self> {
         let net = Network::open()?;
         let (interfaces, (hooks, broken)) = (net.interfaces()?, datapath::observe_all(&self.store, &net)?);
-        Ok(Self { store: self.store.clone(), net, interfaces, hooks, broken, policy: None })
+        Ok(Self { store: self.store.clone(), net, interfaces, hooks, broken, policy: None, saved: self.saved.clone() })
+    }
+
+    /// Notes that this policy is in force from now on, and which one is saved meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says to the pin.
+    pub fn remember(&self, record: &PolicyRecord) -> anyhow::Result<()> {
+        let record = PolicyRecord { saved_then: saved_hash(&self.saved), ..record.clone() };
+        document::write(&self.store.policy(), &record)
     }
 
     /// Removes the pins of hooks whose interfaces are gone: a new device has a new index.
@@ -201,30 +216,12 @@ impl Site {
 
     fn snapshot_of(&self, hook: &Hook) -> snapshot::Hook {
         let direction = hook.pins.direction;
-        let read = counters::read(&hook.pins).and_then(|counts| Ok((counts, rules_of(hook)?)));
-        let (counts, rules) = match read {
-            Ok((mut counts, rules)) => {
-                hook.state.tabled.leave(&mut counts);
-                (Ok(counts), rules)
-            }
-            Err(error) => (Err(format!("{error:#}")), Vec::new()),
-        };
-        let binding = hook.state.binding.as_ref();
+        let counted = counted(hook, self.name_of(hook));
         let qdisc = (direction == Direction::Egress).then(|| self.net.qdiscs(hook.pins.ifindex).ok()).flatten();
         snapshot::Hook {
-            interface: self.name_of(hook),
-            ifindex: hook.pins.ifindex,
-            direction,
-            via: hook.state.via,
-            state: state_of(hook, counts.is_ok()),
-            since: hook.state.since,
-            table: binding.and_then(|binding| binding.label().ok()?),
-            policy: binding.map(|binding| binding.policy.clone()),
-            rules,
-            program_id: hook.state.program_id,
-            counts,
             device: self.interface_of(hook).map(|now| since(now.device(direction), hook.state.device)),
             qdisc: qdisc.map(|now| qdisc_since(now.root, &hook.state.qdisc)),
+            ..counted
         }
     }
 }
@@ -246,6 +243,7 @@ impl Site {
             counts: Err(format!("{:#}", broken.error)),
             device: None,
             qdisc: None,
+            trend: None,
         }
     }
 }
@@ -285,6 +283,35 @@ pub fn saved_hash(path: &Path) -> Option<String> {
 pub fn saved(path: &Path) -> Option<Policy> {
     let bytes = std::fs::read(path).ok()?;
     policy::parse(&Source::new(&path.display().to_string(), bytes).ok()?).ok()
+}
+
+/// What a hook has counted, without what the device and its qdisc have.
+pub fn counted(hook: &Hook, interface: String) -> snapshot::Hook {
+    let read = counters::read(&hook.pins).and_then(|counts| Ok((counts, rules_of(hook)?)));
+    let (counts, rules) = match read {
+        Ok((mut counts, rules)) => {
+            hook.state.tabled.leave(&mut counts);
+            (Ok(counts), rules)
+        }
+        Err(error) => (Err(format!("{error:#}")), Vec::new()),
+    };
+    let binding = hook.state.binding.as_ref();
+    snapshot::Hook {
+        interface,
+        ifindex: hook.pins.ifindex,
+        direction: hook.pins.direction,
+        via: hook.state.via,
+        state: state_of(hook, counts.is_ok()),
+        since: hook.state.since,
+        table: binding.and_then(|binding| binding.label().ok()?),
+        policy: binding.map(|binding| binding.policy.clone()),
+        rules,
+        program_id: hook.state.program_id,
+        counts,
+        device: None,
+        qdisc: None,
+        trend: None,
+    }
 }
 
 /// What a hook is doing; `readable` if its counters can be read.

@@ -1,11 +1,14 @@
 //! `qosbpf stats`: what was counted, before and after.
 
-use std::{thread, time::Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     cli::{By, StatsArgs, StatsCommand},
     cmd::{
-        Context,
+        Context, control,
         reading::{machine, since_cleared},
         recovery::recovered,
         site::Site,
@@ -21,6 +24,9 @@ use crate::{
     snapshot::{Snapshot, baseline::Baseline, rates::Rates},
 };
 
+/// How long rates are sampled unless somebody says or knows better.
+const SAMPLE: Duration = Duration::from_secs(1);
+
 /// Prints the counters.
 ///
 /// # Errors
@@ -34,7 +40,10 @@ pub fn run(args: &StatsArgs, context: &Context) -> anyhow::Result<Exit> {
         return watch::run(args, interval, context);
     }
     if args.format.is_machine() {
-        let snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
+        let mut snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
+        if args.format.wants_trends() {
+            control::remember(&mut snapshot, context);
+        }
         context.document(&machine(&args.format, &snapshot, json::Layout::Pretty)?)?;
         return Ok(exit(&snapshot));
     }
@@ -48,17 +57,35 @@ fn exit(snapshot: &Snapshot) -> Exit {
     if snapshot.hooks.iter().any(|hook| hook.counts.is_err()) { Exit::Failed } else { Exit::Done }
 }
 
-/// Reads once, or twice with a pause between for rates.
+/// Reads once, if the service knows the rates or nobody wants any; else twice with a pause between.
 fn sample(args: &StatsArgs, context: &Context) -> anyhow::Result<(Snapshot, Rates)> {
+    if args.rate.is_none()
+        && let Some(remembered) = remembered(args, context)?
+    {
+        return Ok(remembered);
+    }
     let earlier = since_cleared(&args.hooks, context)?;
-    if args.rate.is_zero() {
+    let pause = args.rate.unwrap_or(SAMPLE);
+    if pause.is_zero() {
         return Ok((earlier, Rates::default()));
     }
     let start = Instant::now();
-    thread::sleep(args.rate);
+    thread::sleep(pause);
     let later = since_cleared(&args.hooks, context)?;
     let rates = Rates::between(&earlier, &later, start.elapsed());
     Ok((later, rates))
+}
+
+/// The counters with the rates of the last minute, if the service knows those of every hook.
+fn remembered(args: &StatsArgs, context: &Context) -> anyhow::Result<Option<(Snapshot, Rates)>> {
+    let mut whole = Site::read(context)?.snapshot(&args.hooks, context)?;
+    control::remember(&mut whole, context);
+    let rates = Rates::of_the_minute(&whole);
+    let known = whole.hooks.iter().all(|hook| hook.counts.is_err() || rates.of(hook).is_some());
+    if !known || whole.hooks.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some((since_cleared(&args.hooks, context)?, rates)))
 }
 
 fn screen(args: &StatsArgs, snapshot: &Snapshot, rates: &Rates, context: &Context) -> String {

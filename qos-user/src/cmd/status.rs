@@ -8,7 +8,7 @@ use std::{
 use crate::{
     cli::StatusArgs,
     cmd::{
-        Context, conditioner,
+        Context, conditioner, control,
         policy::seconds,
         site::{self, Site},
         wanted,
@@ -66,6 +66,7 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         policy: site.label(),
         confirm: confirm(site),
         hooks: hooks.into_values().collect(),
+        service: control::status(context),
         notes: about_the_policy(site, context)
             .into_iter()
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))

@@ -15,7 +15,11 @@ use std::{
 use anyhow::Context as _;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-use super::{Context, deadline};
+use super::{
+    Context,
+    control::{self, Answer, Ask},
+    deadline,
+};
 use crate::{
     error::{Exit, Failure},
     kernel::boottime::BootTime,
@@ -32,6 +36,19 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// `timer`: without it, only the next command would go back.
 pub fn start(context: &Context) -> anyhow::Result<()> {
+    // The service keeps deadlines, also those that are set while it is asked.
+    match control::ask(Ask::Deadlines, context) {
+        Some(Answer::Done) => Ok(()),
+        _ => spawn(context),
+    }
+}
+
+/// The same, whoever else may be there.
+///
+/// # Errors
+///
+/// Those of [`start`].
+pub fn spawn(context: &Context) -> anyhow::Result<()> {
     // The link stays good when the binary is replaced or removed.
     let mut child = Command::new("/proc/self/exe")
         .arg0("qosbpf")

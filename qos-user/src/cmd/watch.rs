@@ -17,11 +17,7 @@ use nix::{
 
 use crate::{
     cli::StatsArgs,
-    cmd::{
-        Context,
-        reading::{machine, since_cleared},
-        site::Site,
-    },
+    cmd::{Context, control, reading::machine, site::Site},
     error::Exit,
     hook::Direction,
     render::{harmless, json, table},
@@ -46,10 +42,14 @@ pub fn run(args: &StatsArgs, interval: Duration, context: &Context) -> anyhow::R
     let mut blocks = Blocks::default();
     loop {
         let text = if args.format.is_machine() {
-            let snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
+            let mut snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
+            if args.format.wants_trends() {
+                control::remember(&mut snapshot, context);
+            }
             machine(&args.format, &snapshot, json::Layout::Line)?
         } else {
-            let snapshot = since_cleared(&args.hooks, context)?;
+            let mut snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
+            control::remember(&mut snapshot, context);
             harmless(&blocks.next(snapshot, context), context.color)
         };
         let read = context.reaches(&if terminal { format!("{REDRAW}{text}") } else { text })?;

@@ -8,6 +8,7 @@ pub mod datapath;
 pub mod document;
 pub mod events;
 pub mod jiffies;
+pub mod link_events;
 pub mod lock;
 pub mod logs;
 pub mod mechanism;

@@ -28,6 +28,8 @@ pub struct Interface {
     pub name: String,
     /// Its index.
     pub ifindex: u32,
+    /// The most bytes behind its link header.
+    pub mtu: u32,
     /// What precedes the IP header; an error for a device type that nothing here understands.
     pub link: Result<Link, String>,
     /// Counters of the device, received and sent.
@@ -172,6 +174,7 @@ impl Interface {
         let mut interface = Self {
             name: String::new(),
             ifindex: message.header.index,
+            mtu: 0,
             link: link_of(message.header.link_layer_type),
             received: Device::default(),
             sent: Device::default(),
@@ -186,6 +189,7 @@ impl Interface {
     fn take(&mut self, attribute: &LinkAttribute) {
         match attribute {
             LinkAttribute::IfName(name) => self.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => self.mtu = *mtu,
             LinkAttribute::Stats64(stats) => {
                 self.received = Device { packets: stats.rx_packets, bytes: stats.rx_bytes, drops: stats.rx_dropped };
                 self.sent = Device { packets: stats.tx_packets, bytes: stats.tx_bytes, drops: stats.tx_dropped };

@@ -154,6 +154,9 @@ pub struct PolicyRecord {
     pub applied: SystemTime,
     /// By whom.
     pub by: String,
+    /// The hash of the saved policy at that time: if the file has another one later, somebody has changed it since.
+    #[serde(default)]
+    pub saved_then: Option<String>,
 }
 
 impl HookState {

@@ -105,7 +105,7 @@ impl Reader<'_> {
                 "sample" => settings.sample = self.sample(value).unwrap_or(settings.sample),
                 "upgrade" => settings.upgrade = self.upgrade(value).unwrap_or(settings.upgrade),
                 "link-buffer" => settings.link_buffer = self.buffer(value).unwrap_or(settings.link_buffer),
-                _ => words::unknown_key(&entry.key, &KEYS, &[], self.0),
+                _ => words::unknown_key(&entry.key, &KEYS, self.0),
             }
         }
         settings

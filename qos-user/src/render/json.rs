@@ -16,6 +16,7 @@ mod history;
 mod policy;
 mod stats;
 mod status;
+mod trend;
 
 pub use diagnosis::diagnosis;
 pub use diff::diff;

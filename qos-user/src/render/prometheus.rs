@@ -1,6 +1,6 @@
 //! `stats --prometheus`: OpenMetrics text. The names and labels are in `docs/metrics.md`, and are kept.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::SystemTime};
 
 use qos_common::{abi::Counter, ds::Dscp};
 
@@ -18,10 +18,32 @@ use crate::{
 /// the first packet. `before` then has one for each family, with ECN 0.
 #[must_use]
 pub fn stats(snapshot: &Snapshot, revision: &str) -> String {
+    whole(snapshot, None, revision)
+}
+
+/// The same from the service, which knows more.
+#[must_use]
+pub fn service(snapshot: &Snapshot, service: &Service, revision: &str) -> String {
+    whole(snapshot, Some(service), revision)
+}
+
+/// What the service knows beside the counters.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// Whether the files were right when they were last read.
+    pub last_reload_successful: bool,
+    /// When they last were.
+    pub last_success: Option<SystemTime>,
+    /// When the policy in force is taken back unless it is confirmed.
+    pub confirm_deadline: Option<SystemTime>,
+}
+
+fn whole(snapshot: &Snapshot, service: Option<&Service>, revision: &str) -> String {
     let mut text = Text(String::new());
     counters(&mut text, snapshot);
     hooks(&mut text, snapshot);
     policy(&mut text, snapshot);
+    service.into_iter().for_each(|service| deadlines(&mut text, service));
     text.family("build_info", "gauge", "The binary that wrote this.");
     text.sample("build_info", &[("version", VERSION), ("revision", revision)], 1);
     text.0.push_str("# EOF\n");
@@ -179,6 +201,27 @@ fn policy(text: &mut Text, snapshot: &Snapshot) {
     }
 }
 
+fn deadlines(text: &mut Text, service: &Service) {
+    text.family(
+        "policy_last_reload_successful",
+        "gauge",
+        "1 if policy.toml and qosbpf.toml were right when last read.",
+    );
+    text.sample("policy_last_reload_successful", &[], service.last_reload_successful.into());
+    let name = "policy_last_reload_success_timestamp_seconds";
+    text.family(name, "gauge", "When policy.toml was last read without a mistake; 0: never.");
+    text.sample(name, &[], seconds(service.last_success));
+    let name = "policy_confirm_deadline_timestamp_seconds";
+    text.family(name, "gauge", "When the policy in force is taken back unless it is confirmed; 0: it stays.");
+    text.sample(name, &[], seconds(service.confirm_deadline));
+}
+
+/// Seconds since 1970; 0 for no time.
+fn seconds(time: Option<SystemTime>) -> u64 {
+    let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_secs())
+}
+
 fn at(hook: &Hook) -> [(&'static str, &str); 2] {
     [("device", &hook.interface), ("direction", hook.direction.as_str())]
 }
@@ -296,10 +339,31 @@ mod tests {
         assert!(unnamed.into_iter().all(|dscp| dscp_label(dscp) == dscp.value().to_string()));
     }
 
+    fn of_service() -> String {
+        let service = Service {
+            last_reload_successful: false,
+            last_success: Some(sample::since()),
+            confirm_deadline: Some(sample::now()),
+        };
+        super::service(&sample::snapshot(), &service, "x")
+    }
+
+    #[test]
+    fn the_service_says_how_it_read_the_policy_and_what_waits() {
+        let text = of_service();
+        for line in [
+            "qosbpf_policy_last_reload_successful 0",
+            "qosbpf_policy_last_reload_success_timestamp_seconds 1795294803",
+            "qosbpf_policy_confirm_deadline_timestamp_seconds 1795298400",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+    }
+
     #[test]
     fn every_family_is_in_the_docs() {
         let docs = include_str!("../../../docs/metrics.md");
-        for line in stats(&sample::snapshot(), "x").lines() {
+        for line in of_service().lines() {
             let Some((series, _)) = line.split_once(['{', ' ']).filter(|_| line.starts_with("qosbpf_")) else {
                 continue;
             };

@@ -58,6 +58,11 @@ fn small(number: f64) -> String {
     }
 }
 
+/// How long something was sampled: `1.0 s`, and from about a minute on in minutes, as those who watch say it.
+pub fn seconds(seconds: f64) -> String {
+    if seconds < 55.0 { format!("{} s", rate(seconds)) } else { format!("{:.0} m", seconds / 60.0) }
+}
+
 /// How long, in its two largest units: `8 s`, `4m 12s`, `1h 02m`, `3d 04h`.
 pub fn span(time: Duration) -> String {
     let seconds = time.as_secs();

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use qos_common::{abi::Counter, ds::Dscp};
 
-use super::{Counts, Hook, RuleCount, Snapshot};
+use super::{Counts, Hook, RuleCount, Snapshot, trend::Moment};
 use crate::hook::Direction;
 
 /// How fast something is counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rate {
     /// Packets a second.
     pub packets: f64,
@@ -17,7 +17,9 @@ pub struct Rate {
 }
 
 impl Rate {
-    fn of(counter: Counter, seconds: f64) -> Self {
+    /// That of so much in so many seconds.
+    #[must_use]
+    pub fn of(counter: Counter, seconds: f64) -> Self {
         Self { packets: counter.packets as f64 / seconds, bits: counter.bytes as f64 * 8.0 / seconds }
     }
 
@@ -74,6 +76,13 @@ impl Rates {
         Self(hooks.collect())
     }
 
+    /// Those of the last minute, where the service remembers it.
+    #[must_use]
+    pub fn of_the_minute(snapshot: &Snapshot) -> Self {
+        let rates = snapshot.hooks.iter().filter_map(|hook| hook.trend.as_ref()?.minute(hook));
+        Self(rates.collect())
+    }
+
     /// The rates of a hook, if it has any.
     #[must_use]
     pub fn of(&self, hook: &Hook) -> Option<&HookRates> {
@@ -83,12 +92,17 @@ impl Rates {
 
 impl HookRates {
     fn between(earlier: &Hook, later: &Hook, seconds: f64) -> Option<Self> {
-        let (then, now) = (earlier.counts.as_ref().ok()?, later.counts.as_ref().ok()?);
         if earlier.since != later.since {
             return None;
         }
-        let moved = now.less(&then.cells())?;
-        let qdisc = earlier.qdisc.as_ref().zip(later.qdisc.as_ref()).filter(|(then, now)| then.kind == now.kind);
+        Self::since(&Moment::of(earlier)?, later, seconds)
+    }
+
+    /// What moved since an earlier moment of the same attachment, so many seconds ago.
+    #[must_use]
+    pub fn since(then: &Moment, later: &Hook, seconds: f64) -> Option<Self> {
+        let moved = later.counts.as_ref().ok()?.less(&then.cells)?;
+        let qdisc = then.qdisc.as_ref().zip(later.qdisc.as_ref()).filter(|((kind, _), now)| *kind == now.kind);
         Some(Self {
             ifindex: later.ifindex,
             direction: later.direction,
@@ -96,16 +110,16 @@ impl HookRates {
             before: by_dscp(&moved, seconds, Counts::before),
             after: by_dscp(&moved, seconds, Counts::after),
             dropped: by_dscp(&moved, seconds, Counts::dropped),
-            rules: later.rules.iter().map(|now| rule(&earlier.rules, now, seconds)).collect(),
+            rules: later.rules.iter().map(|now| rule(then, now, seconds)).collect(),
             tabled: by_dscp(&moved, seconds, Counts::tabled),
             remarked: moved.changes().map(|(from, to, counter)| (from, to, Rate::of(counter, seconds))).collect(),
-            qdisc_drops: qdisc.map(|(then, now)| now.drops.saturating_sub(then.drops) as f64 / seconds),
+            qdisc_drops: qdisc.map(|((_, then), now)| now.drops.saturating_sub(*then) as f64 / seconds),
         })
     }
 }
 
-fn rule(earlier: &[RuleCount], now: &RuleCount, seconds: f64) -> Option<Rate> {
-    let then = earlier.iter().find(|then| then.rule.name == now.rule.name)?.counted;
+fn rule(then: &Moment, now: &RuleCount, seconds: f64) -> Option<Rate> {
+    let then = then.rule(&now.rule.name)?;
     let packets = now.counted.packets.checked_sub(then.packets)?;
     let bytes = now.counted.bytes.checked_sub(then.bytes)?;
     Some(Rate::of(Counter { packets, bytes }, seconds))

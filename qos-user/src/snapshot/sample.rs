@@ -1,6 +1,9 @@
 //! What tests read and render: a router with a LAN and a WAN.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use qos_common::{abi::Counter, ds::Dscp};
 
@@ -9,9 +12,10 @@ use crate::{
     snapshot::{
         Counts, Device, EntryLabel, Hook, HookPolicy, Missing, PolicyLabel, Qdisc, Snapshot, State, TableLabel,
         diff::{EntryDiff, HookDiff, MarkDiff, Outcome, PolicyDiff},
+        keeper::{Instant, Keeper},
         rates::Rate,
     },
-    status::{BypassStatus, Confirm, HookStatus, Note, PastPolicy, StatusReport},
+    status::{BypassStatus, Confirm, HookStatus, Note, PastPolicy, Reload, ServiceStatus, StatusReport},
 };
 
 pub fn dscp(word: &str) -> Dscp {
@@ -111,6 +115,7 @@ fn hook(interface: &str, ifindex: u32, direction: Direction, counts: Counts) -> 
         counts: Ok(counts),
         device: None,
         qdisc: None,
+        trend: None,
     }
 }
 
@@ -143,6 +148,24 @@ pub fn later() -> Snapshot {
     counts.sums.kept[0][0].add(amount(7_320, 900));
     later.hooks[1].device = Some(Device { packets: 9_398_414 + 50 + 712 + 7_320, bytes: 8_508_000_000, drops: 0 });
     later
+}
+
+/// Twenty seconds after the service began to look: EF came at five packets a second.
+pub fn with_trend() -> Snapshot {
+    let mut keeper = Keeper::default();
+    let at =
+        |seconds| Instant { steady: Duration::from_secs(seconds), wall: now() - Duration::from_secs(20 - seconds) };
+    let after = |seconds: u64| {
+        let mut snapshot = snapshot();
+        if let Ok(counts) = &mut snapshot.hooks[1].counts {
+            counts.sums.kept[0][184].add(amount(5 * seconds, 100));
+        }
+        snapshot
+    };
+    (0..=15).step_by(5).for_each(|seconds| keeper.take(&after(seconds).hooks[1..], at(seconds)));
+    let mut last = after(20);
+    last.hooks[1].trend = keeper.trends(at(20).steady).pop().map(Arc::new);
+    last
 }
 
 /// The same with names as long as they may be.
@@ -220,8 +243,24 @@ pub fn status() -> StatusReport {
             save: true,
             back: Some(("edge-old".to_owned(), "91be02aa".to_owned())),
         }),
+        service: None,
         notes: vec![Note::info("the policy was applied 21:00:03")],
     }
+}
+
+/// The same while the service runs, and has read a broken policy.
+pub fn status_of_service() -> StatusReport {
+    let service = ServiceStatus {
+        pid: 1_234,
+        since: now() - Duration::from_secs(3 * 86_400 + 4 * 3_600),
+        version: "0.1.0".to_owned(),
+        metrics: vec!["127.0.0.1:9776".parse().unwrap()],
+        reload: Reload { at: since(), failure: Some("/etc/qosbpf/policy.toml:3:1: unknown key `remarks`".to_owned()) },
+        success: Some(since() - Duration::from_secs(600)),
+        settings_failure: None,
+        released: vec![(7, Direction::Egress)],
+    };
+    StatusReport { service: Some(service), ..status() }
 }
 
 pub fn history() -> Vec<PastPolicy> {

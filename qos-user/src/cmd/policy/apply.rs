@@ -46,6 +46,22 @@ pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
 /// `pending`, `not-in-file`, `test-failed`, `session-dropped`; what the kernel says: the old policy is in force then, at
 /// every hook. `not-saved`: the new one is.
 pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Context) -> anyhow::Result<Exit> {
+    put_in_force(source, policy, how, context, |applied| said::say(applied, context))?;
+    Ok(Exit::Done)
+}
+
+/// The same, and `tell` says what was done.
+///
+/// # Errors
+///
+/// Those of [`apply`].
+pub fn put_in_force(
+    source: &Source,
+    policy: &Policy,
+    how: &ApplyOptions,
+    context: &Context,
+    tell: impl FnOnce(&said::Applied<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let (store, _change) = Store::change(&context.bpffs)?;
     let mut site = recovered(store, context)?;
     site.collect_dead()?;
@@ -65,11 +81,10 @@ pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Con
     let saved = how.save && how.confirm.is_none();
     if saved {
         save::write(&context.saved(), &record.text)?;
+        site.remember(&record)?;
     }
     let warnings = translated::warnings(&items);
-    let applied = said::Applied { policy, items: &items, session: session.as_ref(), how, saved, warnings: &warnings };
-    said::say(&applied, context)?;
-    Ok(Exit::Done)
+    tell(&said::Applied { policy, items: &items, session: session.as_ref(), how, saved, warnings: &warnings })
 }
 
 /// A session that cannot be tried is no reason to stop for whoever insists.
@@ -141,7 +156,7 @@ fn enforce(
         _ => None,
     });
     switch_all(site, targets.collect())?;
-    document::write(&site.store.policy(), record)?;
+    site.remember(record)?;
     items.iter().try_for_each(|item| attach(site, policy, item))?;
     past::add(&site.store, change.to.clone(), &change.by, record)?;
     if how.confirm.is_none() {

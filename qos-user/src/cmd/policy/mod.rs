@@ -1,17 +1,18 @@
 //! `qosbpf policy`: one file a verb, and how a policy file is read.
 
-mod apply;
+pub mod apply;
 pub mod bypass;
 mod capture;
 mod check;
 mod confirm;
+mod delegate;
 mod diff;
 mod explain;
 mod history;
 mod import;
-mod plan;
+pub mod plan;
 mod rollback;
-mod said;
+pub mod said;
 mod save;
 pub mod session;
 mod show;
@@ -42,6 +43,9 @@ use crate::{
 ///
 /// Those of the verb.
 pub fn run(command: &PolicyCommand, context: &Context) -> anyhow::Result<Exit> {
+    if let Some(exit) = delegate::to_service(command, context)? {
+        return Ok(exit);
+    }
     match command {
         PolicyCommand::Check { file, json } => check::run(file, *json, context),
         PolicyCommand::Show { hooks, json } => show::run(hooks, *json, context),
@@ -94,7 +98,7 @@ fn unreadable(name: &str, error: &io::Error) -> Failure {
 #[must_use]
 pub fn record(source: &Source) -> PolicyRecord {
     let text = source.text().to_owned();
-    PolicyRecord { file: source.file().to_owned(), text, applied: SystemTime::now(), by: who::am_i() }
+    PolicyRecord { file: source.file().to_owned(), text, applied: SystemTime::now(), by: who::am_i(), saved_then: None }
 }
 
 /// No more than a policy may have, and one byte by which too much is told.

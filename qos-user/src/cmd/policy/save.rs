@@ -32,6 +32,7 @@ pub fn run(json: bool, context: &Context) -> anyhow::Result<Exit> {
     };
     let path = context.saved();
     write(&path, &in_force.record.text)?;
+    site.remember(&in_force.record)?;
     let (name, hash) = (in_force.policy.name(), in_force.policy.hash());
     if json {
         let policy = json!({ "name": name, "hash": hash, "saved": true });

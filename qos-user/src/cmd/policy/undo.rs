@@ -8,7 +8,7 @@ use crate::{
     },
     kernel::{
         datapath::{self, Hook, Observed},
-        document, past,
+        past,
         pending::{Identity, Pending},
         pins,
         state::Binding,
@@ -35,7 +35,7 @@ pub fn run(site: &Site, change: &Pending, why: &str) -> anyhow::Result<()> {
     }
     go_back(site, targets)?;
     match &change.back {
-        Some(record) => document::write(&site.store.policy(), record)?,
+        Some(record) => site.remember(record)?,
         None => pins::remove(&site.store.policy())?,
     }
     remember(site, change, back.as_ref(), why)?;

@@ -6,12 +6,15 @@ use qos_common::{
 };
 use serde::Serialize;
 
-use super::{Amount, Policy, SCHEMA};
+use super::{
+    Amount, Policy, SCHEMA,
+    trend::{TrendDocument, Trends},
+};
 use crate::{
     VERSION,
     hook::{Direction, Via},
     render::text::rfc3339,
-    snapshot::{Counts, Device, Hook, Missing, PolicyLabel, Qdisc, RuleCount, Snapshot, State, named::named},
+    snapshot::{Counts, Device, Hook, Missing, Qdisc, RuleCount, Snapshot, State, named::named, trend::Row},
 };
 
 /// The document of `stats --json`.
@@ -19,10 +22,11 @@ use crate::{
 /// `after` has a row for every codepoint that the policy names, also at zero, and for every other that came or left.
 /// `before` has a row for every family and DS byte that came: a policy names codepoints, not DS bytes, so it has no
 /// rows at zero. `remarked` and `dropped` have what was counted. A hook that the policy binds and where nothing is
-/// attached has state `missing`, an `error` and no counters.
+/// attached has state `missing`, an `error` and no counters. Where the service serves, rows of `before`, `after`,
+/// `remarked`, `dropped` and `rules` have `rates`, `last_moved` and `peak`.
 #[must_use]
 pub fn stats(snapshot: &Snapshot) -> impl Serialize + '_ {
-    let there = snapshot.hooks.iter().map(|hook| hook_document(snapshot.policy.as_ref(), hook));
+    let there = snapshot.hooks.iter().map(|hook| hook_document(snapshot, hook));
     let missing = snapshot.missing.iter().map(missing_document);
     Document {
         schema: SCHEMA,
@@ -91,6 +95,8 @@ struct Before {
     ecn: u8,
     #[serde(flatten)]
     amount: Amount,
+    #[serde(flatten)]
+    trend: Option<TrendDocument>,
 }
 
 #[derive(Serialize)]
@@ -99,6 +105,8 @@ struct After {
     name: Option<&'static str>,
     #[serde(flatten)]
     amount: Amount,
+    #[serde(flatten)]
+    trend: Option<TrendDocument>,
 }
 
 #[derive(Serialize)]
@@ -107,6 +115,8 @@ struct Remarked {
     to: u8,
     #[serde(flatten)]
     amount: Amount,
+    #[serde(flatten)]
+    trend: Option<TrendDocument>,
 }
 
 /// What a rule has matched; for one that decides, what it has decided.
@@ -116,6 +126,8 @@ struct RuleDocument<'a> {
     line: usize,
     #[serde(flatten)]
     amount: Amount,
+    #[serde(flatten)]
+    trend: Option<TrendDocument>,
 }
 
 /// What the meter of a rule has given.
@@ -145,9 +157,12 @@ struct Limited {
     header_chain_too_long: Amount,
 }
 
-fn hook_document<'a>(policy: Option<&PolicyLabel>, hook: &'a Hook) -> HookDocument<'a> {
+fn hook_document<'a>(snapshot: &Snapshot, hook: &'a Hook) -> HookDocument<'a> {
     let counted = match &hook.counts {
-        Ok(counts) => Counted::Counters(Box::new(counters(hook, counts, &named(policy, hook)))),
+        Ok(counts) => {
+            let (named, trends) = (named(snapshot.policy.as_ref(), hook), Trends::of(hook, snapshot.time));
+            Counted::Counters(Box::new(counters(hook, counts, &named, &trends)))
+        }
         Err(error) => Counted::Unreadable { error },
     };
     HookDocument {
@@ -182,22 +197,16 @@ fn missing_document(missing: &Missing) -> HookDocument<'_> {
     }
 }
 
-fn counters<'a>(hook: &'a Hook, counts: &Counts, named: &[Dscp]) -> Counters<'a> {
+fn counters<'a>(hook: &'a Hook, counts: &Counts, named: &[Dscp], trends: &Trends<'_>) -> Counters<'a> {
     let [later_fragment, header_chain_too_long] = counts.sums.limited.map(Amount::from);
     let uncounted = |reason: Uncounted| counts.sums.uncounted[reason as usize].into();
     Counters {
-        before: before(counts),
-        after: after(counts, named),
-        remarked: counts
-            .changes()
-            .map(|(from, to, amount)| Remarked { from: from.value(), to: to.value(), amount: amount.into() })
-            .collect(),
-        dropped: Dscp::all()
-            .map(|dscp| row(dscp, counts.dropped(dscp).into()))
-            .filter(|row| row.amount.packets > 0)
-            .collect(),
+        before: before(counts, trends),
+        after: after(counts, named, trends),
+        remarked: counts.changes().map(|(from, to, amount)| remarked(from, to, amount, trends)).collect(),
+        dropped: dropped(counts, trends),
         protected: counts.sums.protected.into(),
-        rules: hook.rules.iter().map(rule).collect(),
+        rules: hook.rules.iter().map(|count| rule(count, trends)).collect(),
         meters: hook.rules.iter().filter_map(meter).collect(),
         uncounted: UncountedDocument {
             not_ip: uncounted(Uncounted::NotIp),
@@ -207,8 +216,9 @@ fn counters<'a>(hook: &'a Hook, counts: &Counts, named: &[Dscp]) -> Counters<'a>
     }
 }
 
-fn rule(count: &RuleCount) -> RuleDocument<'_> {
-    RuleDocument { rule: &count.rule.name, line: count.rule.line, amount: count.counted.into() }
+fn rule<'a>(count: &'a RuleCount, trends: &Trends<'_>) -> RuleDocument<'a> {
+    let trend = trends.row(&Row::Rule(count.rule.name.clone()));
+    RuleDocument { rule: &count.rule.name, line: count.rule.line, amount: count.counted.into(), trend }
 }
 
 fn meter(count: &RuleCount) -> Option<MeterDocument<'_>> {
@@ -217,26 +227,38 @@ fn meter(count: &RuleCount) -> Option<MeterDocument<'_>> {
     Some(MeterDocument { rule: &count.rule.name, green, yellow, red })
 }
 
-fn before(counts: &Counts) -> Vec<Before> {
+fn before(counts: &Counts, trends: &Trends<'_>) -> Vec<Before> {
     let mut rows = Vec::new();
-    for (family, bytes) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before()) {
+    for (number, (family, bytes)) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before()).enumerate() {
         for (ds, counter) in (0..=u8::MAX).map(DsField::new).zip(bytes).filter(|(_, counter)| counter.packets > 0) {
             let (dscp, ecn) = (ds.dscp(), ds.ecn() as u8);
             let amount = (*counter).into();
-            rows.push(Before { family, ds: ds.bits(), dscp: dscp.value(), name: dscp.name(), ecn, amount });
+            let trend = trends.row(&Row::Before(number, ds.bits()));
+            rows.push(Before { family, ds: ds.bits(), dscp: dscp.value(), name: dscp.name(), ecn, amount, trend });
         }
     }
     rows
 }
 
-fn after(counts: &Counts, named: &[Dscp]) -> Vec<After> {
-    let listed = |dscp: &Dscp| named.contains(dscp) || counts.before(*dscp).packets > 0;
-    let rows = Dscp::all().map(|dscp| (listed(&dscp), row(dscp, counts.after(dscp).into())));
-    rows.filter(|(listed, row)| *listed || row.amount.packets > 0).map(|(_, row)| row).collect()
+fn after(counts: &Counts, named: &[Dscp], trends: &Trends<'_>) -> Vec<After> {
+    let listed =
+        |dscp: Dscp, after: Counter| named.contains(&dscp) || counts.before(dscp).packets > 0 || after.packets > 0;
+    let rows = Dscp::all().map(|dscp| (dscp, counts.after(dscp))).filter(|(dscp, after)| listed(*dscp, *after));
+    rows.map(|(dscp, after)| row(dscp, after, trends.row(&Row::After(dscp.value())))).collect()
 }
 
-fn row(dscp: Dscp, amount: Amount) -> After {
-    After { dscp: dscp.value(), name: dscp.name(), amount }
+fn dropped(counts: &Counts, trends: &Trends<'_>) -> Vec<After> {
+    let rows = Dscp::all().map(|dscp| (dscp, counts.dropped(dscp))).filter(|(_, dropped)| dropped.packets > 0);
+    rows.map(|(dscp, dropped)| row(dscp, dropped, trends.row(&Row::Dropped(dscp.value())))).collect()
+}
+
+fn remarked(from: Dscp, to: Dscp, amount: Counter, trends: &Trends<'_>) -> Remarked {
+    let (from, to) = (from.value(), to.value());
+    Remarked { from, to, amount: amount.into(), trend: trends.row(&Row::Remarked(from, to)) }
+}
+
+fn row(dscp: Dscp, amount: Counter, trend: Option<TrendDocument>) -> After {
+    After { dscp: dscp.value(), name: dscp.name(), amount: amount.into(), trend }
 }
 
 #[cfg(test)]
@@ -262,6 +284,23 @@ mod tests {
         assert_eq!(hook["error"], "map counters: Permission denied");
         assert!(!hook.contains_key("before") && !hook.contains_key("after"));
         assert!(value["policy"].is_null());
+    }
+
+    #[test]
+    fn rows_have_rates_where_the_service_keeps_them() {
+        let value = serde_json::to_value(stats(&sample::with_trend())).unwrap();
+        let row = |array: &str, key: &str, wanted: u64| {
+            let rows = value["hooks"][1][array].as_array().unwrap().iter();
+            rows.filter(|row| row[key] == wanted).next().unwrap().clone()
+        };
+        for ef in [row("before", "ds", 184), row("after", "dscp", 46)] {
+            assert_eq!(ef["rates"]["1m"], serde_json::json!({ "packets": 5.0, "bits": 4_000.0 }), "{ef}");
+            assert_eq!(ef["rates"]["5m"], ef["rates"]["1m"]);
+            assert_eq!(ef["last_moved"], "2026-11-21T22:00:00.123456789Z");
+        }
+        let quiet = row("after", "dscp", 1);
+        assert_eq!((&quiet["rates"]["1m"]["packets"], &quiet["last_moved"]), (&0.0.into(), &serde_json::Value::Null));
+        assert!(value["hooks"][0]["after"][0].get("rates").is_none(), "of another hook nothing is kept");
     }
 
     #[test]

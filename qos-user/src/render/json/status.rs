@@ -10,7 +10,7 @@ use crate::{
     hook::{Direction, Layer, Via},
     render::text::rfc3339,
     snapshot::State,
-    status::{BypassStatus, Confirm, HookStatus, Note, StatusReport},
+    status::{BypassStatus, Confirm, HookStatus, Note, ServiceStatus, StatusReport},
 };
 
 /// The document of `status --json`.
@@ -24,6 +24,7 @@ pub fn status(report: &StatusReport) -> impl Serialize + '_ {
         version: VERSION,
         policy: report.policy.as_ref().map(Policy::from),
         confirm: report.confirm.as_ref().map(|confirm| ConfirmDocument::new(confirm, report.time)),
+        run: report.service.as_ref().map(ServiceDocument::from),
         hooks: report.hooks.iter().map(HookDocument::from).collect(),
         notes: notes(&report.notes),
     }
@@ -38,8 +39,39 @@ struct Document<'a> {
     version: &'static str,
     policy: Option<Policy<'a>>,
     confirm: Option<ConfirmDocument<'a>>,
+    /// The service; null where none runs.
+    run: Option<ServiceDocument<'a>>,
     hooks: Vec<HookDocument<'a>>,
     notes: Vec<&'a str>,
+}
+
+/// The service.
+#[derive(Serialize)]
+struct ServiceDocument<'a> {
+    pid: u32,
+    since: String,
+    version: &'a str,
+    metrics: Vec<String>,
+    last_reload: String,
+    last_reload_successful: bool,
+    last_success: Option<String>,
+    failure: Option<&'a str>,
+}
+
+impl<'a> From<&'a ServiceStatus> for ServiceDocument<'a> {
+    fn from(service: &'a ServiceStatus) -> Self {
+        let failure = service.reload.failure.as_deref().or(service.settings_failure.as_deref());
+        Self {
+            pid: service.pid,
+            since: rfc3339(service.since),
+            version: &service.version,
+            metrics: service.metrics.iter().map(ToString::to_string).collect(),
+            last_reload: rfc3339(service.reload.at),
+            last_reload_successful: failure.is_none(),
+            last_success: service.success.map(rfc3339),
+            failure,
+        }
+    }
 }
 
 /// A policy that waits to be confirmed.
@@ -154,6 +186,13 @@ mod tests {
         json::{Layout, document},
         sample,
     };
+
+    #[test]
+    fn the_service_is_in_it_while_it_runs() {
+        let value = serde_json::to_value(status(&sample::status_of_service())).unwrap();
+        insta::assert_snapshot!(document(&value["run"], Layout::Pretty).unwrap());
+        assert!(serde_json::to_value(status(&sample::status())).unwrap()["run"].is_null());
+    }
 
     #[test]
     fn the_document_is_as_promised() {

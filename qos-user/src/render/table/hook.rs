@@ -12,7 +12,7 @@ use crate::{
     render::{
         Look,
         screen::{Columns, Screen},
-        text::{count, local, rate},
+        text::{count, local, seconds},
     },
     snapshot::{Counts, Hook, Snapshot, named::named, rates, rates::HookRates},
 };
@@ -52,7 +52,7 @@ fn heading(snapshot: &Snapshot, hook: &Hook, rates: Option<&HookRates>, look: &L
         hook_policy(hook),
         since(snapshot, hook, look),
     ];
-    parts.extend(rates.map(|rates| format!("rates: {} s", rate(rates.seconds))));
+    parts.extend(rates.map(|rates| format!("rates: {}", seconds(rates.seconds))));
     parts.join("  ")
 }
 

@@ -7,7 +7,7 @@ use crate::{
     render::{
         Look,
         screen::{Columns, Screen},
-        text::{count, rate},
+        text::{count, rate, seconds},
     },
     snapshot::{
         Counts, Hook, Snapshot,
@@ -37,7 +37,7 @@ pub fn overview(snapshot: &Snapshot, rates: &Rates, look: &Look) -> String {
     screen.blank();
     let sampled = snapshot.hooks.iter().find_map(|hook| rates.of(hook));
     let moved = match sampled {
-        Some(rates) => format!("MOVED = packets a second, sampled over {} s.", rate(rates.seconds)),
+        Some(rates) => format!("MOVED = packets a second, sampled over {}.", seconds(rates.seconds)),
         None => "MOVED = packets since the hook was attached.".to_owned(),
     };
     let oldest = snapshot.hooks.iter().min_by_key(|hook| hook.since).unwrap_or(first);

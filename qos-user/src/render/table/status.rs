@@ -8,7 +8,7 @@ use crate::{
         text::{local, shorten, span, width},
     },
     snapshot::{PolicyLabel, State},
-    status::{Confirm, HookStatus, Note, StatusReport},
+    status::{Confirm, HookStatus, Note, ServiceStatus, StatusReport},
 };
 
 /// The screen of `status`.
@@ -20,6 +20,7 @@ pub fn status(report: &StatusReport, look: &Look) -> String {
     if let Some(netns) = &report.netns {
         screen.line(&format!("network namespace {netns}"));
     }
+    report.service.iter().for_each(|status| service(&mut screen, status, report, look));
     notes(&mut screen, &report.notes, "");
     report.confirm.iter().for_each(|confirm| countdown(&mut screen, confirm));
     screen.blank();
@@ -39,6 +40,31 @@ const fn saved(policy: Option<&PolicyLabel>) -> &'static str {
         Some(_) => ", NOT SAVED: lost at reboot",
         None => "",
     }
+}
+
+/// The line of the service, and what somebody has to do about it.
+fn service(screen: &mut Screen, service: &ServiceStatus, report: &StatusReport, look: &Look) {
+    let running = report.time.duration_since(service.since).unwrap_or_default();
+    let metrics: Vec<_> = service.metrics.iter().map(ToString::to_string).collect();
+    let metrics = if metrics.is_empty() { "off".to_owned() } else { metrics.join(", ") };
+    screen.line(&format!("run: active {}   {}   metrics {metrics}", span(running), versions(service, report)));
+    let at = local(service.reload.at, report.time, &look.zone);
+    if let Some(failure) = &service.reload.failure {
+        screen.alert(&format!("run: the saved policy is not in force: read {at}, {failure}"));
+    }
+    if let Some(failure) = &service.settings_failure {
+        screen.alert(&format!("run: its settings are not what their file says: {failure}"));
+    }
+}
+
+/// The binary of the service, and the programs at the hooks.
+fn versions(service: &ServiceStatus, report: &StatusReport) -> String {
+    let mut programs: Vec<&str> = report.hooks.iter().filter_map(|hook| hook.datapath_version.as_deref()).collect();
+    programs.sort_unstable();
+    programs.dedup();
+    let sign = if programs.iter().all(|version| *version == service.version) { "=" } else { "!=" };
+    let programs = if programs.is_empty() { "none".to_owned() } else { programs.join(", ") };
+    format!("datapath {programs} {sign} binary {}", service.version)
 }
 
 /// What happens if nobody says otherwise, and when.
@@ -129,6 +155,13 @@ mod tests {
     #[test]
     fn the_screen() {
         insta::assert_snapshot!(status(&sample::status(), &sample::look()));
+    }
+
+    #[test]
+    fn the_screen_while_the_service_runs() {
+        let text = status(&sample::status_of_service(), &sample::look());
+        let of_service: Vec<_> = text.lines().filter(|line| line.contains("run:")).collect();
+        insta::assert_snapshot!(of_service.join("\n"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `stats --watch`: one block, printed again and again. It moves no cursor; that is the terminal's business.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use qos_common::ds::Dscp;
 
@@ -16,6 +16,7 @@ use crate::{
         history::History,
         named::named,
         rates::{HookRates, total},
+        trend::Trend,
     },
 };
 
@@ -56,21 +57,52 @@ fn table(
     history: &History,
     look: &Look,
 ) -> Columns {
-    let headings = ["class", ">before/s", ">after/s", ">bit/s", ">1 m bit/s", "last moved", "history"];
+    let remembered = hook.trend.as_ref().filter(|trend| trend.since == hook.since);
+    let means: &[_] = if remembered.is_some() { &[">1 m", ">5 m", ">peak"] } else { &[">1 m bit/s"] };
+    let headings = [&["class", ">before/s", ">after/s", ">bit/s"], means, &["last moved", "history"]].concat();
     let mut columns = Columns::new(&headings);
+    let kept = remembered.map(|trend| Kept::of(trend, hook, snapshot.time));
     for (name, dscps) in groups(snapshot, hook, counts) {
         let (before, after) = (sum(&dscps, &rates.before), sum(&dscps, &rates.after));
-        columns.row(vec![
+        let mut cells = vec![
             if history.stopped(&dscps) { format!("! {name}") } else { name },
             rate(before.packets),
             rate(after.packets),
             rate(before.bits),
-            rate(history.mean(&dscps, 60.0).bits),
-            last_moved(history.quiet(&dscps)),
-            bar(&history.bits(&dscps), if look.ascii { &ASCII } else { &BLOCKS }),
-        ]);
+        ];
+        cells.extend(match &kept {
+            Some(kept) => kept.cells(&dscps),
+            None => vec![rate(history.mean(&dscps, 60.0).bits), last_moved(history.quiet(&dscps))],
+        });
+        cells.push(bar(&history.bits(&dscps), if look.ascii { &ASCII } else { &BLOCKS }));
+        columns.row(cells);
     }
     columns
+}
+
+/// What the service remembers of a hook.
+struct Kept<'a> {
+    trend: &'a Trend,
+    hook: &'a Hook,
+    time: SystemTime,
+    minute: Option<HookRates>,
+    five_minutes: Option<HookRates>,
+}
+
+impl<'a> Kept<'a> {
+    fn of(trend: &'a Trend, hook: &'a Hook, time: SystemTime) -> Self {
+        Self { trend, hook, time, minute: trend.minute(hook), five_minutes: trend.five_minutes(hook) }
+    }
+
+    /// Bits a second over a minute, over five, and at most; when it last moved.
+    fn cells(&self, dscps: &[Dscp]) -> Vec<String> {
+        let none = || "-".to_owned();
+        let mean =
+            |rates: &Option<HookRates>| rates.as_ref().map_or_else(none, |rates| rate(sum(dscps, &rates.before).bits));
+        let peak = self.trend.peak(dscps).map_or_else(none, |peak| rate(peak.bits));
+        let quiet = self.trend.quiet(self.hook, dscps, self.time).map(|quiet| quiet.as_secs_f64());
+        vec![mean(&self.minute), mean(&self.five_minutes), peak, last_moved(quiet)]
+    }
 }
 
 /// The classes of the policy; without any, the codepoints that it names and that came.
@@ -146,6 +178,16 @@ mod tests {
         let (rates, history) = history(&later);
         let wan = &later.hooks[1];
         insta::assert_snapshot!(watch(&later, wan, rates.of(wan), &history, &sample::look()));
+    }
+
+    #[test]
+    fn the_block_with_what_the_service_remembers() {
+        let later = sample::with_trend();
+        let (rates, history) = history(&later);
+        let wan = &later.hooks[1];
+        let text = watch(&later, wan, rates.of(wan), &history, &sample::look());
+        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+        insta::assert_snapshot!(text);
     }
 
     #[test]

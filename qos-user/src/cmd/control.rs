@@ -1,0 +1,173 @@
+//! Asking the service: one question a connection, one line of JSON each way. Without a service nothing is missing: whoever
+//! asks goes on by itself.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::Shutdown,
+    os::unix::{fs::MetadataExt as _, net::UnixStream},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use crate::{
+    hook::Direction,
+    kernel::netns,
+    snapshot::{Snapshot, trend::Trend},
+    status::{Reload, ServiceStatus},
+};
+
+/// Where services have their locks and sockets.
+pub const FOLDER: &str = "/run/qosbpf";
+
+/// How long a question about what is known may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a change may take: it may wait for others, and load a program for each hook.
+const LONG_PATIENCE: Duration = Duration::from_secs(120);
+
+/// More than any answer has.
+const LONGEST: u64 = 64 << 20;
+
+/// A question, with the bpf file system that it is about.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Question {
+    /// The device number of the bpf file system.
+    pub bpffs: u64,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What may be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// What the service does.
+    Status,
+    /// What it remembers of hooks.
+    Trends,
+    /// To look which deadlines there are, and to keep them.
+    Deadlines,
+    /// Not to attach at this hook again by itself.
+    Release(u32, Direction),
+    /// To read the saved policy.
+    Reload,
+    /// To run a command for somebody who may not change hooks.
+    Command(Command),
+}
+
+/// The commands that members of the group may give.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// `policy confirm`
+    Confirm { json: bool },
+    /// `policy bypass`
+    Bypass { hook: Option<String>, seconds: Option<f64>, json: bool },
+    /// `policy resume`
+    Resume { hook: Option<String>, json: bool },
+}
+
+/// What is answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// What the service does.
+    Status(ServiceStatus),
+    /// What it remembers.
+    Trends(Vec<Trend>),
+    /// It is done.
+    Done,
+    /// What came of reading the policy.
+    Reloaded(Reload),
+    /// How a command ended, and what it said.
+    Said(Said),
+    /// Why not.
+    Refused(String),
+}
+
+/// How a command ended, and what it said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Said {
+    pub code: u8,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ask {
+    /// Whether it changes anything.
+    #[must_use]
+    pub const fn is_change(&self) -> bool {
+        !matches!(self, Self::Status | Self::Trends)
+    }
+}
+
+/// The folder of the service of the network namespace that this thread is in, whether it is there or not.
+///
+/// # Errors
+///
+/// That the namespace has no number.
+pub fn folder() -> anyhow::Result<PathBuf> {
+    Ok(Path::new(FOLDER).join(format!("netns-{}", netns::id()?)))
+}
+
+/// Which bpf file system is at a path; two services may have one each.
+///
+/// # Errors
+///
+/// That there is nothing.
+pub fn device(bpffs: &Path) -> anyhow::Result<u64> {
+    Ok(fs::metadata(bpffs).with_context(|| bpffs.display().to_string())?.dev())
+}
+
+/// Asks the service of this network namespace; `None` if there is none, or it does not answer.
+#[must_use]
+pub fn ask(ask: Ask, context: &Context) -> Option<Answer> {
+    let answer = attempt(ask, context);
+    answer.inspect_err(|error| tracing::debug!("no service: {error:#}")).ok()
+}
+
+fn attempt(ask: Ask, context: &Context) -> anyhow::Result<Answer> {
+    let patience = if ask.is_change() { LONG_PATIENCE } else { PATIENCE };
+    let mut stream = UnixStream::connect(folder()?.join("control"))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let question = Question { bpffs: device(&context.bpffs)?, ask };
+    stream.write_all(&serde_json::to_vec(&question)?)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut text = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// What the service does, if one serves here.
+#[must_use]
+pub fn status(context: &Context) -> Option<ServiceStatus> {
+    match ask(Ask::Status, context)? {
+        Answer::Status(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// Lets the hooks of a snapshot know their past, if a service has kept it.
+pub fn remember(snapshot: &mut Snapshot, context: &Context) {
+    let Some(Answer::Trends(trends)) = ask(Ask::Trends, context) else { return };
+    let asked = SystemTime::now().duration_since(snapshot.time).unwrap_or_default().as_secs_f64();
+    for mut trend in trends {
+        // The counters were read a little before the question was answered.
+        for (age, _) in [&mut trend.newest, &mut trend.minute, &mut trend.five_minutes] {
+            *age = (*age - asked).max(0.0);
+        }
+        let same = snapshot
+            .hooks
+            .iter_mut()
+            .find(|hook| (hook.ifindex, hook.direction, hook.since) == (trend.ifindex, trend.direction, trend.since));
+        if let Some(hook) = same {
+            hook.trend = Some(trend.into());
+        }
+    }
+}

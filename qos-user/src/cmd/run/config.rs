@@ -1,0 +1,50 @@
+//! `/etc/qosbpf/qosbpf.toml` as it is found.
+
+use std::{fs, io, path::PathBuf};
+
+use crate::{
+    cmd::Context,
+    error::{Exit, Failure},
+    policy::settings::{self, Settings},
+};
+
+/// What the file says, and what is wrong with it.
+#[derive(Debug)]
+pub struct Configured {
+    /// The settings; what is wrong in the file is as if it were not there.
+    pub settings: Settings,
+    /// Why the file is not right.
+    pub failure: Option<String>,
+    /// Whether the file may mean a network namespace that the settings do not name.
+    pub netns_unknown: bool,
+}
+
+/// Reads it, and says what is wrong with it. A router with a mistake in this file marks all the same.
+pub fn read(context: &Context) -> Configured {
+    let path = path(context);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            let failure = format!("{}: {error}", path.display());
+            tracing::error!("settings not read: {failure}; what it says of none holds");
+            return Configured { settings: Settings::default(), failure: Some(failure), netns_unknown: true };
+        }
+    };
+    let settings::Read { settings, mistakes, netns_unknown } = settings::read(&path.display().to_string(), bytes);
+    let failure = mistakes.map(|report| {
+        tracing::error!("settings are wrong, and what is wrong in them is left out:\n{}", report.render(false));
+        format!("{} is wrong", path.display())
+    });
+    Configured { settings, failure, netns_unknown }
+}
+
+fn path(context: &Context) -> PathBuf {
+    context.etc.join("qosbpf.toml")
+}
+
+/// To work in the wrong namespace would be worse than not to work.
+pub fn unknown_namespace(context: &Context) -> anyhow::Error {
+    let message = format!("{} may name a network namespace, and cannot be read so far", path(context).display());
+    Failure::new("settings", message).exit(Exit::Usage).hint("what runs goes on; mend the file, or say --netns").into()
+}

@@ -1,0 +1,143 @@
+//! Follows interfaces: after each look, every hook is as the policy in force wants it, or it has been said why not.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    known::{Known, LinkChange, What},
+    steps::{Place, Step, Wishes, Work, steps},
+};
+use crate::{
+    cmd::{
+        Context,
+        attach::{self, Asked},
+        conditioner,
+        recovery::recovered,
+        site::Site,
+    },
+    kernel::{
+        choice::Wanted,
+        datapath::{self, Hook},
+        network::{Interface, Network},
+        pins::Store,
+        state::HookState,
+    },
+    policy::settings::Upgrade,
+};
+
+/// What is remembered between two looks.
+#[derive(Debug)]
+pub struct Follower {
+    /// What becomes of programs of another version.
+    pub upgrade: Upgrade,
+    known: Known,
+    /// Interfaces whose new name has not been heeded yet.
+    renamed: HashSet<u32>,
+    /// What could not be done, so that it is said once.
+    failures: HashMap<Place, String>,
+}
+
+impl Follower {
+    /// Knows nothing yet.
+    pub fn new(upgrade: Upgrade) -> Self {
+        Self { upgrade, known: Known::default(), renamed: HashSet::new(), failures: HashMap::new() }
+    }
+
+    /// Whether interfaces are not what they were at the last look.
+    ///
+    /// # Errors
+    ///
+    /// What netlink reports.
+    pub fn has_news(&self, net: &Network) -> anyhow::Result<bool> {
+        Ok(self.known.differs(&net.interfaces()?))
+    }
+
+    /// Looks at everything, and does what there is to do. One hook that cannot be done keeps no other from it.
+    ///
+    /// # Errors
+    ///
+    /// Pins that are foreign or not readable, and `busy`.
+    pub fn follow(&mut self, context: &Context, released: &HashSet<Place>) -> anyhow::Result<()> {
+        let site = Site::read(context)?;
+        self.heed(&site);
+        let wishes = Wishes { upgrade: self.upgrade, renamed: &self.renamed, released };
+        if steps(&site, &wishes)?.is_empty() {
+            self.renamed.clear();
+            self.failures.clear();
+            return Ok(());
+        }
+        let (store, _change) = Store::change(&context.bpffs)?;
+        let mut site = recovered(store, context)?;
+        site.collect_dead()?;
+        self.heed(&site);
+        let wishes = Wishes { upgrade: self.upgrade, renamed: &self.renamed, released };
+        let failures = steps(&site, &wishes)?.into_iter().filter_map(|step| {
+            let error = take(&step, &site).err()?;
+            Some((step.place, self.tell(&step, &site, &error)))
+        });
+        self.failures = failures.collect();
+        self.renamed.clear();
+        Ok(())
+    }
+
+    /// Notes what has changed of interfaces, and says it of those that matter.
+    fn heed(&mut self, site: &Site) {
+        for change in self.known.update(&site.interfaces) {
+            if matches!(change.what, What::Renamed(_)) {
+                self.renamed.insert(change.ifindex);
+            }
+            if matters(&change, site) { tracing::info!("{change}") } else { tracing::debug!("{change}") }
+        }
+    }
+
+    /// Says what could not be done, unless it has just been said.
+    fn tell(&self, step: &Step<'_>, site: &Site, error: &anyhow::Error) -> String {
+        let message = format!("{error:#}");
+        let gone = matches!(site.net.exists(step.place.0), Ok(false));
+        if !gone && self.failures.get(&step.place) != Some(&message) {
+            tracing::error!(hook = step.name, "{message}; it is tried again");
+        }
+        message
+    }
+}
+
+/// Whether a hook or the policy has to do with the interface.
+fn matters(change: &LinkChange, site: &Site) -> bool {
+    let attached = site.hooks.iter().any(|hook| hook.pins.ifindex == change.ifindex);
+    let named = |name: &str| {
+        let policy = site.policy.iter().map(|in_force| &in_force.policy);
+        policy.into_iter().any(|policy| {
+            crate::hook::Direction::BOTH.into_iter().any(|direction| policy.names(name, direction).is_some())
+        })
+    };
+    attached || named(&change.name) || matches!(&change.what, What::Renamed(before) if named(before))
+}
+
+fn take(step: &Step<'_>, site: &Site) -> anyhow::Result<()> {
+    match &step.work {
+        Work::Attach(interface) => attach(step, interface, site),
+        // Has been done with those that were dead when the lock was taken.
+        Work::Collect => Ok(()),
+        Work::Upgrade(hook) => {
+            attach::upgrade(hook, &site.name_of(hook), site)?;
+            tracing::info!(hook = step.name, from = hook.state.version, to = crate::VERSION, "upgraded");
+            Ok(())
+        }
+        Work::Change(hook, next, why) => change(step, hook, next, why, site),
+    }
+}
+
+fn attach(step: &Step<'_>, interface: &Interface, site: &Site) -> anyhow::Result<()> {
+    let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
+    let asked = Asked { wanted: Wanted::Best, inside: None, log: false };
+    let hook = attach::attach_anew(site, interface, step.place.1, policy, asked)?;
+    let does = hook.state.binding.as_ref().map(|binding| binding.words()).unwrap_or_default();
+    tracing::info!(hook = step.name, does, "attached: {}", hook.state.reason);
+    Ok(())
+}
+
+fn change(step: &Step<'_>, hook: &Hook, next: &HookState, why: &str, site: &Site) -> anyhow::Result<()> {
+    let next = conditioner::next(site, hook, next.clone())?;
+    datapath::switch(datapath::prepare(hook, next)?, &site.name_of(hook), &site.net)?;
+    tracing::info!(hook = step.name, "changed: {why}");
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! The saved policy comes into force: when the service starts, and when somebody says so.
+
+use std::time::SystemTime;
+
+use crate::{
+    cli::ApplyOptions,
+    cmd::{
+        Context,
+        policy::{
+            WrongPolicy,
+            apply::{put_in_force, refuse_while_pending},
+            plan::Effect,
+            read_policy, said,
+        },
+        site::{InForce, Site},
+        who,
+    },
+    policy::{Policy, Source},
+    status::Reload,
+};
+
+/// What the service is called where somebody asks who has changed something.
+const OURSELVES: &str = "qosbpf run";
+
+/// Why the policy is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// The service starts: what somebody has put in force since the file was written stays.
+    Start,
+    /// Somebody wants the file in force.
+    Reload,
+}
+
+/// Puts the saved policy in force if it is to be. Whatever is wrong with it, what is in force stays so.
+pub fn load(occasion: Occasion, context: &Context) -> Reload {
+    let at = SystemTime::now();
+    match who::acting_for(OURSELVES, || attempt(occasion, context)) {
+        Ok(()) => Reload { at, failure: None },
+        Err(error) => {
+            let failure = said_of(&error);
+            tracing::error!("the saved policy is not in force: {failure}{}; {}", rendered(&error), what_stays(context));
+            Reload { at, failure: Some(failure) }
+        }
+    }
+}
+
+fn attempt(occasion: Occasion, context: &Context) -> anyhow::Result<()> {
+    let site = Site::read(context)?;
+    let path = context.saved();
+    if occasion == Occasion::Start && !path.exists() {
+        tracing::info!("no policy is saved in {}: {}", path.display(), what_stays(context));
+        return Ok(());
+    }
+    let (source, policy) = read_policy(&path)?;
+    if let Some(in_force) = &site.policy {
+        if in_force.policy.hash() == policy.hash() && in_force.record.text == source.text() {
+            tracing::info!("policy {} {} is in force, as saved", policy.name(), policy.hash());
+            return Ok(());
+        }
+        if occasion == Occasion::Start && !is_newer(&policy, in_force) {
+            let InForce { policy: now, record, .. } = in_force;
+            tracing::warn!(
+                "policy {} {} by {} stays in force, and is not the saved one ({} {}): qosbpf policy save keeps it, \
+                 qosbpf run --reload takes the saved one",
+                now.name(),
+                now.hash(),
+                record.by,
+                policy.name(),
+                policy.hash()
+            );
+            return Ok(());
+        }
+    }
+    refuse_while_pending(&site.store)?;
+    put(&source, &policy, context)
+}
+
+/// Whether the file has been changed since what is in force was put there.
+fn is_newer(saved: &Policy, in_force: &InForce) -> bool {
+    in_force.record.saved_then.as_deref() != Some(saved.hash())
+}
+
+/// The file is the whole statement: what it does not bind counts on without a policy. What it binds and is not attached
+/// is attached afterwards, so that one interface that cannot be is none of the others' business.
+fn put(source: &Source, policy: &Policy, context: &Context) -> anyhow::Result<()> {
+    let how = ApplyOptions { prune: true, ..ApplyOptions::default() };
+    put_in_force(source, policy, &how, context, |applied| {
+        tell(applied);
+        Ok(())
+    })
+}
+
+fn tell(applied: &said::Applied<'_>) {
+    let policy = applied.policy;
+    tracing::info!("policy {} {} is in force, from {}", policy.name(), policy.hash(), policy.file());
+    if !policy.warnings().is_empty() {
+        tracing::warn!("{}", policy.warnings().render(false));
+    }
+    for item in applied.items {
+        match item.effect {
+            Effect::Changed => tracing::info!(hook = item.name, "switched to it"),
+            Effect::Lost => tracing::warn!(hook = item.name, "not in the file any more: counts without a policy"),
+            _ => tracing::debug!(hook = item.name, "{}", item.effect.word()),
+        }
+    }
+}
+
+fn what_stays(context: &Context) -> String {
+    match Site::read(context).ok().and_then(|site| site.policy) {
+        Some(in_force) => format!("policy {} {} stays in force", in_force.policy.name(), in_force.policy.hash()),
+        None => "no policy is in force".to_owned(),
+    }
+}
+
+/// In one line: of a wrong file, the first mistake and how many more.
+fn said_of(error: &anyhow::Error) -> String {
+    let Some(wrong) = error.downcast_ref::<WrongPolicy>() else { return format!("{error:#}") };
+    let mistakes = wrong.report.diagnostics();
+    let first = mistakes.first().map(|mistake| {
+        let place = mistake.place();
+        format!("{}:{}:{}: {}", place.file, place.line, place.column, mistake.title())
+    });
+    let more = mistakes.len().saturating_sub(1) + wrong.report.more();
+    let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+    first.unwrap_or_else(|| error.to_string()) + &more
+}
+
+/// The mistakes of a wrong file with their lines, behind the one that was said.
+fn rendered(error: &anyhow::Error) -> String {
+    let wrong = error.downcast_ref::<WrongPolicy>();
+    wrong.map_or_else(String::new, |wrong| format!("\n{}", wrong.report.render(false).trim_end()))
+}

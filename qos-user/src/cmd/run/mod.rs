@@ -1,0 +1,106 @@
+//! `qosbpf run`: the service. It attaches what the policy binds, follows interfaces as they come and go, keeps deadlines
+//! and rates, reloads, and serves metrics. The datapath does not need it, and goes on when it ends.
+
+mod config;
+mod control;
+mod delegate;
+mod follow;
+mod http;
+mod instance;
+mod known;
+mod loading;
+mod notify;
+mod sampler;
+mod service;
+mod shared;
+mod steps;
+mod worker;
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use signal_hook::consts::SIGHUP;
+
+use self::{
+    config::Configured,
+    follow::Follower,
+    instance::Instance,
+    loading::{Occasion, load},
+    service::Service,
+};
+use crate::{
+    cli::RunArgs,
+    cmd::{
+        Context,
+        control::{Answer, Ask, ask},
+        deadline,
+        site::Site,
+        wanted,
+    },
+    error::{Exit, Failure},
+    kernel::{bpffs, netns, privilege},
+    status::Reload,
+};
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+///
+/// `privilege`, `busy` if another one serves this network namespace, `settings` if it cannot be said which namespace is
+/// meant; what the kernel says to netlink.
+pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
+    let configured = config::read(context);
+    // Until the service hears it, the signal must not end the process.
+    let hung_up = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGHUP, Arc::clone(&hung_up))?;
+    let context = entered(&configured, context)?;
+    if args.reload {
+        return reload(&context);
+    }
+    privilege::demand()?;
+    bpffs::ensure_mounted(&context.bpffs)?;
+    let instance = Instance::claim()?;
+    deadline::settle(&context);
+    let loaded = load(Occasion::Start, &context);
+    let mut follower = Follower::new(configured.settings.upgrade);
+    if let Err(error) = follower.follow(&context, &[].into()) {
+        tracing::error!("not everything is attached: {error:#}");
+    }
+    if args.once {
+        return once(&loaded, &context);
+    }
+    Service::new(context, configured, loaded, follower, instance)?.run(&hung_up)
+}
+
+/// Lets the service that runs here read its files again; 2 if they are wrong.
+fn reload(context: &Context) -> anyhow::Result<Exit> {
+    match ask(Ask::Reload, context) {
+        Some(Answer::Reloaded(Reload { failure: None, .. })) => Ok(Exit::Done),
+        Some(Answer::Reloaded(Reload { failure: Some(failure), .. })) => {
+            Err(Failure::new("reload", format!("what was in force stays so: {failure}")).exit(Exit::Usage).into())
+        }
+        Some(Answer::Refused(why)) => Err(Failure::new("refused", format!("qosbpf run does not do it: {why}")).into()),
+        _ => Err(Failure::new("no-service", "no qosbpf run serves this network namespace")
+            .hint("qosbpf run starts one; --netns names another network namespace")
+            .into()),
+    }
+}
+
+/// Goes where the file says, unless the command line has said it already.
+fn entered(configured: &Configured, context: &Context) -> anyhow::Result<Context> {
+    let mut context = context.clone();
+    if let (None, Some(name)) = (&context.netns, &configured.settings.netns) {
+        netns::enter(name)?;
+        context.netns = Some(name.clone());
+    } else if context.netns.is_none() && configured.netns_unknown {
+        return Err(config::unknown_namespace(&context));
+    }
+    Ok(context)
+}
+
+/// 3 if something that exists is wanted and not there; what is wrong has been said.
+fn once(loaded: &Reload, context: &Context) -> anyhow::Result<Exit> {
+    let site = Site::read(context)?;
+    let missing = wanted::missing(&site).iter().filter(|missing| missing.ifindex.is_some()).count();
+    tracing::info!(hooks = site.hooks.len(), missing, "done");
+    Ok(if missing == 0 && loaded.failure.is_none() { Exit::Done } else { Exit::No })
+}

@@ -1,0 +1,70 @@
+//! Reads the counters now and then, for rates: a few system calls a hook, and nothing while nothing is attached.
+
+use std::{collections::HashMap, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+
+use tokio::{task::spawn_blocking, time::sleep};
+
+use super::{shared::Shared, steps::Place};
+use crate::{
+    cmd::site,
+    kernel::{
+        datapath::{self, Hook, Observed},
+        pins::{HookPins, Pin, Store},
+    },
+    snapshot,
+};
+
+/// Samples for as long as it is polled.
+pub async fn run(shared: Arc<Shared>) {
+    let mut known = States::default();
+    loop {
+        let sampled = Arc::clone(&shared);
+        let done = spawn_blocking(move || {
+            let hooks = sampled.context.store().and_then(|store| known.hooks(&store));
+            match hooks {
+                Ok(hooks) => sampled.take(&hooks),
+                Err(error) => tracing::debug!("no sample: {error:#}"),
+            }
+            known
+        });
+        match done.await {
+            Ok(states) => known = states,
+            Err(error) => {
+                tracing::error!("a sample failed: {error}");
+                known = States::default();
+            }
+        }
+        sleep(shared.sample()).await;
+    }
+}
+
+/// What is known of hooks by the pin that says so: a state is read again only when another one has taken its place.
+#[derive(Default)]
+struct States(HashMap<(Place, u64), Arc<Hook>>);
+
+impl States {
+    /// What every hook has counted.
+    fn hooks(&mut self, store: &Store) -> anyhow::Result<Vec<snapshot::Hook>> {
+        let mut states = HashMap::new();
+        let mut hooks = Vec::new();
+        for pins in store.hooks()? {
+            let Some(inode) = inode(&pins.path(Pin::State)) else { continue };
+            let key = ((pins.ifindex, pins.direction), inode);
+            let known = self.0.remove(&key).map_or_else(|| remembered(&pins), |known| Ok(Some(known)));
+            let Ok(Some(hook)) = known else { continue };
+            hooks.push(site::counted(&hook, format!("if-{}", pins.ifindex)));
+            states.insert(key, hook);
+        }
+        self.0 = states;
+        Ok(hooks)
+    }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    path.symlink_metadata().ok().map(|meta| meta.ino())
+}
+
+fn remembered(pins: &HookPins) -> anyhow::Result<Option<Arc<Hook>>> {
+    let state = datapath::remembered(pins, Pin::State)?;
+    Ok(state.map(|state| Arc::new(Hook { pins: pins.clone(), state, running: Observed::Unknown })))
+}

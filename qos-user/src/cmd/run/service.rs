@@ -1,0 +1,226 @@
+//! The service itself: one thing at a time at the hooks, and everybody who asks served beside it.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use super::{
+    config::Configured,
+    control,
+    follow::Follower,
+    http,
+    instance::Instance,
+    notify, sampler,
+    shared::{Order, Shared},
+    worker::Worker,
+};
+use crate::{
+    cmd::{Context, deadline, timer},
+    error::Exit,
+    kernel::{
+        boottime::BootTime,
+        link_events::{Changed, LinkEvents},
+    },
+    status::Reload,
+};
+
+/// How often everything is looked at, should an event not have told of something.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// The longest wait for a deadline: the clock of waits does not go on while the host sleeps.
+const GLANCE: Duration = Duration::from_secs(10);
+
+/// The service.
+#[derive(Debug)]
+pub struct Service {
+    shared: Arc<Shared>,
+    worker: Worker,
+    orders: mpsc::Receiver<Order>,
+    instance: Instance,
+}
+
+/// What there is to do next.
+enum Wake {
+    Links(io::Result<Changed>),
+    Order(Order),
+    Hangup,
+    Look,
+    Deadline,
+}
+
+impl Service {
+    /// A service that has looked once.
+    ///
+    /// # Errors
+    ///
+    /// That there is no thread to be had.
+    pub fn new(
+        context: Context,
+        configured: Configured,
+        loaded: Reload,
+        follower: Follower,
+        instance: Instance,
+    ) -> io::Result<Self> {
+        let (sender, orders) = mpsc::channel(16);
+        let shared = Shared::new(context, configured, loaded, sender);
+        Ok(Self { shared: Arc::new(shared), worker: Worker::start(follower)?, orders, instance })
+    }
+
+    /// Serves until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    ///
+    /// That the kernel gives no signals or no netlink socket.
+    pub fn run(self, hung_up: &AtomicBool) -> anyhow::Result<Exit> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let context = self.shared.context.clone();
+        let done = runtime.block_on(async {
+            let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            let end = async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            };
+            self.serve(end, hung_up).await
+        });
+        notify::stopping();
+        // Whoever hangs in a connection does not keep it.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        leave_deadlines(&context);
+        tracing::info!("ended; what is attached goes on");
+        done.map(|()| Exit::Done)
+    }
+
+    /// Serves until `end`.
+    async fn serve(mut self, end: impl Future<Output = ()>, hung_up: &AtomicBool) -> anyhow::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let settings = shared.settings();
+        let mut events = LinkEvents::listen(settings.link_buffer)?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let socket = control::listen(&self.instance.socket())?;
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for address in settings.listen {
+            tokio::spawn(http::serve(address, Arc::clone(&shared)));
+        }
+        tokio::spawn(control::serve(socket, Arc::clone(&shared)));
+        tokio::spawn(sampler::run(Arc::clone(&shared)));
+        let watched = Arc::clone(&shared);
+        tokio::spawn(async move { notify::watchdog(&watched).await });
+        let mut deadline = self.follow().await;
+        if hung_up.load(Ordering::Relaxed) {
+            self.reload().await;
+        }
+        notify::ready("serving");
+        tracing::info!("ready");
+        tokio::pin!(end);
+        loop {
+            let wake = tokio::select! {
+                () = &mut end => return Ok(()),
+                changed = events.changed() => Wake::Links(changed),
+                Some(order) = self.orders.recv() => Wake::Order(order),
+                _ = hangup.recv() => Wake::Hangup,
+                _ = looks.tick() => Wake::Look,
+                () = wait(deadline) => Wake::Deadline,
+            };
+            deadline = self.wake(wake).await?;
+        }
+    }
+
+    /// Does what there is to do, and says what the next deadline is.
+    async fn wake(&self, wake: Wake) -> anyhow::Result<Option<BootTime>> {
+        match wake {
+            Wake::Links(changed) => match changed.context("netlink")? {
+                Changed::Links if !self.has_news().await => {}
+                Changed::Links | Changed::Filters => return Ok(self.follow().await),
+                Changed::Lost => {
+                    tracing::warn!("events of links were lost: all links are read again");
+                    return Ok(self.follow().await);
+                }
+            },
+            Wake::Order(Order::Reload(answer)) => {
+                let _nobody_waits = answer.send(self.reload().await);
+            }
+            Wake::Hangup => drop(self.reload().await),
+            Wake::Look => return Ok(self.follow().await),
+            Wake::Order(Order::Deadlines) | Wake::Deadline => {}
+        }
+        Ok(self.work(|shared, _| shared.settle()).await.flatten())
+    }
+
+    /// Whether interfaces differ; if that cannot be said, they may.
+    async fn has_news(&self) -> bool {
+        let news = self.work(|shared, follower| shared.context.network().and_then(|net| follower.has_news(&net)));
+        news.await.and_then(Result::ok).unwrap_or(true)
+    }
+
+    async fn follow(&self) -> Option<BootTime> {
+        let done = self.work(|shared, follower| {
+            let released = shared.released();
+            if let Err(error) = follower.follow(&shared.context, &released) {
+                tracing::error!("not everything could be looked at; it is tried again: {error:#}");
+            }
+            shared.settle()
+        });
+        done.await.flatten()
+    }
+
+    async fn reload(&self) -> Reload {
+        notify::reloading();
+        let done = self.work(|shared, follower| {
+            shared.reload(follower);
+            let released = shared.released();
+            if let Err(error) = follower.follow(&shared.context, &released) {
+                tracing::error!("not everything could be looked at; it is tried again: {error:#}");
+            }
+        });
+        done.await;
+        let reload = self.shared.last_reload();
+        notify::ready(reload.failure.as_deref().unwrap_or("serving"));
+        reload
+    }
+
+    /// Work at the hooks, where waiting for the kernel keeps nobody waiting.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared, &mut Follower) -> T + Send + 'static,
+    ) -> Option<T> {
+        let shared = Arc::clone(&self.shared);
+        shared.work_begins(true);
+        let done = self.worker.run(move |follower| work(&shared, follower)).await;
+        self.shared.work_begins(false);
+        done
+    }
+}
+
+/// Waits for a deadline, or part of the way to a far one.
+async fn wait(deadline: Option<BootTime>) {
+    match deadline.map(|until| BootTime::now().map(|now| until.left(now))) {
+        // What could not be taken back is tried again, but not in haste.
+        Some(Ok(left)) => sleep(left.clamp(Duration::from_millis(1), GLANCE)).await,
+        Some(Err(_)) | None => std::future::pending().await,
+    }
+}
+
+/// Somebody else keeps the deadlines from now on.
+fn leave_deadlines(context: &Context) {
+    let left = context.store().and_then(|store| deadline::next(&store));
+    if let Ok(Some(_)) = left
+        && let Err(error) = timer::spawn(context)
+    {
+        tracing::error!("a deadline is left, which the next command keeps: {error:#}");
+    }
+}

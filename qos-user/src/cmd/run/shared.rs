@@ -1,0 +1,226 @@
+//! What all parts of the service share: what it knows of itself, the past of the counters, and the way to whoever works.
+
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    config::{self, Configured},
+    follow::Follower,
+    loading::{Occasion, load},
+    steps::Place,
+};
+use crate::{
+    REVISION, VERSION,
+    cmd::{Context, deadline, site::Site},
+    kernel::{boottime::BootTime, pending::Pending},
+    policy::settings::Settings,
+    render::prometheus,
+    snapshot::{
+        Hook,
+        keeper::{self, Keeper},
+        trend::Trend,
+    },
+    status::{Reload, ServiceStatus},
+};
+
+/// How long work at the hooks may take before something must be wrong.
+const STUCK: Duration = Duration::from_secs(120);
+
+/// What somebody wants done.
+#[derive(Debug)]
+pub enum Order {
+    /// Read the files again, and say what came of it.
+    Reload(oneshot::Sender<Reload>),
+    /// Look which deadlines there are.
+    Deadlines,
+}
+
+/// What all parts of the service share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where it works.
+    pub context: Context,
+    /// Since when.
+    pub started: SystemTime,
+    state: Mutex<State>,
+    keeper: Mutex<Keeper>,
+    clock: Instant,
+    orders: mpsc::Sender<Order>,
+}
+
+#[derive(Debug)]
+struct State {
+    settings: Settings,
+    /// Why the settings are not what their file says.
+    settings_failure: Option<String>,
+    reload: Reload,
+    /// When the saved policy was last read without a mistake.
+    success: Option<SystemTime>,
+    released: HashSet<Place>,
+    listens: Vec<SocketAddr>,
+    /// Since when there is work under way at the hooks.
+    busy: Option<Instant>,
+}
+
+impl Shared {
+    /// That of a service which has read its files and looked once.
+    pub fn new(context: Context, configured: Configured, loaded: Reload, orders: mpsc::Sender<Order>) -> Self {
+        let state = State {
+            settings: configured.settings,
+            settings_failure: configured.failure,
+            success: loaded.failure.is_none().then_some(loaded.at),
+            reload: loaded,
+            released: HashSet::new(),
+            listens: Vec::new(),
+            busy: None,
+        };
+        Self {
+            context,
+            started: SystemTime::now(),
+            state: Mutex::new(state),
+            keeper: Mutex::default(),
+            clock: Instant::now(),
+            orders,
+        }
+    }
+
+    /// The settings of now.
+    pub fn settings(&self) -> Settings {
+        self.state().settings.clone()
+    }
+
+    /// Hooks that are not attached again.
+    pub fn released(&self) -> HashSet<Place> {
+        self.state().released.clone()
+    }
+
+    /// How the files were last read.
+    pub fn last_reload(&self) -> Reload {
+        self.state().reload.clone()
+    }
+
+    /// Work at the hooks begins, or has ended.
+    pub fn work_begins(&self, begins: bool) {
+        self.state().busy = begins.then(Instant::now);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What a panic left is whole: each change is one assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that metrics are served there.
+    pub fn listens(&self, address: SocketAddr) {
+        self.state().listens.push(address);
+    }
+
+    /// The group whose members may change something.
+    pub fn group(&self) -> Option<String> {
+        self.state().settings.group.clone()
+    }
+
+    /// How often counters are read.
+    pub fn sample(&self) -> Duration {
+        self.state().settings.sample
+    }
+
+    /// Takes in what hooks have counted now.
+    pub fn take(&self, hooks: &[Hook]) {
+        let now = keeper::Instant { steady: self.clock.elapsed(), wall: SystemTime::now() };
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take(hooks, now);
+    }
+
+    /// What is remembered of all hooks.
+    pub fn trends(&self) -> Vec<Trend> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).trends(self.clock.elapsed())
+    }
+
+    /// Does not attach again where somebody has detached by hand.
+    pub fn release(&self, place: Place) {
+        tracing::info!(ifindex = place.0, direction = %place.1, "detached by hand: not attached again until a reload");
+        self.state().released.insert(place);
+    }
+
+    /// What `status` says of the service.
+    pub fn status(&self) -> ServiceStatus {
+        let state = self.state();
+        ServiceStatus {
+            pid: std::process::id(),
+            since: self.started,
+            version: VERSION.to_owned(),
+            metrics: state.listens.clone(),
+            reload: state.reload.clone(),
+            success: state.success,
+            settings_failure: state.settings_failure.clone(),
+            released: state.released.iter().copied().collect(),
+        }
+    }
+
+    /// Whether work at the hooks does not come to its end.
+    pub fn is_stuck(&self) -> bool {
+        self.state().busy.is_some_and(|since| since.elapsed() > STUCK)
+    }
+
+    /// Gives an order to whoever works at the hooks.
+    pub async fn order(&self, order: Order) {
+        let _ending = self.orders.send(order).await;
+    }
+
+    /// Keeps the deadlines that have passed, and says which is next.
+    pub fn settle(&self) -> Option<BootTime> {
+        deadline::settle(&self.context);
+        self.context.store().and_then(|store| deadline::next(&store)).unwrap_or_default()
+    }
+
+    /// Reads the files again.
+    pub fn reload(&self, follower: &mut Follower) {
+        let configured = config::read(&self.context);
+        let loaded = load(Occasion::Reload, &self.context);
+        let mut state = self.state();
+        state.settings_failure = configured.failure;
+        if state.settings_failure.is_none() {
+            follower.upgrade = configured.settings.upgrade;
+            say_what_needs_a_restart(&state.settings, &configured.settings);
+            state.settings = configured.settings;
+        }
+        state.released.clear();
+        state.success = if loaded.failure.is_none() { Some(loaded.at) } else { state.success };
+        state.reload = loaded;
+    }
+
+    /// The text that a scraper gets.
+    ///
+    /// # Errors
+    ///
+    /// Pins that are foreign or not readable.
+    pub fn metrics(&self) -> anyhow::Result<String> {
+        let site = Site::read(&self.context)?;
+        let snapshot = site.snapshot(&[], &self.context)?;
+        let deadline = Pending::read(&site.store)?.and_then(|change| change.until);
+        let left = deadline.map(|until| BootTime::now().map(|now| until.left(now))).transpose()?;
+        let state = self.state();
+        let service = prometheus::Service {
+            last_reload_successful: state.reload.failure.is_none() && state.settings_failure.is_none(),
+            last_success: state.success,
+            confirm_deadline: left.map(|left| snapshot.time + left),
+        };
+        Ok(prometheus::service(&snapshot, &service, REVISION))
+    }
+}
+
+fn say_what_needs_a_restart(before: &Settings, now: &Settings) {
+    let differs = [
+        ("listen", before.listen != now.listen),
+        ("netns", before.netns != now.netns),
+        ("link-buffer", before.link_buffer != now.link_buffer),
+    ];
+    for (key, _) in differs.into_iter().filter(|(_, differs)| *differs) {
+        tracing::warn!("the setting {key} has changed, and holds when the service is started again");
+    }
+}

@@ -1,0 +1,146 @@
+//! What there is to do, so that each hook is as the policy in force wants it.
+
+use std::collections::HashSet;
+
+use qos_common::locate::Link;
+
+use crate::{
+    cmd::{conditioner, site::Site},
+    hook::Direction,
+    kernel::{
+        datapath::{self, Hook, Observed},
+        network::Interface,
+        state::{Binding, HookState},
+    },
+    policy::{Policy, settings::Upgrade},
+};
+
+/// A hook by its interface's index and its direction.
+pub type Place = (u32, Direction);
+
+/// Something to do at one hook.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// `wan0:egress`.
+    pub name: String,
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub work: Work<'a>,
+}
+
+/// What there is to do.
+#[derive(Debug)]
+pub enum Work<'a> {
+    /// The policy binds the hook, and nothing is attached.
+    Attach(&'a Interface),
+    /// Its interface is gone.
+    Collect,
+    /// Its program is of another version.
+    Upgrade(&'a Hook),
+    /// It has to do something else than it does, for this reason.
+    Change(&'a Hook, Box<HookState>, String),
+}
+
+/// What decides on what there is to do, beside what there is.
+#[derive(Debug)]
+pub struct Wishes<'a> {
+    /// What becomes of programs of another version.
+    pub upgrade: Upgrade,
+    /// Interfaces that have another name than at the last look.
+    pub renamed: &'a HashSet<u32>,
+    /// Hooks that somebody has detached by hand.
+    pub released: &'a HashSet<Place>,
+}
+
+/// All there is to do.
+///
+/// # Errors
+///
+/// Foreign pins.
+pub fn steps<'a>(site: &'a Site, wishes: &Wishes<'_>) -> anyhow::Result<Vec<Step<'a>>> {
+    let mut steps = Vec::new();
+    for hook in &site.hooks {
+        let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
+        if let Some(work) = at_hook(site, hook, wishes)? {
+            steps.push(Step { name, place: (hook.pins.ifindex, hook.pins.direction), work });
+        }
+    }
+    steps.extend(unattached(site, wishes.released));
+    Ok(steps)
+}
+
+fn at_hook<'a>(site: &'a Site, hook: &'a Hook, wishes: &Wishes<'_>) -> anyhow::Result<Option<Work<'a>>> {
+    match hook.running {
+        Observed::Gone => Ok(datapath::is_dead(hook, &site.net)?.then_some(Work::Collect)),
+        Observed::Unknown => Ok(None),
+        Observed::Running(_) if !hook.state.is_of_this_build() && wishes.upgrade == Upgrade::Switch => {
+            Ok(Some(Work::Upgrade(hook)))
+        }
+        Observed::Running(_) => Ok(changed(site, hook, wishes.renamed.contains(&hook.pins.ifindex))),
+    }
+}
+
+/// What a hook should do, if that is not what it does.
+fn changed<'a>(site: &'a Site, hook: &'a Hook, renamed: bool) -> Option<Work<'a>> {
+    let interface = site.interface_of(hook)?;
+    let mut next = hook.state.clone();
+    let mut reasons = Vec::new();
+    if let Ok(link) = interface.link
+        && link != hook.state.link()
+    {
+        next.layer3 = link == Link::Layer3;
+        reasons.push("its device is of another type".to_owned());
+    }
+    let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
+    if let Some(binding) = rebound(policy, hook, &interface.name, renamed) {
+        let words = binding.as_ref().map_or_else(|| "nothing".to_owned(), Binding::words);
+        reasons.push(format!("the policy binds {words} to it by its name"));
+        // What is not there is not out of the path.
+        next.bypass = next.bypass.filter(|_| binding.is_some());
+        next.binding = binding;
+    }
+    let enforced = next.enforced();
+    if enforced.is_some_and(|binding| conditioner::from(binding, &site.interfaces) != hook.state.from) {
+        reasons.push("a rule's `from` means other interfaces".to_owned());
+    }
+    (!reasons.is_empty()).then(|| Work::Change(hook, Box::new(next), reasons.join("; ")))
+}
+
+/// What the policy in force binds to a hook, if that is not what it has. A hook that `policy apply --only` left with
+/// another policy, or without, keeps it as long as it keeps its name.
+fn rebound(policy: Option<&Policy>, hook: &Hook, name: &str, renamed: bool) -> Option<Option<Binding>> {
+    let policy = policy?;
+    let now = hook.state.binding.as_ref();
+    let of_this = now.is_some_and(|binding| binding.policy.hash == policy.hash());
+    if !of_this && !renamed {
+        return None;
+    }
+    let wanted = conditioner::binding(policy, name, hook.pins.direction);
+    let same = match (now, &wanted) {
+        (None, None) => true,
+        (Some(now), Some(wanted)) => now.does_the_same_as(wanted),
+        _ => false,
+    };
+    (!same).then_some(wanted)
+}
+
+fn unattached<'a>(site: &'a Site, released: &HashSet<Place>) -> Vec<Step<'a>> {
+    let Some(in_force) = &site.policy else { return Vec::new() };
+    let is_taken = |place: Place| {
+        let broken = site.broken.iter().map(|broken| &broken.pins);
+        let running = site.hooks.iter().filter(|hook| hook.running != Observed::Gone).map(|hook| &hook.pins);
+        broken.chain(running).any(|pins| (pins.ifindex, pins.direction) == place)
+    };
+    let all = site.interfaces.iter().flat_map(|interface| Direction::BOTH.map(|direction| (interface, direction)));
+    let wanted = all.filter(|(interface, direction)| {
+        let place = (interface.ifindex, *direction);
+        in_force.policy.names(&interface.name, *direction).is_some() && !is_taken(place) && !released.contains(&place)
+    });
+    let steps = wanted.map(|(interface, direction)| Step {
+        name: format!("{}:{direction}", interface.name),
+        place: (interface.ifindex, direction),
+        work: Work::Attach(interface),
+    });
+    steps.collect()
+}

@@ -1,0 +1,144 @@
+//! That something has changed about links or their filters, as the kernel tells it: what, is read anew.
+//!
+//! What an event says is not trusted to be the whole story, since the kernel drops events when nobody reads them in
+//! time. So an event is a nudge, a lost one is a nudge too, and the truth is the list of all links.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
+
+use anyhow::Context as _;
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket, sockopt,
+    },
+};
+use tokio::io::unix::AsyncFd;
+
+/// `RTMGRP_LINK` and `RTMGRP_TC`.
+const GROUPS: u32 = 0x1 | 0x8;
+
+const NEW_LINK: u16 = 16;
+const DELETED_LINK: u16 = 17;
+const DELETED_QDISC: u16 = 37;
+const DELETED_FILTER: u16 = 45;
+
+/// More than one message of the kernel has.
+const BUFFER: usize = 64 << 10;
+
+/// What has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Changed {
+    /// A link has come, gone, or is not what it was.
+    Links,
+    /// A filter or a qdisc has gone, perhaps with a program of ours.
+    Filters,
+    /// There were more events than the socket holds, and nobody knows which.
+    Lost,
+}
+
+/// A socket that hears of links and filters in the network namespace in which it was made.
+#[derive(Debug)]
+pub struct LinkEvents {
+    socket: AsyncFd<OwnedFd>,
+    buffer: Vec<u8>,
+}
+
+impl LinkEvents {
+    /// Listens, with room for `buffer` bytes of events. Within a runtime of tokio.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says to a netlink socket.
+    pub fn listen(buffer: usize) -> anyhow::Result<Self> {
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        // Above the host's limit only with CAP_NET_ADMIN.
+        setsockopt(&socket, sockopt::RcvBufForce, &buffer)
+            .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &buffer))?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS)).context("netlink: listen to links")?;
+        // SAFETY: the descriptor is open, and stays the same one until the socket is dropped together with its place here.
+        let socket = unsafe { AsyncFd::register(socket) }?;
+        Ok(Self { socket, buffer: vec![0; BUFFER] })
+    }
+
+    /// Waits until something has changed, and takes all that waits: the worst of it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says to reading; lost events are no error.
+    pub async fn changed(&mut self) -> io::Result<Changed> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let mut worst = None;
+            loop {
+                match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+                    Ok(length) => worst = worst.max(of_messages(self.buffer.get(..length).unwrap_or_default())),
+                    Err(Errno::ENOBUFS) => worst = Some(Changed::Lost),
+                    Err(Errno::EINTR) => {}
+                    Err(Errno::EAGAIN) => break ready.clear_ready(),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if let Some(changed) = worst {
+                return Ok(changed);
+            }
+        }
+    }
+}
+
+/// What the messages of a datagram (`struct nlmsghdr`: length 4, type 2, ...) tell.
+fn of_messages(mut datagram: &[u8]) -> Option<Changed> {
+    let mut worst = None;
+    while let (Some(length), Some(kind)) = (number(datagram, 0), number(datagram, 4)) {
+        worst = worst.max(match kind as u16 {
+            NEW_LINK | DELETED_LINK => Some(Changed::Links),
+            DELETED_QDISC | DELETED_FILTER => Some(Changed::Filters),
+            _ => None,
+        });
+        // Each begins at a multiple of four, and none is shorter than its header.
+        let next = (length as usize).max(16).next_multiple_of(4);
+        datagram = datagram.get(next..).unwrap_or_default();
+    }
+    worst
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u16, body: usize) -> Vec<u8> {
+        let mut bytes = (16 + body as u32).to_ne_bytes().to_vec();
+        bytes.extend(u32::from(kind).to_ne_bytes());
+        bytes.resize((16 + body).next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn the_worst_of_a_datagram_counts() {
+        let of = |kinds: &[u16]| of_messages(&kinds.iter().flat_map(|kind| message(*kind, 5)).collect::<Vec<_>>());
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[36, 44]), None, "what comes is not what goes");
+        assert_eq!(of(&[NEW_LINK]), Some(Changed::Links));
+        assert_eq!(of(&[NEW_LINK, DELETED_FILTER, DELETED_LINK]), Some(Changed::Filters));
+    }
+
+    #[test]
+    fn a_broken_datagram_ends() {
+        for length in 0..40 {
+            let mut bytes = message(NEW_LINK, 24);
+            bytes.truncate(length);
+            of_messages(&bytes);
+            bytes.iter_mut().take(4).for_each(|byte| *byte = 0);
+            of_messages(&bytes);
+            bytes.iter_mut().take(4).for_each(|byte| *byte = 0xff);
+            of_messages(&bytes);
+        }
+    }
+}

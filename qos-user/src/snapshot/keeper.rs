@@ -1,0 +1,232 @@
+//! Keeps the past of every hook, in bounded memory: each sample of the last minute, one in fifteen seconds of the last five
+//! minutes, and one line for each row that ever moved. Time is an argument.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    Hook,
+    rates::Rate,
+    trend::{Moment, Moved, Row, Trend},
+};
+use crate::hook::Direction;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const FIVE_MINUTES: Duration = Duration::from_secs(300);
+
+/// How far apart the samples of the last five minutes are at least.
+const COARSE: Duration = Duration::from_secs(15);
+
+/// The past of every hook.
+#[derive(Debug, Default)]
+pub struct Keeper(HashMap<(u32, Direction), Kept>);
+
+/// When a sample was taken: by a clock that nobody sets, and by the wall.
+#[derive(Clone, Copy, Debug)]
+pub struct Instant {
+    /// Since some moment.
+    pub steady: Duration,
+    /// The time of day.
+    pub wall: SystemTime,
+}
+
+#[derive(Debug)]
+struct Kept {
+    since: SystemTime,
+    fine: VecDeque<(Duration, Moment)>,
+    coarse: VecDeque<(Duration, Moment)>,
+    rows: HashMap<Row, Moved>,
+}
+
+impl Keeper {
+    /// Takes in what hooks have counted, and forgets those that are not among them.
+    pub fn take(&mut self, hooks: &[Hook], now: Instant) {
+        let mut before = std::mem::take(&mut self.0);
+        for hook in hooks {
+            let place = (hook.ifindex, hook.direction);
+            let same = before.remove(&place).filter(|kept| kept.since == hook.since);
+            // What cannot be read now is perhaps the next time.
+            let Some(moment) = Moment::of(hook) else {
+                self.0.extend(same.map(|kept| (place, kept)));
+                continue;
+            };
+            let mut kept = same.unwrap_or_else(|| Kept::new(hook.since));
+            if !kept.take(hook, &moment, now) {
+                kept = Kept::new(hook.since);
+                kept.take(hook, &moment, now);
+            }
+            self.0.insert(place, kept);
+        }
+    }
+
+    /// What is remembered of all hooks.
+    #[must_use]
+    pub fn trends(&self, now: Duration) -> Vec<Trend> {
+        self.0.iter().filter_map(|(place, kept)| kept.trend(*place, now)).collect()
+    }
+}
+
+impl Kept {
+    fn new(since: SystemTime) -> Self {
+        Self { since, fine: VecDeque::new(), coarse: VecDeque::new(), rows: HashMap::new() }
+    }
+
+    /// Takes in a sample; whether it can be of the same attachment.
+    fn take(&mut self, hook: &Hook, moment: &Moment, now: Instant) -> bool {
+        if let Some((then, newest)) = self.fine.back() {
+            let seconds = now.steady.saturating_sub(*then).as_secs_f64();
+            let Some(moved) = moved(hook, newest) else { return false };
+            for (row, counter) in moved {
+                let rate = Rate::of(counter, seconds.max(0.001));
+                let fresh = Moved { last: now.wall, peak: rate, peak_at: now.wall };
+                let kept = self.rows.entry(row).or_insert(fresh);
+                kept.last = now.wall;
+                if rate.bits > kept.peak.bits {
+                    (kept.peak, kept.peak_at) = (rate, now.wall);
+                }
+            }
+        }
+        if self.coarse.back().is_none_or(|(then, _)| now.steady.saturating_sub(*then) >= COARSE) {
+            self.coarse.push_back((now.steady, moment.clone()));
+        }
+        self.fine.push_back((now.steady, moment.clone()));
+        forget(&mut self.fine, MINUTE, now.steady);
+        forget(&mut self.coarse, FIVE_MINUTES, now.steady);
+        true
+    }
+
+    fn trend(&self, (ifindex, direction): (u32, Direction), now: Duration) -> Option<Trend> {
+        let aged = |(then, moment): &(Duration, Moment)| (now.saturating_sub(*then).as_secs_f64(), moment.clone());
+        Some(Trend {
+            ifindex,
+            direction,
+            since: self.since,
+            newest: aged(self.fine.back()?),
+            minute: aged(self.fine.front()?),
+            five_minutes: aged(self.coarse.front()?),
+            rows: self.rows.iter().map(|(row, moved)| (row.clone(), *moved)).collect(),
+        })
+    }
+}
+
+/// The newest sample that is as old as that stays, and with it all that are newer.
+fn forget(samples: &mut VecDeque<(Duration, Moment)>, age: Duration, now: Duration) {
+    while samples.get(1).is_some_and(|(then, _)| now.saturating_sub(*then) >= age) {
+        samples.pop_front();
+    }
+}
+
+/// What has moved since; `None` if a counter has gone back.
+fn moved(hook: &Hook, then: &Moment) -> Option<Vec<(Row, qos_common::abi::Counter)>> {
+    let counts = hook.counts.as_ref().ok()?;
+    let mut rows = Row::moved(&counts.less(&then.cells)?);
+    for count in &hook.rules {
+        let before = then.rule(&count.rule.name).unwrap_or_default();
+        let packets = count.counted.packets.saturating_sub(before.packets);
+        let bytes = count.counted.bytes.saturating_sub(before.bytes);
+        if packets > 0 {
+            rows.push((Row::Rule(count.rule.name.clone()), qos_common::abi::Counter { packets, bytes }));
+        }
+    }
+    Some(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use qos_common::{abi::Counter, ds::Dscp};
+
+    use super::*;
+    use crate::snapshot::sample;
+
+    fn at(seconds: u64) -> Instant {
+        Instant { steady: Duration::from_secs(seconds), wall: sample::now() + Duration::from_secs(seconds) }
+    }
+
+    /// The hook after so many packets of EF, a hundred bytes each.
+    fn hook(packets: u64) -> Hook {
+        let mut hook = sample::snapshot().hooks.swap_remove(1);
+        let counts = hook.counts.as_mut().unwrap();
+        counts.sums.kept[0][184].add(Counter { packets, bytes: packets * 100 });
+        hook
+    }
+
+    fn trend(keeper: &Keeper, seconds: u64) -> Trend {
+        keeper.trends(Duration::from_secs(seconds)).swap_remove(0)
+    }
+
+    #[test]
+    fn a_minute_and_five_are_told_apart() {
+        let mut keeper = Keeper::default();
+        // Ten packets a second for five minutes, then twenty for one.
+        let total = |second: u64| if second <= 300 { second * 10 } else { 3_000 + (second - 300) * 20 };
+        (0..=360).step_by(5).for_each(|second| keeper.take(&[hook(total(second))], at(second)));
+        let now = hook(total(360));
+        let trend = trend(&keeper, 360);
+        assert_eq!(trend.minute(&now).unwrap().before[46].packets, 20.0);
+        let five = trend.five_minutes(&now).unwrap();
+        assert!((five.before[46].packets - 12.0).abs() < 0.1, "{}", five.before[46].packets);
+        assert!((300.0..=320.0).contains(&five.seconds), "{}", five.seconds);
+    }
+
+    #[test]
+    fn memory_is_bounded_however_often_it_is_fed() {
+        let mut keeper = Keeper::default();
+        (0..2_000).for_each(|second| keeper.take(&[hook(second)], at(second)));
+        let kept = keeper.0.values().next().unwrap();
+        assert!(kept.fine.len() <= 62 && kept.coarse.len() <= 22, "{} {}", kept.fine.len(), kept.coarse.len());
+        keeper.take(&[], at(2_001));
+        assert!(keeper.0.is_empty(), "a hook that is gone is forgotten");
+    }
+
+    #[test]
+    fn a_row_that_has_stopped_says_when_and_how_fast_it_was() {
+        let mut keeper = Keeper::default();
+        for (second, packets) in [(0, 0), (5, 50), (10, 550), (15, 600), (20, 600), (25, 600)] {
+            keeper.take(&[hook(packets)], at(second));
+        }
+        let (trend, now) = (trend(&keeper, 25), hook(600));
+        let row = trend.beside(&now, at(25).wall).unwrap().row(&Row::After(46));
+        assert_eq!(row.last_moved, Some(at(15).wall));
+        assert_eq!(row.peak, Some((Rate { packets: 100.0, bits: 80_000.0 }, at(10).wall)));
+        assert_eq!(row.minute.unwrap().packets, 24.0);
+        assert_eq!(trend.quiet(&now, &[Dscp::EF], at(25).wall), Some(Duration::from_secs(10)));
+        let never = trend.beside(&now, at(25).wall).unwrap().row(&Row::After(1));
+        assert_eq!((never.last_moved, never.peak), (None, None));
+    }
+
+    #[test]
+    fn what_moved_since_the_last_sample_moved_now() {
+        let mut keeper = Keeper::default();
+        keeper.take(&[hook(0)], at(0));
+        let (trend, now) = (trend(&keeper, 4), hook(8));
+        let row = trend.beside(&now, at(4).wall).unwrap().row(&Row::Before(0, 184));
+        assert_eq!((row.last_moved, row.minute.unwrap().packets), (Some(at(4).wall), 2.0));
+    }
+
+    #[test]
+    fn another_attachment_has_no_past() {
+        let mut keeper = Keeper::default();
+        keeper.take(&[hook(500)], at(0));
+        keeper.take(&[hook(600)], at(5));
+        let mut anew = hook(0);
+        assert!(trend(&keeper, 5).beside(&Hook { since: sample::now(), ..anew.clone() }, at(5).wall).is_none());
+        // The clock was set back, and the counters began anew.
+        keeper.take(&[anew.clone()], at(10));
+        assert!(trend(&keeper, 10).rows.is_empty());
+        anew.since = sample::now();
+        keeper.take(&[anew], at(15));
+        assert_eq!(trend(&keeper, 15).minute.0, 0.0);
+    }
+
+    #[test]
+    fn it_is_read_as_it_was_written() {
+        let mut keeper = Keeper::default();
+        keeper.take(&[hook(0)], at(0));
+        keeper.take(&[hook(5)], at(5));
+        let trend = trend(&keeper, 6);
+        let text = serde_json::to_string(&trend).unwrap();
+        assert_eq!(serde_json::from_str::<Trend>(&text).unwrap(), trend);
+    }
+}

@@ -1,0 +1,236 @@
+//! What is remembered of a hook's counters: what they were up to five minutes ago, and for each row when it last moved and
+//! how fast it was at most. Whoever has newer counters works out the rates.
+
+use std::time::{Duration, SystemTime};
+
+use qos_common::{
+    abi::Counter,
+    ds::{DsField, Dscp},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Counts, Hook,
+    cells::Cells,
+    rates::{HookRates, Rate},
+};
+use crate::hook::Direction;
+
+/// The counters of a hook at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// All but those of rules.
+    pub cells: Cells,
+    /// By rule: packets and bytes.
+    pub rules: Vec<(String, u64, u64)>,
+    /// The root qdisc: its kind, and its drops.
+    pub qdisc: Option<(String, u64)>,
+}
+
+/// A row of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Row {
+    /// As it came: family (0: IPv4, 1: IPv6) and DS byte.
+    Before(usize, u8),
+    /// As it left: codepoint.
+    After(u8),
+    /// From one codepoint to another.
+    Remarked(u8, u8),
+    /// Dropped: codepoint.
+    Dropped(u8),
+    /// What a rule has matched.
+    Rule(String),
+}
+
+/// When a row last moved, and how fast it was at most.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moved {
+    /// When it was last seen to have moved.
+    pub last: SystemTime,
+    /// The most bits a second between two samples.
+    pub peak: Rate,
+    /// When that was.
+    pub peak_at: SystemTime,
+}
+
+/// What the service remembers of one hook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trend {
+    /// Which hook: its interface's index.
+    pub ifindex: u32,
+    /// And its direction.
+    pub direction: Direction,
+    /// Since when it counts; another attachment has another past.
+    pub since: SystemTime,
+    /// The newest counters, and how many seconds ago they were read.
+    pub newest: (f64, Moment),
+    /// Those of a minute ago, or the oldest there are.
+    pub minute: (f64, Moment),
+    /// Those of five minutes ago, or the oldest there are.
+    pub five_minutes: (f64, Moment),
+    /// The rows that have moved since the service looks.
+    pub rows: Vec<(Row, Moved)>,
+}
+
+/// What a row is told of beside its counter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowTrend {
+    /// Its rate over the last minute, or over what is remembered of it.
+    pub minute: Option<Rate>,
+    /// Over the last five minutes.
+    pub five_minutes: Option<Rate>,
+    /// When it last moved; `None`: not since the service looks.
+    pub last_moved: Option<SystemTime>,
+    /// How fast it was at most, and when.
+    pub peak: Option<(Rate, SystemTime)>,
+}
+
+/// A trend beside the counters of now.
+#[derive(Debug)]
+pub struct Beside<'a> {
+    trend: &'a Trend,
+    hook: &'a Hook,
+    now: SystemTime,
+    newest: Counts,
+    minute: (Counts, f64),
+    five_minutes: (Counts, f64),
+}
+
+/// Shorter, and a rate would be mostly chance.
+const SHORTEST: f64 = 0.5;
+
+impl Moment {
+    /// The counters of a hook, if they could be read.
+    #[must_use]
+    pub fn of(hook: &Hook) -> Option<Self> {
+        let counts = hook.counts.as_ref().ok()?;
+        let rules = hook.rules.iter();
+        Some(Self {
+            cells: counts.cells(),
+            rules: rules.map(|count| (count.rule.name.clone(), count.counted.packets, count.counted.bytes)).collect(),
+            qdisc: hook.qdisc.as_ref().map(|qdisc| (qdisc.kind.clone(), qdisc.drops)),
+        })
+    }
+
+    /// What a rule had counted.
+    #[must_use]
+    pub fn rule(&self, name: &str) -> Option<Counter> {
+        let found = self.rules.iter().find(|(rule, ..)| rule == name)?;
+        Some(Counter { packets: found.1, bytes: found.2 })
+    }
+}
+
+impl Row {
+    /// What a row has counted; rules are counted elsewhere.
+    #[must_use]
+    pub fn of(&self, counts: &Counts) -> Counter {
+        let dscp = |value: u8| Dscp::new(value).unwrap_or(Dscp::DF);
+        match self {
+            Self::Before(family, ds) => {
+                let [kept, changed] = [&counts.sums.kept, &counts.sums.changed]
+                    .map(|sums| sums.get(*family).map(|bytes| bytes[usize::from(*ds)]).unwrap_or_default());
+                super::total([kept, changed])
+            }
+            Self::After(value) => counts.after(dscp(*value)),
+            Self::Remarked(from, to) => counts.remarked[dscp(*from).index()][dscp(*to).index()],
+            Self::Dropped(value) => counts.dropped(dscp(*value)),
+            Self::Rule(_) => Counter::default(),
+        }
+    }
+
+    /// The rows that have counted anything.
+    #[must_use]
+    pub fn moved(counts: &Counts) -> Vec<(Self, Counter)> {
+        let bytes = (0..=u8::MAX).map(DsField::new).map(DsField::bits);
+        let before = bytes.flat_map(|ds| [Self::Before(0, ds), Self::Before(1, ds)]);
+        let values = Dscp::all().map(Dscp::value);
+        let after = values.clone().flat_map(|dscp| [Self::After(dscp), Self::Dropped(dscp)]);
+        let changes = counts.changes().map(|(from, to, _)| Self::Remarked(from.value(), to.value()));
+        let rows = before.chain(after).chain(changes);
+        rows.map(|row| (row.of(counts), row))
+            .filter(|(moved, _)| moved.packets > 0)
+            .map(|(moved, row)| (row, moved))
+            .collect()
+    }
+}
+
+impl Trend {
+    /// The rates of the last minute, or of what is remembered of it.
+    #[must_use]
+    pub fn minute(&self, hook: &Hook) -> Option<HookRates> {
+        rates(&self.minute, hook)
+    }
+
+    /// The rates of the last five minutes.
+    #[must_use]
+    pub fn five_minutes(&self, hook: &Hook) -> Option<HookRates> {
+        rates(&self.five_minutes, hook)
+    }
+
+    /// How long ago one of these codepoints last came, as of `now`; `None`: not since the service looks.
+    #[must_use]
+    pub fn quiet(&self, hook: &Hook, dscps: &[Dscp], now: SystemTime) -> Option<Duration> {
+        let beside = self.beside(hook, now)?;
+        let rows = dscps.iter().flat_map(|dscp| {
+            let first = dscp.value() << 2;
+            (first..=first + 3).flat_map(|ds| [Row::Before(0, ds), Row::Before(1, ds)])
+        });
+        let last = rows.filter_map(|row| beside.row(&row).last_moved).max()?;
+        Some(now.duration_since(last).unwrap_or_default())
+    }
+
+    /// The most bits a second of one of these codepoints as it came, between two samples.
+    #[must_use]
+    pub fn peak(&self, dscps: &[Dscp]) -> Option<Rate> {
+        let of_these =
+            |row: &Row| matches!(row, Row::Before(_, ds) if dscps.iter().any(|dscp| dscp.value() == ds >> 2));
+        let peaks = self.rows.iter().filter(|(row, _)| of_these(row)).map(|(_, moved)| moved.peak);
+        peaks.max_by(|one, other| one.bits.total_cmp(&other.bits))
+    }
+
+    /// The trend beside newer counters of the same attachment.
+    #[must_use]
+    pub fn beside<'a>(&'a self, hook: &'a Hook, now: SystemTime) -> Option<Beside<'a>> {
+        let counts = hook.counts.as_ref().ok().filter(|_| hook.since == self.since)?;
+        Some(Beside {
+            trend: self,
+            hook,
+            now,
+            newest: counts.less(&self.newest.1.cells)?,
+            minute: (counts.less(&self.minute.1.cells)?, self.minute.0),
+            five_minutes: (counts.less(&self.five_minutes.1.cells)?, self.five_minutes.0),
+        })
+    }
+}
+
+fn rates((seconds, then): &(f64, Moment), hook: &Hook) -> Option<HookRates> {
+    if *seconds < SHORTEST { None } else { HookRates::since(then, hook, *seconds) }
+}
+
+impl Beside<'_> {
+    /// What there is to say of a row.
+    #[must_use]
+    pub fn row(&self, row: &Row) -> RowTrend {
+        let remembered = self.trend.rows.iter().find(|(known, _)| known == row).map(|(_, moved)| moved);
+        let just_now = (self.since(row, &self.newest, &self.trend.newest.1).packets > 0).then_some(self.now);
+        RowTrend {
+            minute: self.rate(row, &self.minute, &self.trend.minute.1),
+            five_minutes: self.rate(row, &self.five_minutes, &self.trend.five_minutes.1),
+            last_moved: just_now.or(remembered.map(|moved| moved.last)),
+            peak: remembered.map(|moved| (moved.peak, moved.peak_at)),
+        }
+    }
+
+    fn rate(&self, row: &Row, (moved, seconds): &(Counts, f64), then: &Moment) -> Option<Rate> {
+        (*seconds >= SHORTEST).then(|| Rate::of(self.since(row, moved, then), *seconds))
+    }
+
+    /// What a row has counted since `then`; `moved` is the same for all but rules.
+    fn since(&self, row: &Row, moved: &Counts, then: &Moment) -> Counter {
+        let Row::Rule(name) = row else { return row.of(moved) };
+        let now = self.hook.rules.iter().find(|count| count.rule.name == *name).map(|count| count.counted);
+        let (now, then) = (now.unwrap_or_default(), then.rule(name).unwrap_or_default());
+        Counter { packets: now.packets.saturating_sub(then.packets), bytes: now.bytes.saturating_sub(then.bytes) }
+    }
+}
