@@ -20,6 +20,7 @@ pub mod policies;
 pub mod pool;
 pub mod pppoe;
 pub mod router;
+pub mod service;
 pub mod tables;
 pub mod tagged;
 pub mod tally;

@@ -37,6 +37,18 @@ impl Tun {
         Ok(Self(file))
     }
 
+    /// Makes the interface one of another type (`ARPHRD_*`); it has to be down.
+    ///
+    /// # Errors
+    ///
+    /// What ioctl(2) says.
+    pub fn become_kind(&self, kind: u16) -> anyhow::Result<()> {
+        // SAFETY: the argument is an integer, and the descriptor is that of a tun device.
+        let done = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TUNSETLINK, libc::c_int::from(kind)) };
+        ensure!(done == 0, "type {kind}: {}", io::Error::last_os_error());
+        Ok(())
+    }
+
     /// Lets a packet come in by the interface.
     ///
     /// # Errors

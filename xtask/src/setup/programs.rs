@@ -17,7 +17,7 @@ enum Sign {
     File(&'static str),
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 10] = [
     Part { sign: Sign::Program("cc"), package: "gcc", why: "links every Rust program" },
     Part { sign: Sign::File("/usr/include/stdio.h"), package: "libc6-dev", why: "what programs are linked with" },
     Part { sign: Sign::Program("ip"), package: "iproute2", why: "network namespaces for the demo and the tests" },
@@ -30,6 +30,12 @@ const PARTS: [Part; 8] = [
         why: "the tests mark beside us, and read our filters",
     },
     Part { sign: Sign::Program("ethtool"), package: "ethtool", why: "the tests switch offloads on and off" },
+    Part { sign: Sign::Program("prometheus"), package: "prometheus", why: "scrapes the service in its tests" },
+    Part {
+        sign: Sign::Program("promtool"),
+        package: "prometheus",
+        why: "reads the metrics of the service in its tests",
+    },
 ];
 
 /// What measuring needs beside them.

@@ -1,0 +1,112 @@
+//! Who may ask the service, and who may change something by it.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+
+use qosbpf_tests::{
+    binary::{self, Answer},
+    router::words,
+};
+use tempfile::TempDir;
+
+use qosbpf_tests::service::{Lab, MARK};
+
+const NOBODY: &str = "--reuid=65534 --regid=65534 --clear-groups";
+const DAEMON: &str = "--reuid=1 --regid=1 --clear-groups";
+
+/// A lab with the binary and the pins where everybody can reach them.
+struct Public {
+    lab: Lab,
+    folder: TempDir,
+}
+
+impl Public {
+    fn serving(settings: &str) -> anyhow::Result<Self> {
+        let mut lab = Lab::start()?;
+        let folder = tempfile::Builder::new().prefix("qosbpf-public-").tempdir()?;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        fs::copy(binary::path()?, folder.path().join("qosbpf"))?;
+        lab.router.bpffs = folder.path().join("bpffs");
+        lab.save("edge", MARK)?;
+        fs::write(lab.etc("qosbpf.toml"), settings)?;
+        lab.serve()?;
+        Ok(Self { lab, folder })
+    }
+
+    fn ask_as(&self, how: &str, line: &str) -> anyhow::Result<Answer> {
+        self.lab.router.edge().run(|| {
+            let mut command = words(&format!("setpriv {how}"));
+            let binary: PathBuf = self.folder.path().join("qosbpf");
+            command.arg(binary).arg("--bpffs").arg(&self.lab.router.bpffs).args(line.split(' '));
+            Answer::of(command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC"))
+        })
+    }
+}
+
+impl Drop for Public {
+    fn drop(&mut self) {
+        let _gone = self.lab.end_by(nix::sys::signal::Signal::SIGKILL);
+        let _not_mounted = nix::mount::umount2(&self.lab.router.bpffs, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn anybody_may_ask_and_only_root_may_change() -> anyhow::Result<()> {
+    let public = Public::serving("")?;
+    let stats = public.ask_as(NOBODY, "stats --json lan0:ingress")?.expect(0)?.json()?;
+    assert!(stats["hooks"][0]["after"][0].get("rates").is_some(), "{stats:#}");
+    assert!(public.ask_as(NOBODY, "status --json")?.json()?["run"]["pid"].is_u64());
+    for line in ["policy bypass", "policy resume", "policy confirm", "run --reload"] {
+        let refused = public.ask_as(NOBODY, line)?.expect(1)?;
+        refused.complains(&["qosbpf run does not do it: only root may change anything"])?;
+    }
+    assert!(public.lab.five_become(34)?);
+    public.lab.says(&["refused: only root may change anything"])
+}
+
+#[test]
+fn members_of_the_group_may_bypass_and_confirm() -> anyhow::Result<()> {
+    let public = Public::serving("group = \"nogroup\"\n")?;
+    public
+        .ask_as(NOBODY, "policy bypass lan0:ingress --for 10m")?
+        .expect(0)?
+        .says(&["out of the policy's path", "10m"])?;
+    assert!(public.lab.five_become(46)?);
+    public.lab.ok("status")?.says(&["BYPASS by nobody"])?;
+    public.ask_as(NOBODY, "policy resume --json")?.expect(0)?.json()?;
+    assert!(public.lab.five_become(34)?);
+    public.ask_as(NOBODY, "policy confirm")?.expect(3)?.complains(&["no policy waits to be confirmed"])?;
+    public.ask_as(NOBODY, "policy bypass nowhere0")?.expect(1)?.complains(&["not attached at nowhere0"])?;
+    public.ask_as(NOBODY, "run --reload")?.expect(0)?;
+    let refused = public.ask_as(DAEMON, "policy bypass")?.expect(1)?;
+    refused.complains(&["only root and the members of nogroup may change anything"])?;
+    // What only root may, the service does for nobody.
+    public.ask_as(NOBODY, "detach lan0")?.expect(1)?.complains(&["lacks"])?;
+    Ok(())
+}
+
+/// Garbage, half questions, and people who connect and say nothing.
+#[test]
+fn nonsense_is_answered_and_silence_ends() -> anyhow::Result<()> {
+    use std::{
+        io::{Read as _, Write as _},
+        net::Shutdown,
+        os::unix::net::UnixStream,
+    };
+    let lab = Lab::serving(MARK)?;
+    let folder =
+        lab.router.edge().run(|| Ok(PathBuf::from(format!("/run/qosbpf/netns-{}", qosbpf::kernel::netns::id()?))))?;
+    let socket = folder.join("control");
+    assert_eq!(socket.metadata()?.permissions().mode() & 0o777, 0o666);
+    let silent: Vec<_> = (0..10).map(|_| UnixStream::connect(&socket)).collect::<Result<_, _>>()?;
+    for nonsense in [&b"{"[..], b"\xff\xff", b"{\"bpffs\":1,\"ask\":\"everything\"}", &[b' '; 100_000]] {
+        let mut stream = UnixStream::connect(&socket)?;
+        let _refused_early = stream.write_all(nonsense);
+        let _closed = stream.shutdown(Shutdown::Write);
+        let mut answer = String::new();
+        let _reset = stream.read_to_string(&mut answer);
+        assert!(answer.is_empty() || answer.contains("refused"), "{answer}");
+    }
+    lab.ok("status")?.says(&["run: active"])?;
+    drop(silent);
+    Ok(())
+}

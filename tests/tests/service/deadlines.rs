@@ -1,0 +1,82 @@
+//! Deadlines are the service's business while it serves, and somebody else's when it ends.
+
+use std::{fs, time::Duration};
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+
+use qosbpf_tests::service::{Lab, MARK, OTHER, eventually};
+
+/// The processes that wait for a deadline of this lab.
+fn timers(lab: &Lab) -> anyhow::Result<usize> {
+    let bpffs = lab.router.bpffs.display().to_string();
+    let mut found = 0;
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
+        let words: Vec<_> = line.split(|byte| *byte == 0).collect();
+        found += usize::from(words.contains(&bpffs.as_bytes()) && words.contains(&&b"timer"[..]));
+    }
+    Ok(found)
+}
+
+/// How many programs the policy history has, the newest by name.
+fn in_force(lab: &Lab) -> anyhow::Result<String> {
+    // Without a command of qosbpf, each of which would keep the deadline itself.
+    let text = lab.metrics()?;
+    let line = text.lines().find(|line| line.starts_with("qosbpf_policy_info{")).context("a policy")?;
+    Ok(line.to_owned())
+}
+
+#[test]
+fn the_service_takes_back_what_nobody_confirms() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let other = lab.router.policy("other", OTHER)?;
+    lab.ok(&format!("policy apply {other} --confirm 3s"))?;
+    assert_eq!(timers(&lab)?, 0, "no process beside the service");
+    assert!(in_force(&lab)?.contains("\"other\""));
+    let deadline = lab.metric("qosbpf_policy_confirm_deadline_timestamp_seconds")?.context("a deadline")?;
+    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH)?.as_secs_f64();
+    assert!(deadline > now - 1.0 && deadline < now + 4.0, "{deadline} {now}");
+    eventually(|| Ok(in_force(&lab)?.contains("\"edge\"")))?;
+    lab.says(&["was not confirmed in time"])?;
+    assert_eq!(lab.metric("qosbpf_policy_confirm_deadline_timestamp_seconds")?, Some(0.0));
+    assert!(lab.five_become(34)?);
+    Ok(())
+}
+
+#[test]
+fn a_deadline_survives_a_kill_of_the_service() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    let other = lab.router.policy("other", OTHER)?;
+    lab.ok(&format!("policy apply {other} --confirm 4s"))?;
+    lab.end_by(Signal::SIGKILL)?;
+    lab.serve()?;
+    eventually(|| Ok(in_force(&lab)?.contains("\"edge\"")))?;
+    assert!(lab.five_become(34)?);
+    Ok(())
+}
+
+#[test]
+fn a_deadline_is_left_to_somebody_when_the_service_ends() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    let other = lab.router.policy("other", OTHER)?;
+    lab.ok(&format!("policy apply {other} --confirm 5s"))?;
+    lab.stop()?;
+    assert_eq!(timers(&lab)?, 1, "{}", lab.log()?);
+    eventually(|| Ok(timers(&lab)? == 0))?;
+    assert!(lab.five_become(34)?);
+    Ok(())
+}
+
+#[test]
+fn a_bypass_ends_by_itself_and_the_service_sees_to_it() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let bypassed = "qosbpf_policy_bypassed{device=\"lan0\",direction=\"ingress\"}";
+    lab.ok("policy bypass --for 2s")?;
+    assert_eq!((timers(&lab)?, lab.metric(bypassed)?), (0, Some(1.0)));
+    eventually(|| Ok(lab.metric(bypassed)? == Some(0.0)))?;
+    lab.says(&["is in the policy's path again"])?;
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(lab.five_become(34)?);
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Interfaces that are renamed, resized, changed in type; programs that somebody removes; events that get lost.
+
+use std::{fs, io::Write as _, process::Stdio};
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use qosbpf_tests::router::{run_in, words};
+
+use qosbpf_tests::service::{Lab, MARK, eventually};
+
+const PPP: &str = "[interface.\"ppp*\"]\negress = \"wash\"\n[interface.wan9]\negress = \"sold\"\n\
+    [remark.wash]\nother = \"DF\"\n[remark.sold]\nEF = \"AF41\"\nother = \"keep\"\n";
+
+#[test]
+fn a_device_has_what_the_policy_says_of_its_name() -> anyhow::Result<()> {
+    let lab = Lab::serving(PPP)?;
+    let edge = lab.router.edge();
+    run_in(edge, "ip link add ppp0 type veth peer name peer0")?;
+    lab.becomes("ppp0:egress", "active")?;
+    for (from, to, table) in
+        [("ppp0", "wan9", Some("sold")), ("wan9", "spare0", None), ("spare0", "ppp7", Some("wash"))]
+    {
+        run_in(edge, &format!("ip link set {from} name {to}"))?;
+        let hook = format!("{to}:egress");
+        eventually(|| Ok(lab.hook(&hook)?.is_some_and(|hook| hook["table"].as_str() == table)))
+            .with_context(|| format!("{hook}: {:?}\n{}", lab.hook(&hook), lab.log().unwrap_or_default()))?;
+    }
+    lab.says(&["ppp0 is called wan9 now", "spare0 is called ppp7 now"])?;
+    lab.ask("status")?.says(&["run: active"])?;
+    Ok(())
+}
+
+#[test]
+fn another_mtu_changes_nothing() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    assert!(lab.five_become(34)?);
+    let program =
+        |lab: &Lab| Ok::<_, anyhow::Error>(lab.hook("lan0:ingress")?.context("a hook")?["program_id"].clone());
+    let before = program(&lab)?;
+    run_in(lab.router.edge(), "ip link set lan0 mtu 1400")?;
+    lab.says(&["lan0: MTU 1500 is 1400 now"])?;
+    assert_eq!(program(&lab)?, before);
+    assert!(lab.five_become(34)?);
+    Ok(())
+}
+
+#[test]
+fn a_program_that_somebody_removes_is_put_back() -> anyhow::Result<()> {
+    let lab = Lab::serving(&MARK.replace("ingress =", "hook = \"clsact\"\ningress ="))?;
+    assert!(lab.five_become(34)?);
+    run_in(lab.router.edge(), "tc qdisc del dev lan0 clsact")?;
+    lab.becomes("lan0:ingress", "active")?;
+    assert!(lab.five_become(34)?);
+    Ok(())
+}
+
+#[test]
+fn what_somebody_detaches_by_hand_stays_so_until_a_reload() -> anyhow::Result<()> {
+    let marked = MARK.replace("ingress =", "hook = \"clsact\"\ningress =");
+    // The policy goes with the last of its hooks; here is another one.
+    let lab = Lab::serving(&format!("{marked}[interface.wan0]\negress = \"mark\"\n"))?;
+    lab.ok("detach lan0")?;
+    lab.says(&["detached by hand"])?;
+    // Something else to look at, after which it would be back.
+    run_in(lab.router.edge(), "ip link set wan0 mtu 1400")?;
+    lab.says(&["wan0: MTU 1500 is 1400 now"])?;
+    assert_eq!(lab.hook("lan0:ingress")?.context("bound")?["state"], "missing");
+    lab.signal(Signal::SIGHUP)?;
+    lab.becomes("lan0:ingress", "active")
+}
+
+/// A rule compares numbers of interfaces, which a device made again does not keep.
+#[test]
+fn a_rule_that_names_where_packets_came_from_means_the_device_of_now() -> anyhow::Result<()> {
+    let rule = "[[rule]]\nname = \"from guests\"\non = \"wan0:egress\"\nmatch = { from = \"lan0\" }\nset = \"CS1\"\n";
+    let lab = Lab::serving(rule)?;
+    let hits = |lab: &Lab| {
+        let document = lab.ok("stats --json wan0:egress")?.json()?;
+        anyhow::Ok(document["hooks"][0]["rules"][0]["packets"].as_u64().unwrap_or(0))
+    };
+    lab.router.ping(false, 184, 5)?;
+    assert_eq!(hits(&lab)?, 5);
+    let edge = lab.router.edge();
+    // The old one steps aside, and another one takes its name: nothing of what came by it matches any more.
+    run_in(edge, "ip link set lan0 name lan1")?;
+    run_in(edge, "ip link add lan0 type veth peer name peer0")?;
+    lab.says(&["a rule's `from` means other interfaces"])?;
+    eventually(|| Ok(!lab.ask("status")?.stdout.contains("means other interfaces by now")))?;
+    run_in(edge, "ip neighbour replace 192.0.2.2 lladdr 02:00:00:00:01:02 nud permanent dev lan1").err();
+    let before = hits(&lab)?;
+    run_in(edge, "ip link del lan0")?;
+    run_in(edge, "ip link set lan1 name lan0")?;
+    eventually(|| Ok(lab.log()?.matches("a rule's `from` means other interfaces").count() >= 2))?;
+    eventually(|| {
+        lab.router.ping(false, 184, 1)?;
+        Ok(hits(&lab)? > before)
+    })
+}
+
+/// A socket with room for two or three events, and hundreds of them at once.
+#[test]
+fn lost_events_are_noticed_and_nothing_is_missed() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", "[interface.\"last*\"]\negress = \"wash\"\n[remark.wash]\nother = \"DF\"\n")?;
+    fs::write(lab.etc("qosbpf.toml"), "link-buffer = \"4kB\"\n")?;
+    lab.serve()?;
+    let mut batch: String =
+        (0..150).map(|number| format!("link add noise{number} type veth peer name peer{number}\n")).collect();
+    batch.push_str("link add last0 type veth peer name end0\n");
+    lab.router.edge().run(|| {
+        let mut ip = words("ip -batch -").stdin(Stdio::piped()).spawn()?;
+        ip.stdin.take().context("stdin")?.write_all(batch.as_bytes())?;
+        anyhow::ensure!(ip.wait()?.success());
+        Ok(())
+    })?;
+    lab.says(&["events of links were lost: all links are read again"])?;
+    lab.becomes("last0:egress", "active")
+}

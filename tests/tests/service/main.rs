@@ -1,0 +1,15 @@
+//! `qosbpf run`, on real interfaces in namespaces of its own: links that come and go, files that are wrong, kills, scrapers
+//! that hang, people who may not. Needs root, iproute2, util-linux, and Prometheus with its promtool.
+
+mod control;
+mod deadlines;
+mod follow;
+mod links;
+mod metrics;
+mod once;
+mod prometheus;
+mod rates;
+mod reload;
+mod restart;
+mod settings;
+mod supervised;

@@ -1,0 +1,87 @@
+//! Rates of a minute and of five, peaks, and when something last moved.
+
+use std::{fs, thread, time::Duration};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use qosbpf_tests::service::{Lab, MARK, eventually};
+
+fn row<'a>(document: &'a Value, array: &str, key: &str, wanted: u64) -> Option<&'a Value> {
+    document["hooks"][0][array].as_array()?.iter().find(|row| row[key] == wanted)
+}
+
+#[test]
+fn rows_carry_their_rates_and_when_they_moved() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    fs::write(lab.etc("qosbpf.toml"), "sample = \"1s\"\n")?;
+    lab.serve()?;
+    lab.ok("stats lan0:ingress --rate 0")?;
+    thread::sleep(Duration::from_secs(1));
+    lab.router.ping(false, 184, 20)?;
+    let document = || lab.ok("stats --json lan0:ingress")?.json();
+    eventually(|| Ok(row(&document()?, "after", "dscp", 34).is_some_and(|row| !row["peak"].is_null())))?;
+    let now = document()?;
+    for (array, key, value) in [("before", "ds", 184), ("after", "dscp", 34), ("remarked", "from", 46)] {
+        let row = row(&now, array, key, value).with_context(|| format!("{array}: {now:#}"))?;
+        let rates = &row["rates"];
+        for window in ["1m", "5m"] {
+            let packets = rates[window]["packets"].as_f64().with_context(|| row.to_string())?;
+            assert!(packets > 0.3 && packets <= 25.0, "20 packets in some seconds: {row}");
+            assert!(rates[window]["bits"].as_f64() > Some(0.0), "{row}");
+        }
+        assert!(row["last_moved"].as_str() <= now["time"].as_str() && row["last_moved"].is_string(), "{row}");
+    }
+    // A name that the policy has and that never came.
+    let never = row(&now, "after", "dscp", 46).with_context(|| now.to_string())?;
+    assert!(never["last_moved"].is_null() && never["rates"]["1m"]["packets"] == 0.0, "{never}");
+
+    let moved = row(&now, "after", "dscp", 34).map(|row| row["last_moved"].clone());
+    thread::sleep(Duration::from_secs(2));
+    let later = document()?;
+    assert_eq!(row(&later, "after", "dscp", 34).map(|row| row["last_moved"].clone()), moved, "nothing came since");
+
+    let screen = lab.ok("stats lan0:ingress")?.stdout;
+    assert!(screen.contains("rates: ") && screen.contains("bit/s"), "{screen}");
+    lab.stop()?;
+    let without = lab.ok("stats --json lan0:ingress")?.json()?;
+    assert!(row(&without, "after", "dscp", 34).is_some_and(|row| row.get("rates").is_none()));
+    Ok(())
+}
+
+#[test]
+fn a_watch_shows_what_the_service_remembers() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    lab.router.ping(false, 184, 20)?;
+    thread::sleep(Duration::from_secs(6));
+    let mut watch = lab.command("stats lan0:ingress --watch 0.5 --no-tty")?;
+    let watch = watch.stdout(std::process::Stdio::piped()).spawn()?;
+    thread::sleep(Duration::from_secs(3));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(watch.id())?), nix::sys::signal::Signal::SIGINT)?;
+    let text = String::from_utf8(watch.wait_with_output()?.stdout)?;
+    for word in ["1 m", "5 m", "peak", "last moved"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    assert!(text.lines().any(|line| line.starts_with("EF") && !line.contains(" - ")), "{text}");
+    Ok(())
+}
+
+/// No busy polling: a service with nothing to do hardly runs.
+#[test]
+fn an_idle_service_does_nothing() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let spent = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", lab.pid()?))?;
+        let fields: Vec<_> = stat.rsplit(") ").next().context("fields")?.split(' ').collect();
+        anyhow::Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+    };
+    thread::sleep(Duration::from_secs(1));
+    let before = spent()?;
+    thread::sleep(Duration::from_secs(11));
+    // In ticks of ten milliseconds: two samples, in a build without optimisation.
+    let ticks = spent()? - before;
+    println!("{ticks} ticks in 11 s");
+    assert!(ticks <= 11, "{ticks} ticks in 11 s are more than one hundredth");
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Files that change while the service runs, and files that are wrong.
+
+use std::{fs, time::SystemTime};
+
+use nix::sys::signal::Signal;
+
+use qosbpf_tests::service::{Lab, MARK, OTHER, eventually};
+
+const BROKEN: &str = "[interface.lan0]\ningress = \"mark\"\n[remark.mark]\nEF = \"AF4\"\nother = \"keep\"\n";
+
+const SUCCESSFUL: &str = "qosbpf_policy_last_reload_successful";
+const TIMESTAMP: &str = "qosbpf_policy_last_reload_success_timestamp_seconds";
+
+#[test]
+fn a_broken_file_keeps_the_good_policy_and_says_so() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    assert!(lab.five_become(34)?);
+    assert_eq!(lab.metric(SUCCESSFUL)?, Some(1.0));
+    let first = lab.metric(TIMESTAMP)?.unwrap_or_default();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64();
+    assert!((now - 60.0..=now).contains(&first), "{first}");
+
+    lab.save("broken", BROKEN)?;
+    lab.signal(Signal::SIGHUP)?;
+    lab.says(&["the saved policy is not in force", "policy.toml:6:6", "unknown DSCP `AF4`", "policy edge"])?;
+    eventually(|| Ok(lab.metric(SUCCESSFUL)? == Some(0.0)))?;
+    assert_eq!(lab.metric(TIMESTAMP)?, Some(first));
+    assert!(lab.five_become(34)?, "the good one is in force");
+    lab.ask("status")?.says(&["! run: the saved policy is not in force", "unknown DSCP"])?;
+    let run = lab.ask("status --json")?.json()?["run"].clone();
+    assert_eq!(run["last_reload_successful"], false, "{run}");
+    lab.ask("run --reload")?.expect(2)?.complains(&["what was in force stays so", "policy.toml:6:6"])?;
+
+    lab.save("other", OTHER)?;
+    lab.ok("run --reload")?;
+    assert!(lab.five_become(8)?);
+    assert_eq!(lab.metric(SUCCESSFUL)?, Some(1.0));
+    assert!(lab.metric(TIMESTAMP)?.unwrap_or_default() >= first);
+    Ok(())
+}
+
+#[test]
+fn every_way_in_which_a_file_can_be_wrong_keeps_the_good_one() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let path = lab.etc("policy.toml");
+    let wrong: [(&str, Box<dyn Fn() -> std::io::Result<()>>); 4] = [
+        ("truncated", Box::new(|| fs::write(&path, "version = 1\nname = \"tr"))),
+        ("not UTF-8", Box::new(|| fs::write(&path, [0xff, 0xfe, 0x00]))),
+        ("a folder", Box::new(|| fs::remove_file(&path).and_then(|()| fs::create_dir(&path)))),
+        ("not there", Box::new(|| fs::remove_dir(&path))),
+    ];
+    for (what, spoil) in wrong {
+        spoil()?;
+        lab.ask("run --reload")?.expect(2)?;
+        assert!(lab.five_become(34)?, "{what}");
+    }
+    Ok(())
+}
+
+/// Its own tests are part of a policy.
+#[test]
+fn a_policy_whose_test_fails_is_not_put_in_force() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let test = "[[test]]\nname = \"EF stays\"\non = \"lan0:ingress\"\n\
+        packet = \"udp 192.0.2.2:1 > 198.51.100.2:2 dscp EF\"\nexpect = \"EF\"\n";
+    lab.save("fails", &format!("{OTHER}{test}"))?;
+    lab.ask("run --reload")?.expect(2)?.complains(&["EF stays"])?;
+    assert!(lab.five_become(34)?);
+    Ok(())
+}
+
+#[test]
+fn a_reload_attaches_what_is_new_and_prunes_what_is_gone() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    lab.save("wan", "[interface.wan0]\negress = \"wash\"\n[remark.wash]\nother = \"DF\"\n")?;
+    lab.signal(Signal::SIGHUP)?;
+    lab.becomes("wan0:egress", "active")?;
+    lab.becomes("lan0:ingress", "counting")?;
+    lab.says(&["not in the file any more: counts without a policy"])
+}
+
+#[test]
+fn nothing_is_reloaded_while_a_policy_waits_to_be_confirmed() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let other = lab.router.policy("other", OTHER)?;
+    lab.ok(&format!("policy apply {other} --confirm 1h"))?;
+    lab.save("third", &MARK.replace("AF41", "AF31"))?;
+    lab.ask("run --reload")?.expect(2)?.complains(&["waits to be confirmed"])?;
+    assert!(lab.five_become(8)?);
+    lab.ok("policy confirm")?;
+    lab.ok("run --reload")?;
+    assert!(lab.five_become(26)?);
+    Ok(())
+}

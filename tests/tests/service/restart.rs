@@ -1,0 +1,128 @@
+//! The service ends, is killed, is replaced: the datapath does not notice, and what somebody wanted stays so.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use qosbpf::kernel::{document, state::HookState};
+
+use qosbpf_tests::service::{Lab, MARK, OTHER};
+
+#[test]
+fn the_datapath_goes_on_without_the_service() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    let program = |lab: &Lab| anyhow::Ok(lab.hook("lan0:ingress")?.context("a hook")?["program_id"].clone());
+    let before = program(&lab)?;
+    lab.stop()?;
+    assert!(lab.five_become(34)?);
+    assert!(lab.ask("status --json")?.json()?["run"].is_null());
+    lab.serve()?;
+    assert_eq!(program(&lab)?, before, "it takes over what runs");
+    lab.end_by(Signal::SIGKILL)?;
+    assert!(lab.five_become(34)?);
+    lab.serve()?;
+    assert_eq!(program(&lab)?, before);
+    assert!(lab.five_become(34)?);
+    lab.ok("status")?.says(&["run: active"])?;
+    Ok(())
+}
+
+#[test]
+fn bypass_history_and_an_unsaved_policy_survive_a_kill() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    let other = lab.router.policy("other", OTHER)?;
+    lab.ok(&format!("policy apply {other}"))?;
+    lab.ok("policy bypass lan0:ingress")?;
+    let history = lab.ok("policy history --json")?.json()?;
+    lab.end_by(Signal::SIGKILL)?;
+    lab.serve()?;
+    lab.says(&["policy other", "stays in force, and is not the saved one"])?;
+    assert_eq!(lab.hook("lan0:ingress")?.context("a hook")?["state"], "bypassed");
+    assert!(lab.five_become(46)?, "out of the path");
+    assert_eq!(lab.metric("qosbpf_policy_bypassed{device=\"lan0\",direction=\"ingress\"}")?, Some(1.0));
+    assert_eq!(lab.metric("qosbpf_policy_saved")?, Some(0.0));
+    assert_eq!(lab.ok("policy history --json")?.json()?, history);
+    lab.ok("policy resume")?;
+    assert!(lab.five_become(8)?);
+    lab.ok("policy save")?;
+    lab.end_by(Signal::SIGKILL)?;
+    lab.serve()?;
+    assert_eq!(lab.metric("qosbpf_policy_saved")?, Some(1.0));
+    assert!(lab.five_become(8)?);
+    Ok(())
+}
+
+/// Whoever edits the file and restarts the service means the file.
+#[test]
+fn a_file_that_was_changed_since_is_put_in_force_at_the_start() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    lab.stop()?;
+    lab.save("edge", OTHER)?;
+    lab.serve()?;
+    assert!(lab.five_become(8)?);
+    Ok(())
+}
+
+#[test]
+fn a_broken_file_at_the_start_keeps_what_is_in_force() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    lab.stop()?;
+    lab.save("edge", "[interface.lan0]\ningres = \"mark\"\n")?;
+    lab.serve()?;
+    lab.says(&["the saved policy is not in force", "policy.toml:4:1", "unknown key `ingres`", "policy edge"])?;
+    assert!(lab.five_become(34)?);
+    assert_eq!(lab.metric("qosbpf_policy_last_reload_successful")?, Some(0.0));
+    assert_eq!(lab.metric("qosbpf_policy_last_reload_success_timestamp_seconds")?, Some(0.0));
+    // The device comes anew, and gets the good one.
+    qosbpf_tests::router::run_in(lab.router.edge(), "ip link set lan0 name lan7")?;
+    qosbpf_tests::router::run_in(lab.router.edge(), "ip link set lan7 name lan0")?;
+    lab.becomes("lan0:ingress", "active")
+}
+
+#[test]
+fn a_second_one_says_who_serves() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let pid = lab.pid()?.to_string();
+    for line in ["run", "run --once"] {
+        lab.ask(line)?.expect(1)?.complains(&["serves this network namespace already", &format!("process {pid}")])?;
+    }
+    // Another namespace is another matter.
+    let wan = lab.router.command_in(lab.router.lab().wan(), &format!("--etc {} run --once", lab.etc("none").display()));
+    qosbpf_tests::binary::Answer::of(&mut wan?)?.expect(0)?;
+    Ok(())
+}
+
+/// The state of a hook, as another version would have left it.
+fn of_version(lab: &Lab, version: &str) -> anyhow::Result<()> {
+    let namespace = fs::read_dir(lab.router.bpffs.join("qosbpf/v1"))?.next().context("pins")??.path();
+    let interface = fs::read_dir(namespace)?
+        .filter_map(Result::ok)
+        .find(|entry| entry.file_name().to_string_lossy().starts_with("if-"));
+    let path: PathBuf = interface.context("a hook")?.path().join("ingress/state");
+    let state: HookState = document::read(&path)?.context("a state")?;
+    document::write(&path, &HookState { version: version.to_owned(), ..state })
+}
+
+#[test]
+fn programs_of_an_older_version_are_taken_over_with_their_counters() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    assert!(lab.five_become(34)?);
+    lab.stop()?;
+    of_version(&lab, "0.0.9")?;
+    let before = lab.hook("lan0:ingress")?.context("a hook")?;
+    assert_eq!(before["datapath_version"], "0.0.9");
+    fs::write(lab.etc("qosbpf.toml"), "upgrade = \"keep\"\n")?;
+    lab.serve()?;
+    assert_eq!(lab.hook("lan0:ingress")?.context("a hook")?["program_id"], before["program_id"]);
+    lab.ask("status")?.says(&["datapath 0.0.9 != binary"])?;
+    lab.stop()?;
+    fs::write(lab.etc("qosbpf.toml"), "")?;
+    lab.serve()?;
+    lab.says(&["upgraded"])?;
+    let after = lab.hook("lan0:ingress")?.context("a hook")?;
+    assert_eq!(after["datapath_version"], qosbpf::VERSION);
+    assert_ne!(after["program_id"], before["program_id"]);
+    assert_eq!(after["since"], before["since"], "it counts on");
+    assert!(lab.five_become(34)?);
+    Ok(())
+}

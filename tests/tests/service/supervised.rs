@@ -1,0 +1,78 @@
+//! What a service manager sees: readiness, reloads, the watchdog, the end; and log lines with priorities.
+
+use std::{os::unix::net::UnixDatagram, time::Duration};
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+
+use qosbpf_tests::service::{Lab, MARK, PATIENCE};
+
+/// The socket of a service manager.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    /// Waits for a message with this line in it, and returns it whole.
+    fn hears(&self, line: &str) -> anyhow::Result<String> {
+        let mut heard = Vec::new();
+        for _ in 0..100 {
+            let mut buffer = [0; 4096];
+            let length = self.0.recv(&mut buffer).with_context(|| format!("no {line} after {heard:?}"))?;
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if message.lines().any(|found| found == line) {
+                return Ok(message);
+            }
+            heard.push(message);
+        }
+        anyhow::bail!("no {line} in {heard:?}")
+    }
+}
+
+#[test]
+fn it_says_when_it_is_ready_reloads_lives_and_ends() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    let path = lab.router.folder().join("notify");
+    let manager = Manager(UnixDatagram::bind(&path)?);
+    manager.0.set_read_timeout(Some(PATIENCE))?;
+    let mut command = lab.command("run")?;
+    lab.serve_by(command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000"))?;
+    manager.hears("READY=1")?;
+    // It is attached by then: whoever is started after it finds the marks.
+    assert_eq!(lab.hook("lan0:ingress")?.context("a hook")?["state"], "active");
+    for _ in 0..3 {
+        manager.hears("WATCHDOG=1")?;
+    }
+    lab.signal(Signal::SIGHUP)?;
+    let reloading = manager.hears("RELOADING=1")?;
+    assert!(reloading.lines().any(|line| line.starts_with("MONOTONIC_USEC=")), "{reloading}");
+    manager.hears("READY=1")?;
+    lab.save("broken", "[interface")?;
+    lab.signal(Signal::SIGHUP)?;
+    manager.hears("RELOADING=1")?;
+    let ready = manager.hears("READY=1")?;
+    assert!(ready.contains("STATUS=") && ready.contains("policy.toml:3"), "{ready}");
+    lab.signal(Signal::SIGTERM)?;
+    manager.hears("STOPPING=1")?;
+    std::thread::sleep(Duration::from_millis(10));
+    Ok(())
+}
+
+/// The journal takes the priority from the beginning of each line, also of mistakes with carets over several lines.
+#[test]
+fn lines_have_priorities_where_the_journal_reads_them() -> anyhow::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut lab = Lab::start()?;
+    lab.save("broken", "[interface.lan0]\ningres = \"x\"\n")?;
+    // The log file of the lab, under the name by which the journal would call it.
+    let log = lab.router.folder().join("log");
+    std::fs::write(&log, "")?;
+    let (device, inode) = (log.metadata()?.dev(), log.metadata()?.ino());
+    let mut command = lab.command("run")?;
+    lab.serve_by(command.env("JOURNAL_STREAM", format!("{device}:{inode}")))?;
+    let text = lab.log()?;
+    assert!(text.lines().all(|line| line.starts_with('<') && line.get(2..3) == Some(">")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("<3>ERROR the saved policy is not in force")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("<3>") && line.contains("^^^")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("<6> INFO ready")), "{text}");
+    Ok(())
+}
