@@ -8,6 +8,9 @@ use qosbpf_tests::service::{Lab, MARK, OTHER, eventually};
 
 const BROKEN: &str = "[interface.lan0]\ningress = \"mark\"\n[remark.mark]\nEF = \"AF4\"\nother = \"keep\"\n";
 
+/// Makes a file wrong.
+type Spoil<'a> = Box<dyn Fn() -> std::io::Result<()> + 'a>;
+
 const SUCCESSFUL: &str = "qosbpf_policy_last_reload_successful";
 const TIMESTAMP: &str = "qosbpf_policy_last_reload_success_timestamp_seconds";
 
@@ -43,7 +46,7 @@ fn a_broken_file_keeps_the_good_policy_and_says_so() -> anyhow::Result<()> {
 fn every_way_in_which_a_file_can_be_wrong_keeps_the_good_one() -> anyhow::Result<()> {
     let lab = Lab::serving(MARK)?;
     let path = lab.etc("policy.toml");
-    let wrong: [(&str, Box<dyn Fn() -> std::io::Result<()>>); 4] = [
+    let wrong: [(&str, Spoil<'_>); 4] = [
         ("truncated", Box::new(|| fs::write(&path, "version = 1\nname = \"tr"))),
         ("not UTF-8", Box::new(|| fs::write(&path, [0xff, 0xfe, 0x00]))),
         ("a folder", Box::new(|| fs::remove_file(&path).and_then(|()| fs::create_dir(&path)))),

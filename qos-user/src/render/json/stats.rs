@@ -290,8 +290,8 @@ mod tests {
     fn rows_have_rates_where_the_service_keeps_them() {
         let value = serde_json::to_value(stats(&sample::with_trend())).unwrap();
         let row = |array: &str, key: &str, wanted: u64| {
-            let rows = value["hooks"][1][array].as_array().unwrap().iter();
-            rows.filter(|row| row[key] == wanted).next().unwrap().clone()
+            let mut rows = value["hooks"][1][array].as_array().unwrap().iter();
+            rows.find(|row| row[key] == wanted).unwrap().clone()
         };
         for ef in [row("before", "ds", 184), row("after", "dscp", 46)] {
             assert_eq!(ef["rates"]["1m"], serde_json::json!({ "packets": 5.0, "bits": 4_000.0 }), "{ef}");
