@@ -3,5 +3,6 @@
 
 mod devices;
 mod inside;
+mod marks;
 mod pppoe;
 mod twice;
