@@ -281,7 +281,7 @@ pub fn saved_hash(path: &Path) -> Option<String> {
 
 /// The saved policy, if there is a good one.
 pub fn saved(path: &Path) -> Option<Policy> {
-    let bytes = std::fs::read(path).ok()?;
+    let bytes = super::policy::read_bounded(path).ok()?;
     policy::parse(&Source::new(&path.display().to_string(), bytes).ok()?).ok()
 }
 

@@ -9,7 +9,10 @@ use std::{
 use anyhow::Context as _;
 use nix::{
     mount::{MsFlags, mount},
-    sys::statfs::{BPF_FS_MAGIC, statfs},
+    sys::{
+        statfs::{BPF_FS_MAGIC, statfs},
+        statvfs::{FsFlags, statvfs},
+    },
 };
 
 use crate::error::Failure;
@@ -31,7 +34,7 @@ pub fn is_mounted(path: &Path) -> bool {
 /// there; or what mount(2) says.
 pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
     if is_mounted(path) {
-        return Ok(());
+        return refuse_read_only(path);
     }
     refuse_hidden(path)?;
     if path.exists() {
@@ -42,6 +45,19 @@ pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
     mount(Some("bpf"), path, Some("bpf"), MsFlags::empty(), Some("mode=0755"))
         .map_err(|error| Failure::new("bpffs", format!("mount a bpf file system at {}: {error}", path.display())))?;
     tracing::info!(path = %path.display(), "mounted a bpf file system");
+    Ok(())
+}
+
+/// Refuses a bpf file system in which nothing can be written down, before anything is changed.
+///
+/// # Errors
+///
+/// `bpffs`.
+pub fn refuse_read_only(path: &Path) -> anyhow::Result<()> {
+    if statvfs(path).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY)) {
+        let message = format!("{} is a read-only file system: no change can be written down", path.display());
+        return Err(Failure::new("bpffs", message).hint(format!("mount -o remount,rw {}", path.display())).into());
+    }
     Ok(())
 }
 

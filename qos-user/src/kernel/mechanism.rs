@@ -102,6 +102,9 @@ fn check_name(interface: &str, pins: &HookPins) -> anyhow::Result<()> {
 fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<bool> {
     let make = !net.qdiscs(pins.ifindex)?.clsact;
     check_name(interface, pins)?;
+    if let Some(running) = running(Via::Clsact, pins, net)? {
+        return Err(filter_without_pins(interface, pins.direction, running.program_id));
+    }
     if make {
         make_clsact(interface, pins, net)?;
     }
@@ -109,6 +112,16 @@ fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Ne
         Err(error) if make => remove_own_clsact(pins.ifindex, net).and(Err(error)),
         result => result.map(|()| make),
     }
+}
+
+/// The program stays in the kernel when its pins go, as with a bpf file system that is unmounted.
+fn filter_without_pins(interface: &str, direction: Direction, program: u32) -> anyhow::Error {
+    let message = format!(
+        "a filter is at our priority, of which no pin is known (program {program}): left by a bpf file system that was \
+         unmounted, or made by qosbpf with another --bpffs. Without use: \
+         tc filter del dev {interface} {direction} pref {PRIORITY}"
+    );
+    Failure::new("foreign-filter", message).into()
 }
 
 fn make_clsact(interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {

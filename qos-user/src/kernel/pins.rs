@@ -83,6 +83,7 @@ impl Store {
         privilege::demand()?;
         bpffs::refuse_hidden(bpffs)?;
         if bpffs::is_mounted(bpffs) {
+            bpffs::refuse_read_only(bpffs)?;
             return Self::locked(bpffs);
         }
         let message = format!("nothing is attached: {} is no bpf file system", bpffs.display());

@@ -102,7 +102,11 @@ pub fn record(source: &Source) -> PolicyRecord {
 }
 
 /// No more than a policy may have, and one byte by which too much is told.
-fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
     let limit = MAX_BYTES as u64 + 1;
     let mut bytes = Vec::new();
     if file == Path::new("-") {
