@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod lab;
 pub mod netdev;
 pub mod policy;
+pub mod printable;
 pub mod render;
 pub mod rules;
 pub mod signal;

@@ -6,6 +6,7 @@ use crate::{
         render,
         source::{Source, Span},
     },
+    printable::is_printable,
 };
 
 /// How many diagnostics a report has at most; the others are only counted.
@@ -223,9 +224,4 @@ pub(super) fn quote(word: &str) -> String {
 
 fn printable(c: char) -> char {
     if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER }
-}
-
-/// Whether a character can be shown in a line: it neither controls a terminal nor turns the direction of what follows.
-pub(super) fn is_printable(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -2,10 +2,13 @@
 
 use qos_common::{ds::Dscp, notation::NotationError};
 
-use crate::policy::{
-    diagnostic::{Finding, Findings, is_printable, quote},
-    source::Span,
-    tree::{Entry, Key, Kind, Node, Table},
+use crate::{
+    policy::{
+        diagnostic::{Finding, Findings, quote},
+        source::Span,
+        tree::{Entry, Key, Kind, Node, Table},
+    },
+    printable::is_printable,
 };
 
 /// Words that a class may not have as its name, since a table or `expect` means something else by them.

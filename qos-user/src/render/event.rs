@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     event::{End, LoggedPacket},
+    printable::is_printable,
     rules::protocols,
 };
 
@@ -69,7 +70,7 @@ pub fn document(packet: &LoggedPacket) -> Value {
 pub fn fields(packet: &LoggedPacket) -> String {
     let mut text = String::new();
     let mut field = |name: &str, value: &str| {
-        let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let value: String = value.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect();
         // Writing to a String does not fail.
         let _infallible = writeln!(text, "{name}={value}");
     };

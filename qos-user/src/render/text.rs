@@ -6,6 +6,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use qos_common::ds::Dscp;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::printable::is_printable;
+
 /// The decimal prefixes: rates and sizes are in powers of 1000, as everywhere in networking.
 const PREFIXES: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
 
@@ -105,14 +107,14 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// Text as it may go to a terminal: control characters, which would move the cursor or worse, become `?`.
+/// Text as it may go to a terminal: characters that would move the cursor, turn the direction, or worse, become `?`.
 ///
 /// Line ends stay, and with `color` the sequences that color (ECMA-48, SGR).
 #[must_use]
 pub fn harmless(text: &str, color: bool) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c.is_control() && c != '\n') {
+    while let Some(at) = rest.find(|c: char| !is_printable(c) && c != '\n') {
         let (before, found) = rest.split_at(at);
         clean.push_str(before);
         let (shown, behind) = match sgr(found).filter(|_| color) {
@@ -131,7 +133,7 @@ pub fn harmless(text: &str, color: bool) -> String {
 
 /// The same for what has no line ends and no color.
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().map(|c| if is_printable(c) { c } else { '?' }).collect()
 }
 
 /// The sequence that colors, at the beginning of a text, and what follows it.

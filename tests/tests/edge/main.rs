@@ -6,4 +6,5 @@ mod imported;
 mod log;
 mod masquerade;
 mod names;
+mod odd;
 mod policy;
