@@ -9,7 +9,7 @@ use qosbpf::kernel::{
 use qosbpf_tests::{binary::Answer, router::Router};
 use serde_json::Value;
 
-use crate::left::{assert_nothing, leftovers};
+use qosbpf_tests::left::{assert_nothing, leftovers};
 
 const KEEP: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"keep\"\n";
 const WASH: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n";

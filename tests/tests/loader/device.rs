@@ -13,7 +13,7 @@ use qosbpf_tests::{
     router::{HOOKS, Router, run_in, words},
 };
 
-use crate::left::{assert_nothing, pins};
+use qosbpf_tests::left::{assert_nothing, pins};
 
 #[test]
 fn a_renamed_and_resized_interface_goes_on_counting() -> anyhow::Result<()> {

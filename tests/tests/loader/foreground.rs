@@ -13,7 +13,7 @@ use nix::{
 };
 use qosbpf_tests::router::Router;
 
-use crate::left::assert_nothing;
+use qosbpf_tests::left::assert_nothing;
 
 const WASH: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n";
 

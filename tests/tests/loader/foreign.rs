@@ -11,7 +11,7 @@ use qosbpf_tests::{
     router::{Router, run_in},
 };
 
-use crate::left::{assert_nothing, programs, tcx};
+use qosbpf_tests::left::{assert_nothing, programs, tcx};
 
 const XDP_PASS: i32 = 2;
 const TC_ACT_UNSPEC: i32 = -1;

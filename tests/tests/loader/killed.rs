@@ -12,7 +12,7 @@ use std::{
 use aya::maps::{Array, MapData};
 use qosbpf_tests::router::Router;
 
-use crate::left::assert_nothing;
+use qosbpf_tests::left::assert_nothing;
 
 /// Each has two kills where a hook is attached and detached, and one where its policy is changed.
 const ROUNDS: usize = 10;

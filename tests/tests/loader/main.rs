@@ -8,7 +8,6 @@ mod device;
 mod foreground;
 mod foreign;
 mod killed;
-mod left;
 mod mount;
 mod privilege;
 mod stale;

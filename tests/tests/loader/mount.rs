@@ -9,7 +9,7 @@ use qosbpf_tests::{
     router::{Router, words},
 };
 
-use crate::left::assert_nothing;
+use qosbpf_tests::left::assert_nothing;
 
 #[test]
 fn one_that_is_not_mounted_is_mounted() -> anyhow::Result<()> {

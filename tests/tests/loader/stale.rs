@@ -9,7 +9,7 @@ use std::{
 use aya::maps::{Array, MapData};
 use qosbpf_tests::router::Router;
 
-use crate::left::assert_nothing;
+use qosbpf_tests::left::assert_nothing;
 
 /// The pins of the router's network namespace, as long as something is attached.
 fn namespace_folder(router: &Router) -> anyhow::Result<PathBuf> {

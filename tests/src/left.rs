@@ -2,9 +2,11 @@
 
 use std::{fs, path::Path};
 
+use anyhow::ensure;
 use aya::programs::{SchedClassifier, TcAttachType};
 use qosbpf::lab::namespace::Namespace;
-use qosbpf_tests::router::{Router, run_in};
+
+use crate::router::{Router, run_in};
 
 /// The router's interfaces.
 pub const INTERFACES: [&str; 2] = ["lan0", "wan0"];
@@ -13,6 +15,10 @@ pub const INTERFACES: [&str; 2] = ["lan0", "wan0"];
 const KERNEL_S_OWN: [&str; 2] = ["maps.debug", "progs.debug"];
 
 /// Pins, programs and qdiscs; empty when all is as before.
+///
+/// # Errors
+///
+/// That it cannot be looked at.
 pub fn leftovers(router: &Router) -> anyhow::Result<Vec<String>> {
     let mut left = pins(&router.bpffs)?;
     for interface in INTERFACES {
@@ -22,6 +28,10 @@ pub fn leftovers(router: &Router) -> anyhow::Result<Vec<String>> {
 }
 
 /// What is pinned below a folder.
+///
+/// # Errors
+///
+/// That it cannot be looked at.
 pub fn pins(folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut pins = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -38,6 +48,10 @@ pub fn pins(folder: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 /// Programs and clsact qdiscs of an interface, of whoever made them.
+///
+/// # Errors
+///
+/// That it cannot be looked at.
 pub fn programs(namespace: &Namespace, interface: &str) -> anyhow::Result<Vec<String>> {
     let mut found = Vec::new();
     let link = run_in(namespace, &format!("ip link show dev {interface}"))?.stdout;
@@ -58,6 +72,10 @@ pub fn programs(namespace: &Namespace, interface: &str) -> anyhow::Result<Vec<St
 }
 
 /// The ids of the programs at a TCX hook, in their order.
+///
+/// # Errors
+///
+/// That it cannot be looked at.
 pub fn tcx(namespace: &Namespace, interface: &str, side: TcAttachType) -> anyhow::Result<Vec<u32>> {
     namespace.run(|| {
         let (_, programs) = SchedClassifier::query_tcx(interface, side)?;
@@ -66,7 +84,12 @@ pub fn tcx(namespace: &Namespace, interface: &str, side: TcAttachType) -> anyhow
 }
 
 /// Asserts that nothing is left.
+///
+/// # Errors
+///
+/// What is.
 pub fn assert_nothing(router: &Router, what: &str) -> anyhow::Result<()> {
-    assert_eq!(leftovers(router)?, [""; 0], "{what}");
+    let left = leftovers(router)?;
+    ensure!(left.is_empty(), "{what}: left is {left:#?}");
     Ok(())
 }

@@ -1,0 +1,125 @@
+//! The bpf file system goes, cannot be written to, or is full.
+
+use anyhow::ensure;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use qosbpf_tests::{
+    left::assert_nothing,
+    router::{Router, run_in},
+};
+
+use crate::{
+    Fault,
+    stage::{AF41, POLICY, Row, Stage, quote, quoted},
+    trace::{Call, fail},
+};
+
+pub const FAULTS: &[Fault] = &[
+    ("bpffs unmounted", || unmounted("auto")),
+    ("bpffs unmounted, clsact", || unmounted("clsact")),
+    ("bpffs read-only", read_only),
+    ("bpffs full: ENOSPC for each pin", || full(Call::is_pin, libc::ENOSPC, &[APPLY, ATTACH])),
+    ("bpffs full: ENOSPC for each folder", || full(Call::is_folder, libc::ENOSPC, &[ATTACH])),
+    ("no memory: ENOMEM for each map", || full(Call::is_map, libc::ENOMEM, &[APPLY, ATTACH])),
+];
+
+/// The pins are what holds links; a filter of clsact is held by its qdisc.
+fn unmounted(hook: &str) -> anyhow::Result<Row> {
+    let stage = Stage::start(hook)?;
+    umount2(&stage.router.bpffs, MntFlags::MNT_DETACH)?;
+    stage.flow.pass(100)?;
+    let status = stage.router.ask("status")?;
+    let said = quoted(&stage.router, &format!("{}{}", status.stdout, status.stderr));
+    let policy = stage.router.policy("edge", POLICY)?;
+    let said = match hook {
+        "clsact" => [said, freed(&stage)?].join(" / "),
+        _ => said,
+    };
+    for device in ["lan0", "wan0"] {
+        stage.router.ok(&format!("attach {device} --hook {hook}"))?;
+    }
+    stage.router.ok(&format!("policy apply {policy}"))?;
+    let earlier = stage.router.counted("wan0:egress")?;
+    stage.flow.pass(100)?;
+    let now = stage.router.counted("wan0:egress")?.since(&earlier);
+    ensure!(now.packets_after().keys().all(|mark| *mark == AF41), "{now:?}");
+    let (router, outcome) = stage.end()?;
+    ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
+    router.ok("detach --all")?;
+    let _mounted = umount2(&router.bpffs, MntFlags::MNT_DETACH);
+    remount(&router)?;
+    // The first qdisc is not known to be ours any more: it was made by qosbpf before its pins were gone.
+    for device in ["lan0", "wan0"].into_iter().filter(|_| hook == "clsact") {
+        run_in(router.edge(), &format!("tc qdisc del dev {device} clsact"))?;
+    }
+    assert_nothing(&router, "detach --all")?;
+    let marks = outcome.marks.iter().map(|(mark, count)| format!("{count} as {mark}")).collect::<Vec<_>>().join(", ");
+    Ok(Row {
+        traffic: format!("0 of {} lost; as DSCP: {marks}", outcome.sent),
+        counters: "gone with the pins; `attach` mounts it again, and begins at zero".to_owned(),
+        said,
+    })
+}
+
+/// Filters stay that no pin tells of: they are named, and the cure removes them.
+fn freed(stage: &Stage) -> anyhow::Result<String> {
+    let mut said = String::new();
+    for device in ["lan0", "wan0"] {
+        let line = format!("attach {device} --hook clsact");
+        for direction in ["ingress", "egress"] {
+            let cure = format!("tc filter del dev {device} {direction} pref 20819");
+            let refused = stage.refused(&line, 1, &["no pin is known", &cure])?;
+            said = quote(&stage.router, &refused);
+            stage.run(&cure)?;
+        }
+    }
+    Ok(said)
+}
+
+/// For what looks at it afterwards.
+fn remount(router: &Router) -> anyhow::Result<()> {
+    Ok(mount(Some("bpf"), &router.bpffs, Some("bpf"), MsFlags::empty(), Some("mode=0755"))?)
+}
+
+fn read_only() -> anyhow::Result<Row> {
+    let stage = Stage::start("auto")?;
+    let other = stage.router.policy("other", &POLICY.replace("AF41", "AF31"))?;
+    let change = |flags| mount(None::<&str>, &stage.router.bpffs, None::<&str>, flags, None::<&str>);
+    let again = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+    change(again | MsFlags::MS_RDONLY)?;
+    let mut said = String::new();
+    let apply = format!("policy apply {other}");
+    for line in [apply.as_str(), "detach lan0", "policy bypass", "attach lan0 --hook xdp"] {
+        let refused = stage.router.ask(line)?;
+        ensure!(refused.code == 1 && refused.stderr.contains("mount -o remount,rw"), "{refused:?}");
+        said = quote(&stage.router, &refused);
+    }
+    stage.router.ok("status")?;
+    stage.router.ok("stats")?;
+    stage.flow.pass(50)?;
+    change(again)?;
+    stage.router.ok("status")?;
+    stage.unharmed(said)
+}
+
+const APPLY: &str = "policy apply FILE";
+const ATTACH: &str = "attach lo --ingress";
+
+/// A bpf file system has no limit that one could reach: the error is put into the system calls.
+fn full(which: fn(&Call) -> bool, errno: i32, lines: &[&str]) -> anyhow::Result<Row> {
+    let stage = Stage::start("auto")?;
+    let other = stage.router.policy("other", &POLICY.replace("AF41", "AF31"))?;
+    let reason = std::io::Error::from_raw_os_error(errno).to_string();
+    let mut said = String::new();
+    for line in lines {
+        let output = tempfile::NamedTempFile::new()?;
+        let mut command = stage.router.command(&line.replace("FILE", &other))?;
+        command.stderr(output.reopen()?).stdout(std::process::Stdio::null());
+        let code = fail(&mut command, errno, which)?;
+        let stderr = std::fs::read_to_string(output.path())?;
+        ensure!(code == 1 && stderr.contains(&reason), "{line} ended with {code}, without `{reason}`: {stderr}");
+        said = quoted(&stage.router, &stderr);
+        stage.router.ok("status")?;
+    }
+    stage.flow.pass(50)?;
+    stage.unharmed(said)
+}

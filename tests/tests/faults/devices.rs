@@ -1,0 +1,210 @@
+//! What happens to interfaces while packets flow.
+
+use anyhow::{Context as _, ensure};
+use qosbpf::lab::topology::{EDGE_LAN, LAN_HOST, WAN_HOST};
+use qosbpf_tests::router::run_in;
+use serde_json::Value;
+
+use crate::{
+    Fault,
+    stage::{AF41, EF, Row, Stage, cut, quoted},
+};
+
+pub const FAULTS: &[Fault] = &[
+    ("device deleted and made again", deleted),
+    ("device deleted and made again, clsact", deleted_by_clsact),
+    ("link down and up, five times", flap),
+    ("device renamed", renamed),
+    ("MTU changed", mtu),
+    ("MTU beyond what XDP takes", jumbo),
+    ("number of queues changed", queues),
+    ("device moved to another namespace and back", moved),
+];
+
+/// The cable to the LAN, as the lab makes it, by ip(8).
+fn make_lan_again(stage: &Stage) -> anyhow::Result<()> {
+    let lan = stage.router.lab().lan();
+    stage.run(&format!(
+        "ip link add lan0 address {} type veth peer name eth0 address {} netns {}",
+        EDGE_LAN.mac,
+        LAN_HOST.mac,
+        lan.name()
+    ))?;
+    stage.run("ip address add 192.0.2.1/24 dev lan0")?;
+    stage.run("ip link set lan0 up")?;
+    stage.run(&format!("ip neighbour replace {} lladdr {} nud permanent dev lan0", LAN_HOST.v4, LAN_HOST.mac))?;
+    for line in [
+        "ip address add 192.0.2.2/24 dev eth0".to_owned(),
+        "ip link set eth0 up".to_owned(),
+        format!("ip neighbour replace {} lladdr {} nud permanent dev eth0", EDGE_LAN.v4, EDGE_LAN.mac),
+        "ip route add 0.0.0.0/0 via 192.0.2.1".to_owned(),
+    ] {
+        run_in(lan, &line)?;
+    }
+    Ok(())
+}
+
+/// What the hooks say that the interfaces before them have counted of EF.
+fn counted(stage: &Stage, interface: &str, direction: &str) -> anyhow::Result<u64> {
+    let hook = stage.router.counted(&format!("{interface}:{direction}"))?;
+    Ok(hook.packets().get(&EF).copied().unwrap_or_default())
+}
+
+fn deleted() -> anyhow::Result<Row> {
+    gone_and_back("auto")
+}
+
+fn deleted_by_clsact() -> anyhow::Result<Row> {
+    gone_and_back("clsact")
+}
+
+fn gone_and_back(hook: &str) -> anyhow::Result<Row> {
+    let mut stage = Stage::start(hook)?;
+    let before = counted(&stage, "lan0", "ingress")?;
+    stage.flow.during(|| run_in(stage.router.edge(), "ip link del lan0"))?;
+    let status = stage.router.ask("status")?.expect(3)?.says(&["the interface is gone: qosbpf detach if-"])?;
+    let stats = stage.router.ok("stats --json")?.json()?;
+    let gone = stats["hooks"].as_array().and_then(|hooks| hooks.first()).context("the hooks that were there")?;
+    let kept = gone["before"].as_array().and_then(|rows| rows.iter().find(|row| row["ds"] == EF)).cloned();
+    let kept = kept.and_then(|row| row["packets"].as_u64()).unwrap_or_default();
+    ensure!(kept >= before, "{kept} of {before} are left: {gone:#}");
+    make_lan_again(&stage)?;
+    stage.flow.during(|| stage.router.ok(&format!("attach lan0 --hook {hook}")))?;
+    stage.router.ok("status")?;
+    let line = status.stdout.lines().find(|line| line.contains("is gone")).unwrap_or_default();
+    let said = quoted(&stage.router, line);
+    // From the deletion on until the new device was attached.
+    stage.flow.join_faults();
+    let (router, outcome) = stage.end()?;
+    ensure!(outcome.marks.keys().eq(&[AF41]), "{outcome:?}");
+    let wan = router.counted("wan0:egress")?.packets()[&EF];
+    ensure!(wan == u64::from(outcome.arrived()), "wan0 counted {wan} of {outcome:?}");
+    let lan = router.counted("lan0:ingress")?.packets()[&EF];
+    ensure!(lan + kept <= u64::from(outcome.sent), "{lan} and {kept} of {outcome:?}");
+    router.ok("detach --all")?;
+    qosbpf_tests::left::assert_nothing(&router, "detach --all")?;
+    let counters = "the old device's are kept until `detach`; the new one begins; the other hooks go on".to_owned();
+    Ok(Row { traffic: cut(&outcome)?, counters, said })
+}
+
+/// Ends a flow that was cut while the fault lasted: what came through was counted, once, and remarked.
+fn cut_and_counted(stage: Stage, hook: &str, said: String) -> anyhow::Result<Row> {
+    let (router, outcome) = stage.end()?;
+    ensure!(outcome.marks.keys().eq(&[AF41]), "{outcome:?}");
+    let counted = router.counted(hook)?.packets()[&EF];
+    let (arrived, sent) = (u64::from(outcome.arrived()), u64::from(outcome.sent));
+    ensure!(counted >= arrived && counted <= sent, "{counted} counted of {outcome:?}");
+    ensure!(outcome.within > 0 || counted == sent, "{counted} counted of {outcome:?}");
+    Ok(Row { traffic: cut(&outcome)?, counters: "go on: what arrived, at both hooks".to_owned(), said })
+}
+
+fn flap() -> anyhow::Result<Row> {
+    let mut stage = Stage::start("auto")?;
+    for _ in 0..5 {
+        let (router, flow) = (&stage.router, &mut stage.flow);
+        flow.during(|| {
+            run_in(router.edge(), "ip link set wan0 down")?;
+            run_in(router.edge(), "ip link set wan0 up")?;
+            let neighbour = format!("{} lladdr {} nud permanent dev wan0", WAN_HOST.v4, WAN_HOST.mac);
+            run_in(router.edge(), &format!("ip neighbour replace {neighbour}"))
+        })?;
+        stage.flow.pass(50)?;
+        stage.router.ok("status")?;
+    }
+    cut_and_counted(stage, "wan0:egress", "`status`: nothing to say, exit 0".to_owned())
+}
+
+fn renamed() -> anyhow::Result<Row> {
+    let stage = Stage::start("auto")?;
+    stage.run("ip link set wan0 name wan0.832")?;
+    stage.flow.pass(50)?;
+    let status = stage.router.ask("status")?.expect(3)?.says(&["wan0.832:egress", "no such interface"])?;
+    let line = status.stdout.lines().find(|line| line.contains("no such interface")).unwrap_or_default().to_owned();
+    stage.refused("stats wan0", 1, &["not attached at wan0", "wan0.832:egress"])?;
+    stage.flow.pass(50)?;
+    stage.run("ip link set wan0.832 name wan0")?;
+    stage.router.ok("status")?;
+    let said = quoted(&stage.router, &line);
+    stage.unharmed(said)
+}
+
+fn mtu() -> anyhow::Result<Row> {
+    let stage = Stage::start("auto")?;
+    for size in [1280, 1400, 1500] {
+        for device in ["lan0", "wan0"] {
+            stage.run(&format!("ip link set {device} mtu {size}"))?;
+        }
+        stage.flow.pass(50)?;
+    }
+    stage.router.ok("status")?;
+    stage.unharmed("`status`: nothing to say, exit 0".to_owned())
+}
+
+/// XDP for packets in one piece is at lan0: the kernel refuses an MTU that would bring others.
+fn jumbo() -> anyhow::Result<Row> {
+    let stage = Stage::start("auto")?;
+    let refused = run_in(stage.router.lab().lan(), "ip link set eth0 mtu 9000");
+    ensure!(refused.is_err(), "the kernel took an MTU of 9000 beside XDP in one piece");
+    stage.flow.pass(50)?;
+    stage.router.ok("detach lan0")?;
+    for (namespace, device) in [(stage.router.lab().lan(), "eth0"), (stage.edge(), "lan0")] {
+        run_in(namespace, &format!("ip link set {device} mtu 9000"))?;
+    }
+    let attached = stage.router.ok("attach lan0")?.says(&["lan0:ingress", "xdp-native"])?;
+    let (router, outcome) = stage.end()?;
+    ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
+    ensure!(router.counted("wan0:egress")?.packets()[&EF] == u64::from(outcome.sent));
+    let said = quoted(&router, attached.stdout.lines().next().unwrap_or_default());
+    let counters = "of lan0 begin with the new attachment, as said; those of wan0 go on".to_owned();
+    Ok(Row { traffic: format!("0 of {} lost", outcome.sent), counters, said })
+}
+
+fn queues() -> anyhow::Result<Row> {
+    let mut stage = Stage::start("auto")?;
+    let mut changed = 0;
+    for (device, channels) in
+        [("wan0", "rx 1 tx 1"), ("wan0", "rx 2 tx 2"), ("lan0", "rx 1 tx 1"), ("lan0", "rx 2 tx 2")]
+    {
+        let (router, flow) = (&stage.router, &mut stage.flow);
+        changed +=
+            usize::from(flow.during(|| run_in(router.edge(), &format!("ethtool -L {device} {channels}"))).is_ok());
+        stage.flow.pass(50)?;
+    }
+    ensure!(changed >= 2, "{changed} of 4 changes: the test tries nothing");
+    stage.router.ok("status")?;
+    cut_and_counted(stage, "lan0:ingress", "`status`: nothing to say, exit 0".to_owned())
+}
+
+fn states(status: &Value) -> Vec<&str> {
+    status["hooks"].as_array().into_iter().flatten().filter_map(|hook| hook["state"].as_str()).collect()
+}
+
+/// The LAN host's namespace gets the device and gives it back; XDP goes with it.
+fn moved() -> anyhow::Result<Row> {
+    let mut stage = Stage::start("tcx")?;
+    let (router, flow) = (&stage.router, &mut stage.flow);
+    let status = flow.during(|| {
+        let away = router.lab().wan();
+        run_in(router.edge(), &format!("ip link set wan0 netns {}", away.name()))?;
+        let status = router.ask("status")?.expect(3)?;
+        let back = run_in(away, &format!("ip link set wan0 netns {}", router.edge().name()));
+        back?;
+        for line in [
+            "ip address add 198.51.100.1/24 dev wan0".to_owned(),
+            "ip link set wan0 up".to_owned(),
+            format!("ip neighbour replace {} lladdr {} nud permanent dev wan0", WAN_HOST.v4, WAN_HOST.mac),
+        ] {
+            run_in(router.edge(), &line)?;
+        }
+        Ok(status)
+    })?;
+    let line = status
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("! wan0:egress  ") && line.contains("gone"))
+        .unwrap_or_default();
+    let said = quoted(&stage.router, line);
+    let back = stage.router.ask("status --json")?.json()?;
+    ensure!(states(&back).iter().filter(|state| **state == "active").count() >= 1, "{back:#}");
+    cut_and_counted(stage, "lan0:ingress", said)
+}

@@ -1,0 +1,209 @@
+//! `kill -9` behind every system call of a change that changes something: whatever comes next finishes or undoes it.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+use qosbpf_tests::{
+    left::assert_nothing,
+    router::{Router, run_in},
+};
+
+use crate::{
+    Fault,
+    stage::{AF41, POLICY, Row, Stage},
+    trace::{End, kill_after},
+};
+
+pub const FAULTS: &[Fault] = &[
+    ("kill -9 at every change of `attach`, XDP", || attach("xdp")),
+    ("kill -9 at every change of `attach`, TCX", || attach("tcx")),
+    ("kill -9 at every change of `attach`, clsact", || attach("clsact")),
+    ("kill -9 at every change of `detach`, XDP", || detach("xdp")),
+    ("kill -9 at every change of `detach`, TCX", || detach("tcx")),
+    ("kill -9 at every change of `detach`, clsact", || detach("clsact")),
+    ("attach and detach by clsact, fifteen times", clsact),
+    ("kill -9 at every change of `policy apply`, XDP", || apply("xdp")),
+    ("kill -9 at every change of `policy apply`, TCX", || apply("tcx")),
+    ("kill -9 at every change of `policy apply`, clsact", || apply("clsact")),
+];
+
+/// More changes than any command makes.
+const ENOUGH: usize = 20_000;
+
+fn quiet(router: &Router, line: &str) -> anyhow::Result<Command> {
+    let mut command = router.command(line)?;
+    command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+    Ok(command)
+}
+
+/// Status answers, and says nothing worse than that something is missing.
+fn looks(router: &Router) -> anyhow::Result<()> {
+    let status = router.ask("status")?;
+    ensure!([0, 3].contains(&status.code), "{status:?}");
+    Ok(())
+}
+
+/// Kills a command behind each of its changes in turn; how many it makes.
+fn at_every_change(
+    router: &Router,
+    line: &str,
+    mut prepare: impl FnMut() -> anyhow::Result<()>,
+    mut check: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<usize> {
+    for change in 0..ENOUGH {
+        prepare()?;
+        match kill_after(&mut quiet(router, line)?, change)? {
+            End::Ended(code) => {
+                ensure!(code == 0, "{line} ended with {code}");
+                ensure!(change > 8, "{line} makes {change} changes: the test tries nothing");
+                check()?;
+                return Ok(change);
+            }
+            End::Killed(call) => check().with_context(|| format!("{line} killed behind change {change}, {call}"))?,
+        }
+    }
+    anyhow::bail!("{line} makes changes without end")
+}
+
+fn attach(hook: &str) -> anyhow::Result<Row> {
+    let stage = Stage::of(Router::start()?)?;
+    let router = &stage.router;
+    let (device, direction) = place(hook);
+    let line = format!("attach {device} --{direction} --hook {hook}");
+    let gone = || {
+        router.ok("detach --all")?;
+        assert_nothing(router, "detach --all")
+    };
+    let points = at_every_change(
+        router,
+        &line,
+        || Ok(()),
+        || {
+            looks(router)?;
+            router.ok(&line)?;
+            router.ok("status")?;
+            gone()
+        },
+    )?;
+    if hook == "tcx" {
+        // Taken back at once, by the opposite.
+        let again = at_every_change(router, &line, || Ok(()), gone)?;
+        ensure!(again == points, "{points} changes, then {again}");
+    }
+    passes(stage, hook, points)
+}
+
+/// Where a mechanism is tried: the flow passes there.
+fn place(hook: &str) -> (&'static str, &'static str) {
+    if hook == "xdp" { ("lan0", "ingress") } else { ("wan0", "egress") }
+}
+
+fn detach(hook: &str) -> anyhow::Result<Row> {
+    let stage = Stage::of(Router::start()?)?;
+    let router = &stage.router;
+    let (device, direction) = place(hook);
+    let attach = format!("attach {device} --{direction} --hook {hook}");
+    let points = at_every_change(
+        router,
+        "detach --all",
+        || router.ok(&attach).map(drop),
+        || {
+            looks(router)?;
+            router.ok(&attach)?;
+            router.ok("status")?;
+            router.ok("detach --all")?;
+            assert_nothing(router, "detach --all")
+        },
+    )?;
+    passes(stage, hook, points)
+}
+
+/// No packet may have another mark than one of the two policies gives.
+fn apply(hook: &str) -> anyhow::Result<Row> {
+    let stage = Stage::start(if hook == "xdp" { "auto" } else { hook })?;
+    let router = &stage.router;
+    let edge = router.policy("edge", POLICY)?;
+    let other = router.policy("other", &POLICY.replace("CS1", "LE").replace("EF = \"AF41\"", "EF = \"AF31\""))?;
+    let lines = [format!("policy apply {edge}"), format!("policy apply {other}")];
+    let mut applied = 0;
+    let points = at_every_change(
+        router,
+        &lines[1],
+        || router.ok(&lines[0]).map(drop),
+        || {
+            looks(router)?;
+            applied += 1;
+            router.ok(&lines[1])?;
+            router.ok("status").map(drop)
+        },
+    )?;
+    let (router, outcome) = stage.end()?;
+    ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
+    ensure!(outcome.marks.keys().all(|mark| [26, AF41].contains(mark)), "{outcome:?}");
+    let counted = router.counted("wan0:egress")?.packets()[&crate::stage::EF];
+    ensure!(counted == u64::from(outcome.sent), "{counted} of {outcome:?}");
+    router.ok("detach --all")?;
+    assert_nothing(&router, "detach --all")?;
+    ensure!(applied == points + 1);
+    Ok(Row {
+        traffic: format!("0 of {} lost, each with the mark of the one policy or of the other", outcome.sent),
+        counters: "go on: every packet".to_owned(),
+        said: format!("killed at {points} places; `status` answers, the same command succeeds, nothing leaks"),
+    })
+}
+
+/// The flow has passed unhindered, counted or not; of clsact see [`clsact`].
+fn passes(stage: Stage, hook: &str, points: usize) -> anyhow::Result<Row> {
+    let (router, outcome) = stage.end()?;
+    ensure!(outcome.marks.keys().eq(&[46]), "{outcome:?}");
+    assert_nothing(&router, "the end")?;
+    let traffic = if hook == "clsact" {
+        ensure!(outcome.beyond < outcome.sent / 4, "{outcome:?}");
+        format!("{} of {} lost, whenever the kernel makes or removes the qdisc", outcome.beyond, outcome.sent)
+    } else {
+        ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
+        format!("0 of {} lost", outcome.sent)
+    };
+    Ok(Row {
+        traffic,
+        counters: "of the hook begin and end with it".to_owned(),
+        said: format!("killed at {points} places; `status`, `attach` and `detach` succeed, nothing leaks"),
+    })
+}
+
+const TIMES: usize = 15;
+
+/// What is lost while two commands are given in turn.
+fn lost(stage: Stage, mut work: impl FnMut(&Router) -> anyhow::Result<()>) -> anyhow::Result<u32> {
+    for _ in 0..TIMES {
+        work(&stage.router)?;
+        stage.flow.pass(30)?;
+    }
+    let (_, outcome) = stage.end()?;
+    Ok(outcome.beyond)
+}
+
+/// The kernel takes a device that is up out of service for a moment whenever it makes or removes a qdisc of it.
+fn clsact() -> anyhow::Result<Row> {
+    let ours = |router: &Router| {
+        router.ok("attach wan0 --egress --hook clsact")?;
+        router.ok("detach wan0").map(drop)
+    };
+    let by_us = lost(Stage::of(Router::start()?)?, ours)?;
+    let by_tc = lost(Stage::of(Router::start()?)?, |router| {
+        run_in(router.edge(), "tc qdisc add dev wan0 clsact")?;
+        run_in(router.edge(), "tc qdisc del dev wan0 clsact").map(drop)
+    })?;
+    let router = Router::start()?;
+    run_in(router.edge(), "tc qdisc add dev wan0 clsact")?;
+    let beside = lost(Stage::of(router)?, ours)?;
+    ensure!(beside == 0, "{beside} lost where the qdisc was there");
+    ensure!(by_us == 0 || by_tc > 0, "{by_us} lost, and none by tc alone");
+    Ok(Row {
+        traffic: format!(
+            "{by_us} lost in {TIMES} rounds by qosbpf, {by_tc} by tc alone; 0 where the qdisc is there already"
+        ),
+        counters: "of the hook begin and end with it".to_owned(),
+        said: "docs/attaching.md".to_owned(),
+    })
+}

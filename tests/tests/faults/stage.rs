@@ -1,0 +1,107 @@
+//! A router under traffic with a policy in force, on which faults are tried.
+
+use anyhow::ensure;
+use qosbpf::lab::namespace::Namespace;
+use qosbpf_tests::{
+    binary::Answer,
+    flow::{Flow, Outcome},
+    router::{Router, run_in},
+};
+
+/// EF leaves as AF41.
+pub const POLICY: &str = "[interface.lan0]\ningress = \"in\"\n[interface.wan0]\negress = \"out\"\n\
+                          [remark.in]\nother = \"keep\"\n[remark.out]\nEF = \"AF41\"\nother = \"keep\"\n";
+pub const EF: u8 = qosbpf_tests::flow::EF;
+pub const AF41: u8 = 34;
+
+/// What a fault did, for the table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What happened to traffic.
+    pub traffic: String,
+    /// What happened to counters.
+    pub counters: String,
+    /// What qosbpf said.
+    pub said: String,
+}
+
+pub struct Stage {
+    pub router: Router,
+    pub flow: Flow,
+}
+
+impl Stage {
+    /// Both interfaces are attached, the policy is in force, and traffic flows.
+    pub fn start(hook: &str) -> anyhow::Result<Self> {
+        let router = Router::start()?;
+        router.ok(&format!("attach lan0 --hook {hook}"))?;
+        router.ok(&format!("attach wan0 --hook {hook}"))?;
+        let policy = router.policy("edge", POLICY)?;
+        router.ok(&format!("policy apply {policy}"))?;
+        Self::of(router)
+    }
+
+    /// Traffic alone.
+    pub fn of(router: Router) -> anyhow::Result<Self> {
+        let flow = Flow::start(&router)?;
+        flow.pass(50)?;
+        Ok(Self { router, flow })
+    }
+
+    /// A tool in the router.
+    pub fn run(&self, line: &str) -> anyhow::Result<Answer> {
+        run_in(self.edge(), line)
+    }
+
+    pub fn edge(&self) -> &Namespace {
+        self.router.edge()
+    }
+
+    /// `qosbpf`, which has to say no, in these words.
+    pub fn refused(&self, line: &str, code: i32, words: &[&str]) -> anyhow::Result<Answer> {
+        self.router.ask(line)?.expect(code)?.complains(words)
+    }
+
+    /// Ends the flow, a little after the last fault.
+    pub fn end(self) -> anyhow::Result<(Router, Outcome)> {
+        self.flow.pass(50)?;
+        Ok((self.router, self.flow.end()?))
+    }
+
+    /// The fault did nothing to the packets: each arrived, was counted at both hooks, and left as AF41.
+    pub fn unharmed(self, said: String) -> anyhow::Result<Row> {
+        let (router, outcome) = self.end()?;
+        ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
+        ensure!(outcome.marks.keys().eq(&[AF41]), "{outcome:?}");
+        let all = u64::from(outcome.sent);
+        for hook in ["lan0:ingress", "wan0:egress"] {
+            let counted = router.counted(hook)?.packets();
+            ensure!(counted == [(EF, all)].into(), "{hook}: {counted:?} of {all}");
+        }
+        Ok(Row { traffic: remarked(&outcome), counters: "go on: every packet, at both hooks".to_owned(), said })
+    }
+}
+
+/// Of a flow of which nothing was lost.
+pub fn remarked(outcome: &Outcome) -> String {
+    format!("0 of {} lost, all remarked", outcome.sent)
+}
+
+/// Of a flow that the fault itself has cut.
+pub fn cut(outcome: &Outcome) -> anyhow::Result<String> {
+    ensure!(outcome.beyond == 0, "lost beyond the fault: {outcome:?}");
+    Ok(format!("{} of {} lost while it lasted, 0 beyond", outcome.within, outcome.sent))
+}
+
+/// What a command complained of, as the table quotes it: its first lines, with the paths of this run left out.
+pub fn quote(router: &Router, answer: &Answer) -> String {
+    quoted(router, &answer.stderr)
+}
+
+/// The same of any text.
+pub fn quoted(router: &Router, text: &str) -> String {
+    let paths = [(router.bpffs.display().to_string(), "BPFFS"), (router.folder().display().to_string(), "FOLDER")];
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(3);
+    let text = lines.collect::<Vec<_>>().join(" / ");
+    paths.iter().fold(text, |text, (path, name)| text.replace(path, name))
+}
