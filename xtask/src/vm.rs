@@ -18,7 +18,7 @@ pub use payload::TARGET;
 use self::{
     archive::Archive,
     console::Report,
-    image::Base,
+    image::{Base, Effort},
     kernel::Kernel,
     series::{Package, Wanted},
 };
@@ -42,7 +42,7 @@ pub fn run(named: &[String], record: bool) -> anyhow::Result<()> {
     setup::run()?;
     let all = named.is_empty();
     let named: Vec<&str> = if all { KERNELS.to_vec() } else { named.iter().map(String::as_str).collect() };
-    let reports = try_kernels(&named, record)?;
+    let reports = try_kernels(&named, Effort::whole(record))?;
     let page = page::page(&reports, &today()?);
     println!("{page}");
     if all {
@@ -61,12 +61,12 @@ pub fn run(named: &[String], record: bool) -> anyhow::Result<()> {
 ///
 /// As [`run`].
 pub fn run_essential() -> anyhow::Result<()> {
-    let reports = try_kernels(&ESSENTIAL, false)?;
+    let reports = try_kernels(&ESSENTIAL, Effort::brief())?;
     println!("{}", page::page(&reports, &today()?));
     verdict(&reports)
 }
 
-fn try_kernels(named: &[&str], record: bool) -> anyhow::Result<Vec<Report>> {
+fn try_kernels(named: &[&str], effort: Effort) -> anyhow::Result<Vec<Report>> {
     setup::run_for_guests()?;
     let folder = shell::target_folder().join("vm");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -80,7 +80,7 @@ fn try_kernels(named: &[&str], record: bool) -> anyhow::Result<Vec<Report>> {
         bail!("none of the kernels {} can be had", named.join(", "));
     }
     let base = Base::build(&folder)?;
-    run_guests(&kernels, &base, record)
+    run_guests(&kernels, &base, effort)
 }
 
 /// A kernel that the archive does not have any more is a warning; that none is left is an error of its own.
@@ -99,15 +99,15 @@ fn fetch(name: &str, packages: &[Package], archive: &Archive) -> anyhow::Result<
     }
 }
 
-/// A few guests at a time; the reports are in the order of the kernels.
-fn run_guests(kernels: &[Kernel], base: &Base, record: bool) -> anyhow::Result<Vec<Report>> {
+/// A few guests at a time, the newest kernels first, which take the longest; the reports are in the order of the kernels.
+fn run_guests(kernels: &[Kernel], base: &Base, effort: Effort) -> anyhow::Result<Vec<Report>> {
     let folder = shell::target_folder().join("vm");
-    let queue = Mutex::new(kernels.iter().enumerate());
+    let queue = Mutex::new(kernels.iter().enumerate().rev());
     let next = || queue.lock().ok().and_then(|mut queue| queue.next());
     let work = || {
         let mut done = Vec::new();
         while let Some((number, kernel)) = next() {
-            let image = base.for_kernel(kernel, &folder, record);
+            let image = base.for_kernel(kernel, &folder, effort);
             let report = image.and_then(|image| machine::run(kernel, &image, &folder));
             done.push((number, report.with_context(|| format!("kernel {}", kernel.release))));
         }

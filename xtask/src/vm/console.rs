@@ -1,8 +1,8 @@
 //! What a guest prints, and what it means.
 //!
 //! The first process brackets each test program with marks. Test programs say in single lines what the matrix shows:
-//! `cost: PROGRAM: verified N, translated N`, `mechanism: ...`, `auto: ...`, `left out: ...`. A guest that did not come to
-//! its last mark has said nothing.
+//! `cost: PROGRAM: verified N, translated N`, `mechanism: ...`, `auto: ...`, `fault: ...`, `left out: ...`. A guest that
+//! did not come to its last mark has said nothing.
 
 use crate::summary::{self, Summary};
 
@@ -38,6 +38,8 @@ pub struct Report {
     pub mechanisms: Vec<(String, String)>,
     /// What `auto` took, by direction.
     pub auto: Vec<(String, String)>,
+    /// What came of faults of the whole machine: the fault, and the rest.
+    pub faults: Vec<(String, String)>,
     /// What was left out, and why.
     pub left_out: Vec<String>,
     /// The budget that it wrote, if asked to.
@@ -121,6 +123,8 @@ impl Reader {
             report.costs.extend(read_cost(&cost).map(|cost| (name, cost)));
         } else if let Some(rest) = behind(line, "mechanism: ") {
             report.mechanisms.extend(pair(rest));
+        } else if let Some(rest) = behind(line, "fault: ") {
+            report.faults.extend(pair(rest));
         } else if let Some(rest) = behind(line, "auto: ") {
             report.auto.extend(pair(rest));
         }
@@ -174,6 +178,7 @@ test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
 @@BEGINS mechanisms\r
 test c ... mechanism: clsact egress: remarked 5 of 5\r
 auto: egress: clsact; not tcx: this kernel has no TCX\r
+fault: a clock: nothing lost\r
 ok\r
 @@ENDS mechanisms 0\r
 @@RECORD\r
@@ -193,6 +198,7 @@ kernel = \"5.10.0\"\r
         assert_eq!(report.costs.first().map(|(_, cost)| *cost), Some(Cost { verified: None, translated: 2008 }));
         assert_eq!(report.mechanisms, [("clsact egress".to_owned(), "remarked 5 of 5".to_owned())]);
         assert_eq!(report.auto, [("egress".to_owned(), "clsact; not tcx: this kernel has no TCX".to_owned())]);
+        assert_eq!(report.faults, [("a clock".to_owned(), "nothing lost".to_owned())]);
         assert_eq!(report.left_out, ["qosbpf_xdp_frags: this kernel does not have XDP"]);
         assert_eq!(report.record.as_deref(), Some("kernel = \"5.10.0\"\n"));
         assert!(!report.passed(), "a program failed, and others did not run");

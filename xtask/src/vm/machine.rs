@@ -16,8 +16,8 @@ use super::{
 };
 use crate::shell;
 
-/// How long a guest may take.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// How long a guest may take, also beside other work: some three minutes if the machine is its own.
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// How often a guest that did not come to its end is started.
 const ATTEMPTS: u32 = 3;

@@ -26,7 +26,8 @@ pub fn page(reports: &[Report], date: &str) -> String {
          Written by `cargo xtask vm` on {date}: qosbpf and its kernel tests in guests with Debian's cloud kernels, in\n\
          software emulation. `-` is what the kernel does not have; the last section says what was left out for that.\n"
     );
-    [intro, programs(reports), mechanisms(reports), auto(reports), costs(reports), left_out(reports)].join("\n")
+    [intro, programs(reports), mechanisms(reports), auto(reports), costs(reports), faults(reports), left_out(reports)]
+        .join("\n")
 }
 
 /// One line, as the columns of a table.
@@ -147,6 +148,20 @@ fn costs(reports: &[Report]) -> String {
 fn cost_cell(cost: Cost) -> String {
     let verified = cost.verified.map_or_else(|| "-".to_owned(), |verified| verified.to_string());
     format!("{verified}; {} B", cost.translated)
+}
+
+/// What is done to the machine as a whole, while packets flow.
+fn faults(reports: &[Report]) -> String {
+    let mut text = "## Faults of the machine\n\nEach while EF is sent and remarked; the other faults are in \
+        [reliability.md](reliability.md).\n\n"
+        .to_owned();
+    text += &head(["kernel", "fault", "what came of it"].map(str::to_owned));
+    for report in reports {
+        for (fault, rest) in &report.faults {
+            text += &row([report.release.clone(), fault.clone(), rest.clone()]);
+        }
+    }
+    text
 }
 
 fn left_out(reports: &[Report]) -> String {

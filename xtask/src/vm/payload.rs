@@ -13,9 +13,21 @@ use crate::shell;
 /// Needs no library of the system, so that it runs in any guest.
 pub const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// The test programs, the quick ones first; what they print is read by [`console`](super::console).
-pub const TESTS: [&str; 10] =
-    ["vlan", "meters", "rules", "budget", "packets", "mechanisms", "injected", "bad_packets", "links", "agreement"];
+/// The test programs, the quick ones first; what they print is read by [`console`](super::console). The last one leaves
+/// the guest locked down.
+pub const TESTS: [&str; 11] = [
+    "vlan",
+    "meters",
+    "rules",
+    "budget",
+    "packets",
+    "mechanisms",
+    "injected",
+    "bad_packets",
+    "links",
+    "agreement",
+    "machine",
+];
 
 /// What a guest would spend its time on: compiling a thousand rules, reading the object and the kernel's BTF.
 const OPTIMISED: [&str; 6] = ["qosbpf", "qosbpf-tests", "qos-common", "aya", "aya-obj", "object"];

@@ -1,0 +1,129 @@
+//! Faults of the machine as a whole, while packets flow: they are made in guests alone, where `QOSBPF_GUEST` is set.
+//!
+//! One line of standard error says how each went: the matrix of kernels prints them. The last one cannot be taken back.
+
+use std::{
+    env, fs,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, ensure};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::time::TimeSpec,
+    time::{ClockId, clock_settime},
+};
+use qosbpf_tests::{
+    binary::Answer,
+    flow::{EF, Flow, Outcome},
+    router::Router,
+};
+
+const POLICY: &str = "[interface.wan0]\negress = \"out\"\n[remark.out]\nEF = \"AF41\"\nother = \"keep\"\n";
+const OTHER: &str = "[interface.wan0]\negress = \"out\"\n[remark.out]\nEF = \"AF31\"\nother = \"keep\"\n";
+const AF41: u8 = 34;
+const AF31: u8 = 26;
+
+/// Whether this is a guest; else it has been said what is left out.
+fn in_guest(what: &str) -> bool {
+    let guest = env::var_os("QOSBPF_GUEST").is_some();
+    if !guest {
+        eprintln!("left out: {what}: this machine is not a guest that is thrown away (cargo xtask vm)");
+    }
+    guest
+}
+
+/// A router whose policy is in force, and EF through it.
+fn start() -> anyhow::Result<(Router, Flow)> {
+    let router = Router::start()?;
+    for line in ["attach lan0", "attach wan0"] {
+        router.ok(line)?;
+    }
+    let policy = router.policy("edge", POLICY)?;
+    router.ok(&format!("policy apply {policy}"))?;
+    let flow = Flow::start(&router)?;
+    flow.pass(20)?;
+    Ok((router, flow))
+}
+
+/// Nothing was lost, and each packet counted.
+fn whole(router: &Router, flow: Flow) -> anyhow::Result<Outcome> {
+    flow.pass(20)?;
+    let outcome = flow.end()?;
+    ensure!(outcome.beyond == 0, "{outcome:?}");
+    ensure!(outcome.marks.keys().all(|mark| [AF41, AF31].contains(mark)), "{outcome:?}");
+    for hook in ["lan0:ingress", "wan0:egress"] {
+        let counted = router.counted(hook)?.packets();
+        ensure!(counted == [(EF, u64::from(outcome.sent))].into(), "{hook}: {counted:?} of {outcome:?}");
+    }
+    Ok(outcome)
+}
+
+fn set_clock(to: Duration) -> anyhow::Result<()> {
+    clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::from_duration(to)).context("settimeofday")
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Deadlines are kept by the time since the machine booted, and no time of day makes a command fail.
+#[test]
+fn a_clock_that_jumps() -> anyhow::Result<()> {
+    if !in_guest("a clock that jumps") {
+        return Ok(());
+    }
+    let (router, flow) = start()?;
+    let other = router.policy("other", OTHER)?;
+    router.ok(&format!("policy apply {other} --confirm 10min"))?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    for to in [now + 20 * YEAR, YEAR, now] {
+        set_clock(to)?;
+        for line in ["status", "stats --rate 0.2", "stats --json", "policy show", "policy history"] {
+            router.ok(line).with_context(|| format!("the clock at {to:?}"))?;
+        }
+        let pending = router.ok("status --json")?.json()?["confirm"].clone();
+        ensure!(!pending.is_null(), "the clock at {to:?}: the deadline has passed");
+    }
+    router.ok("policy confirm")?;
+    let outcome = whole(&router, flow)?;
+    router.ok("detach --all")?;
+    eprintln!(
+        "fault: the clock 20 years ahead, back to 1971, and right again: 0 of {} lost, all counted; a deadline of ten \
+         minutes neither passes nor is missed",
+        outcome.sent
+    );
+    Ok(())
+}
+
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+#[test]
+fn lockdown_for_confidentiality() -> anyhow::Result<()> {
+    if !in_guest("lockdown") {
+        return Ok(());
+    }
+    let (router, flow) = start()?;
+    if !fs::exists(LOCKDOWN)? {
+        mount(Some("securityfs"), "/sys/kernel/security", Some("securityfs"), MsFlags::empty(), None::<&str>)?;
+    }
+    if !fs::exists(LOCKDOWN)? {
+        eprintln!("left out: lockdown: this kernel does not have it");
+        return Ok(());
+    }
+    fs::write(LOCKDOWN, "confidentiality").context(LOCKDOWN)?;
+    let mode = fs::read_to_string(LOCKDOWN)?;
+    ensure!(mode.contains("[confidentiality]"), "{mode}");
+    let other = router.policy("other", OTHER)?;
+    for line in ["status", "stats", &format!("policy apply {other}"), "detach lan0:egress", "attach lan0 --egress"] {
+        router.ok(line)?;
+    }
+    let mut explain = router.command("policy explain wan0:egress")?;
+    Answer::of(explain.arg("udp 192.0.2.2:1 > 198.51.100.2:2 dscp EF"))?.expect(0)?;
+    let outcome = whole(&router, flow)?;
+    router.ok("detach --all")?;
+    eprintln!(
+        "fault: lockdown for confidentiality: 0 of {} lost, all counted; everything works: attach, apply, explain, \
+         stats, detach",
+        outcome.sent
+    );
+    Ok(())
+}
