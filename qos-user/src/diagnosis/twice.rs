@@ -6,26 +6,27 @@ use super::{
     Cure, Finding,
     facts::{Ground, Port},
 };
-use crate::netdev::{self, Netdev, Twice};
+use crate::{
+    hook::Direction,
+    netdev::{self, Netdev, Twice},
+};
 
-/// The hooks below this interface that count its packets too.
+/// The hooks below this interface that count its packets too: a packet goes one way.
 pub(super) fn counted_twice(port: &Port, ground: &Ground) -> Vec<Finding> {
-    let attached: BTreeSet<u32> = attached(ground).collect();
     let devices: Vec<Netdev> = ground.ports.iter().map(|port| port.device.clone()).collect();
-    let twice = netdev::twice(&devices, &attached, &sessions(ground));
-    let here = twice.into_iter().filter(|twice| twice.upper == port.device.ifindex);
-    here.filter_map(|twice| finding(&twice, port, ground)).collect()
-}
-
-fn attached(ground: &Ground) -> impl Iterator<Item = u32> {
-    ground.ports.iter().filter(|port| !port.hooks.is_empty()).map(|port| port.device.ifindex)
-}
-
-/// An Ethernet's hooks see the packets of a session only if they look into it.
-fn sessions(ground: &Ground) -> Vec<u32> {
-    let looks = |port: &&Port| port.hooks.iter().any(|hook| hook.inside_pppoe);
-    let carriers = ground.ports.iter().filter(looks).map(|port| port.device.ifindex);
-    carriers.filter(|ifindex| ground.pppoe.contains(ifindex)).collect()
+    let pairs: BTreeSet<Twice> = Direction::BOTH
+        .into_iter()
+        .flat_map(|direction| {
+            let hooks = || ground.ports.iter().filter_map(move |port| Some((port, port.hook(direction)?)));
+            let attached: BTreeSet<u32> = hooks().map(|(port, _)| port.device.ifindex).collect();
+            // An Ethernet's hook sees the packets of a session only if it looks into it.
+            let looking = hooks().filter(|(_, hook)| hook.inside_pppoe).map(|(port, _)| port.device.ifindex);
+            let sessions: Vec<u32> = looking.filter(|ifindex| ground.pppoe.contains(ifindex)).collect();
+            netdev::twice(&devices, &attached, &sessions)
+        })
+        .collect();
+    let here = pairs.iter().filter(|twice| twice.upper == port.device.ifindex);
+    here.filter_map(|twice| finding(twice, port, ground)).collect()
 }
 
 fn finding(twice: &Twice, port: &Port, ground: &Ground) -> Option<Finding> {
@@ -38,10 +39,7 @@ fn finding(twice: &Twice, port: &Port, ground: &Ground) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        diagnosis::testing::{enforcing, ground, port},
-        hook::Direction,
-    };
+    use crate::diagnosis::testing::{enforcing, ground, port};
 
     fn bond() -> [Port; 2] {
         let mut bond = enforcing("bond0", Direction::Egress);
@@ -59,6 +57,9 @@ mod tests {
         assert!(found[0].text.contains("bond0 is the bond of eth0"), "{}", found[0].text);
         assert_eq!(found[0].cure, Some(Cure::Own("detach bond0".to_owned())));
         assert!(counted_twice(&member, &ground(vec![bond.clone(), member.clone()])).is_empty(), "said once");
+        let mut other_way = member.clone();
+        other_way.hooks[0].direction = Direction::Ingress;
+        assert!(counted_twice(&bond, &ground(vec![bond.clone(), other_way])).is_empty(), "a packet goes one way");
         let bare = Port { device: member.device, ..port("eth0") };
         assert!(counted_twice(&bond, &ground(vec![bond.clone(), bare])).is_empty());
     }
