@@ -98,8 +98,10 @@ impl Kernel {
                 None if OPTIONAL.contains(&module) => continue,
                 answer => answer.with_context(|| format!("this kernel has no module {module}"))?,
             };
-            for path in answer.lines().filter_map(|line| line.strip_prefix("insmod ")) {
-                let name = copy_module(Path::new(path.trim()), to)?;
+            // Behind a path may be options, which this machine's own modprobe has for a module.
+            for line in answer.lines().filter_map(|line| line.strip_prefix("insmod ")) {
+                let Some(path) = line.split_whitespace().next() else { continue };
+                let name = copy_module(Path::new(path), to)?;
                 if !order.contains(&name) {
                     order.push(name);
                 }
