@@ -104,8 +104,10 @@ impl Flow {
 
     /// Makes one fault of all, with what was between them.
     pub fn join_faults(&mut self) {
-        if let (Some(first), Some(last)) = (self.faults.first(), self.faults.last()) {
-            self.faults = vec![first.start..last.end];
+        let Some(end) = self.faults.last().map(|fault| fault.end) else { return };
+        self.faults.truncate(1);
+        if let Some(fault) = self.faults.first_mut() {
+            fault.end = end;
         }
     }
 
