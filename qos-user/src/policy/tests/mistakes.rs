@@ -171,7 +171,7 @@ fn each_is_the_failure_of_a_command() {
     let report = read(text).unwrap_err();
     assert_eq!(report.diagnostics().len(), 2);
     let failures = report.failures();
-    assert_eq!(failures[1].message, "`kepp` is not a DSCP");
+    assert_eq!(failures[1].message, "unknown DSCP `kepp`");
     let failure = &failures[0];
     assert_eq!((failure.code, failure.exit), ("policy", Exit::Usage));
     assert_eq!(failure.message, "`184` is not a DSCP: they are 0 to 63");
