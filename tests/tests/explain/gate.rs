@@ -104,7 +104,7 @@ fn a_failing_test_stops_an_apply_and_changes_nothing() -> anyhow::Result<()> {
     let answer = router.ask(&format!("policy apply {failing} --attach --save --json --etc {etc}"))?.expect(3)?;
     let error = answer.json()?["error"].clone();
     assert_eq!((&error["code"], &error["line"]), (&"test-failed".into(), &71.into()), "{error:#}");
-    answer.complains(&["nobody marks our echo", "expected EF, got AF41", "rule \"marked echo\"", "--force"])?;
+    answer.complains(&["nobody marks our echo", "expected EF, got AF41", "marked echo", "--force"])?;
     let later = router.ask("status --json")?.json()?;
     assert_eq!(
         (&later["policy"]["hash"], hooks[0]["program_id"].clone()),
