@@ -11,7 +11,7 @@ use crate::{
     locate::Header,
     packet::Packet,
     policy::{Decision, Entry, Local, Verdict, Wanted},
-    process::{Frame, Tables},
+    process::{Constants as _, Frame, Tables},
     rules::{Constant, MAX_PASSING, Record},
 };
 
@@ -43,7 +43,7 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     #[inline(always)]
     pub fn decision<T: Tables>(&self, entry: Entry, tables: &mut T) -> Decision {
         let mut teller = Teller::NOBODY;
-        let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: tables.local() };
+        let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: tables.constants().local() };
         let decision = self.decide(self.ask_rules(&mut teller, tables).unwrap_or(by_table));
         logging::tell(self, teller, decision, tables);
         decision
@@ -74,7 +74,7 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
             counters.ruled_mut(self.header.ds.dscp()).add(self.weight);
         }
         *teller = self.count_passing(found.passing & record.passing, tables);
-        let local = if record.has(Record::OVERRIDES_LOCAL) { Local::Policy } else { tables.local() };
+        let local = if record.has(Record::OVERRIDES_LOCAL) { Local::Policy } else { tables.constants().local() };
         let verdict = match record.has(Record::METERS) && tables.constant(Constant::Meters) != 0 {
             true => metering::verdict(self, record.meter, local, charge, tables)?,
             false => possible(Verdict::new(record.verdict), tables),

@@ -22,7 +22,7 @@ use crate::{
     ds::DsField,
     inside::{LABEL, MAX_LABELS},
     packet::Packet,
-    process::Tables,
+    process::{Constants as _, Tables},
 };
 
 /// How many VLAN tags may stand before the IP header, one in packet metadata included.
@@ -77,7 +77,7 @@ impl Header {
         // Only a compressed protocol field makes an offset odd.
         const BOUND: usize = (Header::LAST.next_power_of_two() - 1) & !1;
         const BOUND_INSIDE: usize = Header::LAST_INSIDE.next_power_of_two() - 1;
-        let bound = if rules.inside().is_nothing() { BOUND } else { BOUND_INSIDE };
+        let bound = if rules.constants().inside().is_nothing() { BOUND } else { BOUND_INSIDE };
         let [family, offset, ds] = rules.settle([self.family as u32, self.offset as u32, u32::from(self.ds.bits())]);
         let family = if family == 0 { Family::V4 } else { Family::V6 };
         Self { family, offset: offset as usize & bound, ds: DsField::new(ds as u8) }
@@ -187,11 +187,13 @@ pub(crate) fn ipv4<P: Packet + ?Sized>(packet: &P, offset: usize) -> Located {
 
 #[inline(always)]
 pub(crate) fn ipv6<P: Packet + ?Sized>(packet: &P, offset: usize) -> Located {
-    match packet.read::<{ Ipv6Hdr::LEN }>(offset) {
-        Some(bytes) if bytes[0] >> 4 == 6 => {
-            let ds = DsField::new(bytes[0] << 4 | bytes[1] >> 4);
-            Located::Ip(Header { family: Family::V6, offset, ds })
-        }
-        _ => Located::Malformed,
+    let Some(bytes) = packet.read::<{ Ipv6Hdr::LEN }>(offset) else {
+        return Located::Malformed;
+    };
+    // Version, traffic class, and the upper bits of the flow label: one word, as the kernel loads it.
+    let word = u16::from_be_bytes([bytes[0], bytes[1]]);
+    if word >> 12 != 6 {
+        return Located::Malformed;
     }
+    Located::Ip(Header { family: Family::V6, offset, ds: DsField::new((word >> 4) as u8) })
 }

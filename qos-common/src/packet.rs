@@ -12,8 +12,9 @@ pub trait Packet {
     /// today's nothing where `offset` is 0: the program would not load.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// Replaces the bytes at `offset`, or returns `None` and writes nothing where the packet ends before `offset + N`.
-    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()>;
+    /// The bytes at `offset` to be read and written in place, or `None` where the packet ends before `offset + N`: one
+    /// comparison for any number of accesses. What is said of one byte above holds here too.
+    fn edit<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]>;
 
     /// A 16-bit word has been written that no checksum inside the packet makes up for.
     ///
@@ -33,9 +34,8 @@ impl Packet for [u8] {
         self.get(offset..)?.first_chunk().copied()
     }
 
-    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
-        *self.get_mut(offset..)?.first_chunk_mut()? = bytes;
-        Some(())
+    fn edit<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
+        self.get_mut(offset..)?.first_chunk_mut()
     }
 }
 
@@ -51,9 +51,9 @@ mod tests {
         assert_eq!(bytes[..].read::<2>(3), None);
         assert_eq!(bytes[..].read::<0>(5), None);
         assert_eq!(bytes[..].read::<1>(usize::MAX), None);
-        assert_eq!(bytes[..].write(2, [8, 9]), Some(()));
-        assert_eq!(bytes[..].write(3, [7, 7]), None);
-        assert_eq!(bytes[..].write(usize::MAX, [7]), None);
-        assert_eq!(bytes, [1, 2, 8, 9]);
+        bytes[..].edit::<2>(2).unwrap()[1] = 9;
+        assert_eq!(bytes[..].edit::<2>(3), None);
+        assert_eq!(bytes[..].edit::<1>(usize::MAX), None);
+        assert_eq!(bytes, [1, 2, 3, 9]);
     }
 }

@@ -13,7 +13,6 @@ use crate::{
     packet::Packet,
     policy::{Decision, Entry, Local, Origin, Verdict, Wanted},
     remark::remark,
-    rules::Constant,
 };
 
 /// What the hook knows of a packet beside its bytes.
@@ -55,25 +54,37 @@ pub trait Frame {
     fn renew(&self) {}
 }
 
-/// The counters of a hook and what it is specialised for.
-pub trait Tables: Rules {
+/// What a program is specialised for when it is loaded.
+pub trait Constants: Copy {
     /// What precedes the IP header on the device.
-    fn link(&self) -> Link;
+    fn link(self) -> Link;
 
     /// Behind which headers to look for IP.
     #[inline(always)]
-    fn inside(&self) -> Inside {
+    fn inside(self) -> Inside {
         Inside::NOTHING
     }
 
     /// Whether the table or a rule may change a mark; `false` leaves nothing in the program that writes to a packet.
-    fn remarks(&self) -> bool;
+    fn remarks(self) -> bool;
+
+    /// Whether there are rules; `false` leaves nothing of them in the program.
+    fn has_rules(self) -> bool;
 
     /// What the table makes of a codepoint, and whether rules are asked first.
-    fn entry(&self, dscp: Dscp) -> Entry;
+    fn entry(self, dscp: Dscp) -> Entry;
 
     /// Which of this host's own packets the policy spares.
-    fn local(&self) -> Local;
+    fn local(self) -> Local;
+}
+
+/// The counters of a hook and its constants.
+pub trait Tables: Rules {
+    /// What [`constants`](Self::constants) gives.
+    type Constants: Constants;
+
+    /// What the program is specialised for.
+    fn constants(&self) -> Self::Constants;
 
     /// The jiffy that it is.
     fn now(&self) -> u64;
@@ -90,18 +101,37 @@ pub trait Tables: Rules {
 pub enum Outcome {
     /// Counted among the frames that are not IP, or not usable, and untouched.
     Uncounted(Uncounted),
-    /// Counted as it came; then this was decided and, if it was a new mark, done.
+    /// Counted as it came; then this was decided and, if it was a new mark, done. Never [`Decision::Drop`]: the verdict of
+    /// a program must not be in a register that has no value on some ways.
     Counted(DsField, Decision),
+    /// Counted as it came, and goes no further.
+    Dropped(DsField),
     /// The counters are out of reach, so nothing was done.
     Untouched,
 }
 
 impl Outcome {
+    /// Of a packet that was counted.
+    #[inline(always)]
+    const fn of(ds: DsField, decision: Decision) -> Self {
+        if matches!(decision, Decision::Drop) { Self::Dropped(ds) } else { Self::Counted(ds, decision) }
+    }
+
+    /// The DS field as it came, and what was decided, of a packet that was counted by it.
+    #[must_use]
+    pub const fn decided(self) -> Option<(DsField, Decision)> {
+        match self {
+            Self::Counted(ds, decision) => Some((ds, decision)),
+            Self::Dropped(ds) => Some((ds, Decision::Drop)),
+            Self::Uncounted(_) | Self::Untouched => None,
+        }
+    }
+
     /// Whether the packet goes no further.
     #[inline(always)]
     #[must_use]
     pub fn drops(&self) -> bool {
-        matches!(self, Self::Counted(_, Decision::Drop))
+        matches!(self, Self::Dropped(_))
     }
 }
 
@@ -118,7 +148,7 @@ impl Outcome {
 ///     gso::Length,
 ///     locate::Link,
 ///     policy::{Decision, Entry, Local, Origin},
-///     process::{Frame, Outcome, Tables, process},
+///     process::{Constants, Frame, Outcome, Tables, process},
 /// };
 ///
 /// struct Received(u32);
@@ -134,11 +164,21 @@ impl Outcome {
 ///
 /// impl Rules for Wash {}
 ///
+/// #[derive(Clone, Copy)]
+/// struct ToDf;
+///
+/// impl Constants for ToDf {
+///     fn link(self) -> Link { Link::Layer3 }
+///     fn remarks(self) -> bool { true }
+///     fn has_rules(self) -> bool { false }
+///     fn entry(self, _from: Dscp) -> Entry { Entry::new(Dscp::DF.value()) }
+///     fn local(self) -> Local { Local::KeepControl }
+/// }
+///
 /// impl Tables for Wash {
-///     fn link(&self) -> Link { Link::Layer3 }
-///     fn remarks(&self) -> bool { true }
-///     fn entry(&self, _from: Dscp) -> Entry { Entry::new(Dscp::DF.value()) }
-///     fn local(&self) -> Local { Local::KeepControl }
+///     type Constants = ToDf;
+///
+///     fn constants(&self) -> ToDf { ToDf }
 ///     fn now(&self) -> u64 { 0 }
 ///     fn counters(&mut self) -> Option<&mut Counters> { Some(&mut self.counters) }
 ///     fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf> {
@@ -159,8 +199,9 @@ impl Outcome {
 /// ```
 #[inline(always)]
 pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
-    let header = match outermost(packet, frame, tables) {
-        Located::Ip(header) if tables.inside().is_nothing() => header,
+    let constants = tables.constants();
+    let header = match outermost(packet, frame, constants) {
+        Located::Ip(header) if constants.inside().is_nothing() => header,
         // It may be at so many offsets that the verifier would go on from each with all that follows.
         Located::Ip(header) => {
             packet.renew();
@@ -170,34 +211,65 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
         Located::NotIp => return uncounted(Uncounted::NotIp, frame, tables),
         Located::Malformed => return uncounted(Uncounted::Malformed, frame, tables),
     };
-    let (ds, now) = (header.ds, tables.now());
-    let weight = frame.length().weigh(packet, &header);
-    let entry = tables.entry(ds.dscp());
-    if tables.constant(Constant::Words) != 0 && entry.asks_rules() {
+    let ds = header.ds;
+    if constants.has_rules() && constants.entry(ds.dscp()).asks_rules() {
         // A way of its own to the end, so that the other one is what it would be if there were no rules.
         hint::cold_path();
-        let (header, weight) = (header.settled(tables), settled(weight, tables));
-        packet.renew();
-        frame.renew();
-        let seen = Seen { header, weight, now };
-        let decision = Case { packet: &*packet, header: &header, frame, weight, now }.decision(entry, tables);
-        return conclude(packet, &seen, decision, tables);
+        return by_rules(packet, header, frame, tables);
     }
-    let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: tables.local() };
-    let decision = if tables.remarks() { by_table.decide(ds, || frame.origin()) } else { Decision::Keep };
-    conclude(packet, &Seen { header, weight, now }, decision, tables)
+    // First the counters, then what they count: what is known before a call of the kernel is kept in memory over it.
+    let Some(counters) = count_on(tables) else {
+        return Outcome::Untouched;
+    };
+    // Weighed in two places, or what only counts would have the registers of what remarks.
+    if !constants.remarks() {
+        counters.kept_mut(header.family, ds).add(frame.length().weigh(packet, &header));
+        return Outcome::Counted(ds, Decision::Keep);
+    }
+    let seen = Seen { header, weight: frame.length().weigh(packet, &header) };
+    let by_table = Wanted { verdict: Verdict::mark(constants.entry(ds.dscp()).target()), local: constants.local() };
+    let decision = by_table.decide(ds, || frame.origin());
+    if let Some(dscp) = seen.conclude(packet, decision, true, counters) {
+        seen.note_change(dscp, tables);
+    }
+    Outcome::Counted(ds, decision)
 }
 
 /// Finds the IP header, as far inside as this hook looks.
 #[inline(always)]
-fn outermost<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &P, frame: &F, tables: &T) -> Located {
-    let (link, inside) = (tables.link(), tables.inside());
+fn outermost<P: Packet + ?Sized, F: Frame, C: Constants>(packet: &P, frame: &F, constants: C) -> Located {
+    let (link, inside) = (constants.link(), constants.inside());
     match (link, inside) {
         (Link::Layer3, _) if frame.is_mpls() && inside.has(Inside::MPLS) => inside::behind_labels(packet, 0),
         (Link::Layer3, _) if frame.is_mpls() => Located::NotIp,
         (_, Inside::NOTHING) => locate(packet, link, frame.stripped_tags()),
         _ => inside::locate(packet, link, inside, frame.stripped_tags()),
     }
+}
+
+/// For codepoints that a rule may match.
+#[inline(always)]
+fn by_rules<P, F, T>(packet: &mut P, header: Header, frame: &F, tables: &mut T) -> Outcome
+where
+    P: Packet + ?Sized,
+    F: Frame,
+    T: Tables,
+{
+    let constants = tables.constants();
+    let entry = constants.entry(header.ds.dscp());
+    let weight = settled(frame.length().weigh(packet, &header), tables);
+    let (header, now) = (header.settled(tables), tables.now());
+    packet.renew();
+    frame.renew();
+    let decision = Case { packet: &*packet, header: &header, frame, weight, now }.decision(entry, tables);
+    let seen = Seen { header, weight };
+    let Some(counters) = count_on(tables) else {
+        return Outcome::Untouched;
+    };
+    if let Some(dscp) = seen.conclude(packet, decision, constants.remarks(), counters) {
+        seen.note_change(dscp, tables);
+    }
+    Outcome::of(header.ds, decision)
 }
 
 /// The same, of which the verifier knows nothing: of a super-packet it would go on with many. No packet has 2^32 bytes.
@@ -207,49 +279,65 @@ fn settled<T: Tables>(weight: Counter, tables: &T) -> Counter {
     Counter { packets: packets.into(), bytes: bytes.into() }
 }
 
-/// An IP packet: where its header is, what it weighs, and when it came.
+/// An IP packet: where its header is, and what it weighs.
 struct Seen {
     header: Header,
     weight: Counter,
-    now: u64,
 }
 
-/// Does and counts what was decided.
-#[inline(always)]
-fn conclude<P: Packet + ?Sized, T: Tables>(packet: &mut P, seen: &Seen, decision: Decision, tables: &mut T) -> Outcome {
-    let Seen { header, weight, now } = *seen;
-    let (ds, remarks) = (header.ds, tables.remarks());
-    let Some(counters) = tables.counters() else {
-        return Outcome::Untouched;
-    };
-    counters.last = now;
-    match decision {
-        Decision::Remark(dscp) if remarks && remark(packet, &header, dscp).is_some() => {
-            counters.changed_mut(header.family, ds).add(weight);
-            if let Some(half) = tables.remarked(ds.dscp()) {
-                half.cell_mut(ds.dscp(), dscp).add(weight);
+impl Seen {
+    /// Does and counts what was decided; the codepoint that the packet has now, if it is another one.
+    #[inline(always)]
+    fn conclude<P: Packet + ?Sized>(
+        &self,
+        packet: &mut P,
+        decision: Decision,
+        remarks: bool,
+        counters: &mut Counters,
+    ) -> Option<Dscp> {
+        let Self { header, weight } = self;
+        match decision {
+            Decision::Remark(dscp) if remarks && remark(packet, header, dscp).is_some() => {
+                counters.changed_mut(header.family, header.ds).add(*weight);
+                return Some(dscp);
             }
+            Decision::Drop => {
+                counters.changed_mut(header.family, header.ds).add(*weight);
+                counters.dropped_mut(header.ds.dscp()).add(*weight);
+            }
+            Decision::Protected => {
+                counters.kept_mut(header.family, header.ds).add(*weight);
+                counters.protected.add(*weight);
+            }
+            Decision::Keep | Decision::Remark(_) => counters.kept_mut(header.family, header.ds).add(*weight),
         }
-        Decision::Drop => {
-            counters.changed_mut(header.family, ds).add(weight);
-            counters.dropped_mut(ds.dscp()).add(weight);
-        }
-        Decision::Protected => {
-            counters.kept_mut(header.family, ds).add(weight);
-            counters.protected.add(weight);
-        }
-        Decision::Keep | Decision::Remark(_) => counters.kept_mut(header.family, ds).add(weight),
+        None
     }
-    Outcome::Counted(ds, decision)
+
+    /// Counts in the matrix of changes.
+    #[inline(always)]
+    fn note_change<T: Tables>(&self, dscp: Dscp, tables: &mut T) {
+        let from = self.header.ds.dscp();
+        if let Some(half) = tables.remarked(from) {
+            half.cell_mut(from, dscp).add(self.weight);
+        }
+    }
+}
+
+/// The counters, with the time of a packet in them.
+#[inline(always)]
+fn count_on<T: Tables>(tables: &mut T) -> Option<&mut Counters> {
+    let now = tables.now();
+    let counters = tables.counters()?;
+    counters.last = now;
+    Some(counters)
 }
 
 #[inline(always)]
 fn uncounted<F: Frame, T: Tables>(reason: Uncounted, frame: &F, tables: &mut T) -> Outcome {
-    let now = tables.now();
-    let Some(counters) = tables.counters() else {
+    let Some(counters) = count_on(tables) else {
         return Outcome::Untouched;
     };
-    counters.last = now;
     counters.uncounted_mut(reason).add(frame.length().opaque());
     Outcome::Uncounted(reason)
 }

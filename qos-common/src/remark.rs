@@ -17,6 +17,9 @@ use crate::{
     packet::Packet,
 };
 
+/// Where the header checksum is (RFC 791 section 3.1).
+const CHECK: usize = offset_of!(Ipv4Hdr, check);
+
 /// Marks the packet with `dscp`; its ECN bits stay (RFC 3168), and the IPv4 header checksum stays as right or as wrong
 /// as it was.
 ///
@@ -26,22 +29,22 @@ pub fn remark<P: Packet + ?Sized>(packet: &mut P, header: &Header, dscp: Dscp) -
     let (old, new) = (header.ds.bits(), header.ds.with_dscp(dscp).bits());
     match header.family {
         Family::V4 => {
-            let bytes: [u8; Ipv4Hdr::LEN] = packet.read(header.offset)?;
-            let check = [bytes[offset_of!(Ipv4Hdr, check)], bytes[offset_of!(Ipv4Hdr, check) + 1]];
-            // Version and IHL are written along as they are: see `Packet::read` on accesses of one byte.
-            packet.write(header.offset, [bytes[0], new])?;
-            packet.write(header.offset + offset_of!(Ipv4Hdr, check), checksum::update(check, [0, old], [0, new]))
+            let bytes = packet.edit::<{ Ipv4Hdr::LEN }>(header.offset)?;
+            let check = checksum::update([bytes[CHECK], bytes[CHECK + 1]], [0, old], [0, new]);
+            bytes[offset_of!(Ipv4Hdr, tos)] = new;
+            [bytes[CHECK], bytes[CHECK + 1]] = check;
         }
         Family::V6 => {
-            let word: [u8; 2] = packet.read(header.offset)?;
-            let marked = [word[0] & 0xf0 | new >> 4, new << 4 | word[1] & 0x0f];
-            packet.write(header.offset, marked)?;
+            let bytes = packet.edit::<2>(header.offset)?;
+            let (word, traffic_class) = (u16::from_ne_bytes(*bytes), u16::from(new) << 4);
+            *bytes = (word & 0xf00f_u16.to_be() | traffic_class.to_be()).to_ne_bytes();
+            let (word, marked) = (word.to_ne_bytes(), *bytes);
             // A sum over the packet has words that begin at even offsets (RFC 1071 section 2 (B): swapped, it is the same).
             match header.offset % 2 {
                 0 => packet.sum_changed(word, marked),
                 _ => packet.sum_changed([word[1], word[0]], [marked[1], marked[0]]),
             }
-            Some(())
         }
     }
+    Some(())
 }

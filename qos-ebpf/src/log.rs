@@ -42,7 +42,7 @@ fn pack(outcome: Outcome) -> u32 {
         Outcome::Untouched => UNTOUCHED,
         Outcome::Counted(ds, Decision::Keep) => KEPT | u32::from(ds.bits()) << 8,
         Outcome::Counted(ds, Decision::Protected) => PROTECTED | u32::from(ds.bits()) << 8,
-        Outcome::Counted(ds, Decision::Drop) => DROPPED | u32::from(ds.bits()) << 8,
+        Outcome::Dropped(ds) | Outcome::Counted(ds, Decision::Drop) => DROPPED | u32::from(ds.bits()) << 8,
         Outcome::Counted(ds, Decision::Remark(to)) => {
             REMARKED | u32::from(ds.bits()) << 8 | u32::from(to.value()) << 16
         }

@@ -21,7 +21,7 @@ use qos_common::{
     locate::Link,
     meter::{Arrival, Color, MeterCounters, MeterRecord},
     policy::{Entry, Local, Table},
-    process::Tables,
+    process::{Constants, Tables},
     rules::{Constant, Page, Plan, Record, Row, RuleCounters},
 };
 
@@ -108,38 +108,62 @@ pub fn link() -> Link {
     if constant!(SETTINGS.layer3 as Settings) == 0 { Link::Ethernet } else { Link::Layer3 }
 }
 
+/// What the rules of the program ask for.
+#[inline(always)]
+fn plan(constant: Constant) -> u16 {
+    constant!(PLAN[constant as usize] as [u16; Plan::LENGTH])
+}
+
 /// The maps of a program: whether it has MF rules, whether their meters change buckets by compare-and-swap, and whether
 /// it looks inside other headers.
 pub struct Maps<const MF: bool, const SWAPS: bool, const INSIDE: bool>;
 
-impl<const MF: bool, const SWAPS: bool, const INSIDE: bool> Tables for Maps<MF, SWAPS, INSIDE> {
+/// The constants of a program: whether it may have MF rules, and whether it looks inside other headers.
+#[derive(Clone, Copy)]
+pub struct ReadOnly<const MF: bool, const INSIDE: bool>;
+
+impl<const MF: bool, const INSIDE: bool> Constants for ReadOnly<MF, INSIDE> {
     #[inline(always)]
-    fn link(&self) -> Link {
+    fn link(self) -> Link {
         link()
     }
 
     #[inline(always)]
-    fn inside(&self) -> Inside {
+    fn inside(self) -> Inside {
         if INSIDE { Inside::from_bits(constant!(SETTINGS.inside as Settings) as u8) } else { Inside::NOTHING }
     }
 
     #[inline(always)]
-    fn remarks(&self) -> bool {
+    fn remarks(self) -> bool {
         constant!(SETTINGS.remark as Settings) != 0
     }
 
     #[inline(always)]
-    fn entry(&self, dscp: Dscp) -> Entry {
+    fn has_rules(self) -> bool {
+        MF && plan(Constant::Words) != 0
+    }
+
+    #[inline(always)]
+    fn entry(self, dscp: Dscp) -> Entry {
         Entry::new(constant!(TABLE[dscp.index()] as [u8; Dscp::COUNT]))
     }
 
     #[inline(always)]
-    fn local(&self) -> Local {
+    fn local(self) -> Local {
         match constant!(SETTINGS.local as Settings) {
             0 => Local::Policy,
             1 => Local::KeepControl,
             _ => Local::Keep,
         }
+    }
+}
+
+impl<const MF: bool, const SWAPS: bool, const INSIDE: bool> Tables for Maps<MF, SWAPS, INSIDE> {
+    type Constants = ReadOnly<MF, INSIDE>;
+
+    #[inline(always)]
+    fn constants(&self) -> ReadOnly<MF, INSIDE> {
+        ReadOnly
     }
 
     #[inline(always)]
@@ -165,7 +189,7 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool> Tables for Maps<MF, 
 impl<const MF: bool, const SWAPS: bool, const INSIDE: bool> Rules for Maps<MF, SWAPS, INSIDE> {
     #[inline(always)]
     fn constant(&self, constant: Constant) -> u16 {
-        if MF { constant!(PLAN[constant as usize] as [u16; Plan::LENGTH]) } else { 0 }
+        if MF { plan(constant) } else { 0 }
     }
 
     #[inline(always)]

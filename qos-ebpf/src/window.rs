@@ -1,5 +1,7 @@
 //! A packet in the kernel: the window between `data` and `data_end`.
 
+use core::hint;
+
 use aya_ebpf::programs::{TcContext, XdpContext};
 use qos_common::packet::Packet;
 
@@ -44,8 +46,13 @@ impl Packet for Window {
     }
 
     #[inline(always)]
-    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
-        // SAFETY: as in `read`; nothing in this program keeps a reference into the packet.
-        self.at(offset).map(|address| unsafe { address.write(bytes) })
+    fn edit<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
+        let address = self.at(offset)?;
+        // SAFETY: as in `read`; the borrow of the window keeps this the only reference into the packet. No packet begins at
+        // 0, which the compiler would compare with to make an `Option` of the reference.
+        unsafe {
+            hint::assert_unchecked(!address.is_null());
+            Some(&mut *address)
+        }
     }
 }

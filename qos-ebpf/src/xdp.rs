@@ -26,8 +26,8 @@ impl Packet for XdpWindow<'_> {
     }
 
     #[inline(always)]
-    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
-        self.window.write(offset, bytes)
+    fn edit<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
+        self.window.edit(offset)
     }
 
     #[inline(always)]

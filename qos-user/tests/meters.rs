@@ -6,7 +6,6 @@ use qos_common::{
     locate::Link,
     meter::MeterCounter,
     policy::{Decision, Local, Origin, Table},
-    process::Outcome,
     rules::RuleCounters,
 };
 use qos_vectors::hook::{Arrival, Hook, HookMeters, HookRules};
@@ -76,10 +75,8 @@ fn receive(hook: &mut Hook, packet: &[u8]) -> Decision {
 }
 
 fn receive_as(hook: &mut Hook, packet: &[u8], arrival: &Arrival) -> Decision {
-    match hook.receive(&mut packet.to_vec()[..], arrival) {
-        Outcome::Counted(_, decision) => decision,
-        other => panic!("{other:?}"),
-    }
+    let outcome = hook.receive(&mut packet.to_vec()[..], arrival);
+    outcome.decided().unwrap_or_else(|| panic!("{outcome:?}")).1
 }
 
 fn counts(hook: &Hook) -> [MeterCounter; 3] {

@@ -21,7 +21,6 @@ use qos_common::{
     locate::Link,
     meter::{Algorithm, Color},
     policy::{Decision, Local, Table},
-    process::Outcome,
     rules::{Constant, RuleCounters},
 };
 use qos_vectors::{
@@ -186,7 +185,7 @@ impl Case {
         let walked = walk(&self.rules, self.table.as_ref(), self.local, &sample.packet);
         let arrival = arrival(&sample);
         let outcome = self.hook.receive(&mut sample.frame.clone()[..], &arrival);
-        let Outcome::Counted(ds, decision) = outcome else { panic!("{outcome:?}: {sample:?}") };
+        let Some((ds, decision)) = outcome.decided() else { panic!("{outcome:?}: {sample:?}") };
         let expected = expected(&walked, &self.rules, &mut self.known, &sample);
         let context = || format!("{walked:?} of\n{:?}\n{:?} {sample:?}", self.rules, self.local);
         assert_eq!(ds.dscp(), sample.packet.dscp);

@@ -17,7 +17,7 @@ use qos_common::{
     meter::{Arrival as Metered, Buckets, Color, METER_SLOTS, MeterCounters, MeterRecord},
     packet::Packet,
     policy::{Entry, Local, Origin, Table},
-    process::{Frame, Outcome, Tables, process},
+    process::{Constants, Frame, Outcome, Tables, process},
     rules::{Constant, Page, Plan, Record, Row, RuleCounters},
 };
 
@@ -113,25 +113,55 @@ impl Rules for Hook {
     }
 }
 
-impl Tables for Hook {
-    fn link(&self) -> Link {
+/// What a hook is specialised for.
+#[derive(Clone, Copy, Debug)]
+pub struct Specialised {
+    link: Link,
+    inside: Inside,
+    remarks: bool,
+    has_rules: bool,
+    entries: [u8; Dscp::COUNT],
+    local: Local,
+}
+
+impl Constants for Specialised {
+    fn link(self) -> Link {
         self.link
     }
 
-    fn inside(&self) -> Inside {
+    fn inside(self) -> Inside {
         self.inside
     }
 
-    fn remarks(&self) -> bool {
+    fn remarks(self) -> bool {
         self.remarks
     }
 
-    fn entry(&self, dscp: Dscp) -> Entry {
-        Entry::new(self.table.entries(self.rules.asked)[dscp.index()])
+    fn has_rules(self) -> bool {
+        self.has_rules
     }
 
-    fn local(&self) -> Local {
+    fn entry(self, dscp: Dscp) -> Entry {
+        Entry::new(self.entries[dscp.index()])
+    }
+
+    fn local(self) -> Local {
         self.local
+    }
+}
+
+impl Tables for Hook {
+    type Constants = Specialised;
+
+    fn constants(&self) -> Specialised {
+        Specialised {
+            link: self.link,
+            inside: self.inside,
+            remarks: self.remarks,
+            has_rules: self.rules.plan.get(Constant::Words) != 0,
+            entries: self.table.entries(self.rules.asked),
+            local: self.local,
+        }
     }
 
     fn now(&self) -> u64 {
@@ -279,8 +309,8 @@ impl Packet for Summed {
         self.bytes[..].read(offset)
     }
 
-    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
-        self.bytes[..].write(offset, bytes)
+    fn edit<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
+        self.bytes[..].edit(offset)
     }
 
     fn sum_changed(&mut self, old: [u8; 2], new: [u8; 2]) {

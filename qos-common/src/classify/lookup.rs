@@ -11,7 +11,7 @@ use crate::{
     locate::{self, Family, Link},
     packet::Packet,
     policy::Origin,
-    process::{Frame, Tables},
+    process::{Constants as _, Frame, Tables},
     rules::{Constant, LEAF, index},
 };
 
@@ -98,12 +98,12 @@ impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
         if let Some(tag) = self.case.frame.tag() {
             return u32::from(tag);
         }
-        if self.rules.link() == Link::Layer3 || self.case.header.offset <= UNTAGGED {
+        if self.rules.constants().link() == Link::Layer3 || self.case.header.offset <= UNTAGGED {
             return index::NO_TAG;
         }
         // Behind a session or labels it is further from the start without a tag.
         let is_tag = |kind: [u8; 2]| locate::is_tag(u16::from_ne_bytes(kind));
-        if !self.rules.inside().is_nothing() && !self.case.packet.read(UNTAGGED - 2).is_some_and(is_tag) {
+        if !self.rules.constants().inside().is_nothing() && !self.case.packet.read(UNTAGGED - 2).is_some_and(is_tag) {
             return index::NO_TAG;
         }
         self.case.packet.read::<2>(UNTAGGED).map_or(index::NO_TAG, |tag| u32::from(u16::from_be_bytes(tag)))
