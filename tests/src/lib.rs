@@ -29,6 +29,7 @@ pub mod tally;
 pub mod tcp;
 pub mod tun;
 pub mod udp;
+pub mod walk;
 pub mod wire;
 pub mod wireguard;
 

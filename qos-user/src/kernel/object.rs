@@ -68,7 +68,8 @@ pub enum Program {
 
 impl Program {
     /// Its name in the object and, cut to 15 bytes, in the kernel.
-    const fn entry(self, form: Form) -> &'static str {
+    #[must_use]
+    pub const fn entry(self, form: Form) -> &'static str {
         match (self, form) {
             (_, Form::Table) => self.name(),
             (Self::Xdp, Form::Rules) => "qosbpf_xdp_rules",
@@ -157,6 +158,15 @@ impl Specialisation {
         }
     }
 
+    /// The read-only constants of the object, by name, as they are for this.
+    #[must_use]
+    pub fn constants(&self) -> [(&'static str, Vec<u8>); 3] {
+        let asked = self.rules.as_ref().map_or(0, |rules| rules.asked);
+        let table = self.table.unwrap_or(Table::IDENTITY).entries(asked);
+        let settings = self.settings().to_ne_bytes();
+        [("SETTINGS", settings.to_vec()), ("TABLE", table.to_vec()), ("PLAN", self.plan().0.to_ne_bytes().to_vec())]
+    }
+
     fn settings(&self) -> Settings {
         let by_table = self.table.is_some_and(|table| table.changes_anything());
         let by_rule = self.rules.as_ref().is_some_and(|rules| rules.remarks);
@@ -186,6 +196,12 @@ pub struct Loaded {
     entry: &'static str,
 }
 
+/// The object with all programs, as the build script made it.
+#[must_use]
+pub fn bytes() -> &'static [u8] {
+    OBJECT
+}
+
 /// Loads a program; its counters are those pinned in `pins`, made if they are not there, or its own.
 ///
 /// # Errors
@@ -206,17 +222,12 @@ pub fn load_form(
     wanted: &Specialisation,
     pins: Option<&HookPins>,
 ) -> anyhow::Result<Loaded> {
-    let settings = wanted.settings().to_ne_bytes();
-    let asked = wanted.rules.as_ref().map_or(0, |rules| rules.asked);
-    let table = wanted.table.unwrap_or(Table::IDENTITY).entries(asked);
-    let (plan, sizes) = wanted.plan();
-    let plan = plan.to_ne_bytes();
+    let (constants, (_, sizes)) = (wanted.constants(), wanted.plan());
     let mut loader = EbpfLoader::new();
-    loader
-        .override_global("SETTINGS", settings.as_slice(), true)
-        .override_global("TABLE", table.as_slice(), true)
-        .override_global("PLAN", plan.as_slice(), true)
-        .map_max_entries("AYA_LOGS", if wanted.log { LOGS } else { NO_LOGS });
+    for (name, bytes) in &constants {
+        loader.override_global(name, bytes.as_slice(), true);
+    }
+    loader.map_max_entries("AYA_LOGS", if wanted.log { LOGS } else { NO_LOGS });
     let logs = wanted.rules.as_ref().is_some_and(|rules| rules.plan.get(Constant::Logs) != 0);
     loader.map_max_entries("LOGGED", if logs { RULE_SLOTS as u32 } else { 1 });
     loader.map_max_entries("EVENTS", if logs { EVENTS } else { NO_LOGS });

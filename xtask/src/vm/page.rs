@@ -120,7 +120,7 @@ fn auto(reports: &[Report]) -> String {
     text
 }
 
-/// A row for whatever `tests/tests/budget.rs` measures: rules and meters appear when they are measured there.
+/// A row for whatever `tests/tests/budget` measures: rules and meters appear when they are measured there.
 fn costs(reports: &[Report]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for (name, _) in reports.iter().flat_map(|report| &report.costs) {

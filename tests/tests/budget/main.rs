@@ -1,4 +1,5 @@
-//! What each program costs the verifier and the kernel's memory, against recorded figures (`tests/budget.toml`).
+//! What each program costs the verifier and the kernel's memory, and what one packet takes, against recorded figures
+//! (`tests/budget.toml`).
 //!
 //! A series of kernels, where the verifier counts otherwise, may have a record of its own (`tests/budget-5.10.toml`). On
 //! the series of the record no figure may grow by more than a tenth; on another one it may not be more than twice the
@@ -6,6 +7,8 @@
 //!
 //! Whatever the record says, no program may take the verifier more than a third of what it allows: other kernels, older
 //! and newer ones, follow more ways than the one that runs the tests.
+
+mod packets;
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf, sync::Arc};
 
@@ -22,6 +25,7 @@ use qosbpf::{
 use qosbpf_tests::{
     kernel::{Kernel, programs},
     large, tables,
+    walk::Walk,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +37,9 @@ struct Budget {
     kernel: String,
     /// By program and specialisation.
     programs: BTreeMap<String, Cost>,
+    /// What one packet takes.
+    #[serde(default)]
+    packets: BTreeMap<String, Walk>,
 }
 
 /// What a program costs.
@@ -48,7 +55,7 @@ struct Cost {
 
 #[test]
 fn no_program_costs_more_than_recorded() -> anyhow::Result<()> {
-    let now = Budget { kernel: release()?, programs: measure()? };
+    let now = Budget { kernel: release()?, programs: measure()?, packets: packets::measure()? };
     report(&now);
     let reserve =
         now.programs.iter().find(|(_, cost)| cost.verified.is_some_and(|verified| verified > large::MOST_VERIFIED));
@@ -65,7 +72,8 @@ fn no_program_costs_more_than_recorded() -> anyhow::Result<()> {
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let recorded: Budget = toml::from_str(&text).with_context(|| path.display().to_string())?;
     let same_series = series(&now.kernel) == series(&recorded.kernel);
-    compare(&now.programs, &recorded.programs, same_series)
+    compare(&now.programs, &recorded.programs, same_series)?;
+    packets::compare(&now.packets, &recorded.packets)
 }
 
 /// Tenths of the record that a figure may have.

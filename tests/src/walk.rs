@@ -1,0 +1,152 @@
+//! What one packet takes: a program of the object is run on the host, one instruction after the other, and counted.
+//!
+//! Time jitters and depends on the machine; the number of instructions does not. It is that of the object, specialised as
+//! the loader does it: a branch that depends on constants alone is not counted, since the verifier removes it.
+
+mod step;
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use aya_obj::{Map, Object, generated::bpf_insn};
+use serde::{Deserialize, Serialize};
+
+use self::step::Step;
+
+/// Where memory begins: nothing that a program computes by mistake should be an address.
+const BASE: u64 = 1 << 20;
+const STACK: usize = 512;
+/// Room before a packet.
+const HEADROOM: usize = 64;
+const CONTEXT: usize = 192;
+
+/// A hook's context, by what lies where in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// `struct xdp_md`.
+    Xdp,
+    /// `struct __sk_buff`, with these words of four bytes beside the packet.
+    Skb(&'static [(usize, u32)]),
+}
+
+/// What a packet took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Walk {
+    /// Instructions.
+    pub instructions: u32,
+    /// Those of them that load from the stack.
+    pub loads: u32,
+    /// Those of them that store to the stack.
+    pub stores: u32,
+    /// Look-ups in arrays, which the kernel replaces by a few instructions.
+    pub lookups: u32,
+    /// Other calls of the kernel.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calls: BTreeMap<String, u32>,
+}
+
+/// A program with its maps.
+#[derive(Debug)]
+pub struct Walker {
+    code: Vec<bpf_insn>,
+    maps: Vec<Place>,
+    constants: Vec<(u64, u64)>,
+    memory: Vec<u8>,
+}
+
+/// A map's values in memory.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    address: u64,
+    size: u64,
+    entries: u64,
+}
+
+impl Walker {
+    /// A program of an object, with these bytes in place of its constants.
+    ///
+    /// # Errors
+    ///
+    /// That the object has no such program, or cannot be read.
+    pub fn new(object: &[u8], program: &str, constants: &[(&str, &[u8])]) -> anyhow::Result<Self> {
+        let mut object = Object::parse(object)?;
+        object.patch_map_data(constants.iter().map(|(name, bytes)| (*name, (*bytes, true))).collect())?;
+        let maps: Vec<(String, Map)> = std::mem::take(&mut object.maps).into_iter().collect();
+        let numbered = maps.iter().enumerate().map(|(fd, (name, map))| (name.as_str(), fd as i32, map));
+        let sections = object.functions.keys().map(|(section, _)| *section).collect();
+        object.relocate_maps(numbered, &sections)?;
+        let key = object.programs.get(program).with_context(|| format!("no program {program}"))?.function_key();
+        let code = object.functions.get(&key).context("a program without code")?.instructions.clone();
+        let mut walker = Self { code, maps: Vec::new(), constants: Vec::new(), memory: vec![0; STACK + CONTEXT] };
+        maps.iter().for_each(|(_, map)| walker.place(map));
+        Ok(walker)
+    }
+
+    fn place(&mut self, map: &Map) {
+        let address = BASE + self.memory.len() as u64;
+        let (size, entries) = (u64::from(map.value_size()).next_multiple_of(8), u64::from(map.max_entries()).max(1));
+        if map.data().is_empty() {
+            self.memory.resize(self.memory.len() + (size * entries) as usize, 0);
+        } else {
+            self.memory.extend(map.data());
+            self.memory.resize(self.memory.len().next_multiple_of(8), 0);
+            self.constants.push((address, address + map.data().len() as u64));
+        }
+        self.maps.push(Place { address, size, entries });
+    }
+
+    /// Runs it on a packet, which it may change; what it counts, it keeps for the next one.
+    ///
+    /// # Errors
+    ///
+    /// What it did that no verifier would let it do.
+    pub fn run(&mut self, packet: &mut [u8], context: Context) -> anyhow::Result<Walk> {
+        let before = self.memory.len();
+        self.memory.resize((before + HEADROOM).next_multiple_of(16), 0);
+        let start = self.memory.len();
+        self.memory.extend(&*packet);
+        self.describe(context, start as u32 + BASE as u32, packet.len() as u32)?;
+        let result = Step::first(self, BASE + STACK as u64).to_end();
+        packet.copy_from_slice(&self.memory[start..]);
+        self.memory.truncate(before);
+        result
+    }
+
+    fn describe(&mut self, context: Context, start: u32, length: u32) -> anyhow::Result<()> {
+        const LEN: usize = 0;
+        let place = BASE + STACK as u64;
+        self.store(place, &[0; CONTEXT])?;
+        let (data, words): (usize, &[(usize, u32)]) = match context {
+            Context::Xdp => (0, &[]),
+            Context::Skb(words) => (76, words),
+        };
+        if let Context::Skb(_) = context {
+            self.store(place + LEN as u64, &length.to_le_bytes())?;
+        }
+        self.store(place + data as u64, &start.to_le_bytes())?;
+        self.store(place + data as u64 + 4, &(start + length).to_le_bytes())?;
+        words.iter().try_for_each(|(at, word)| self.store(place + *at as u64, &word.to_le_bytes()))
+    }
+
+    fn bytes(&mut self, address: u64, size: usize) -> anyhow::Result<&mut [u8]> {
+        let at = address.checked_sub(BASE).map(|at| at as usize);
+        at.and_then(|at| self.memory.get_mut(at..at.checked_add(size)?))
+            .with_context(|| format!("access at {address:#x}"))
+    }
+
+    fn load(&mut self, address: u64, size: usize) -> anyhow::Result<u64> {
+        let mut word = [0; 8];
+        word[..size].copy_from_slice(self.bytes(address, size)?);
+        Ok(u64::from_le_bytes(word))
+    }
+
+    fn store(&mut self, address: u64, bytes: &[u8]) -> anyhow::Result<()> {
+        self.bytes(address, bytes.len())?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn is_constant(&self, address: u64) -> bool {
+        self.constants.iter().any(|(from, to)| (*from..*to).contains(&address))
+    }
+}
