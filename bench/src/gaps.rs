@@ -5,7 +5,7 @@ use crate::report::Gap;
 /// What there is no figure for, and why.
 pub fn known(cpus: usize) -> Vec<Gap> {
     let later = [
-        ("16, 256 and 1,024 rules, program and router", "this command has no candidate for them yet"),
+        ("what a log of packets costs", "this command has no candidate for it yet"),
         ("flows, capture and RTP", "they do not exist yet"),
         ("scrape, and `run` idle", "there is no `run` yet"),
     ];

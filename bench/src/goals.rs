@@ -1,7 +1,7 @@
 //! What is promised of figures, and what was measured.
 
 use crate::{
-    report::{Goal, Job, Report},
+    report::{Case, Goal, Job, Report, Scale},
     thousand,
     user::STRIPPED,
 };
@@ -16,7 +16,10 @@ const PROMISED: [&str; 3] = ["IPv4", "IPv6", "IPv4, one tag"];
 /// Judges a report.
 pub fn judge(report: &Report) -> Vec<Goal> {
     let mut goals = programs(report);
+    goals.extend(report.rules.iter().flat_map(rules));
     goals.extend(report.router.iter().flat_map(routers));
+    goals.extend(report.router.iter().flat_map(routed_rules));
+    goals.extend(meters(&report.scaling));
     goals.extend(users(report));
     goals
 }
@@ -37,6 +40,64 @@ fn programs(report: &Report) -> Vec<Goal> {
         }
     }
     goals
+}
+
+/// The most that rules may add to a table, in ns, by their number and family.
+const RULES: [(&str, [f64; 2]); 3] =
+    [("16 rules", [25.0, 75.0]), ("256 rules", [45.0, 95.0]), ("1,024 rules", [75.0, 125.0])];
+
+/// The most that an adversarial packet may take, by a typical one.
+const ADVERSARIAL: f64 = 1.5;
+
+fn rules(case: &Case) -> Vec<Goal> {
+    let family = usize::from(case.frame == "IPv6");
+    let added = RULES.iter().filter_map(|(name, bounds)| {
+        let row = case.rows.iter().find(|row| row.name == *name)?;
+        let what = format!("{}, {}: {name} above a table alone, in ns", case.hook, case.frame);
+        Some(Goal { what, bound: bounds[family], at_least: false, measured: row.above.median })
+    });
+    let against = case.ratios.iter().map(|ratio| {
+        let what = format!("{}, {}: {} against a typical packet", case.hook, case.frame, ratio.of);
+        Goal { what, bound: ADVERSARIAL, at_least: false, measured: ratio.ratio.median }
+    });
+    added.chain(against).collect()
+}
+
+/// 256 rules in the router: how many times less qosbpf adds than nft does.
+fn routed_rules(job: &Job) -> Vec<Goal> {
+    let find = |name: &str| job.rows.iter().find(|routed| routed.row.name == name);
+    let Some(ours) = find("qosbpf, XDP").filter(|_| job.name.starts_with("256 rules")) else { return Vec::new() };
+    let below = [("nft, best set", 4.0), ("nft", 100.0)].into_iter().filter_map(|(other, bound)| {
+        let what = format!("router, {}: what {other} adds, divided by what qosbpf, XDP adds", job.name);
+        let measured = find(other)?.row.above.median / ours.row.above.median.max(1.0);
+        Some(Goal { what, bound, at_least: true, measured })
+    });
+    below.collect()
+}
+
+/// The most that trTCM may add to a rule on one CPU by either way, and to one of two that meter alike.
+const METERS: [(&str, usize, f64); 4] = [
+    ("one rule, trTCM by swap", 1, 45.0),
+    ("one rule, trTCM by lock", 1, 90.0),
+    ("one rule, trTCM by swap", 2, 140.0),
+    ("one rule, trTCM by lock", 2, 140.0),
+];
+
+fn meters(scales: &[Scale]) -> Vec<Goal> {
+    let ns = |name: &str, cpus| {
+        let named = scales.iter().find(|scale| scale.name.contains(&format!("{name}, a test")) && scale.cpus == cpus);
+        named.map(|scale| scale.ns.median)
+    };
+    let judged = METERS.iter().filter_map(|(name, cpus, bound)| {
+        let measured = ns(name, *cpus)? - ns("XDP, one rule", *cpus)?;
+        Some(Goal {
+            what: format!("XDP, {cpus} CPUs: {name}, above no meter, in ns"),
+            bound: *bound,
+            at_least: false,
+            measured,
+        })
+    });
+    judged.collect()
 }
 
 /// The table job: the total against no marking, and how many times less it adds than others do.
@@ -77,10 +138,7 @@ fn users(report: &Report) -> Vec<Goal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        report::{Case, Ratio},
-        samples::Spread,
-    };
+    use crate::{report::Ratio, samples::Spread};
 
     #[test]
     fn the_worst_frame_is_judged() {

@@ -50,6 +50,7 @@ struct Cli {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     Program,
+    Rules,
     Router,
     User,
     Scaling,
@@ -87,6 +88,9 @@ fn measure(cli: &Cli, interrupt: &Interrupt) -> anyhow::Result<Report> {
     let mut report = Report { schema: 1, machine, effort: effort.name, not_measured, ..Report::default() };
     if cli.wants(Part::Program) {
         report.program = on_last_cpu(|| program::measure(&objects, effort, &mut step)).context("program")?;
+    }
+    if cli.wants(Part::Rules) {
+        report.rules = on_last_cpu(|| program::measure_rules(effort, &mut step)).context("rules")?;
     }
     if cli.wants(Part::Router) {
         let figures = router::measure(&objects, &cli.qosbpf, effort, &mut step).context("router")?;

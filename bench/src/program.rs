@@ -5,6 +5,7 @@
 
 pub mod candidate;
 mod contract;
+mod rules;
 
 use anyhow::Context as _;
 
@@ -43,6 +44,15 @@ pub fn measure(objects: &Objects, effort: &Effort, step: Step<'_>) -> anyhow::Re
         }
     }
     Ok(cases)
+}
+
+/// Measures MF rules.
+///
+/// # Errors
+///
+/// What bpf(2) says.
+pub fn measure_rules(effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Case>> {
+    rules::measure(effort, step)
 }
 
 fn case(hook: Hook, candidates: &mut [Candidate], sample: &Sample, effort: &Effort) -> anyhow::Result<Case> {

@@ -15,6 +15,8 @@ pub struct Report {
     pub effort: &'static str,
     /// Programs by test run.
     pub program: Vec<Case>,
+    /// MF rules at XDP by test run, above a table alone.
+    pub rules: Vec<Case>,
     /// Figures of a forwarding router, a set for each job.
     pub router: Vec<Job>,
     /// Policies switched under load.

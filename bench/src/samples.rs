@@ -17,6 +17,13 @@ pub struct Spread {
     pub p75: f64,
 }
 
+impl Spread {
+    /// Of a figure that stands for all.
+    pub const fn of(value: f64) -> Self {
+        Self { p25: value, median: value, p75: value }
+    }
+}
+
 impl Samples {
     /// Adds the figure of a round.
     pub fn push(&mut self, value: f64) {

@@ -90,7 +90,7 @@ pub fn fact(name: impl Into<String>, unit: &'static str, value: Spread) -> Fact 
 }
 
 fn once(name: impl Into<String>, unit: &'static str, value: f64) -> Fact {
-    fact(name, unit, Spread { p25: value, median: value, p75: value })
+    fact(name, unit, Spread::of(value))
 }
 
 /// Commands on the router of a lab.

@@ -14,7 +14,6 @@ use qos_common::{
     locate::Link,
     meter::{Buckets, Color, MeterRecord},
     policy::{Decision, Local, Table},
-    process::Outcome,
     rules::{RuleCounter, RuleCounters},
 };
 use qos_vectors::{
@@ -120,7 +119,7 @@ impl Conditioner {
         let mut frame = sample.frame.clone();
         self.host.rules.meters.now = at;
         let outcome = self.host.receive(&mut frame[..], &arrival);
-        ensure!(matches!(outcome, Outcome::Counted(_, made) if made == expected), "{outcome:?}: {walked:?}");
+        ensure!(outcome.decided().is_some_and(|(_, made)| made == expected), "{outcome:?}: {walked:?}");
         let verdict = if expected == Decision::Drop { self.drops() } else { self.kernel.pass() };
         ensure!(output.verdict == verdict, "verdict {} for {expected:?}", output.verdict);
         ensure!(output.frame == frame, "left as {}, not {}", hex(&output.frame), hex(&frame));

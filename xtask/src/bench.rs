@@ -15,7 +15,7 @@ pub struct Options {
     /// About a minute: whether everything works and the gates hold, not what it costs.
     #[arg(long)]
     quick: bool,
-    /// Only these parts: program, router, user, scaling.
+    /// Only these parts: program, rules, router, user, scaling.
     #[arg(long, value_name = "PART,...")]
     only: Option<String>,
     /// Where performance.md and the folder of charts and figures go: docs for a whole run, else target/bench.

@@ -133,8 +133,17 @@ impl Candidate {
     fn ours(hook: Hook, table: Option<Table>) -> anyhow::Result<Self> {
         let name = if table.is_some() { OURS } else { OURS_COUNTING };
         let wanted = Specialisation { table, local: Local::KeepControl, ..Specialisation::counting(Link::Ethernet) };
-        let loaded = object::load(hook.ours(), &wanted, None)?;
-        Ok(Self { name, program: hook.ours().name(), object: Object::Ours(Box::new(loaded)) })
+        Self::specialised(name, hook, &wanted)
+    }
+
+    /// What qosbpf loads for a policy.
+    ///
+    /// # Errors
+    ///
+    /// What bpf(2) says.
+    pub fn specialised(name: &'static str, hook: Hook, wanted: &Specialisation) -> anyhow::Result<Self> {
+        let loaded = object::load(hook.ours(), wanted, None)?;
+        Ok(Self { name, program: hook.ours().entry(wanted.form()), object: Object::Ours(Box::new(loaded)) })
     }
 
     /// The object's maps and programs.

@@ -20,6 +20,7 @@ pub fn page(report: &Report, charts: Option<&str>) -> String {
         page += &format!("## Programs\n\n{PROGRAM}\n\n{}", chart("program.svg"));
         page += &programs(&report.program);
     }
+    page += &rules(&report.rules);
     if !report.router.is_empty() {
         page += &format!("## A forwarding router\n\n{ROUTER}\n\n{}", chart("router.svg"));
         report.router.iter().for_each(|each| page += &job(each));
@@ -37,6 +38,10 @@ runs through an indirect call:\ncompare within a hook. The table is an involutio
 *Lean* floors locate (four tags,\nversion, IHL), count by family and DS byte, and remark. *Whole* floors keep the whole \
 contract; before anything is\nmeasured they leave the same bytes and the same counters as qosbpf on every vector of the \
 tests.\nFloors and qosbpf are in ns above the empty program, ratios are of wholes, with the middle half of the rounds.";
+
+const RULES: &str = "By test run at XDP. Each rule asks for source, destination, protocol and port; the last one matches. \
+A typical packet is\nlike no other rule in any field, an adversarial one like each of them in all but one. `above` is \
+above a table alone in the\nsame round.";
 
 const ROUTER: &str = "Three namespaces, veth pairs, 64-byte frames. The price is CPU time of all of it, generator, \
 router and sink, on one CPU\n(the sending thread and ksoftirqd). Every candidate is installed and removed in every \
@@ -82,6 +87,23 @@ fn programs(cases: &[Case]) -> String {
         }
     }
     text
+}
+
+/// Rules, a table for each family.
+fn rules(cases: &[Case]) -> String {
+    if cases.is_empty() {
+        return String::new();
+    }
+    let heads = ["program", "ns", "middle half", "above", "middle half"];
+    let row = |row: &Row| {
+        let mut cells = cells(row);
+        cells.push(range(&row.above));
+        cells
+    };
+    let tables = cases.iter().map(|case| {
+        format!("### {}, {}, rules\n\n{}\n", case.hook, case.frame, table(&heads, case.rows.iter().map(row)))
+    });
+    format!("## Rules\n\n{RULES}\n\n{}", tables.collect::<String>())
 }
 
 /// The candidates of a table: lean floor, whole floor, qosbpf.

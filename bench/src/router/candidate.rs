@@ -45,6 +45,8 @@ pub enum Candidate {
     Switched,
     /// nftables: a named counter for each codepoint, a verdict map for those that change.
     Nft,
+    /// nftables: rules as one set of concatenated intervals.
+    NftSet,
     /// iptables: a rule for each codepoint to count it, one for each that changes.
     Iptables,
     /// tc: u32 by hash, pedit and csum.
@@ -64,6 +66,7 @@ impl Candidate {
             Self::Qosbpf(Mechanism::Clsact) => "qosbpf, clsact",
             Self::Switched => "qosbpf, XDP, after a switch",
             Self::Nft => "nft",
+            Self::NftSet => "nft, best set",
             Self::Iptables => "iptables",
             Self::Tc => "tc (u32, pedit)",
         }
@@ -78,7 +81,12 @@ impl Candidate {
     pub const fn must_work(self) -> bool {
         !matches!(
             self,
-            Self::Nft | Self::Iptables | Self::Tc | Self::Floor(Mechanism::Tcx) | Self::Qosbpf(Mechanism::Tcx)
+            Self::Nft
+                | Self::NftSet
+                | Self::Iptables
+                | Self::Tc
+                | Self::Floor(Mechanism::Tcx)
+                | Self::Qosbpf(Mechanism::Tcx)
         )
     }
 }
@@ -111,6 +119,7 @@ impl<'a> Installer<'a> {
             Candidate::Qosbpf(mechanism) => self.attach(*mechanism, &self.job_policy()?),
             Candidate::Switched => self.switch(),
             Candidate::Nft => self.edge("nft", &["-f", "-"], &ruleset::nft(self.job)),
+            Candidate::NftSet => self.edge("nft", &["-f", "-"], &ruleset::nft_set(self.job)),
             Candidate::Iptables => self.edge(self.iptables("-restore"), &["-w", "-n"], &ruleset::iptables(self.job)),
             Candidate::Tc => self.edge("tc", &["-batch", "-"], &ruleset::tc(self.job, DEVICE)),
         }
@@ -129,7 +138,7 @@ impl<'a> Installer<'a> {
                 Ok(())
             }
             Candidate::Qosbpf(_) | Candidate::Switched => self.command(&["detach", "--all"]),
-            Candidate::Nft => self.edge("nft", &["flush", "ruleset"], ""),
+            Candidate::Nft | Candidate::NftSet => self.edge("nft", &["flush", "ruleset"], ""),
             Candidate::Iptables => self.edge(self.iptables(""), &["-w", "-t", "mangle", "-F"], ""),
             Candidate::Tc => self.edge("tc", &["qdisc", "del", "dev", DEVICE, "clsact"], ""),
         }

@@ -1,10 +1,14 @@
 //! The same job in the words of each tool.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::Ipv4Addr};
 
 use qos_common::{ds::Dscp, policy::Table};
+use qosbpf::lab::topology::LAN_HOST;
 
-use super::job::Spec;
+use super::job::{Spec, VALUE};
+
+/// Where the packets go to: the port of `qos_vectors::frame::udp`.
+const PORT: u16 = 5006;
 
 /// What changes: from, to. With one value only DF comes, and a rule for it is all that a person would write.
 fn changes(job: &Spec) -> Vec<(u8, u8)> {
@@ -24,8 +28,27 @@ fn joined(items: impl IntoIterator<Item = String>) -> String {
     items.into_iter().collect::<Vec<_>>().join(", ")
 }
 
+/// Source network and destination port of each rule; the last has those of the packets.
+fn rules(job: &Spec) -> impl Iterator<Item = (Ipv4Addr, u16)> {
+    let [a, b, c, _] = LAN_HOST.v4.octets();
+    let last = job.rules.saturating_sub(1);
+    (0..job.rules).map(move |index| match index {
+        _ if index == last => (Ipv4Addr::from([a, b, c, 0]), PORT),
+        _ => (Ipv4Addr::from([172, 16 + (index >> 8) as u8, index as u8, 0]), 1000 + index),
+    })
+}
+
 /// qosbpf.
 pub fn policy(job: &Spec, device: &str) -> String {
+    if job.rules > 0 {
+        let rules = lines(rules(job).enumerate(), |(number, (network, port))| {
+            format!(
+                "[[rule]]\nname = \"{number}\"\non = \"{device}:ingress\"\nset = {VALUE}\n\
+                match = {{ src = \"{network}/24\", proto = \"udp\", dst-port = {port} }}"
+            )
+        });
+        return keep(device) + &rules;
+    }
     let entries = lines(changes(job), |(from, to)| format!("\"{from}\" = {to}"));
     format!(
         "version = 1\nname = \"bench\"\n[interface.{device}]\ningress = \"job\"\n[remark.job]\n{entries}other = \"keep\"\n"
@@ -42,6 +65,12 @@ pub fn nft(job: &Spec) -> String {
     let ip = if job.ipv6 { "ip6" } else { "ip" };
     let head = format!("table {ip} bench {{\n");
     let chain = "chain marking {\ntype filter hook prerouting priority mangle;\n";
+    if job.rules > 0 {
+        let rules = lines(rules(job), |(network, port)| {
+            format!("ip saddr {network}/24 udp dport {port} ip dscp set {VALUE} counter accept")
+        });
+        return format!("{head}{chain}{rules}}}\n}}\n");
+    }
     if !job.cycle {
         let rules = lines(changes(job), |(_, to)| format!("{ip} dscp set {to} counter"));
         return format!("{head}{chain}{rules}}}\n}}\n");
@@ -55,8 +84,24 @@ pub fn nft(job: &Spec) -> String {
     )
 }
 
+/// nft: all rules in one look-up.
+pub fn nft_set(job: &Spec) -> String {
+    let elements = joined(rules(job).map(|(network, port)| format!("{network}/24 . {port}")));
+    format!(
+        "table ip bench {{\nset rules {{\ntype ipv4_addr . inet_service; flags interval; elements = {{ {elements} }}\n}}\n\
+        chain marking {{\ntype filter hook prerouting priority mangle;\n\
+        ip saddr . udp dport @rules ip dscp set {VALUE} counter\n}}\n}}\n"
+    )
+}
+
 /// iptables-restore: rules that count, and rules that mark; what one has written, no other one matches.
 pub fn iptables(job: &Spec) -> String {
+    if job.rules > 0 {
+        let rules = lines(rules(job), |(network, port)| {
+            format!("-A PREROUTING -s {network}/24 -p udp --dport {port} -j DSCP --set-dscp {VALUE}")
+        });
+        return format!("*mangle\n{rules}COMMIT\n");
+    }
     if !job.cycle {
         let marks = lines(changes(job), |(_, to)| format!("-A PREROUTING -j DSCP --set-dscp {to}"));
         return format!("*mangle\n{marks}COMMIT\n");
@@ -91,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_policy_says_the_table() {
-        for job in JOBS {
+        for job in JOBS.iter().filter(|job| job.rules == 0) {
             let source = qosbpf::policy::Source::new("bench.toml", policy(job, "lan0").into_bytes()).unwrap();
             let policy = qosbpf::policy::parse(&source).unwrap();
             let compiled = policy.tables()[0].compile();
@@ -103,6 +148,6 @@ mod tests {
 
     #[test]
     fn twenty_change_in_the_table_job_and_one_in_the_other() {
-        assert_eq!(JOBS.iter().map(|job| changes(job).len()).collect::<Vec<_>>(), [20, 20, 1]);
+        assert_eq!(JOBS.iter().map(|job| changes(job).len()).collect::<Vec<_>>(), [20, 20, 1, 1, 1, 1]);
     }
 }

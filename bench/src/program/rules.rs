@@ -1,0 +1,154 @@
+//! What MF rules cost at XDP, above the same policy's table alone.
+//!
+//! All rules ask for source, destination, protocol and port. The typical packet matches the last one and, field by field,
+//! no other; for the adversarial packet every rule matches in one field, so that every word of the rows has to be looked at.
+//! The rules keep the mark, and so does the table: what is measured is the search.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use qos_common::{locate::Link, policy::Local};
+use qos_vectors::frame::{Ipv4, Ipv6, ether_type, ethernet, protocol, udp};
+use qosbpf::{
+    kernel::object::Specialisation,
+    policy::{
+        classifier::{Input, compile},
+        model::{Action, Condition, Field, Prefixes, Rule},
+    },
+    rules::RuleTables,
+};
+
+use super::{
+    candidate::{Candidate, Hook},
+    case,
+};
+use crate::{
+    Step,
+    compile::one_value,
+    effort::Effort,
+    frames::Sample,
+    report::{Case, Ratio},
+};
+
+/// How many rules, with the names of typical and adversarial packet.
+const SIZES: [(u16, [&str; 2]); 3] = [
+    (16, ["16 rules", "16 rules, adversarial"]),
+    (256, ["256 rules", "256 rules, adversarial"]),
+    (1024, ["1,024 rules", "1,024 rules, adversarial"]),
+];
+
+/// The table alone.
+const TABLE: &str = "a table alone";
+
+/// The discard protocol's.
+const PORT: u16 = 9;
+
+/// Measures both families.
+///
+/// # Errors
+///
+/// What bpf(2) says.
+pub fn measure(effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Case>> {
+    let mut candidates = load_all()?;
+    let mut cases = Vec::new();
+    for sample in samples() {
+        step(&format!("program: rules, {}", sample.name))?;
+        cases.push(measured(case(Hook::Xdp, &mut candidates, &sample, effort)?)?);
+    }
+    Ok(cases)
+}
+
+/// With the adversarial packet against the typical one, by wholes.
+fn measured(mut case: Case) -> anyhow::Result<Case> {
+    let find = |name: &str| case.rows.iter().find(|row| row.name == name).context("a row is missing");
+    let mut ratios = Vec::new();
+    for (_, [typical, adversarial]) in SIZES {
+        let (to, of) = (find(typical)?, find(adversarial)?);
+        let ns = crate::samples::Spread::of(of.ns.median - to.ns.median);
+        let ratio = crate::samples::Spread::of(of.ns.median / to.ns.median);
+        ratios.push(Ratio { of: adversarial, to: typical, ratio, ns });
+    }
+    case.ratios = ratios;
+    Ok(case)
+}
+
+fn load_all() -> anyhow::Result<Vec<Candidate>> {
+    // The frames are in DF, which stays; another codepoint would change, so that there is a write in the program.
+    let counting = Specialisation::counting(Link::Ethernet);
+    let alone = Specialisation { table: Some(one_value(0)), local: Local::Policy, ..counting };
+    let mut candidates = vec![Candidate::specialised(TABLE, Hook::Xdp, &alone)?];
+    for (count, names) in SIZES {
+        for (name, fill) in names.into_iter().zip([typical as fn(u16, bool) -> Vec<Condition>, adversarial]) {
+            let wanted = Specialisation { rules: Some(Arc::new(tables(count, fill)?)), ..alone.clone() };
+            candidates.push(Candidate::specialised(name, Hook::Xdp, &wanted)?);
+        }
+    }
+    Ok(candidates)
+}
+
+fn tables(count: u16, fill: impl Fn(u16, bool) -> Vec<Condition>) -> anyhow::Result<RuleTables> {
+    let rules: Vec<Rule> = (0..count).map(|index| rule(index, fill(index, index + 1 == count))).collect();
+    let (rules, slots): (Vec<&Rule>, Vec<u16>) = (rules.iter().collect(), (0..count).collect());
+    Ok(compile(&Input { rules: &rules, slots: &slots, meter_slots: &[], interfaces: &[] })?.tables)
+}
+
+fn rule(index: u16, conditions: Vec<Condition>) -> Rule {
+    Rule {
+        name: format!("rule {index}"),
+        line: usize::from(index) + 1,
+        on: Vec::new(),
+        conditions,
+        action: Action::Set(None),
+        count: false,
+        log: None,
+        priority: None,
+        mark: None,
+    }
+}
+
+/// Values of its own in each field; the last rule has those of the packet.
+fn typical(index: u16, last: bool) -> Vec<Condition> {
+    let (network, port) = if last { (0, PORT) } else { (index + 1, 1000 + index) };
+    conditions(network, network, port)
+}
+
+/// The packet's source in every other rule, its port in those between, its destination in all.
+fn adversarial(index: u16, last: bool) -> Vec<Condition> {
+    let even = index.is_multiple_of(2);
+    let source = if even || last { 0 } else { index + 1 };
+    let port = if even && !last { 1000 + index } else { PORT };
+    conditions(source, 0, port)
+}
+
+fn conditions(source: u16, destination: u16, port: u16) -> Vec<Condition> {
+    let fields = [
+        Field::Src(networks(0, source)),
+        Field::Dst(networks(1, destination)),
+        Field::Proto(vec![(protocol::UDP, protocol::UDP)]),
+        Field::DstPort(vec![(port, port)]),
+    ];
+    fields.into_iter().map(|field| Condition { field, negated: false }).collect()
+}
+
+/// A /24 and a /64, by number; number 0 is the packet's.
+fn networks(side: u8, number: u16) -> Prefixes {
+    let [high, low] = number.to_be_bytes();
+    let v4 = [10 + side, high, low, 0].into();
+    let v6 = [0x2001, 0xdb8, u16::from(side), number, 0, 0, 0, 0].into();
+    Prefixes { v4: vec![(v4, 24)], v6: vec![(v6, 64)] }
+}
+
+fn samples() -> [Sample; 2] {
+    let mut packet4 = Ipv4::default().packet(&udp(&[0; 18]));
+    packet4[12..20].copy_from_slice(&[10, 0, 0, 1, 11, 0, 0, 1]);
+    packet4[22..24].copy_from_slice(&PORT.to_be_bytes());
+    let mut packet6 = Ipv6::default().packet(&udp(&[0; 18]));
+    for side in 0..2_u8 {
+        let network = networks(side, 0).v6;
+        let address = network.first().map(|(address, _)| address.octets()).unwrap_or_default();
+        packet6[8 + 16 * usize::from(side)..][..16].copy_from_slice(&address);
+    }
+    packet6[42..44].copy_from_slice(&PORT.to_be_bytes());
+    let sample = |name, family, packet: &[u8]| Sample { name, frame: ethernet(&[], family, packet), gso: None };
+    [sample("IPv4", ether_type::IPV4, &packet4), sample("IPv6", ether_type::IPV6, &packet6)]
+}
