@@ -1,7 +1,7 @@
 //! Names with every odd character, of interfaces and of rules: each output says them so that its reader gets them whole,
 //! and none of them controls a terminal.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use anyhow::{Context as _, ensure};
 use qosbpf_tests::{
@@ -92,7 +92,7 @@ fn is_tame(answer: &Answer) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn names(document: &Value) -> Vec<&str> {
+fn names(document: &Value) -> BTreeSet<&str> {
     document["hooks"].as_array().into_iter().flatten().filter_map(|hook| hook["interface"].as_str()).collect()
 }
 
@@ -107,8 +107,8 @@ fn interfaces_of_every_name() -> anyhow::Result<()> {
     // What is no text is in the way of nothing.
     add(&router, OsStr::from_bytes(b"\xff\xfe0"), INTERFACES.len())?;
     let document = router.ok("stats --json")?.json()?;
-    assert_eq!(names(&document), INTERFACES);
-    assert_eq!(names(&router.ok("status --json")?.json()?), INTERFACES);
+    assert_eq!(names(&document), INTERFACES.into());
+    assert_eq!(names(&router.ok("status --json")?.json()?), INTERFACES.into());
     let rows = csv(&router.ok("stats --csv")?.stdout);
     let columns = rows.first().context("a header")?.len();
     let column = rows[0].iter().position(|title| title == "interface").context("a column")?;
