@@ -107,7 +107,7 @@ impl Walker {
         let start = self.memory.len();
         self.memory.extend(&*packet);
         self.describe(context, start as u32 + BASE as u32, packet.len() as u32)?;
-        let result = Step::first(self, BASE + STACK as u64).to_end();
+        let result = Step::first(self, BASE + STACK as u64).finish();
         packet.copy_from_slice(&self.memory[start..]);
         self.memory.truncate(before);
         result

@@ -52,7 +52,7 @@ impl<'a> Step<'a> {
     }
 
     /// Runs the program, and says what it took.
-    pub(super) fn to_end(&mut self) -> anyhow::Result<Walk> {
+    pub(super) fn finish(&mut self) -> anyhow::Result<Walk> {
         let mut at = 0_usize;
         loop {
             let instruction = *self.walker.code.get(at).context("beyond the program's end")?;
