@@ -4,6 +4,10 @@ use std::{env, ffi::OsStr, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, anyhow, bail};
 use aya_build::{Package, Toolchain};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
 use qos_build::Tools;
 
 fn main() {
@@ -56,11 +60,31 @@ fn build() -> anyhow::Result<()> {
         Ok(tools) => {
             let toolchain = tools.compiler.toolchain.clone().unwrap_or_default();
             set_environment(&tools)?;
-            aya_build::build_ebpf([package], Toolchain::Custom(&toolchain)).context("the kernel programs do not build")
+            aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))
+                .context("the kernel programs do not build")?;
+            drop_debug_sections().context("the kernel object")
         }
         Err(_) if env::var_os("AYA_BUILD_SKIP").is_some() => aya_build::build_ebpf([package], Toolchain::default()),
         Err(missing) => bail!(qos_build::explain(&missing)),
     }
+}
+
+/// Four fifths of the object are for debuggers, of which the kernel has none: what the verifier's log quotes is BTF.
+fn drop_debug_sections() -> anyhow::Result<()> {
+    let path = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?).join("qosbpf");
+    let content = fs::read(&path)?;
+    let mut builder = Builder::read(content.as_slice())?;
+    for section in &mut builder.sections {
+        section.delete = [&b".debug"[..], b".rel.debug"].iter().any(|prefix| section.name.starts_with(prefix));
+    }
+    builder.delete_orphans();
+    // LLVM keeps the names of sections and symbols together, which cannot be written here.
+    let names = builder.sections.add();
+    (names.name, names.sh_type, names.sh_addralign) = (b".shstrtab"[..].into(), SHT_STRTAB, 1);
+    names.data = SectionData::SectionString;
+    let mut smaller = Vec::new();
+    builder.write(&mut smaller)?;
+    Ok(fs::write(path, smaller)?)
 }
 
 /// What the inner cargo needs to know: where the linker is, and to be quiet unless something is wrong, since every line
