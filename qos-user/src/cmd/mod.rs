@@ -13,7 +13,7 @@ mod events;
 mod expect;
 mod foreground;
 mod journal;
-mod policy;
+pub mod policy;
 mod reading;
 mod recovery;
 mod report;
