@@ -216,7 +216,9 @@ pub struct Settings {
     /// Jiffies between two fillings of the log budget.
     pub log_interval: u32,
     /// [`Inside`](crate::inside::Inside): behind which headers to look for IP.
-    pub inside: u32,
+    pub inside: u16,
+    /// 1 if outer headers are marked by what is inside.
+    pub outer: u16,
 }
 
 impl Settings {
@@ -224,7 +226,7 @@ impl Settings {
     #[must_use]
     pub fn to_ne_bytes(self) -> [u8; 12] {
         let [a, b, c, d] = self.log_interval.to_ne_bytes();
-        let [e, f, g, h] = self.inside.to_ne_bytes();
+        let ([e, f], [g, h]) = (self.inside.to_ne_bytes(), self.outer.to_ne_bytes());
         [self.layer3, self.remark, self.local, self.log, a, b, c, d, e, f, g, h]
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     locate::Header,
     packet::Packet,
     policy::{Decision, Entry, Local, Verdict, Wanted},
-    process::{Frame, Tables},
+    process::{Frame, Tables, by_inner, carried},
     rules::{Constant, MAX_PASSING, Record},
 };
 
@@ -44,7 +44,8 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     pub fn decision<T: Tables>(&self, entry: Entry, tables: &mut T) -> Decision {
         let mut teller = Teller::NOBODY;
         let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: tables.local() };
-        let decision = self.decide(self.ask_rules(&mut teller, tables).unwrap_or(by_table));
+        let wanted = self.ask_rules(&mut teller, tables).or_else(|| self.ask_inner(tables));
+        let decision = self.decide(wanted.unwrap_or(by_table));
         logging::tell(self, teller, decision, tables);
         decision
     }
@@ -53,6 +54,16 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     #[inline(always)]
     fn decide(&self, wanted: Wanted) -> Decision {
         wanted.decide(self.header.ds, || self.frame.origin())
+    }
+
+    /// What the packet inside makes of the outer header; of such a packet the table is not asked.
+    #[inline(always)]
+    fn ask_inner<T: Tables>(&self, tables: &mut T) -> Option<Wanted> {
+        let inner = carried(self.packet, self.header, self.frame, tables)?;
+        if let Some(counters) = tables.counters() {
+            counters.ruled_mut(self.header.ds.dscp()).add(self.weight);
+        }
+        Some(by_inner(inner, tables))
     }
 
     /// Counts the rules that match, and decides if one of them does.

@@ -14,6 +14,7 @@ use crate::{
     policy::{Decision, Entry, Local, Origin, Verdict, Wanted},
     remark::remark,
     rules::Constant,
+    tunnel,
 };
 
 /// What the hook knows of a packet beside its bytes.
@@ -74,6 +75,18 @@ pub trait Tables: Rules {
 
     /// Which of this host's own packets the policy spares.
     fn local(&self) -> Local;
+
+    /// Whether outer headers that this host has made are marked by what is inside.
+    #[inline(always)]
+    fn marks_outer(&self) -> bool {
+        false
+    }
+
+    /// What such an outer header gets where the inner one has this codepoint.
+    #[inline(always)]
+    fn outer(&self, inner: Dscp) -> Dscp {
+        inner
+    }
 
     /// The jiffy that it is.
     fn now(&self) -> u64;
@@ -160,7 +173,7 @@ impl Outcome {
 #[inline(always)]
 pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
     let header = match outermost(packet, frame, tables) {
-        Located::Ip(header) if tables.inside().is_nothing() => header,
+        Located::Ip(header) if tables.inside().is_nothing() && !tables.marks_outer() => header,
         // It may be at so many offsets that the verifier would go on from each with all that follows.
         Located::Ip(header) => {
             packet.renew();
@@ -183,9 +196,42 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
         let decision = Case { packet: &*packet, header: &header, frame, weight, now }.decision(entry, tables);
         return conclude(packet, &seen, decision, tables);
     }
+    if let Some(inner) = carried(packet, &header, frame, tables) {
+        packet.renew();
+        frame.renew();
+        // Of these the table is not asked, as of those on which a rule decides.
+        if let Some(counters) = tables.counters() {
+            counters.ruled_mut(ds.dscp()).add(weight);
+        }
+        let decision = by_inner(inner, tables).decide(ds, || frame.origin());
+        return conclude(packet, &Seen { header, weight, now }, decision, tables);
+    }
     let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: tables.local() };
     let decision = if tables.remarks() { by_table.decide(ds, || frame.origin()) } else { Decision::Keep };
     conclude(packet, &Seen { header, weight, now }, decision, tables)
+}
+
+/// The codepoint inside a packet that this host has encapsulated, where the policy asks and it can be seen.
+#[inline(always)]
+pub(crate) fn carried<P: Packet + ?Sized, F: Frame, T: Tables>(
+    packet: &P,
+    header: &Header,
+    frame: &F,
+    tables: &T,
+) -> Option<Dscp> {
+    const NONE: u32 = Dscp::COUNT as u32;
+    if !tables.marks_outer() || frame.origin() != Origin::Local {
+        return None;
+    }
+    let found = tunnel::inner(packet, header).map_or(NONE, |dscp| dscp.value().into());
+    let [found] = tables.settle([found]);
+    Dscp::new(found as u8)
+}
+
+/// What an outer header becomes. The policy speaks of this host's own packets there, so `local` spares none.
+#[inline(always)]
+pub(crate) fn by_inner<T: Tables>(inner: Dscp, tables: &T) -> Wanted {
+    Wanted { verdict: Verdict::mark(tables.outer(inner)), local: Local::Policy }
 }
 
 /// Finds the IP header, as far inside as this hook looks.

@@ -15,7 +15,7 @@ use aya_ebpf::{
 use qos_common::{
     abi::{Counters, RemarkedHalf, Settings},
     classify::Rules,
-    ds::Dscp,
+    ds::{DsField, Dscp},
     event::Event,
     inside::Inside,
     locate::Link,
@@ -68,10 +68,14 @@ static PLAN: Global<[u16; Plan::LENGTH]> = Global::new(Plan::NONE.0);
 
 #[unsafe(no_mangle)]
 static SETTINGS: Global<Settings> =
-    Global::new(Settings { layer3: 0, remark: 0, local: 0, log: 0, log_interval: 0, inside: 0 });
+    Global::new(Settings { layer3: 0, remark: 0, local: 0, log: 0, log_interval: 0, inside: 0, outer: 0 });
 
 #[unsafe(no_mangle)]
 static TABLE: Global<[u8; Dscp::COUNT]> = Global::new(*Table::IDENTITY.bytes());
+
+/// What an outer header becomes, by the codepoint of the inner one.
+#[unsafe(no_mangle)]
+static OUTER: Global<[u8; Dscp::COUNT]> = Global::new(*Table::IDENTITY.bytes());
 
 /// The same value, of which the compiler knows nothing.
 #[inline(always)]
@@ -121,6 +125,16 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool> Tables for Maps<MF, 
     #[inline(always)]
     fn inside(&self) -> Inside {
         if INSIDE { Inside::from_bits(constant!(SETTINGS.inside as Settings) as u8) } else { Inside::NOTHING }
+    }
+
+    #[inline(always)]
+    fn marks_outer(&self) -> bool {
+        INSIDE && constant!(SETTINGS.outer as Settings) != 0
+    }
+
+    #[inline(always)]
+    fn outer(&self, inner: Dscp) -> Dscp {
+        DsField::new(constant!(OUTER[inner.index()] as [u8; Dscp::COUNT]) << 2).dscp()
     }
 
     #[inline(always)]

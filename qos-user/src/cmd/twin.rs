@@ -155,7 +155,8 @@ impl Double {
         // A twin counts by the order of its rules, and meters by the order of those that meter.
         let in_order: Vec<u16> = (0..).take(binding.rules.len()).collect();
         let rules = conditioner::compile(binding, &in_order, &in_order, &self.interfaces)?;
-        Ok(Specialisation { table, rules, local: binding.local.into(), ..counting })
+        let outer = binding.outer.as_ref().map(TableRecord::compiled).transpose()?;
+        Ok(Specialisation { table, outer, rules, local: binding.local.into(), ..counting })
     }
 
     fn decision(&self, trace: &Trace, mark: u32) -> Decision {

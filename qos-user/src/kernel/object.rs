@@ -116,6 +116,8 @@ pub struct Specialisation {
     pub link: Link,
     /// Behind which headers to look for IP; nothing leaves no code for it in the program.
     pub inside: Inside,
+    /// The table for outer headers that this host has made, asked with the codepoint inside.
+    pub outer: Option<Table>,
     /// The table to enforce; `None` counts alone, and leaves no packet write in the program.
     pub table: Option<Table>,
     /// The rules that are asked before the table; `None` leaves no code for rules in the program.
@@ -130,7 +132,7 @@ impl Specialisation {
     /// Counts, and does nothing else.
     #[must_use]
     pub const fn counting(link: Link) -> Self {
-        Self { link, inside: Inside::NOTHING, table: None, rules: None, local: Local::Policy, log: false }
+        Self { link, inside: Inside::NOTHING, outer: None, table: None, rules: None, local: Local::Policy, log: false }
     }
 
     /// The best form for it that this kernel loads. How meters change their buckets depends on nothing else, so that the
@@ -140,7 +142,7 @@ impl Specialisation {
     pub fn form(&self) -> Form {
         let two_rates = |record: &MeterRecord| record.meter.algorithm() != Algorithm::SrTcm;
         let metered = |rules: &Arc<RuleTables>| rules.meters.iter().any(two_rates);
-        match (self.inside.is_nothing(), &self.rules) {
+        match (self.inside.is_nothing() && self.outer.is_none(), &self.rules) {
             (true, None) => Form::Table,
             (true, Some(rules)) if metered(rules) && sys::has_swap() => Form::Swap,
             (true, Some(_)) => Form::Rules,
@@ -154,11 +156,12 @@ impl Specialisation {
         let by_rule = self.rules.as_ref().is_some_and(|rules| rules.remarks);
         Settings {
             layer3: u8::from(self.link == Link::Layer3),
-            remark: u8::from(by_table || by_rule),
+            remark: u8::from(by_table || by_rule || self.outer.is_some()),
             local: self.local as u8,
             log: u8::from(self.log),
             log_interval: super::jiffies::per_second(),
             inside: self.inside.bits().into(),
+            outer: u16::from(self.outer.is_some()),
         }
     }
 
@@ -201,12 +204,14 @@ pub fn load_form(
     let settings = wanted.settings().to_ne_bytes();
     let asked = wanted.rules.as_ref().map_or(0, |rules| rules.asked);
     let table = wanted.table.unwrap_or(Table::IDENTITY).entries(asked);
+    let outer = wanted.outer.unwrap_or(Table::IDENTITY);
     let (plan, sizes) = wanted.plan();
     let plan = plan.to_ne_bytes();
     let mut loader = EbpfLoader::new();
     loader
         .override_global("SETTINGS", settings.as_slice(), true)
         .override_global("TABLE", table.as_slice(), true)
+        .override_global("OUTER", outer.bytes().as_slice(), true)
         .override_global("PLAN", plan.as_slice(), true)
         .map_max_entries("AYA_LOGS", if wanted.log { LOGS } else { NO_LOGS });
     let logs = wanted.rules.as_ref().is_some_and(|rules| rules.plan.get(Constant::Logs) != 0);

@@ -40,6 +40,7 @@ fn check_sense(interface: &Interface, rules: &[Written], report: &mut Report) {
     let has_rules = |direction| rules.iter().any(|written| may_be_asked(&written.rule, &interface.pattern, direction));
     if interface.bound.iter().all(Option::is_none)
         && interface.inside.is_none()
+        && interface.outer.is_none()
         && !Direction::BOTH.into_iter().any(has_rules)
     {
         let word = quote(&interface.pattern);
@@ -98,7 +99,8 @@ fn next_wider<'a>(interface: &Interface, globs: &[&'a Interface]) -> Option<&'a 
 }
 
 fn check_tables(policy: &Checked, report: &mut Report) {
-    let bound = policy.interfaces.iter().flat_map(|interface| interface.bound.iter().flatten());
+    let bound =
+        policy.interfaces.iter().flat_map(|interface| interface.bound.iter().chain([&interface.outer]).flatten());
     let used = bound.map(|bound| &*bound.table).collect::<HashSet<_>>();
     for table in &policy.tables {
         if !used.contains(&*table.name) {

@@ -43,6 +43,8 @@ pub struct HookDiff {
     pub local: Option<(&'static str, &'static str)>,
     /// Into what it looks, if that changes: now and then.
     pub inside: Option<(String, String)>,
+    /// The table for outer headers, if other ones would be made: now and then.
+    pub outer: Option<(String, String)>,
     /// The entries that mark something differently.
     pub entries: Vec<EntryDiff>,
     /// The rules that are not the same.

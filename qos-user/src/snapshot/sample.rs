@@ -248,6 +248,7 @@ pub fn diff() -> PolicyDiff {
         bypassed: false,
         local: None,
         inside: None,
+        outer: None,
         entries,
         rules: Vec::new(),
     };

@@ -12,8 +12,8 @@ use qosbpf_tests::{
 };
 
 /// The addresses of the two ends: the router, and the WAN host.
-const V4: [&str; 2] = ["10.7.0.1", "10.7.0.2"];
-const V6: [&str; 2] = ["fd07::1", "fd07::2"];
+pub(super) const V4: [&str; 2] = ["10.7.0.1", "10.7.0.2"];
+pub(super) const V6: [&str; 2] = ["fd07::1", "fd07::2"];
 
 pub(super) const COUNT: usize = 5;
 const PAYLOAD: usize = 100;
@@ -27,25 +27,25 @@ const POLICY: &str = "[interface.t0]\negress = \"out\"\ningress = \"in\"\n\
 /// A kind of device, made at both ends as `t0`.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
-    name: &'static str,
+    pub name: &'static str,
     /// A line for `ip` at the router, first; {WAN} is the namespace of the WAN host.
-    pair: &'static str,
+    pub pair: &'static str,
     /// Lines for `ip` at both ends, of which {OWN}, {PEER} and {LOWER} are addresses and the device below.
-    make: &'static str,
+    pub make: &'static str,
     /// Which families it carries.
-    carries: &'static [&'static [&'static str; 2]],
+    pub carries: &'static [&'static [&'static str; 2]],
     /// Bytes of its link header.
-    header: usize,
+    pub header: usize,
     /// The underlay's family.
-    over_v6: bool,
+    pub over_v6: bool,
 }
 
-const BOTH: &[&[&str; 2]] = &[&V4, &V6];
+pub(super) const BOTH: &[&[&str; 2]] = &[&V4, &V6];
 pub(super) const LAYER3: Kind = Kind { name: "", pair: "", make: "", carries: BOTH, header: 0, over_v6: false };
-const ETHERNET: Kind = Kind { header: 14, ..LAYER3 };
+pub(super) const ETHERNET: Kind = Kind { header: 14, ..LAYER3 };
 
 /// Does `work` with a router that has the device, unless this kernel does not know it.
-fn with(kind: &Kind, work: impl Fn(&Router, &str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(super) fn with_device(kind: &Kind, work: impl Fn(&Router, &str) -> anyhow::Result<()>) -> anyhow::Result<()> {
     for hook in ["auto", "clsact"] {
         let router = Router::start()?;
         match make(kind, &router) {
@@ -89,7 +89,7 @@ pub(super) fn give_addresses(namespace: &Namespace, kind: &Kind, end: usize) -> 
     Ok(())
 }
 
-fn place(address: &str, port: u16) -> anyhow::Result<SocketAddr> {
+pub(super) fn place(address: &str, port: u16) -> anyhow::Result<SocketAddr> {
     Ok(SocketAddr::new(address.parse::<IpAddr>()?, port))
 }
 
@@ -124,7 +124,7 @@ pub(super) fn exchange(kind: &Kind, router: &Router, hook: &str) -> anyhow::Resu
 }
 
 fn over(kind: &Kind) -> anyhow::Result<()> {
-    with(kind, |router, hook| exchange(kind, router, hook))
+    with_device(kind, |router, hook| exchange(kind, router, hook))
 }
 
 #[test]
@@ -177,7 +177,7 @@ const MEMBERS: &str = "link add b0 type veth peer name b0 netns {WAN}";
 
 /// What leaves by the device leaves by its member, as the hook above it has left it.
 fn over_members(kind: &Kind) -> anyhow::Result<()> {
-    with(kind, |router, hook| {
+    with_device(kind, |router, hook| {
         router.ok("attach b0 --egress")?;
         exchange(kind, router, hook)?;
         let counted = router.counted("b0:egress")?;
@@ -204,7 +204,7 @@ fn bond() -> anyhow::Result<()> {
 fn veth_with_jumbo_frames() -> anyhow::Result<()> {
     let pair = "link add t0 mtu 9000 type veth peer name t0 mtu 9000 netns {WAN}";
     let kind = Kind { name: "veth with jumbo frames", pair, ..ETHERNET };
-    with(&kind, |router, hook| {
+    with_device(&kind, |router, hook| {
         exchange(&kind, router, hook)?;
         let (own, from) = (place(V4[0], 7000)?, place(V4[1], 7002)?);
         let here = Listener::bind(router.edge(), own)?;
@@ -230,7 +230,7 @@ fn veth_with_several_queues() -> anyhow::Result<()> {
 #[test]
 fn wireguard() -> anyhow::Result<()> {
     let kind = Kind { name: "wireguard", make: "link add t0 type wireguard", ..LAYER3 };
-    with(&kind, |router, hook| {
+    with_device(&kind, |router, hook| {
         wireguard::join(router)?;
         exchange(&kind, router, hook)
     })

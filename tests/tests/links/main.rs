@@ -3,5 +3,6 @@
 
 mod devices;
 mod inside;
+mod outer;
 mod pppoe;
 mod twice;

@@ -59,6 +59,9 @@ fn block(screen: &mut Screen, hook: &HookDiff) {
     if let Some((old, new)) = &hook.inside {
         screen.line(&format!("  ~ inside  {old} -> {new}"));
     }
+    if let Some((old, new)) = &hook.outer {
+        screen.line(&format!("  ~ outer  {old} -> {new}"));
+    }
     for rule in &hook.rules {
         rule_lines(screen, rule);
     }
