@@ -7,7 +7,7 @@ pub fn known(cpus: usize) -> Vec<Gap> {
     let later = [
         ("what a log of packets costs", "this command has no candidate for it yet"),
         ("flows, capture and RTP", "they do not exist yet"),
-        ("scrape, and `run` idle", "there is no `run` yet"),
+        ("scrape, and `run` idle", "this command has no candidate for it yet"),
     ];
     let mut gaps: Vec<Gap> = later.into_iter().map(|(what, why)| Gap::new(what, why)).collect();
     gaps.push(Gap::new(format!("more than {cpus} CPUs"), "this machine gives no more"));
