@@ -7,12 +7,14 @@ use self::logging::Teller;
 use crate::{
     abi::{Counter, Limited},
     classify::{Behind, Found, find},
+    ds::Dscp,
     flow::{self, Flow, Reach},
     locate::Header,
     packet::Packet,
-    policy::{Decision, Entry, Local, Verdict, Wanted},
+    policy::{Decision, Entry, Local, Origin, Verdict, Wanted},
     process::{Constants as _, Frame, Tables},
     rules::{Constant, MAX_PASSING, Record},
+    tunnel,
 };
 
 /// Priority and mark that a rule gives to a packet at TC.
@@ -39,12 +41,19 @@ pub struct Case<'a, P: ?Sized, F> {
 }
 
 impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
-    /// What becomes of the packet: by the first rule that decides, else by its codepoint's entry in the table.
+    /// What becomes of the packet: by the first rule that decides, else by what is inside of it, where that is asked, else
+    /// by its codepoint's entry in the table.
     #[inline(always)]
     pub fn decision<T: Tables>(&self, entry: Entry, tables: &mut T) -> Decision {
         let mut teller = Teller::NOBODY;
-        let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: tables.constants().local() };
-        let decision = self.decide(self.ask_rules(&mut teller, tables).unwrap_or(by_table));
+        let constants = tables.constants();
+        let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: constants.local() };
+        let wanted = if constants.marks_outer() {
+            self.ask_rules_and_inside(entry, &mut teller, tables)
+        } else {
+            self.ask_rules(&mut teller, tables)
+        };
+        let decision = self.decide(wanted.unwrap_or(by_table));
         logging::tell(self, teller, decision, tables);
         decision
     }
@@ -53,6 +62,32 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     #[inline(always)]
     fn decide(&self, wanted: Wanted) -> Decision {
         wanted.decide(self.header.ds, || self.frame.origin())
+    }
+
+    /// Rules come first: they see all of the outer header, and may say `keep`.
+    #[inline(always)]
+    fn ask_rules_and_inside<T: Tables>(&self, entry: Entry, teller: &mut Teller, tables: &mut T) -> Option<Wanted> {
+        let asked = tables.constants().has_rules() && entry.asks_rules();
+        let by_rule = if asked { self.ask_rules(teller, tables) } else { None };
+        by_rule.or_else(|| self.ask_inside(tables))
+    }
+
+    /// What the packet inside makes of the outer header; of such a packet the table is not asked. The policy speaks of this
+    /// host's own packets there, so `local` spares none.
+    #[inline(always)]
+    fn ask_inside<T: Tables>(&self, tables: &mut T) -> Option<Wanted> {
+        const NONE: u32 = Dscp::COUNT as u32;
+        if self.frame.origin() != Origin::Local {
+            return None;
+        }
+        let found = tunnel::inner(self.packet, self.header).map_or(NONE, |dscp| dscp.value().into());
+        // Found in many ways, of which the verifier would go on with each.
+        let [found] = tables.settle([found]);
+        let inner = Dscp::new(found as u8)?;
+        if let Some(counters) = tables.counters() {
+            counters.ruled_mut(self.header.ds.dscp()).add(self.weight);
+        }
+        Some(Wanted { verdict: Verdict::mark(tables.constants().outer(inner)), local: Local::Policy })
     }
 
     /// Counts the rules that match, and decides if one of them does.

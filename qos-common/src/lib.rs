@@ -39,3 +39,4 @@ pub mod policy;
 pub mod process;
 pub mod remark;
 pub mod rules;
+pub mod tunnel;

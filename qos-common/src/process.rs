@@ -76,6 +76,19 @@ pub trait Constants: Copy {
 
     /// Which of this host's own packets the policy spares.
     fn local(self) -> Local;
+
+    /// Whether outer headers that this host has made are marked by what is inside; `false` leaves nothing of it in the
+    /// program.
+    #[inline(always)]
+    fn marks_outer(self) -> bool {
+        false
+    }
+
+    /// What such an outer header becomes where the inner one has this codepoint.
+    #[inline(always)]
+    fn outer(self, inner: Dscp) -> Dscp {
+        inner
+    }
 }
 
 /// The counters of a hook and its constants.
@@ -201,7 +214,7 @@ impl Outcome {
 pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
     let constants = tables.constants();
     let header = match outermost(packet, frame, constants) {
-        Located::Ip(header) if constants.inside().is_nothing() => header,
+        Located::Ip(header) if constants.inside().is_nothing() && !constants.marks_outer() => header,
         // It may be at so many offsets that the verifier would go on from each with all that follows.
         Located::Ip(header) => {
             packet.renew();
@@ -212,10 +225,10 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
         Located::Malformed => return uncounted(Uncounted::Malformed, frame, tables),
     };
     let ds = header.ds;
-    if constants.has_rules() && constants.entry(ds.dscp()).asks_rules() {
+    if constants.marks_outer() || (constants.has_rules() && constants.entry(ds.dscp()).asks_rules()) {
         // A way of its own to the end, so that the other one is what it would be if there were no rules.
         hint::cold_path();
-        return by_rules(packet, header, frame, tables);
+        return by_more_than_the_table(packet, header, frame, tables);
     }
     // First the counters, then what they count: what is known before a call of the kernel is kept in memory over it.
     let Some(counters) = count_on(tables) else {
@@ -247,9 +260,9 @@ fn outermost<P: Packet + ?Sized, F: Frame, C: Constants>(packet: &P, frame: &F, 
     }
 }
 
-/// For codepoints that a rule may match.
+/// For codepoints that a rule may match, and where outer headers are marked by what is inside.
 #[inline(always)]
-fn by_rules<P, F, T>(packet: &mut P, header: Header, frame: &F, tables: &mut T) -> Outcome
+fn by_more_than_the_table<P, F, T>(packet: &mut P, header: Header, frame: &F, tables: &mut T) -> Outcome
 where
     P: Packet + ?Sized,
     F: Frame,
@@ -262,6 +275,9 @@ where
     packet.renew();
     frame.renew();
     let decision = Case { packet: &*packet, header: &header, frame, weight, now }.decision(entry, tables);
+    if constants.marks_outer() {
+        packet.renew();
+    }
     let seen = Seen { header, weight };
     let Some(counters) = count_on(tables) else {
         return Outcome::Untouched;

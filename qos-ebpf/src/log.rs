@@ -51,7 +51,7 @@ fn pack(outcome: Outcome) -> u32 {
 
 #[inline(always)]
 fn may_log() -> bool {
-    let mut maps = Maps::<false, false, false>;
+    let mut maps = Maps::<false, false, false, false>;
     let now = maps.now();
     maps.counters().is_some_and(|counters| counters.may_log(now, maps::log_interval()))
 }

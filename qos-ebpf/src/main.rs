@@ -22,7 +22,7 @@ use aya_ebpf::{
 
 // Each is inlined into the entry that its attribute makes: a call would cost 9 ns a packet.
 //
-// There are five of each. One that had all ways in it would have the registers and the stack of the longest one on all;
+// There are five of each, and two more at TC egress. One that had all ways in it would have the registers and the stack of the longest one on all;
 // and two have an instruction for which an older kernel refuses a program, wherever in it that is.
 
 /// XDP on a driver that gives each packet in one piece.
@@ -99,70 +99,84 @@ pub fn qosbpf_xdp_frags_inside_swap(context: XdpContext) -> u32 {
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_ingress(context: TcContext) -> i32 {
-    action(skb::handle::<false, false, false>(&context, skb::Direction::Ingress))
+    action(skb::handle::<false, false, false, false>(&context, skb::Direction::Ingress))
 }
 
 /// The same, with rules.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_ingress_rules(context: TcContext) -> i32 {
-    action(skb::handle::<true, false, false>(&context, skb::Direction::Ingress))
+    action(skb::handle::<true, false, false, false>(&context, skb::Direction::Ingress))
 }
 
 /// The same, whose meters swap.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_ingress_swap(context: TcContext) -> i32 {
-    action(skb::handle::<true, true, false>(&context, skb::Direction::Ingress))
+    action(skb::handle::<true, true, false, false>(&context, skb::Direction::Ingress))
 }
 
 /// The same, which looks inside other headers; with rules.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_ingress_inside(context: TcContext) -> i32 {
-    action(skb::handle::<true, false, true>(&context, skb::Direction::Ingress))
+    action(skb::handle::<true, false, true, false>(&context, skb::Direction::Ingress))
 }
 
 /// The same, whose meters swap.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_ingress_inside_swap(context: TcContext) -> i32 {
-    action(skb::handle::<true, true, true>(&context, skb::Direction::Ingress))
+    action(skb::handle::<true, true, true, false>(&context, skb::Direction::Ingress))
 }
 
 /// TC egress, by TCX or clsact.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_egress(context: TcContext) -> i32 {
-    action(skb::handle::<false, false, false>(&context, skb::Direction::Egress))
+    action(skb::handle::<false, false, false, false>(&context, skb::Direction::Egress))
 }
 
 /// The same, with rules.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_egress_rules(context: TcContext) -> i32 {
-    action(skb::handle::<true, false, false>(&context, skb::Direction::Egress))
+    action(skb::handle::<true, false, false, false>(&context, skb::Direction::Egress))
 }
 
 /// The same, whose meters swap.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_egress_swap(context: TcContext) -> i32 {
-    action(skb::handle::<true, true, false>(&context, skb::Direction::Egress))
+    action(skb::handle::<true, true, false, false>(&context, skb::Direction::Egress))
 }
 
 /// The same, which looks inside other headers; with rules.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_egress_inside(context: TcContext) -> i32 {
-    action(skb::handle::<true, false, true>(&context, skb::Direction::Egress))
+    action(skb::handle::<true, false, true, false>(&context, skb::Direction::Egress))
 }
 
 /// The same, whose meters swap.
 #[classifier]
 #[inline(always)]
 pub fn qosbpf_egress_inside_swap(context: TcContext) -> i32 {
-    action(skb::handle::<true, true, true>(&context, skb::Direction::Egress))
+    action(skb::handle::<true, true, true, false>(&context, skb::Direction::Egress))
+}
+
+/// The same, which marks outer headers by what is inside; it may look inside other headers before.
+#[classifier]
+#[inline(always)]
+pub fn qosbpf_egress_outer(context: TcContext) -> i32 {
+    action(skb::handle::<true, false, true, true>(&context, skb::Direction::Egress))
+}
+
+/// The same, whose meters swap.
+#[classifier]
+#[inline(always)]
+pub fn qosbpf_egress_outer_swap(context: TcContext) -> i32 {
+    action(skb::handle::<true, true, true, true>(&context, skb::Direction::Egress))
 }
 
 #[inline(always)]

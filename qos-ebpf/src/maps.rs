@@ -15,7 +15,7 @@ use aya_ebpf::{
 use qos_common::{
     abi::{Counters, RemarkedHalf, Settings},
     classify::Rules,
-    ds::Dscp,
+    ds::{DsField, Dscp},
     event::Event,
     inside::Inside,
     locate::Link,
@@ -73,6 +73,10 @@ static SETTINGS: Global<Settings> =
 #[unsafe(no_mangle)]
 static TABLE: Global<[u8; Dscp::COUNT]> = Global::new(*Table::IDENTITY.bytes());
 
+/// What an outer header becomes, by the codepoint of the inner one.
+#[unsafe(no_mangle)]
+static OUTER_TABLE: Global<[u8; Dscp::COUNT]> = Global::new(*Table::IDENTITY.bytes());
+
 /// The same value, of which the compiler knows nothing.
 #[inline(always)]
 pub fn opaque(value: u64) -> u64 {
@@ -114,15 +118,15 @@ fn plan(constant: Constant) -> u16 {
     constant!(PLAN[constant as usize] as [u16; Plan::LENGTH])
 }
 
-/// The maps of a program: whether it has MF rules, whether their meters change buckets by compare-and-swap, and whether
-/// it looks inside other headers.
-pub struct Maps<const MF: bool, const SWAPS: bool, const INSIDE: bool>;
+/// The maps of a program: whether it has MF rules, whether their meters change buckets by compare-and-swap, whether it
+/// looks inside other headers, and whether it marks outer headers by what is inside.
+pub struct Maps<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool>;
 
-/// The constants of a program: whether it may have MF rules, and whether it looks inside other headers.
+/// The constants of a program: whether it may have MF rules, look inside other headers, and mark outer ones by them.
 #[derive(Clone, Copy)]
-pub struct ReadOnly<const MF: bool, const INSIDE: bool>;
+pub struct ReadOnly<const MF: bool, const INSIDE: bool, const OUTER: bool>;
 
-impl<const MF: bool, const INSIDE: bool> Constants for ReadOnly<MF, INSIDE> {
+impl<const MF: bool, const INSIDE: bool, const OUTER: bool> Constants for ReadOnly<MF, INSIDE, OUTER> {
     #[inline(always)]
     fn link(self) -> Link {
         link()
@@ -156,13 +160,25 @@ impl<const MF: bool, const INSIDE: bool> Constants for ReadOnly<MF, INSIDE> {
             _ => Local::Keep,
         }
     }
-}
-
-impl<const MF: bool, const SWAPS: bool, const INSIDE: bool> Tables for Maps<MF, SWAPS, INSIDE> {
-    type Constants = ReadOnly<MF, INSIDE>;
 
     #[inline(always)]
-    fn constants(&self) -> ReadOnly<MF, INSIDE> {
+    fn marks_outer(self) -> bool {
+        OUTER
+    }
+
+    #[inline(always)]
+    fn outer(self, inner: Dscp) -> Dscp {
+        DsField::new(constant!(OUTER_TABLE[inner.index()] as [u8; Dscp::COUNT]) << 2).dscp()
+    }
+}
+
+impl<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool> Tables
+    for Maps<MF, SWAPS, INSIDE, OUTER>
+{
+    type Constants = ReadOnly<MF, INSIDE, OUTER>;
+
+    #[inline(always)]
+    fn constants(&self) -> ReadOnly<MF, INSIDE, OUTER> {
         ReadOnly
     }
 
@@ -186,7 +202,9 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool> Tables for Maps<MF, 
     }
 }
 
-impl<const MF: bool, const SWAPS: bool, const INSIDE: bool> Rules for Maps<MF, SWAPS, INSIDE> {
+impl<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool> Rules
+    for Maps<MF, SWAPS, INSIDE, OUTER>
+{
     #[inline(always)]
     fn constant(&self, constant: Constant) -> u16 {
         if MF { plan(constant) } else { 0 }

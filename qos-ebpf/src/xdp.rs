@@ -68,10 +68,10 @@ pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool>(
     let frame = Received { bytes: length(context) };
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
-        let outcome = process(&mut window, &frame, &mut Maps::<MF, SWAPS, INSIDE>);
+        let outcome = process(&mut window, &frame, &mut Maps::<MF, SWAPS, INSIDE, false>);
         log(context, outcome)
     } else {
-        process(&mut window, &frame, &mut Maps::<MF, SWAPS, INSIDE>).drops()
+        process(&mut window, &frame, &mut Maps::<MF, SWAPS, INSIDE, false>).drops()
     }
 }
 

@@ -75,6 +75,17 @@ pub enum Decider {
         /// The line in the file.
         line: usize,
     },
+    /// An entry of the table for outer headers, by the codepoint inside.
+    Outer {
+        /// The codepoint inside.
+        inner: Dscp,
+        /// The table.
+        table: String,
+        /// The key as written.
+        key: String,
+        /// The line in the file.
+        line: usize,
+    },
     /// `local`, by this word of the policy.
     Local(&'static str),
     /// No rule, and there is no table.
@@ -180,6 +191,9 @@ impl Decider {
         match self {
             Self::Rule(rule) => rule.words(file),
             Self::Entry { table, key, line } => format!("table {table}, entry {key} ({file}:{line})"),
+            Self::Outer { inner, table, key, line } => {
+                format!("outer table {table}, by {inner} inside, entry {key} ({file}:{line})")
+            }
             Self::Local(word) => format!("local = \"{word}\": this host made it"),
             Self::Nobody => "nobody: no rule matches, and no table is bound".to_owned(),
             Self::Uncounted(reason) => uncounted(*reason).to_owned(),

@@ -91,6 +91,8 @@ pub struct Hook {
     pub since: SystemTime,
     /// The remark table in force, with what its entries say.
     pub table: Option<TableLabel>,
+    /// The table for outer headers that this host makes, if there is one; it is asked with the codepoint inside.
+    pub outer: Option<TableLabel>,
     /// The policy that the table and the rules are from.
     pub policy: Option<HookPolicy>,
     /// The rules in force, in the order in which they are asked.
@@ -112,6 +114,14 @@ impl Hook {
     #[must_use]
     pub const fn is_known(&self) -> bool {
         self.program_id != 0
+    }
+
+    /// The table for outer headers, if it may have sent packets from one codepoint to another: of `from` some were decided
+    /// by something else than the table of the hook, and something inside leads to `to`.
+    #[must_use]
+    pub fn outer_that_sends(&self, from: Dscp, to: Dscp) -> Option<&TableLabel> {
+        let asked = self.counts.as_ref().is_ok_and(|counts| counts.sums.ruled[from.index()].packets > 0);
+        self.outer.as_ref().filter(|table| asked && table.leads_to(to))
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Hook {
     pub table: Table,
     /// Which of this host's packets the policy spares.
     pub local: Local,
+    /// The table for outer headers that this host has made, if there is one.
+    pub outer: Option<Table>,
     /// Whether the program may write at all.
     pub remarks: bool,
     /// The rules before the table; none at first.
@@ -50,7 +52,7 @@ impl Hook {
         let remarked = vec![RemarkedHalf::ZERO; 2];
         let rules = HookRules::default();
         let (inside, local) = (Inside::NOTHING, Local::default());
-        Self { link, inside, table, local, remarks: true, rules, counters, remarked }
+        Self { link, inside, table, local, outer: None, remarks: true, rules, counters, remarked }
     }
 
     /// Hands it a packet.
@@ -122,6 +124,7 @@ pub struct Specialised {
     has_rules: bool,
     entries: [u8; Dscp::COUNT],
     local: Local,
+    outer: Option<Table>,
 }
 
 impl Constants for Specialised {
@@ -148,6 +151,14 @@ impl Constants for Specialised {
     fn local(self) -> Local {
         self.local
     }
+
+    fn marks_outer(self) -> bool {
+        self.outer.is_some()
+    }
+
+    fn outer(self, inner: Dscp) -> Dscp {
+        self.outer.map_or(inner, |table| table.get(inner))
+    }
 }
 
 impl Tables for Hook {
@@ -161,6 +172,7 @@ impl Tables for Hook {
             has_rules: self.rules.plan.get(Constant::Words) != 0,
             entries: self.table.entries(self.rules.asked),
             local: self.local,
+            outer: self.outer,
         }
     }
 

@@ -21,6 +21,7 @@ pub mod hook;
 pub mod random;
 pub mod reader;
 pub mod seed;
+pub mod tunnels;
 mod vectors;
 
 use qos_common::{

@@ -13,8 +13,9 @@ impl Host {
     #[must_use]
     pub fn new(wanted: &Specialisation) -> Self {
         let table = wanted.table.unwrap_or(Table::IDENTITY);
-        let remarks = table.changes_anything();
-        Self(Hook { local: wanted.local, inside: wanted.inside, remarks, ..Hook::new(wanted.link, table) })
+        let outer = wanted.outer;
+        let remarks = table.changes_anything() || outer.is_some();
+        Self(Hook { local: wanted.local, inside: wanted.inside, outer, remarks, ..Hook::new(wanted.link, table) })
     }
 
     /// Hands it a frame and returns it as it left.

@@ -75,6 +75,20 @@ impl Tagged {
         }
     }
 
+    /// The next frame of which this is so.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`receive`](Self::receive).
+    pub fn receive_until(&self, wanted: impl Fn(&[u8]) -> bool) -> anyhow::Result<Vec<u8>> {
+        loop {
+            let frame = self.receive()?.frame;
+            if wanted(&frame) {
+                return Ok(frame);
+            }
+        }
+    }
+
     fn one(&self) -> anyhow::Result<Option<Received>> {
         let mut frame = vec![0; 1 << 16];
         let mut control = [0_u64; 16];

@@ -6,7 +6,10 @@
 use std::{env, slice, time::SystemTime};
 
 use qos_common::{inside::Inside, locate::Link, policy::Origin};
-use qos_vectors::{hook::Arrival, random::sample};
+use qos_vectors::{
+    hook::Arrival,
+    random::{Random, sample},
+};
 use qosbpf::{
     hook::Direction,
     kernel::{
@@ -14,7 +17,13 @@ use qosbpf::{
         testrun::SkBuff,
     },
 };
-use qosbpf_tests::{features::Feature, hex, host::Host, kernel::Kernel, tables::specialisations};
+use qosbpf_tests::{
+    features::Feature,
+    hex,
+    host::Host,
+    kernel::Kernel,
+    tables::{permutation, specialisations},
+};
 
 /// A frame, and what to call it in a report.
 struct Case {
@@ -57,6 +66,50 @@ fn packets_in_several_pieces() {
         let long = vectors(Link::Ethernet, Program::XdpFrags).into_iter().step_by(10).map(grow);
         compare(name, Program::XdpFrags, &wanted, &long.collect::<Vec<_>>());
     }
+}
+
+/// Outer headers by what is inside: every packet in a packet, cut at each byte, with one byte changed, and behind tags.
+#[test]
+fn tunnels_at_egress() {
+    Feature::IngressInterface.leaves_out("forwarded tunnels at egress, in a test run").unwrap();
+    let program = Program::Tc(Direction::Egress);
+    for link in [Link::Ethernet, Link::Layer3] {
+        let tunnels = tunnels(link, program);
+        for inside in [Inside::NOTHING, Inside::PPPOE.and(Inside::MPLS)] {
+            for (index, (name, wanted)) in specialisations(link).into_iter().enumerate() {
+                let wanted = Specialisation { outer: Some(permutation()), inside, ..wanted };
+                compare(name, program, &wanted, &tunnels);
+                compare(name, program, &wanted, &vectors(link, program));
+                compare(name, program, &wanted, &random_frames(link, program, 32 + index as u64));
+            }
+        }
+    }
+}
+
+fn tunnels(link: Link, program: Program) -> Vec<Case> {
+    let first = variable("QOSBPF_AGREEMENT_SEED").unwrap_or_else(clock);
+    eprintln!("changed tunnels {link:?}: QOSBPF_AGREEMENT_SEED={first}");
+    let mut random = Random::new(first);
+    let mut cases = Vec::new();
+    for tunnelled in qos_vectors::tunnels::all() {
+        let frames = match link {
+            Link::Ethernet => vec![tunnelled.frame(&[]), tunnelled.frame(&[(0x88a8, 5), (0x8100, 6)])],
+            Link::Layer3 => vec![tunnelled.packet.clone()],
+        };
+        for frame in frames {
+            let cut = (14..=frame.len()).map(|length| frame[..length].to_vec());
+            let changed = (0..40).map(|_| {
+                let mut frame = frame.clone();
+                let at = random.below(frame.len());
+                frame[at] = random.next() as u8;
+                frame
+            });
+            let frames: Vec<_> = cut.chain(changed.collect::<Vec<_>>()).collect();
+            let each = frames.iter().flat_map(|frame| origins(program).iter().map(move |origin| (frame, *origin)));
+            cases.extend(each.map(|(frame, origin)| case(tunnelled.name, frame, origin)));
+        }
+    }
+    cases
 }
 
 fn agree(program: Program) {

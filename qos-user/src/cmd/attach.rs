@@ -325,6 +325,7 @@ fn document_of(done: &Done, interface: &Interface) -> serde_json::Value {
         "reason": state.reason,
         "inside": state.inside(),
         "table": state.binding.as_ref().and_then(Binding::table_name),
+        "outer": state.binding.as_ref().and_then(Binding::outer_name),
         "rules": state.binding.as_ref().map_or(0, |binding| binding.rules.len()),
     })
 }

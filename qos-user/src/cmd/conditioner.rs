@@ -31,12 +31,13 @@ pub fn binding(policy: &Policy, interface: &str, direction: Direction) -> Option
     let table = policy.bind(interface, direction).map(|bound| bound.table.label().into());
     let rules: Vec<Rule> = policy.rules_for(interface, direction).into_iter().cloned().collect();
     let inside = policy.inside(interface).map(<[Layer]>::to_vec);
-    if table.is_none() && rules.is_empty() && inside.is_none() {
+    let outer = policy.outer(interface).filter(|_| direction == Direction::Egress).map(|table| table.label().into());
+    if table.is_none() && rules.is_empty() && inside.is_none() && outer.is_none() {
         return None;
     }
     let policy_name =
         HookPolicy { name: policy.name().to_owned(), hash: policy.hash().to_owned(), file: policy.file().to_owned() };
-    Some(Binding { policy: policy_name, table, local: policy.local(interface).into(), rules, inside })
+    Some(Binding { policy: policy_name, table, local: policy.local(interface).into(), rules, inside, outer })
 }
 
 /// By what to attach: as somebody asked, else as the policy says for the interface, else the best.

@@ -200,6 +200,9 @@ fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Not
     if !hook.state.inside().is_empty() {
         notes.push(Note::info(format!("looks inside {}", Layer::words(hook.state.inside()))));
     }
+    if let Some(outer) = hook.state.binding.as_ref().and_then(Binding::outer_name) {
+        notes.push(Note::info(format!("marks outer headers that this host makes by table {outer}")));
+    }
     if let Some(bypass) = &hook.state.bypass {
         let since = humantime::format_rfc3339_seconds(bypass.since);
         let resume = format!("qosbpf policy resume {}:{}", site.name_of(hook), hook.pins.direction);

@@ -2,8 +2,10 @@
 //! names and lines.
 
 use qos_common::{
+    ds::Dscp,
     inside::{self as layers, Inside},
     locate::{Link, Located},
+    tunnel,
 };
 
 use super::{conditioner, site::Site};
@@ -115,17 +117,22 @@ impl Double {
     ///
     /// Those of [`try_packet`](Self::try_packet).
     pub fn try_frame(&mut self, frame: &[u8], said: Option<&Packet>) -> anyhow::Result<Explained> {
-        let read = Packet::of_frame(frame, self.link, self.inside).map(|packet| self.as_it_comes(packet));
+        let located = layers::locate(frame, self.link, self.inside, 0);
+        let inner = match located {
+            Located::Ip(header) => self.outer().and_then(|_| tunnel::inner(frame, &header)),
+            _ => None,
+        };
+        let read = Packet::of_frame(frame, self.link, self.inside).map(|packet| self.as_it_comes(packet, inner));
         let packet = said.cloned().or(read);
         let (from, mark) = packet.as_ref().map_or((0, 0), |packet| (self.number_of(packet), packet.mark.unwrap_or(0)));
-        let behind = match layers::locate(frame, self.link, self.inside, 0) {
+        let behind = match located {
             Located::Ip(header) => header.offset,
             _ => 0,
         };
         // Rules ask for nothing that is further behind, but a meter charges all of it.
         let shown = frame.get(..behind + MOST).unwrap_or(frame);
         let trace = self.twin()?.run(Given { frame: shown, from, mark })?;
-        let decision = self.decision(&trace, mark);
+        let decision = self.decision(&trace, mark, inner);
         let length = said.map_or(frame.len() - behind, |packet| packet.length.into());
         if decision.color.is_some() && length > shown.len() - behind {
             return Err(too_long(length, &decision));
@@ -137,9 +144,17 @@ impl Double {
         })
     }
 
-    /// A frame does not say who made it: at egress it is taken for a forwarded one.
-    fn as_it_comes(&self, packet: Packet) -> Packet {
-        let origin = (self.direction == Direction::Egress).then_some(crate::policy::model::Origin::Forwarded);
+    /// The table for outer headers.
+    fn outer(&self) -> Option<&TableRecord> {
+        self.binding.as_ref()?.outer.as_ref()
+    }
+
+    /// A frame does not say who made it: at egress it is taken for a forwarded one, unless the policy marks what is made here
+    /// by what is inside, and that is to be seen.
+    fn as_it_comes(&self, packet: Packet, inner: Option<Dscp>) -> Packet {
+        use crate::policy::model::Origin;
+        let origin = if inner.is_some() { Origin::Local } else { Origin::Forwarded };
+        let origin = (self.direction == Direction::Egress).then_some(origin);
         Packet { origin, ..packet }
     }
 
@@ -168,15 +183,16 @@ impl Double {
         // A twin counts by the order of its rules, and meters by the order of those that meter.
         let in_order: Vec<u16> = (0..).take(binding.rules.len()).collect();
         let rules = conditioner::compile(binding, &in_order, &in_order, &self.interfaces)?;
-        Ok(Specialisation { table, rules, local: binding.local.into(), ..counting })
+        let outer = binding.outer.as_ref().map(TableRecord::compiled).transpose()?;
+        Ok(Specialisation { table, outer, rules, local: binding.local.into(), ..counting })
     }
 
-    fn decision(&self, trace: &Trace, mark: u32) -> Decision {
+    fn decision(&self, trace: &Trace, mark: u32, inner: Option<Dscp>) -> Decision {
         let rules = self.binding.as_ref().map_or(&[][..], |binding| &binding.rules);
         let hit = || trace.rules.iter().filter_map(|slot| rules.get(*slot));
         let decider = hit().find(|rule| rule.decides());
         Decision {
-            by: self.decider(trace, decider),
+            by: self.decider(trace, decider, inner),
             came: trace.came.map(|(_, ds)| ds),
             leaves: match trace.left {
                 _ if trace.dropped => Leaves::Dropped,
@@ -191,7 +207,7 @@ impl Double {
         }
     }
 
-    fn decider(&self, trace: &Trace, rule: Option<&Rule>) -> Decider {
+    fn decider(&self, trace: &Trace, rule: Option<&Rule>, inner: Option<Dscp>) -> Decider {
         let Some((_, came)) = trace.came else {
             return trace.uncounted.map_or(Decider::Nobody, Decider::Uncounted);
         };
@@ -201,6 +217,12 @@ impl Double {
         }
         if let Some(rule) = rule {
             return Decider::Rule(place(rule));
+        }
+        if let (true, Some(inner), Some(table)) = (trace.ruled, inner, &binding.outer)
+            && let Some(entry) = table.entries.get(inner.index())
+        {
+            let (table, key) = (table.name.clone(), entry.key.clone());
+            return Decider::Outer { inner, table, key, line: entry.line };
         }
         let entry = binding.table.as_ref().and_then(|table| Some((table, table.entries.get(came.dscp().index())?)));
         entry.map_or(Decider::Nobody, |(table, entry)| Decider::Entry {
@@ -215,7 +237,7 @@ impl Double {
         let rules = self.binding.as_ref().map_or(&[][..], |binding| &binding.rules);
         let asked: Vec<&Rule> = match by {
             Decider::Rule(decider) => rules.iter().take_while(|rule| rule.name != decider.name).collect(),
-            Decider::Entry { .. } | Decider::Nobody => rules.iter().collect(),
+            Decider::Entry { .. } | Decider::Outer { .. } | Decider::Nobody => rules.iter().collect(),
             Decider::Local(_) | Decider::Uncounted(_) => Vec::new(),
         };
         let unmet = |rule: &&Rule| {

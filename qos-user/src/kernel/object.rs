@@ -88,6 +88,11 @@ impl Program {
             (Self::XdpFrags, Form::InsideSwap) => "qosbpf_xdp_frags_inside_swap",
             (Self::Tc(Direction::Ingress), Form::InsideSwap) => "qosbpf_ingress_inside_swap",
             (Self::Tc(Direction::Egress), Form::InsideSwap) => "qosbpf_egress_inside_swap",
+            (Self::Tc(Direction::Egress), Form::Outer) => "qosbpf_egress_outer",
+            (Self::Tc(Direction::Egress), Form::OuterSwap) => "qosbpf_egress_outer_swap",
+            // Headers that this host makes leave it, by TC.
+            (other, Form::Outer) => other.entry(Form::Inside),
+            (other, Form::OuterSwap) => other.entry(Form::InsideSwap),
         }
     }
 
@@ -116,6 +121,10 @@ pub enum Form {
     Inside,
     /// The same, but meters of two rates change their buckets by compare-and-swap.
     InsideSwap,
+    /// Marks outer headers by what is inside, at TC egress; for the rest as [`Inside`](Form::Inside).
+    Outer,
+    /// The same, but meters of two rates change their buckets by compare-and-swap.
+    OuterSwap,
 }
 
 /// What a program is built for; what it does not need is not in it.
@@ -125,6 +134,8 @@ pub struct Specialisation {
     pub link: Link,
     /// Behind which headers to look for IP; nothing leaves no code for it in the program.
     pub inside: Inside,
+    /// The table for outer headers that this host has made, asked with the codepoint inside.
+    pub outer: Option<Table>,
     /// The table to enforce; `None` counts alone, and leaves no packet write in the program.
     pub table: Option<Table>,
     /// The rules that are asked before the table; `None` leaves no code for rules in the program.
@@ -139,7 +150,7 @@ impl Specialisation {
     /// Counts, and does nothing else.
     #[must_use]
     pub const fn counting(link: Link) -> Self {
-        Self { link, inside: Inside::NOTHING, table: None, rules: None, local: Local::Policy, log: false }
+        Self { link, inside: Inside::NOTHING, outer: None, table: None, rules: None, local: Local::Policy, log: false }
     }
 
     /// The best form for it that this kernel loads. How meters change their buckets depends on nothing else, so that the
@@ -149,22 +160,31 @@ impl Specialisation {
     pub fn form(&self) -> Form {
         let two_rates = |record: &MeterRecord| record.meter.algorithm() != Algorithm::SrTcm;
         let metered = |rules: &Arc<RuleTables>| rules.meters.iter().any(two_rates);
-        match (self.inside.is_nothing(), &self.rules) {
-            (true, None) => Form::Table,
-            (true, Some(rules)) if metered(rules) && sys::has_swap() => Form::Swap,
-            (true, Some(_)) => Form::Rules,
-            (false, Some(rules)) if metered(rules) && sys::has_swap() => Form::InsideSwap,
-            (false, _) => Form::Inside,
+        let swaps = self.rules.as_ref().is_some_and(metered) && sys::has_swap();
+        match (&self.outer, self.inside.is_nothing(), &self.rules) {
+            (Some(_), _, _) if swaps => Form::OuterSwap,
+            (Some(_), _, _) => Form::Outer,
+            (None, false, _) if swaps => Form::InsideSwap,
+            (None, false, _) => Form::Inside,
+            (None, true, None) => Form::Table,
+            (None, true, Some(_)) if swaps => Form::Swap,
+            (None, true, Some(_)) => Form::Rules,
         }
     }
 
     /// The read-only constants of the object, by name, as they are for this.
     #[must_use]
-    pub fn constants(&self) -> [(&'static str, Vec<u8>); 3] {
+    pub fn constants(&self) -> [(&'static str, Vec<u8>); 4] {
         let asked = self.rules.as_ref().map_or(0, |rules| rules.asked);
         let table = self.table.unwrap_or(Table::IDENTITY).entries(asked);
         let settings = self.settings().to_ne_bytes();
-        [("SETTINGS", settings.to_vec()), ("TABLE", table.to_vec()), ("PLAN", self.plan().0.to_ne_bytes().to_vec())]
+        let outer = self.outer.unwrap_or(Table::IDENTITY);
+        [
+            ("SETTINGS", settings.to_vec()),
+            ("TABLE", table.to_vec()),
+            ("OUTER_TABLE", outer.bytes().to_vec()),
+            ("PLAN", self.plan().0.to_ne_bytes().to_vec()),
+        ]
     }
 
     fn settings(&self) -> Settings {
@@ -172,7 +192,7 @@ impl Specialisation {
         let by_rule = self.rules.as_ref().is_some_and(|rules| rules.remarks);
         Settings {
             layer3: u8::from(self.link == Link::Layer3),
-            remark: u8::from(by_table || by_rule),
+            remark: u8::from(by_table || by_rule || self.outer.is_some()),
             local: self.local as u8,
             log: u8::from(self.log),
             log_interval: super::jiffies::per_second(),

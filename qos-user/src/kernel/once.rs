@@ -38,6 +38,8 @@ struct Bound {
     rules: Vec<usize>,
     #[serde(default)]
     inside: Option<Vec<Layer>>,
+    #[serde(default)]
+    outer: Option<TableRecord>,
 }
 
 /// Rules by their text, which is the same where they are.
@@ -66,6 +68,7 @@ impl Pool {
                 local: binding.local,
                 rules,
                 inside: binding.inside.clone(),
+                outer: binding.outer.clone(),
             })
         });
         Ok(Hook { ifindex: before.ifindex, direction: before.direction, binding: binding.transpose()? })
@@ -83,8 +86,9 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     let rule = |number: usize| rules.get(number).cloned().ok_or_else(|| D::Error::custom("a rule is missing"));
     let hooks = hooks.into_iter().map(|hook| {
         let binding = hook.binding.map(|bound| {
-            let rules = bound.rules.into_iter().map(rule).collect::<Result<_, _>>()?;
-            Ok(Binding { policy: bound.policy, table: bound.table, local: bound.local, rules, inside: bound.inside })
+            let rules = bound.rules.iter().copied().map(rule).collect::<Result<_, _>>()?;
+            let Bound { policy, table, local, inside, outer, .. } = bound;
+            Ok(Binding { policy, table, local, rules, inside, outer })
         });
         Ok(HookBefore { ifindex: hook.ifindex, direction: hook.direction, binding: binding.transpose()? })
     });
@@ -94,7 +98,10 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::model::{Action, Condition, Field, Place};
+    use crate::{
+        kernel::state::Entry,
+        rules::model::{Action, Condition, Field, Place},
+    };
 
     fn rule(number: usize) -> Rule {
         let ports = Condition { field: Field::DstPort(vec![(number as u16, number as u16)]), negated: false };
@@ -114,7 +121,9 @@ mod tests {
     fn before(ifindex: u32, direction: Direction, rules: Vec<Rule>) -> HookBefore {
         let policy = HookPolicy { name: "p".to_owned(), hash: "3f9a1c7d".to_owned(), file: "p.toml".to_owned() };
         let inside = Some(vec![Layer::Pppoe]).filter(|_| direction == Direction::Ingress);
-        let binding = Binding { policy, table: None, local: LocalWord::Keep, rules, inside };
+        let entries = vec![Entry { to: 46, key: "other".to_owned(), line: 3 }; 64];
+        let outer = inside.is_none().then(|| TableRecord { name: "tunnels".to_owned(), entries });
+        let binding = Binding { policy, table: None, local: LocalWord::Keep, rules, inside, outer };
         HookBefore { ifindex, direction, binding: Some(binding) }
     }
 

@@ -88,6 +88,9 @@ pub struct Binding {
     /// Behind which headers it looks for IP, if it says so.
     #[serde(default)]
     pub inside: Option<Vec<Layer>>,
+    /// Its table for outer headers that this host has made, asked with the codepoint inside.
+    #[serde(default)]
+    pub outer: Option<TableRecord>,
 }
 
 /// A remark table, as it is remembered.
@@ -187,7 +190,8 @@ impl HookState {
         let Some(binding) = self.enforced() else { return Ok(counting) };
         ensure!(rules.is_some() || binding.rules.is_empty(), "rules that nobody has compiled");
         let table = binding.table.as_ref().map(TableRecord::compiled).transpose()?;
-        Ok(Specialisation { table, rules, local: binding.local.into(), ..counting })
+        let outer = binding.outer.as_ref().map(TableRecord::compiled).transpose()?;
+        Ok(Specialisation { table, outer, rules, local: binding.local.into(), ..counting })
     }
 
     /// Behind which headers it looks for IP, also while the policy is out of the path.
@@ -232,7 +236,8 @@ impl Binding {
         let anywhere = |rule: &Rule| Rule { line: 0, on: Vec::new(), ..rule.clone() };
         self.local == other.local
             && self.inside == other.inside
-            && self.targets() == other.targets()
+            && Self::marks_alike(self.table.as_ref(), other.table.as_ref())
+            && Self::marks_alike(self.outer.as_ref(), other.outer.as_ref())
             && self.rules.iter().map(anywhere).eq(other.rules.iter().map(anywhere))
     }
 
@@ -249,20 +254,29 @@ impl Binding {
         key(self) == key(other)
     }
 
-    fn targets(&self) -> Option<Vec<u8>> {
-        self.table.as_ref().map(|table| table.targets().collect())
-    }
-
     /// The table's name.
     #[must_use]
     pub fn table_name(&self) -> Option<&str> {
         self.table.as_ref().map(|table| table.name.as_str())
     }
 
+    /// The name of its table for outer headers.
+    #[must_use]
+    pub fn outer_name(&self) -> Option<&str> {
+        self.outer.as_ref().map(|table| table.name.as_str())
+    }
+
+    /// Whether two tables, which may be none, give the same marks.
+    #[must_use]
+    pub fn marks_alike(one: Option<&TableRecord>, other: Option<&TableRecord>) -> bool {
+        let targets = |table: Option<&TableRecord>| table.map(|table| table.targets().collect::<Vec<_>>());
+        targets(one) == targets(other)
+    }
+
     /// Whether it is more than where to look.
     #[must_use]
     pub const fn decides(&self) -> bool {
-        self.table.is_some() || !self.rules.is_empty()
+        self.table.is_some() || !self.rules.is_empty() || self.outer.is_some()
     }
 
     /// Table and rules in a few words.
@@ -276,7 +290,8 @@ impl Binding {
         };
         let inside = self.inside.as_deref().filter(|layers| !layers.is_empty());
         let inside = inside.map(|layers| format!("inside {}", Layer::words(layers)));
-        [table, rules, inside].into_iter().flatten().collect::<Vec<_>>().join(", ")
+        let outer = self.outer_name().map(|table| format!("outer {table}"));
+        [table, outer, rules, inside].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
     /// The interfaces, by index, that its rules name by `from`.
@@ -317,7 +332,12 @@ impl TableRecord {
         self.entries.iter().map(|entry| entry.to)
     }
 
-    fn label(&self) -> anyhow::Result<TableLabel> {
+    /// The table with its words.
+    ///
+    /// # Errors
+    ///
+    /// That it is no table of 64 codepoints.
+    pub fn label(&self) -> anyhow::Result<TableLabel> {
         let entries = self.entries.iter().map(|entry| {
             let to = Dscp::new(entry.to).with_context(|| format!("{} is no codepoint", entry.to))?;
             Ok(EntryLabel { key: entry.key.clone(), to, line: entry.line })

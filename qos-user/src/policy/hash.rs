@@ -43,6 +43,8 @@ struct Section<'a> {
     hook: Option<Via>,
     #[serde(skip_serializing_if = "Option::is_none")]
     inside: Option<&'a [Layer]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outer: Option<&'a str>,
 }
 
 /// The first eight hexadecimal digits of the SHA-256 of the canonical form.
@@ -76,6 +78,7 @@ fn section(interface: &Interface) -> Section<'_> {
         local,
         hook: interface.hook,
         inside: interface.inside.as_deref(),
+        outer: interface.outer.as_ref().map(|bound| &*bound.table),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 /// The longest name of an interface in bytes (IFNAMSIZ less its end).
 pub(super) const LONGEST: usize = 15;
 
-const KEYS: [&str; 5] = ["ingress", "egress", "local", "hook", "inside"];
+const KEYS: [&str; 6] = ["ingress", "egress", "outer", "local", "hook", "inside"];
 
 /// The mechanisms by their words; `None` is the best that works.
 const HOOKS: [(&str, Option<Via>); 5] = [
@@ -40,6 +40,8 @@ pub(super) struct Interface {
     pub hook: Option<Via>,
     /// Where `hook` is written, if it is.
     pub hook_span: Option<Span>,
+    /// The table for outer headers that this host makes, which is asked with the DSCP inside.
+    pub outer: Option<BoundTable>,
     /// Behind which headers to look for IP, each once and in one order, if it is written.
     pub inside: Option<Vec<Layer>>,
 }
@@ -101,6 +103,7 @@ impl Check<'_> {
             hook: None,
             hook_span: None,
             inside: None,
+            outer: None,
         };
         for inner in table.entries() {
             self.key(&mut interface, inner);
@@ -118,6 +121,7 @@ impl Check<'_> {
                 interface.hook = self.hook(&entry.value).flatten();
                 interface.hook_span = Some(entry.value.span);
             }
+            "outer" => interface.outer = self.bound(entry),
             "inside" => interface.inside = Some(self.inside(&entry.value)),
             word => match (word.parse::<Direction>(), &entry.value.kind) {
                 (Ok(direction), _) => interface.bound[direction as usize] = self.bound(entry),

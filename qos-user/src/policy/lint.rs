@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use qos_common::ds::Dscp;
+use qos_common::{ds::Dscp, policy::Local};
 
 use crate::{
     hook::Direction,
@@ -11,7 +11,7 @@ use crate::{
         check::Checked,
         compile::{Match, RemarkEntry, RemarkTable},
         diagnostic::{Finding, Report, quote},
-        interfaces::{Interface, LONGEST},
+        interfaces::{BoundTable, Interface, LONGEST},
         model::Rule,
         rules::Written,
         shadow,
@@ -40,6 +40,7 @@ fn check_sense(interface: &Interface, rules: &[Written], report: &mut Report) {
     let has_rules = |direction| rules.iter().any(|written| may_be_asked(&written.rule, &interface.pattern, direction));
     if interface.bound.iter().all(Option::is_none)
         && interface.inside.is_none()
+        && interface.outer.is_none()
         && !Direction::BOTH.into_iter().any(has_rules)
     {
         let word = quote(&interface.pattern);
@@ -52,6 +53,23 @@ fn check_sense(interface: &Interface, rules: &[Written], report: &mut Report) {
     {
         let title = "`local` is about packets that leave, and there is no `egress`";
         report.push(Finding::warning(span, title));
+    }
+    if let Some(outer) = &interface.outer {
+        check_outer(outer, interface, rules, report);
+    }
+}
+
+/// Where a table for outer headers is never asked, or does what another word says is not done.
+fn check_outer(outer: &BoundTable, interface: &Interface, rules: &[Written], report: &mut Report) {
+    if let (Local::Keep, Some(span)) = (interface.local, interface.local_span) {
+        let title = "`outer` marks headers that this host makes, whatever `local` says";
+        report.push(Finding::warning(outer.span, title).also(span, "this is for everything else"));
+    }
+    let taken = |written: &&Written| shadow::decides_on_all_that_is_local(&written.rule, &interface.pattern);
+    if let Some(written) = rules.iter().find(taken) {
+        let title = format!("the table {} for outer headers is never asked", quote(&outer.table));
+        let note = "this rule decides on all that this host makes";
+        report.push(Finding::warning(outer.span, title).also(written.span, note));
     }
 }
 
@@ -76,13 +94,19 @@ fn check_glob(glob: &Interface, exact: &[&Interface], report: &mut Report) {
 /// A section is whole: what it leaves out is not taken from a glob that would match too. Who expects that is told.
 fn check_inheritance(interface: &Interface, globs: &[&Interface], report: &mut Report) {
     let Some(glob) = next_wider(interface, globs) else { return };
+    let missing = |word: &str, bound: &BoundTable| {
+        let (own, wider) = (quote(&interface.pattern), quote(&glob.pattern));
+        let title = format!("{own} has no `{word}`, and does not take that of {wider}");
+        Finding::warning(interface.span, title).also(bound.span, "not in force there")
+    };
     for direction in Direction::BOTH {
         if let (None, Some(bound)) = (interface.bound(direction), glob.bound(direction)) {
-            let (own, wider) = (quote(&interface.pattern), quote(&glob.pattern));
-            let title = format!("{own} has no `{direction}`, and does not take that of {wider}");
-            let finding = Finding::warning(interface.span, title).also(bound.span, "not in force there");
+            let finding = missing(&direction.to_string(), bound);
             report.push(finding.help(format!("write {direction} = ...; other = \"keep\" alone changes nothing")));
         }
+    }
+    if let (None, Some(bound)) = (&interface.outer, &glob.outer) {
+        report.push(missing("outer", bound).help("write outer = ..., or leave it so where no tunnel begins"));
     }
 }
 
@@ -98,7 +122,8 @@ fn next_wider<'a>(interface: &Interface, globs: &[&'a Interface]) -> Option<&'a 
 }
 
 fn check_tables(policy: &Checked, report: &mut Report) {
-    let bound = policy.interfaces.iter().flat_map(|interface| interface.bound.iter().flatten());
+    let bound =
+        policy.interfaces.iter().flat_map(|interface| interface.bound.iter().chain([&interface.outer]).flatten());
     let used = bound.map(|bound| &*bound.table).collect::<HashSet<_>>();
     for table in &policy.tables {
         if !used.contains(&*table.name) {

@@ -232,6 +232,14 @@ impl Policy {
         self.section(interface)?.hook
     }
 
+    /// The table by which outer headers that this host makes are marked at an interface's egress; it is asked with the
+    /// codepoint inside.
+    #[must_use]
+    pub fn outer(&self, interface: &str) -> Option<&RemarkTable> {
+        let outer = self.section(interface)?.outer.as_ref()?;
+        self.tables.iter().find(|table| table.name == outer.table)
+    }
+
     /// Behind which headers the policy has an interface look for IP; `None`: it does not say.
     #[must_use]
     pub fn inside(&self, interface: &str) -> Option<&[Layer]> {
@@ -250,8 +258,12 @@ impl Policy {
     pub fn bindings(&self) -> Vec<Binding<'_>> {
         let tables = self.interfaces.iter().flat_map(|section| {
             Direction::BOTH.into_iter().filter_map(|direction| {
-                let bound = section.bound(direction)?;
-                Some(Binding { pattern: &section.pattern, direction, table: Some(&bound.table), line: bound.line })
+                let outer = section.outer.as_ref().filter(|_| direction == Direction::Egress);
+                let (table, line) = match section.bound(direction) {
+                    Some(bound) => (Some(&*bound.table), bound.line),
+                    None => (None, outer?.line),
+                };
+                Some(Binding { pattern: &section.pattern, direction, table, line })
             })
         });
         let mut bindings: Vec<_> = tables.collect();
@@ -268,6 +280,10 @@ impl Policy {
     pub fn names(&self, interface: &str, direction: Direction) -> Option<(&str, Option<&str>)> {
         if let Some(bound) = self.bind(interface, direction) {
             return Some((bound.pattern, Some(bound.table.name())));
+        }
+        let outer = self.section(interface).filter(|section| section.outer.is_some() && direction == Direction::Egress);
+        if let Some(section) = outer {
+            return Some((&section.pattern, None));
         }
         let mut places = self.rules.iter().flat_map(places);
         let place =

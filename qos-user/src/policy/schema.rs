@@ -99,6 +99,7 @@ fn interface() -> Value {
         json!({
             "ingress": name("The table for what comes in"),
             "egress": name("The table for what goes out"),
+            "outer": name("The table for outer headers that this host makes, asked with the DSCP inside"),
             "local": {
                 "description": "What this host made that is never remarked, metered or dropped",
                 "enum": ["keep-control", "keep", "policy"],

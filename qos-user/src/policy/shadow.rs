@@ -8,7 +8,7 @@ use crate::{
         bounds::{Axis, Bounds, covers},
         check::Checked,
         diagnostic::{Finding, Report, quote},
-        model::{Action, MeterKind, Place, Rule},
+        model::{Action, Condition, Field, MeterKind, Origin, Place, Rule},
         rules::Written,
     },
 };
@@ -38,6 +38,16 @@ pub fn shadowed_by<'a>(rules: &'a [Rule], name: &str) -> Option<&'a Rule> {
     let at = rules.iter().position(|rule| rule.name == name)?;
     let bounds = Bounds::of(&rules[at]);
     rules[..at].iter().find(|earlier| earlier.decides() && bounds.is_within(&Bounds::of(earlier)))
+}
+
+/// Whether a rule leaves nothing that this host makes to what is asked after it, on all interfaces that a pattern means.
+pub(super) fn decides_on_all_that_is_local(rule: &Rule, pattern: &str) -> bool {
+    let is_asked = rule.on.iter().any(|place| {
+        place.direction.is_none_or(|direction| direction == Direction::Egress) && covers(&place.pattern, pattern)
+    });
+    let mut local = Bounds::default();
+    local.narrow(&Condition { field: Field::Origin(Origin::Local), negated: false });
+    is_asked && rule.decides() && local.is_within(&Bounds::of(rule))
 }
 
 fn check_shadowed(rules: &[Written], bounds: &[Bounds], report: &mut Report) {

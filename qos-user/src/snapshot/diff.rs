@@ -43,10 +43,23 @@ pub struct HookDiff {
     pub local: Option<(&'static str, &'static str)>,
     /// Into what it looks, if that changes: now and then.
     pub inside: Option<(String, String)>,
+    /// The table for outer headers, if they would be marked differently.
+    pub outer: Option<OuterDiff>,
     /// The entries that mark something differently.
     pub entries: Vec<EntryDiff>,
     /// The rules that are not the same.
     pub rules: Vec<RuleDiff>,
+}
+
+/// Another table for outer headers than the one in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OuterDiff {
+    /// The name of the one in force, if there is one.
+    pub old: Option<String>,
+    /// The name of the other, if there is one.
+    pub new: Option<String>,
+    /// The codepoints inside for which it makes a difference.
+    pub inside: Vec<Dscp>,
 }
 
 /// One rule that is new, gone, another one, or at another place.

@@ -8,6 +8,12 @@ use super::{Hook, PolicyLabel, TableLabel};
 pub const OTHER: &str = "other";
 
 impl TableLabel {
+    /// Whether some codepoint becomes this one.
+    #[must_use]
+    pub fn leads_to(&self, to: Dscp) -> bool {
+        self.entries.iter().any(|entry| entry.to == to)
+    }
+
     /// The codepoints that an entry decides on, entry by entry: in the order of the file, `other` last.
     #[must_use]
     pub fn by_entry(&self) -> Vec<Entry<'_>> {
@@ -48,7 +54,8 @@ impl Entry<'_> {
 /// table, what the table makes of them, and what rules set.
 #[must_use]
 pub fn named(policy: Option<&PolicyLabel>, hook: &Hook) -> Vec<Dscp> {
-    let entries = hook.table.as_ref().map(TableLabel::by_entry).unwrap_or_default();
+    let tables = [&hook.table, &hook.outer].into_iter().flatten();
+    let entries: Vec<Entry<'_>> = tables.flat_map(TableLabel::by_entry).collect();
     let classes = policy.into_iter().flat_map(|policy| &policy.classes).flat_map(|(_, dscps)| dscps.iter().copied());
     let keys = entries.iter().filter(|entry| entry.key != OTHER);
     let keys = keys.flat_map(|entry| entry.decides_on.iter().map(|(from, _)| *from));

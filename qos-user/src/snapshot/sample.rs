@@ -109,6 +109,7 @@ fn hook(interface: &str, ifindex: u32, direction: Direction, counts: Counts) -> 
         state: State::Counting,
         since: since(),
         table: None,
+        outer: None,
         policy: None,
         rules: Vec::new(),
         program_id: 70,
@@ -287,6 +288,7 @@ pub fn diff() -> PolicyDiff {
         bypassed: false,
         local: None,
         inside: None,
+        outer: None,
         entries,
         rules: Vec::new(),
     };

@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, env, fs, path::PathBuf, sync::Arc};
 use anyhow::{Context as _, ensure};
 use qos_common::{ds::Dscp, inside::Inside, locate::Link, policy::Local};
 use qosbpf::{
+    hook::Direction,
     kernel::object::{Form, Program, Specialisation},
     policy::{
         classifier::{Input, compile},
@@ -133,6 +134,9 @@ fn measure() -> anyhow::Result<BTreeMap<String, Cost>> {
             costs.insert(format!("{} ethernet 1024 rules{how}", program.name()), cost(form, program, &wanted)?);
         }
         costs.extend(inside(program, &wanted)?);
+        if program == Program::Tc(Direction::Egress) {
+            costs.extend(outer(program, &wanted)?);
+        }
     }
     Ok(costs)
 }
@@ -146,6 +150,18 @@ fn inside(program: Program, ruled: &Specialisation) -> anyhow::Result<Vec<(Strin
     let costs = named.into_iter().map(|(kind, wanted)| {
         Ok((format!("{} inside {kind}", program.name()), cost(wanted.form(), program, &wanted)?))
     });
+    costs.collect()
+}
+
+/// What a program costs that marks outer headers by what is inside, and looks inside all that there is before.
+fn outer(program: Program, ruled: &Specialisation) -> anyhow::Result<Vec<(String, Cost)>> {
+    let ruled = Specialisation { outer: Some(tables::permutation()), ..ruled.clone() };
+    let table = Specialisation { rules: None, ..ruled.clone() };
+    let looking = Specialisation { inside: Inside::PPPOE.and(Inside::MPLS), ..ruled.clone() };
+    let named = [("alone", table), ("1024 rules", ruled), ("1024 rules and inside", looking)];
+    let costs = named
+        .into_iter()
+        .map(|(kind, wanted)| Ok((format!("{} outer {kind}", program.name()), cost(wanted.form(), program, &wanted)?)));
     costs.collect()
 }
 

@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use qosbpf_tests::{
     binary::{self, Answer},
     features::Feature,
+    hex,
     router::{Router, run_in, words},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bench::{RULES, ask, decider, explain};
 
@@ -99,5 +100,30 @@ fn who_may_not_load_programs_is_told_so() -> anyhow::Result<()> {
     let answer = answer.expect(1)?;
     assert_eq!(answer.json()?["error"]["code"], "privilege");
     answer.complains(&["CAP_BPF"])?;
+    Ok(())
+}
+
+/// A packet in a packet, given in bytes, is one that is made here, where the policy marks such by what is inside.
+#[test]
+fn a_packet_in_a_packet_is_explained_by_what_is_inside() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let policy = "[interface.wan0]\nouter = \"tunnels\"\n[remark.tunnels]\nEF = \"AF41\"\nother = \"keep\"\n";
+    router.ok("attach wan0 --egress")?;
+    router.ok(&format!("policy apply {}", router.policy("outer", policy)?))?;
+    for tunnelled in qos_vectors::tunnels::all() {
+        let (name, bytes) = (tunnelled.name, hex(&tunnelled.frame(&[])));
+        let document = router.ok(&format!("policy explain wan0:egress --json --hex {bytes}"))?.json()?;
+        let by = &document["decided_by"];
+        let said = (&by["kind"], &by["inner"], &by["table"], &by["entry"], &document["after"]);
+        let (kind, inner, table, entry, after) = match tunnelled.inner {
+            Some(_) => (json!("outer"), json!(46), json!("tunnels"), json!("EF"), json!(34)),
+            None => (json!("nobody"), Value::Null, Value::Null, Value::Null, json!(8)),
+        };
+        assert_eq!(said, (&kind, &inner, &table, &entry, &after), "{name}: {document:#}");
+    }
+    let bytes = hex(&qos_vectors::tunnels::all()[0].frame(&[]));
+    let answer = router.ok(&format!("policy explain wan0:egress --hex {bytes}"))?;
+    answer.says(&["outer table tunnels, by EF inside, entry EF", "CS1 -> AF41   ECN ECT(0) kept"])?;
+    router.ok("policy show")?.says(&["OUTER", "tunnels", "DSCP INSIDE", "-> AF41", "as inside"])?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use qosbpf_tests::{
 
 /// The addresses of the two ends: the router, and the WAN host.
 pub(super) const V4: [&str; 2] = ["10.7.0.1", "10.7.0.2"];
-const V6: [&str; 2] = ["fd07::1", "fd07::2"];
+pub(super) const V6: [&str; 2] = ["fd07::1", "fd07::2"];
 
 pub(super) const COUNT: usize = 5;
 const PAYLOAD: usize = 100;
@@ -40,7 +40,7 @@ pub(super) struct Kind {
     pub over_v6: bool,
 }
 
-const BOTH: &[&[&str; 2]] = &[&V4, &V6];
+pub(super) const BOTH: &[&[&str; 2]] = &[&V4, &V6];
 pub(super) const LAYER3: Kind = Kind { name: "", pair: "", make: "", carries: BOTH, header: 0, over_v6: false };
 pub(super) const ETHERNET: Kind = Kind { header: 14, ..LAYER3 };
 

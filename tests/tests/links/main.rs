@@ -4,5 +4,6 @@
 mod devices;
 mod inside;
 mod marks;
+mod outer;
 mod pppoe;
 mod twice;

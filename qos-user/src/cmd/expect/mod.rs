@@ -54,6 +54,7 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
     let moved = settled?;
     let hit = hit_since(&hits, &site::rules_of(hook)?);
     let table = hook.state.binding.as_ref().and_then(|binding| binding.label().ok()?);
+    let outer = hook.state.binding.as_ref().and_then(|binding| binding.outer.as_ref()?.label().ok());
     let file = hook.state.binding.as_ref().map_or("policy", |binding| binding.policy.file.as_str());
     let verdict = Verdict {
         hook: args.hook.to_string(),
@@ -61,6 +62,7 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
         side,
         moved: &moved,
         table: table.as_ref().map(|table| (table, file)),
+        outer: outer.as_ref().map(|table| (table, file)),
         rules: hits.iter().zip(hit).filter(|(_, hit)| *hit).map(|(count, _)| (&count.rule, file)).collect(),
         aside: aside(hook, &args.hook),
         command,

@@ -84,6 +84,8 @@ pub struct Verdict<'a> {
     pub moved: &'a Moved,
     /// The table in force and its file, to say which entry decided.
     pub table: Option<(&'a TableLabel, &'a str)>,
+    /// The same for outer headers.
+    pub outer: Option<(&'a TableLabel, &'a str)>,
     /// The rules that were hit meanwhile, and the file they are in.
     pub rules: Vec<(&'a Rule, &'a str)>,
     /// What else explains a verdict: no table at the hook, or one that is out of the path.
@@ -200,7 +202,15 @@ impl Verdict<'_> {
     }
 
     fn decider(&self, from: Dscp, to: Dscp) -> String {
-        self.rule(|rule| rule.may_send(from, to)).unwrap_or_else(|| self.entry(from))
+        let by_rule = self.rule(|rule| rule.may_send(from, to));
+        by_rule.or_else(|| self.outer(from, to)).unwrap_or_else(|| self.entry(from))
+    }
+
+    /// The table for outer headers, where it leads there and the other one does not.
+    fn outer(&self, from: Dscp, to: Dscp) -> Option<String> {
+        let by_table = self.table.and_then(|(table, _)| table.entries.get(from.index()));
+        let (outer, file) = self.outer.filter(|(outer, _)| outer.leads_to(to))?;
+        by_table.is_none_or(|entry| entry.to != to).then(|| format!("outer table {} ({file})", outer.name))
     }
 
     fn dropper(&self, dscp: Dscp) -> String {
@@ -320,6 +330,7 @@ mod tests {
             side: Side::Before,
             moved: &Moved::between(&Counts::zero(), &later).unwrap(),
             table: None,
+            outer: None,
             rules: Vec::new(),
             aside: None,
             command: Command { ended: "ping ended".to_owned(), failed },

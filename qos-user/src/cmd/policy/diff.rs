@@ -21,12 +21,12 @@ use crate::{
     },
     error::Exit,
     hook::Layer,
-    kernel::state::Binding,
+    kernel::state::{Binding, TableRecord},
     policy::Policy,
     render::{json, table},
     snapshot::{
         Snapshot,
-        diff::{self, HookDiff, PolicyDiff},
+        diff::{self, HookDiff, OuterDiff, PolicyDiff},
         rates::{Rate, Rates},
     },
 };
@@ -92,6 +92,7 @@ fn compare(site: &Site, item: &Item<'_>, tabled: Option<[Rate; Dscp::COUNT]>) ->
         diff::tables(old_label?.as_ref(), new_label?.as_ref(), &tabled.unwrap_or([Rate::default(); Dscp::COUNT]));
     let local = local.filter(|(old, new)| old != new);
     let inside = inside(item, old.as_ref(), new.as_ref());
+    let outer = outer(old.as_ref(), new.as_ref());
     let of = |binding: &Option<Binding>| binding.as_ref().map_or(Vec::new(), |binding| binding.rules.clone());
     let rules = diff::rules(&of(&old), &of(&new));
     Ok(HookDiff {
@@ -99,11 +100,12 @@ fn compare(site: &Site, item: &Item<'_>, tabled: Option<[Rate; Dscp::COUNT]>) ->
         old_table: old.as_ref().and_then(name),
         new_table: new.as_ref().and_then(name),
         effect: item.effect.word(),
-        differs: !entries.is_empty() || !rules.is_empty() || local.is_some() || inside.is_some(),
+        differs: !entries.is_empty() || !rules.is_empty() || local.is_some() || inside.is_some() || outer.is_some(),
         live: tabled.is_some(),
         bypassed: item.bypassed,
         local,
         inside,
+        outer,
         entries,
         rules,
     })
@@ -121,6 +123,18 @@ fn inside(item: &Item<'_>, old: Option<&Binding>, new: Option<&Binding>) -> Opti
     };
     let (old, new) = (words(old), words(new));
     (old != new).then_some((old, new))
+}
+
+/// The tables for outer headers, if they do not do the same.
+fn outer(old: Option<&Binding>, new: Option<&Binding>) -> Option<OuterDiff> {
+    let tables = [old, new].map(|binding| binding.and_then(|binding| binding.outer.as_ref()));
+    if Binding::marks_alike(tables[0], tables[1]) {
+        return None;
+    }
+    let to = |table: Option<&TableRecord>, inner: Dscp| table?.entries.get(inner.index()).map(|entry| entry.to);
+    let [old, new] = tables.map(|table| table.map(|table| table.name.clone()));
+    let inside = Dscp::all().filter(|inner| to(tables[0], *inner) != to(tables[1], *inner)).collect();
+    Some(OuterDiff { old, new, inside })
 }
 
 fn name(binding: &Binding) -> Option<String> {

@@ -96,6 +96,7 @@ fn document_of(item: &Item<'_>) -> Value {
     json!({
         "hook": item.name,
         "table": item.binding.as_ref().and_then(Binding::table_name),
+        "outer": item.binding.as_ref().and_then(Binding::outer_name),
         "rules": item.binding.as_ref().map_or(0, |binding| binding.rules.len()),
         "result": item.effect.word(),
         "bypassed": item.bypassed,

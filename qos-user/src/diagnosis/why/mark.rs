@@ -73,7 +73,8 @@ fn decided_by(hook: &Hook, from: Dscp, to: Dscp) -> String {
         let entry = table.entries.get(from.index()).filter(|entry| entry.to == to)?;
         Some(format!("table {}, entry {} ({file}:{})", table.name, entry.key, entry.line))
     });
-    let all: Vec<_> = rules.chain(entry).collect();
+    let outer = hook.outer_that_sends(from, to).map(|table| format!("outer table {} ({file})", table.name));
+    let all: Vec<_> = rules.chain(outer).chain(entry).collect();
     if all.is_empty() { "by an earlier policy".to_owned() } else { format!("by {}", all.join(" or ")) }
 }
 

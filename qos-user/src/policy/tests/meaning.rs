@@ -205,3 +205,19 @@ fn toml_in_its_other_forms() {
     let headers = "[remark.a]\nother = 0\n[remark]\nb.other = 1\n[interface]\nlan0.ingress = \"b\"\n";
     assert_eq!(policy(headers).bind("lan0", Ingress).unwrap().table.name(), "b");
 }
+
+/// It is for the egress alone, of the section that wins, and makes a hook of it that the policy names.
+#[test]
+fn a_table_for_outer_headers() {
+    let text = "[interface.\"wan*\"]\nouter = \"a\"\n[interface.wan1]\negress = \"b\"\n[remark.a]\nother = 46\n[remark.b]\nother = 1\n";
+    let policy = policy(text);
+    let outer = |interface| policy.outer(interface).map(|table| table.name().to_owned());
+    assert_eq!((outer("wan0"), outer("wan1"), outer("lan0")), (Some("a".to_owned()), None, None));
+    assert!(policy.bind("wan0", Egress).is_none());
+    assert_eq!((policy.names("wan0", Egress), policy.names("wan0", Ingress)), (Some(("wan*", None)), None));
+    let bindings: Vec<_> =
+        policy.bindings().iter().map(|found| (found.pattern, found.direction, found.table)).collect();
+    assert_eq!(bindings, [("wan*", Egress, None), ("wan1", Egress, Some("b"))]);
+    let without = text.replace("outer = \"a\"", "egress = \"a\"");
+    assert_ne!(super::policy(&without).hash(), policy.hash());
+}

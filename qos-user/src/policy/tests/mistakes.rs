@@ -85,6 +85,8 @@ mistakes! {
     inside_far_from_all: "[interface.lan0]\ninside = [\"vxlan\"]";
     inside_of_another_kind: "[interface.lan0]\ninside = \"pppoe\"";
     inside_with_another_kind: "[interface.lan0]\ninside = [8864]";
+    outer_unknown: "[interface.wan0]\nouter = \"tunels\"\n[remark.tunnels]\nother = \"keep\"";
+    outer_of_another_kind: "[interface.wan0]\nouter = [\"vxlan\"]";
     hook_unknown: "[interface.lan0]\nhook = \"tc\"";
     hook_far_from_all: "[interface.lan0]\nhook = \"netfilter\"";
     hook_of_another_kind: "[interface.lan0]\nhook = [\"xdp\"]";

@@ -29,7 +29,27 @@ warnings! {
     rule_behind_everything: "[[rule]]\nname = \"a\"\non = \"all\"\nset = \"keep\"\n[[rule]]\nname = \"b\"\non = \"x:ingress\"\ncount = true\n";
     rule_on_protected_control: "[classes]\ncontrol = [\"CS6\", \"CS7\"]\n[[rule]]\nname = \"a\"\non = \"ppp*:egress\"\nmatch = { dscp = \"control\" }\ndrop = true\n";
     meter_too_small: "[[rule]]\nname = \"a\"\non = \"all\"\nmeter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"1kB\", ebs = \"1kB\" }\nred = \"drop\"\n";
+    outer_against_local: "[interface.x]\nouter = \"a\"\negress = \"a\"\nlocal = \"keep\"\n[remark.a]\nother = \"keep\"";
+    outer_behind_a_rule: "[interface.\"ppp*\"]\nouter = \"a\"\n[remark.a]\nother = \"keep\"\n[[rule]]\nname = \"mine\"\non = \"ppp*:egress\"\nmatch = { origin = \"local\" }\nset = \"CS2\"\n";
+    outer_not_taken_from_the_glob: "[interface.ppp0]\negress = \"a\"\n[interface.\"ppp*\"]\nouter = \"a\"\n[remark.a]\nother = 0";
     not_taken_from_the_glob: "[interface.ppp0]\ningress = \"a\"\n[interface.\"ppp*\"]\negress = \"a\"\n[interface.\"*\"]\ningress = \"a\"\negress = \"a\"\n[remark.a]\nother = 0";
+}
+
+/// Rules elsewhere, for other packets, or that go on, leave it something.
+#[test]
+fn an_outer_table_that_is_asked() {
+    for rule in [
+        "on = \"ppp1:egress\"\nset = 0",
+        "on = \"ppp*:ingress\"\nset = 0",
+        "on = \"ppp*:egress\"\nmatch = { origin = \"forwarded\" }\nset = 0",
+        "on = \"ppp*:egress\"\nmatch = { origin = \"local\", proto = \"tcp\" }\nset = 0",
+        "on = \"all\"\ncount = true",
+    ] {
+        let sections =
+            format!("[interface.\"ppp*\"]\nouter = \"a\"\n[remark.a]\nother = 0\n[[rule]]\nname = \"r\"\n{rule}\n");
+        let policy = policy(&sections);
+        assert!(policy.warnings().is_empty(), "{rule}: {}", policy.warnings().render(false));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::SCHEMA;
-use crate::snapshot::diff::{EntryDiff, HookDiff, Outcome, PolicyDiff, RuleDiff};
+use crate::snapshot::diff::{EntryDiff, HookDiff, Outcome, OuterDiff, PolicyDiff, RuleDiff};
 
 /// The document; rates are packets a second, null at a hook where nothing is counted.
 #[must_use]
@@ -29,6 +29,7 @@ fn hook(hook: &HookDiff) -> Value {
         "table": { "old": hook.old_table, "new": hook.new_table },
         "local": hook.local.map(|(old, new)| json!({ "old": old, "new": new })),
         "inside": hook.inside.as_ref().map(|(old, new)| json!({ "old": old, "new": new })),
+        "outer": hook.outer.as_ref().map(outer),
         "rules": hook.rules.iter().map(rule).collect::<Vec<_>>(),
         "entries": hook.entries.iter().map(|found| entry(found, hook.live)).collect::<Vec<_>>(),
     })
@@ -36,6 +37,11 @@ fn hook(hook: &HookDiff) -> Value {
 
 fn rule(rule: &RuleDiff) -> Value {
     json!({ "rule": rule.name, "change": rule.change, "line": rule.line, "old": rule.old, "new": rule.new })
+}
+
+fn outer(diff: &OuterDiff) -> Value {
+    let inside = diff.inside.iter().map(|dscp| dscp.value()).collect::<Vec<_>>();
+    json!({ "old": diff.old, "new": diff.new, "inside": inside })
 }
 
 fn entry(entry: &EntryDiff, live: bool) -> Value {

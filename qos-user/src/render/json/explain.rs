@@ -104,6 +104,9 @@ fn decider(by: &Decider) -> Value {
     match by {
         Decider::Rule(RulePlace { name, line }) => json!({ "kind": "rule", "rule": name, "line": line }),
         Decider::Entry { table, key, line } => json!({ "kind": "entry", "table": table, "entry": key, "line": line }),
+        Decider::Outer { inner, table, key, line } => {
+            json!({ "kind": "outer", "inner": inner.value(), "table": table, "entry": key, "line": line })
+        }
         Decider::Local(word) => json!({ "kind": "local", "local": word }),
         Decider::Nobody => json!({ "kind": "nobody" }),
         Decider::Uncounted(Uncounted::NotIp) => json!({ "kind": "not_ip" }),

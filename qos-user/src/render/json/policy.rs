@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::SCHEMA;
 use crate::{
     rules::model::Verdict,
-    snapshot::{COLORS, Counts, Hook, RuleCount, Snapshot, named::Entry},
+    snapshot::{COLORS, Counts, Hook, RuleCount, Snapshot, TableLabel, named::Entry},
 };
 
 /// The document.
@@ -33,7 +33,14 @@ fn hook(hook: &Hook) -> Value {
         "rules": hook.rules.iter().map(rule).collect::<Vec<_>>(),
         "protected": counts.map(|counts| counts.sums.protected.packets),
         "entries": entries.map(|found| entry(&found, counts)).collect::<Vec<_>>(),
+        "outer": hook.outer.as_ref().map(outer),
     })
+}
+
+/// Its entries are asked with the codepoint inside, and have no hits.
+fn outer(table: &TableLabel) -> Value {
+    let entries = table.by_entry().iter().map(|found| entry(found, None)).collect::<Vec<_>>();
+    json!({ "table": table.name, "entries": entries })
 }
 
 fn rule(count: &RuleCount) -> Value {

@@ -7,7 +7,7 @@ use crate::{
         screen::Screen,
         text::{count, shorten},
     },
-    snapshot::diff::{EntryDiff, HookDiff, MarkDiff, Outcome, PolicyDiff, RuleChange, RuleDiff},
+    snapshot::diff::{EntryDiff, HookDiff, MarkDiff, Outcome, OuterDiff, PolicyDiff, RuleChange, RuleDiff},
 };
 
 /// More codepoints than these make a line hard to read.
@@ -58,6 +58,11 @@ fn block(screen: &mut Screen, hook: &HookDiff) {
     }
     if let Some((old, new)) = &hook.inside {
         screen.line(&format!("  ~ inside  {old} -> {new}"));
+    }
+    if let Some(OuterDiff { old, new, inside }) = &hook.outer {
+        let inside = inside.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let tables = format!("{} -> {}", name(old), name(new));
+        screen.line(&format!("  ~ outer  {tables}   for {} inside", shorten(&inside, 40)));
     }
     for rule in &hook.rules {
         rule_lines(screen, rule);
@@ -125,12 +130,24 @@ fn rounded(rate: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use qos_common::ds::Dscp;
+
     use super::*;
     use crate::render::{sample, screen::WIDTH, text::width};
 
     #[test]
     fn the_screen() {
         insta::assert_snapshot!(diff(&sample::diff(), &sample::look()));
+    }
+
+    #[test]
+    fn another_table_for_outer_headers_is_said() {
+        let mut found = sample::diff();
+        let inside = vec![Dscp::EF, Dscp::LE];
+        found.hooks[0].outer = Some(OuterDiff { old: None, new: Some("tunnels".to_owned()), inside });
+        found.hooks[0].differs = true;
+        let text = diff(&found, &sample::look());
+        assert!(text.contains("  ~ outer  none -> tunnels   for EF LE inside\n"), "{text}");
     }
 
     #[test]

@@ -183,6 +183,7 @@ fn by_in_brief(by: &Decider) -> String {
     match by {
         Decider::Rule(rule) => format!("rule \"{}\"", shorten(&rule.name, NAME)),
         Decider::Entry { table, key, .. } => format!("table {}: {}", shorten(table, 16), shorten(key, 16)),
+        Decider::Outer { inner, table, .. } => format!("outer {}: {inner} inside", shorten(table, 16)),
         Decider::Local(_) => "local".to_owned(),
         Decider::Nobody => "nobody".to_owned(),
         Decider::Uncounted(qos_common::abi::Uncounted::NotIp) => "not IP".to_owned(),

@@ -38,7 +38,7 @@ fn block(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, rates: Option<&H
     let name = hook_name(&hook.interface, hook.direction);
     screen.heading(&format!("{name}   {}", hook_policy(hook)));
     state(screen, hook);
-    if hook.table.is_none() && hook.rules.is_empty() {
+    if hook.table.is_none() && hook.outer.is_none() && hook.rules.is_empty() {
         screen.line("no table and no rules: packets are counted, none is changed");
         return;
     }
@@ -51,12 +51,16 @@ fn block(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, rates: Option<&H
     }
 }
 
-/// In the order in which a packet is decided: the rules, then the table.
+/// In the order in which a packet is decided: the rules, then the table for outer headers, then the table.
 fn conditioner(screen: &mut Screen, hook: &Hook, counts: &Counts, rates: Option<&HookRates>) {
     let file = hook.policy.as_ref().map_or("", |policy| base_name(&policy.file));
     if !hook.rules.is_empty() {
         screen.blank();
         screen.table(&rules::rules(&hook.rules, file, rates));
+    }
+    if let Some(table) = &hook.outer {
+        screen.blank();
+        screen.table(&outer(file, table));
     }
     screen.blank();
     match &hook.table {
@@ -90,6 +94,21 @@ fn row(entry: &Entry<'_>, file: &str, counts: &Counts, rates: Option<&HookRates>
     let result = entry.result().map_or_else(|| "keep".to_owned(), |to| format!("-> {to}"));
     cells.push(if hits == 0 { format!("{result}   never hit") } else { result });
     cells
+}
+
+/// Nobody counts its hits by entry: what left as what is in the counters of changes.
+fn outer(file: &str, table: &TableLabel) -> Columns {
+    let mut columns = Columns::new(&["OUTER", "DSCP INSIDE", "FILE:LINE", "RESULT OUTSIDE"]);
+    columns.row(vec![shorten(&table.name, NAME)]);
+    for entry in table.by_entry() {
+        columns.row(vec![
+            format!("  {}", shorten(entry.key, NAME - 2)),
+            members(&entry),
+            format!("{}:{}", shorten(file, 16), entry.line),
+            entry.result().map_or_else(|| "-> as inside".to_owned(), |to| format!("-> {to}")),
+        ]);
+    }
+    columns
 }
 
 /// The codepoints of a class by name, that of a single key by number.
@@ -133,6 +152,16 @@ mod tests {
         let later = sample::later();
         let rates = Rates::between(&sample::snapshot(), &later, Duration::from_secs(1));
         insta::assert_snapshot!(policy(&later, &rates, &sample::look()));
+    }
+
+    #[test]
+    fn the_table_for_outer_headers_is_shown() {
+        let mut snapshot = sample::snapshot();
+        let table = snapshot.hooks.iter_mut().find_map(|hook| hook.table.take()).unwrap();
+        snapshot.hooks.truncate(1);
+        snapshot.hooks[0].outer = Some(TableLabel { name: "tunnels".to_owned(), ..table });
+        let rates = Rates::between(&snapshot, &snapshot, Duration::from_secs(1));
+        insta::assert_snapshot!(policy(&snapshot, &rates, &sample::look()));
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Row {
 fn by_whom(hook: &Hook, counts: &Counts, from: Dscp, to: Dscp) -> String {
     let hit = hook.rules.iter().filter(|count| count.counted.packets > 0 && count.rule.may_send(from, to));
     let mut names: Vec<String> = hit.map(|count| format!("rule: {}", shorten(&count.rule.name, 28))).collect();
+    names.extend(hook.outer_that_sends(from, to).map(|table| format!("outer: {}", shorten(&table.name, 20))));
     let entry = hook.table.as_ref().and_then(|table| table.entries.get(from.index()));
     let asked = counts.tabled(from).packets > 0;
     names.extend(entry.filter(|entry| asked && entry.to == to).map(by_entry));

@@ -1,0 +1,311 @@
+//! Outer headers that the router makes, marked by what is inside: RFC 2983 at the physical device.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::AsFd as _,
+    thread,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use nix::sys::socket::{setsockopt, sockopt};
+use qos_vectors::{
+    checksum, tunnels,
+    tunnels::{OUTER, Tunnelled},
+};
+use qosbpf_tests::{
+    features, hex,
+    lab::Injector,
+    router::{Router, run_in},
+    tagged::Tagged,
+    udp::{self, Listener},
+    wireguard,
+};
+
+use super::devices::{BOTH, ETHERNET, Kind, LAYER3, V4, V6, place, with_device};
+
+/// EF with ECT(1), AF31 with ECT(0), and network control.
+const MARKS: [u8; 3] = [0xb9, 0x6a, 0xc0];
+
+/// A table for outer headers, and what it makes of the marks above.
+const TABLES: [(&str, &str, [u8; 3]); 2] = [
+    ("uniform", "other = \"keep\"", [46, 26, 48]),
+    ("mapped", "EF = \"AF41\"\nCS6 = \"CS2\"\nother = \"DF\"", [34, 0, 16]),
+];
+
+/// The ports of what is sent, as they lie in a packet.
+const FROM: u16 = 7002;
+const TO: u16 = 7001;
+
+const UNIFORM: &str = "[interface.wan0]\nouter = \"uniform\"\n[remark.uniform]\nother = \"keep\"\n";
+
+const VXLAN: &str = "link add t0 type vxlan id 7 dstport 4789 local {OWN} remote {PEER} dev {LOWER}";
+
+/// DSCP and ECN of the outer header of the next frame that has one of our datagrams in it.
+fn next(wire: &Tagged) -> anyhow::Result<(u8, u8)> {
+    let ports = [FROM.to_be_bytes(), TO.to_be_bytes()].concat();
+    outermost(&wire.receive_until(|frame| frame.windows(4).any(|bytes| bytes == ports))?)
+}
+
+/// DSCP and ECN outside; the checksum has to be right.
+fn outermost(frame: &[u8]) -> anyhow::Result<(u8, u8)> {
+    let ds = match frame.get(12..14).context("an Ethernet header")? {
+        [0x08, 0x00] => {
+            let header = frame.get(14..34).context("an IPv4 header")?;
+            ensure!(checksum::error_of_ipv4_header(header) == 0, "the checksum of {}", hex(header));
+            header[1]
+        }
+        [0x86, 0xdd] => frame[14] << 4 | frame[15] >> 4,
+        _ => bail!("neither IPv4 nor IPv6: {}", hex(frame)),
+    };
+    Ok((ds >> 2, ds & 3))
+}
+
+/// Sends through the tunnel, both families and several marks, under each table.
+fn marks(kind: &Kind) -> anyhow::Result<()> {
+    with_device(kind, |router, hook| {
+        router.ok(&format!("attach wan0 --egress --hook {hook}"))?;
+        let wire = router.lab().wan().run(|| Tagged::start("eth0"))?;
+        for (name, table, expected) in TABLES {
+            let text = format!("[interface.wan0]\nouter = \"{name}\"\n[remark.{name}]\n{table}\n");
+            router.ok(&format!("policy apply {}", router.policy(name, &text)?))?;
+            let earlier = router.counted("wan0:egress")?;
+            for addresses in kind.carries {
+                through(router, &wire, addresses, expected).with_context(|| name.to_owned())?;
+            }
+            let moved = router.counted("wan0:egress")?.since(&earlier);
+            let sent = (MARKS.len() * kind.carries.len()) as u64;
+            ensure!(moved.packets().values().sum::<u64>() >= sent, "{sent} were sent: {moved:?}");
+        }
+        router.ok("status")?.says(&["active", "marks outer headers"])?;
+        Ok(())
+    })
+}
+
+fn through(router: &Router, wire: &Tagged, addresses: &[&str; 2], expected: [u8; 3]) -> anyhow::Result<()> {
+    let (own, peer) = (place(addresses[0], FROM)?, place(addresses[1], TO)?);
+    let there = Listener::bind(router.lab().wan(), peer)?;
+    for (ds, dscp) in MARKS.into_iter().zip(expected) {
+        udp::send(router.edge(), own, peer, ds, 1)?;
+        ensure!(there.receive()? == ds, "what is inside stays as it is");
+        let left = next(wire)?;
+        ensure!(left == (dscp, ds & 3), "{ds:#x} inside: the outer header left with {left:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn vxlan() -> anyhow::Result<()> {
+    marks(&Kind { name: "vxlan", make: VXLAN, ..ETHERNET })
+}
+
+#[test]
+fn vxlan_over_ipv6() -> anyhow::Result<()> {
+    let make = "link add t0 type vxlan id 7 dstport 8472 local {OWN} remote {PEER} dev {LOWER}";
+    marks(&Kind { name: "vxlan over IPv6", make, over_v6: true, ..ETHERNET })
+}
+
+#[test]
+fn ipip() -> anyhow::Result<()> {
+    let make = "link add t0 type ipip local {OWN} remote {PEER}";
+    marks(&Kind { name: "ipip", make, carries: &[&V4], ..LAYER3 })
+}
+
+#[test]
+fn sit() -> anyhow::Result<()> {
+    let make = "link add t0 type sit local {OWN} remote {PEER}";
+    marks(&Kind { name: "sit", make, carries: &[&V6], ..LAYER3 })
+}
+
+#[test]
+fn gre() -> anyhow::Result<()> {
+    let make = "link add t0 type gre local {OWN} remote {PEER} key 7 csum seq";
+    marks(&Kind { name: "gre", make, carries: BOTH, ..LAYER3 })
+}
+
+#[test]
+fn gretap() -> anyhow::Result<()> {
+    marks(&Kind { name: "gretap", make: "link add t0 type gretap local {OWN} remote {PEER}", ..ETHERNET })
+}
+
+#[test]
+fn ip6gre() -> anyhow::Result<()> {
+    let make = "link add t0 type ip6gre local {OWN} remote {PEER} dev {LOWER}";
+    marks(&Kind { name: "ip6gre", make, over_v6: true, ..LAYER3 })
+}
+
+#[test]
+fn geneve() -> anyhow::Result<()> {
+    marks(&Kind { name: "geneve", make: "link add t0 type geneve id 7 remote {PEER}", ..ETHERNET })
+}
+
+/// Its packets have a destination option, the limit of encapsulation (RFC 2473 section 4.1.1).
+#[test]
+fn ip6tnl() -> anyhow::Result<()> {
+    let make = "link add t0 type ip6tnl mode any local {OWN} remote {PEER} dev {LOWER}";
+    marks(&Kind { name: "ip6tnl", make, over_v6: true, ..LAYER3 })
+}
+
+/// Each kind of encapsulation, as the router itself sends it, whether or not this kernel has the device.
+#[test]
+fn every_encapsulation_that_this_router_sends() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach wan0 --egress")?;
+    router.ok(&format!("policy apply {}", router.policy("outer", UNIFORM)?))?;
+    let wire = router.lab().wan().run(|| Tagged::start("eth0"))?;
+    let inside = router.edge().run(|| Injector::open("wan0"))?;
+    for tunnelled in tunnels::all() {
+        let Tunnelled { name, packet, inner } = &tunnelled;
+        let sent = tunnelled.frame(&[]);
+        inside.send(&sent)?;
+        let left = loop {
+            let frame = wire.receive()?.frame;
+            if frame.get(..12) == sent.get(..12) {
+                break frame;
+            }
+        };
+        let dscp = inner.map_or(OUTER >> 2, |dscp| dscp.value());
+        ensure!(left.len() == sent.len(), "{name}");
+        let ds = if packet[0] >> 4 == 4 { left[15] } else { left[14] << 4 | left[15] >> 4 };
+        ensure!(ds == (dscp << 2 | OUTER & 3), "{name} left with {ds:#04x}");
+        let header = if packet[0] >> 4 == 4 { 14 + usize::from(packet[0] & 15) * 4 } else { 16 };
+        ensure!(left[header..] == sent[header..], "{name}: more than the outer header has changed");
+        if packet[0] >> 4 == 4 {
+            ensure!(checksum::error_of_ipv4_header(&left[14..header]) == 0, "{name}: the checksum");
+        }
+    }
+    Ok(())
+}
+
+/// A LAN's packet is the router's own once it is in a tunnel, where the kernel forgets by then where it came in.
+fn for_a_lan(kind: &Kind) -> anyhow::Result<()> {
+    const STILL: &str = "[[rule]]\nname = \"still of the LAN\"\non = \"wan0:egress\"\nmatch = { from = \"lan0\" }\n\
+        count = true\n";
+    with_device(kind, |router, hook| {
+        router.ok(&format!("attach wan0 --egress --hook {hook}"))?;
+        router.ok(&format!("policy apply {}", router.policy("outer", &format!("{UNIFORM}{STILL}"))?))?;
+        let wire = router.lab().wan().run(|| Tagged::start("eth0"))?;
+        udp::send(router.lab().lan(), place("192.0.2.2", FROM)?, place(V4[1], TO)?, 0xb8, 1)?;
+        let left = next(&wire)?;
+        if hits(router, "still of the LAN")? > 0 {
+            features::left_out(kind.name, "this kernel remembers where a tunnel's packet came in");
+            ensure!(left == (0, 0), "what is not made here left with {left:?}");
+        } else {
+            ensure!(left == (46, 0), "what was forwarded into the tunnel left with {left:?}");
+        }
+        Ok(())
+    })
+}
+
+/// How many packets a rule has counted.
+fn hits(router: &Router, rule: &str) -> anyhow::Result<u64> {
+    let shown = router.ok("policy show --json")?.json()?;
+    let mut rules = shown["hooks"].as_array().context("hooks")?.iter().filter_map(|hook| hook["rules"].as_array());
+    let found = rules.find_map(|rules| rules.iter().find(|found| found["rule"] == rule)).context("the rule")?;
+    found["packets"].as_u64().context("its packets")
+}
+
+#[test]
+fn a_packet_of_the_lan_in_a_tunnel_over_ipv4() -> anyhow::Result<()> {
+    for_a_lan(&Kind { name: "vxlan for a LAN", make: VXLAN, ..ETHERNET })
+}
+
+#[test]
+fn a_packet_of_the_lan_in_a_tunnel_over_ipv6() -> anyhow::Result<()> {
+    let kind = Kind { name: "vxlan over IPv6 for a LAN", make: VXLAN, over_v6: true, ..ETHERNET };
+    for_a_lan(&kind)
+}
+
+/// Super-packets too: what is inside of them is one packet, and so are its segments.
+#[test]
+fn a_stream_through_a_tunnel() -> anyhow::Result<()> {
+    const BYTES: usize = 4_000_000;
+    with_device(&Kind { name: "vxlan with a stream", make: VXLAN, ..ETHERNET }, |router, hook| {
+        router.ok(&format!("attach wan0 --egress --hook {hook}"))?;
+        router.ok(&format!("policy apply {}", router.policy("outer", UNIFORM)?))?;
+        let wire = router.lab().wan().run(|| Tagged::start("eth0"))?;
+        let there = router.lab().wan().run(|| Ok(TcpListener::bind(place(V4[1], TO)?)?))?;
+        let mut out = router.edge().run(|| connect(place(V4[1], TO)?))?;
+        let (mut came, _) = there.accept()?;
+        let reader = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            came.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let sent: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
+        out.write_all(&sent)?;
+        drop(out);
+        ensure!(reader.join().ok().context("the reader")?? == sent, "the bytes that were sent");
+        let counted = router.counted("wan0:egress")?;
+        let [packets, bytes] = counted.remarked.get(&(0, 46)).copied().context("nothing was marked EF")?;
+        ensure!(bytes > BYTES as u64 && bytes <= packets * 1514, "{packets} packets, {bytes} bytes");
+        let large = wire.receive_until(|frame| frame.len() > 1600)?;
+        ensure!(outermost(&large)?.0 == 46, "a super-packet: {}", hex(&large[..64]));
+        Ok(())
+    })
+}
+
+/// A connection in EF.
+fn connect(to: SocketAddr) -> anyhow::Result<TcpStream> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
+    use std::os::fd::AsRawFd as _;
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket.as_fd(), sockopt::Ipv4Tos, &0xb8)?;
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(to))?;
+    Ok(socket.into())
+}
+
+/// Segment routing is a tunnel without a device: the inner packet is behind a routing header (RFC 8754). What it makes of
+/// the LAN's packets is still the LAN's to the kernel, and not made here.
+#[test]
+fn segment_routing() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let text = "[interface.wan0]\nouter = \"mapped\"\n[remark.mapped]\nEF = \"AF41\"\nother = \"keep\"\n";
+    router.ok("attach wan0 --egress")?;
+    router.ok(&format!("policy apply {}", router.policy("outer", text)?))?;
+    let wire = router.lab().wan().run(|| Tagged::start("eth0"))?;
+    let encap = "encap seg6 mode encap segs 2001:db8:2::2 dev wan0";
+    for (family, to, from) in [("-4", "10.9.0.2", "198.51.100.1"), ("-6", "fd09::2", "2001:db8:2::1")] {
+        match run_in(router.edge(), &format!("ip {family} route add {to} {encap}")) {
+            Err(error) if ["not supported", "not enabled"].iter().any(|word| format!("{error:#}").contains(word)) => {
+                features::left_out("segment routing", "the kernel was built without it");
+                return Ok(());
+            }
+            added => drop(added?),
+        }
+        udp::send(router.edge(), place(from, FROM)?, place(to, TO)?, 0xb8, 1)?;
+        ensure!(next(&wire)? == (34, 0), "made here, {family}");
+    }
+    udp::send(router.lab().lan(), place("192.0.2.2", FROM)?, place("10.9.0.2", TO)?, 0xb8, 1)?;
+    ensure!(next(&wire)? == (0, 0), "of the LAN");
+    Ok(())
+}
+
+/// The device's own mark is all that is left of a packet at the physical device: the DSCP is not copied, nor is the mark of
+/// the packet that goes in.
+#[test]
+fn wireguard_leaves_its_own_mark_and_no_more() -> anyhow::Result<()> {
+    const RULES: &str = "[[rule]]\nname = \"into it\"\non = \"t0:egress\"\nmatch = { dscp = \"EF\" }\n\
+        mark = \"0x2e00/0xff00\"\n\
+        [[rule]]\nname = \"its own mark\"\non = \"wan0:egress\"\nmatch = { mark = \"0x77/0xff\" }\nset = \"CS3\"\n\
+        [[rule]]\nname = \"a mark that came through\"\non = \"wan0:egress\"\n\
+        match = { mark = \"0x2e00/0xff00\" }\nset = \"AF41\"\n";
+    let kind = Kind { name: "wireguard and marks", make: "link add t0 type wireguard", ..LAYER3 };
+    with_device(&kind, |router, hook| {
+        wireguard::join(router)?;
+        router.ok(&format!("attach wan0 --egress --hook {hook}"))?;
+        router.ok(&format!("attach t0 --egress --hook {hook}"))?;
+        router.ok(&format!("policy apply {}", router.policy("marks", RULES)?))?;
+        let (own, peer) = (place(V4[0], FROM)?, place(V4[1], TO)?);
+        let there = Listener::bind(router.lab().wan(), peer)?;
+        let wire = router.lab().wan().run(|| Tagged::start("eth0"))?;
+        for (mark, dscp) in [(0, 0), (0x77, 24)] {
+            wireguard::set_mark(router.edge(), "t0", mark)?;
+            udp::send(router.edge(), own, peer, 0xb8, 1)?;
+            ensure!(there.receive()? == 0xb8, "what is inside stays as it is");
+            let data = wire.receive_until(|frame| frame.get(42) == Some(&4))?;
+            ensure!(outermost(&data)?.0 == dscp, "mark {mark:#x}: {}", hex(&data[..42]));
+        }
+        ensure!(hits(router, "a mark that came through")? == 0, "WireGuard keeps the mark");
+        Ok(())
+    })
+}
