@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::hook::Direction;
+
 /// A network device, as rtnetlink tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Netdev {
@@ -53,6 +55,17 @@ pub struct Twice {
     pub tie: Tie,
 }
 
+/// A hook, as far as counting twice depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counting {
+    /// The device.
+    pub ifindex: u32,
+    /// Which way: a packet goes one.
+    pub direction: Direction,
+    /// Whether it looks into PPPoE sessions.
+    pub looks_inside: bool,
+}
+
 impl Tie {
     /// What the upper device is to the lower one: `a VLAN of`.
     #[must_use]
@@ -84,6 +97,20 @@ impl Tie {
             _ => None,
         }
     }
+}
+
+/// The pairs of devices at which hooks count the same packet. `pppoe` are the devices over which sessions run.
+#[must_use]
+pub fn counted_twice(devices: &[Netdev], hooks: &[Counting], pppoe: &[u32]) -> BTreeSet<Twice> {
+    let pairs = Direction::BOTH.into_iter().flat_map(|direction| {
+        let here = || hooks.iter().filter(move |hook| hook.direction == direction);
+        let attached = here().map(|hook| hook.ifindex).collect();
+        // An Ethernet's hook sees the packets of a session only if it looks into it.
+        let looking = here().filter(|hook| hook.looks_inside).map(|hook| hook.ifindex);
+        let sessions: Vec<u32> = looking.filter(|ifindex| pppoe.contains(ifindex)).collect();
+        twice(devices, &attached, &sessions)
+    });
+    pairs.collect()
 }
 
 /// The pairs of devices that one packet passes, where both are among `attached`; through several steps too, as from a
@@ -174,6 +201,22 @@ mod tests {
         let devices = [device(1, "", None, None), device(2, "ppp", None, None)];
         assert!(pairs(&devices, &[1, 2], &[]).is_empty());
         assert_eq!(pairs(&devices, &[1, 2], &[1]), [(2, 1, Tie::Ppp)]);
+    }
+
+    #[test]
+    fn hooks_of_one_direction_count_twice_and_a_session_only_where_the_lower_one_looks_inside() {
+        let devices = [device(1, "", None, None), device(2, "ppp", None, None), device(3, "vlan", Some(1), None)];
+        let at = |ifindex, direction, looks_inside| Counting { ifindex, direction, looks_inside };
+        let (ingress, egress) = (Direction::Ingress, Direction::Egress);
+        let count = |hooks: &[Counting], pppoe: &[u32]| counted_twice(&devices, hooks, pppoe).len();
+        assert_eq!(count(&[at(1, ingress, false), at(3, egress, false)], &[]), 0, "a packet goes one way");
+        assert_eq!(count(&[at(1, egress, false), at(3, egress, false)], &[]), 1);
+        let both = [at(1, ingress, false), at(3, ingress, false), at(1, egress, false), at(3, egress, false)];
+        assert_eq!(count(&both, &[]), 1, "a pair is one, both ways");
+        for (looks, pppoe, expected) in [(true, &[1][..], 1), (false, &[1], 0), (true, &[], 0)] {
+            assert_eq!(count(&[at(1, egress, looks), at(2, egress, false)], pppoe), expected);
+        }
+        assert_eq!(count(&[at(1, ingress, true), at(1, egress, false), at(2, egress, false)], &[1]), 0);
     }
 
     #[test]

@@ -1,15 +1,13 @@
 //! Where one packet passes two devices that both have a hook, it counts at both; who attaches is told.
 
-use std::collections::BTreeSet;
-
 use super::site::Site;
 use crate::{
-    hook::{Direction, Layer},
+    hook::Layer,
     kernel::{
         datapath::{Hook, Observed},
         netdev,
     },
-    netdev::{Netdev, Twice, twice},
+    netdev::{Counting, Netdev, Twice, counted_twice},
 };
 
 /// What is to be said of hooks that have just been attached beside those that were there.
@@ -19,21 +17,11 @@ use crate::{
 /// What netlink reports.
 pub fn warnings(site: &Site, new: &[&Hook]) -> anyhow::Result<Vec<String>> {
     let devices = site.net.devices()?;
-    let mut warnings: Vec<String> = Vec::new();
-    for direction in Direction::BOTH {
-        let here: Vec<&Hook> = attached(site, new).filter(|hook| hook.pins.direction == direction).collect();
-        let sessions = sessions(&here);
-        let places = here.iter().map(|hook| hook.pins.ifindex).collect();
-        let fresh = |ifindex: u32| new.iter().any(|hook| hook.pins.ifindex == ifindex);
-        let pairs = twice(&devices, &places, &sessions).into_iter();
-        let said = pairs.filter(|pair| fresh(pair.upper) || fresh(pair.lower)).filter_map(|pair| say(&devices, &pair));
-        said.for_each(|warning| {
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
-            }
-        });
-    }
-    Ok(warnings)
+    let hooks: Vec<Counting> = attached(site, new).map(counting).collect();
+    let fresh = |ifindex: u32| new.iter().any(|hook| hook.pins.ifindex == ifindex);
+    let pairs = counted_twice(&devices, &hooks, &netdev::pppoe());
+    let pairs = pairs.iter().filter(|pair| fresh(pair.upper) || fresh(pair.lower));
+    Ok(pairs.filter_map(|pair| say(&devices, pair)).collect())
 }
 
 fn attached<'a>(site: &'a Site, new: &'a [&Hook]) -> impl Iterator<Item = &'a Hook> {
@@ -42,13 +30,9 @@ fn attached<'a>(site: &'a Site, new: &'a [&Hook]) -> impl Iterator<Item = &'a Ho
     others.chain(new.iter().copied())
 }
 
-/// The devices over which sessions run that a hook there looks into.
-fn sessions(hooks: &[&Hook]) -> Vec<u32> {
-    let looks = |ifindex: &u32| {
-        let there = |hook: &&&Hook| hook.pins.ifindex == *ifindex;
-        hooks.iter().filter(there).any(|hook| hook.state.inside().contains(&Layer::Pppoe))
-    };
-    netdev::pppoe().into_iter().filter(looks).collect::<BTreeSet<_>>().into_iter().collect()
+fn counting(hook: &Hook) -> Counting {
+    let looks_inside = hook.state.inside().contains(&Layer::Pppoe);
+    Counting { ifindex: hook.pins.ifindex, direction: hook.pins.direction, looks_inside }
 }
 
 fn say(devices: &[Netdev], pair: &Twice) -> Option<String> {

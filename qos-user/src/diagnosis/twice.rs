@@ -1,32 +1,27 @@
 //! Packets that two of our hooks count.
 
-use std::collections::BTreeSet;
-
 use super::{
     Cure, Finding,
     facts::{Ground, Port},
 };
-use crate::{
-    hook::Direction,
-    netdev::{self, Netdev, Twice},
-};
+use crate::netdev::{self, Counting, Netdev, Twice};
 
-/// The hooks below this interface that count its packets too: a packet goes one way.
+/// The hooks below this interface that count its packets too.
 pub(super) fn counted_twice(port: &Port, ground: &Ground) -> Vec<Finding> {
     let devices: Vec<Netdev> = ground.ports.iter().map(|port| port.device.clone()).collect();
-    let pairs: BTreeSet<Twice> = Direction::BOTH
-        .into_iter()
-        .flat_map(|direction| {
-            let hooks = || ground.ports.iter().filter_map(move |port| Some((port, port.hook(direction)?)));
-            let attached: BTreeSet<u32> = hooks().map(|(port, _)| port.device.ifindex).collect();
-            // An Ethernet's hook sees the packets of a session only if it looks into it.
-            let looking = hooks().filter(|(_, hook)| hook.inside_pppoe).map(|(port, _)| port.device.ifindex);
-            let sessions: Vec<u32> = looking.filter(|ifindex| ground.pppoe.contains(ifindex)).collect();
-            netdev::twice(&devices, &attached, &sessions)
-        })
-        .collect();
+    let hooks: Vec<Counting> = ground.ports.iter().flat_map(counting).collect();
+    let pairs = netdev::counted_twice(&devices, &hooks, &ground.pppoe);
     let here = pairs.iter().filter(|twice| twice.upper == port.device.ifindex);
     here.filter_map(|twice| finding(twice, port, ground)).collect()
+}
+
+fn counting(port: &Port) -> impl Iterator<Item = Counting> {
+    let ifindex = port.device.ifindex;
+    port.hooks.iter().map(move |hook| Counting {
+        ifindex,
+        direction: hook.direction,
+        looks_inside: hook.inside_pppoe,
+    })
 }
 
 fn finding(twice: &Twice, port: &Port, ground: &Ground) -> Option<Finding> {
@@ -39,7 +34,10 @@ fn finding(twice: &Twice, port: &Port, ground: &Ground) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::testing::{enforcing, ground, port};
+    use crate::{
+        diagnosis::testing::{enforcing, ground, port},
+        hook::Direction,
+    };
 
     fn bond() -> [Port; 2] {
         let mut bond = enforcing("bond0", Direction::Egress);

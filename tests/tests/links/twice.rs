@@ -39,6 +39,24 @@ fn attaching_to_both_warns_in_either_order_and_to_one_does_not() -> anyhow::Resu
     Ok(())
 }
 
+/// `policy apply --attach` says what `attach` does.
+#[test]
+fn applying_a_policy_that_attaches_to_both_warns() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    run_in(router.edge(), "ip link add link wan0 name m0 type macvlan")?;
+    let bound = |interface: &str| format!("[interface.{interface}]\negress = \"t\"\n");
+    let text = format!("{}{}[remark.t]\nother = \"keep\"\n", bound("wan0"), bound("m0"));
+    let policy = router.policy("both", &text)?;
+    const SAID: &str = "m0 is stacked on wan0: a packet that passes both counts at both";
+    router.ok(&format!("policy apply {policy} --attach"))?.says(&[&format!("! {SAID}")])?;
+    router.ok("detach m0")?;
+    let again = router.ok(&format!("policy apply {policy} --attach --json"))?.json()?;
+    assert_eq!(again["warnings"], serde_json::json!([SAID]), "{again:#}");
+    let same = router.ok(&format!("policy apply {policy} --attach --json"))?.json()?;
+    assert_eq!(same["warnings"], serde_json::json!([]), "nothing was attached: {same:#}");
+    Ok(())
+}
+
 /// The other end of a veth is no device below, and a tunnel's packet has another header outside.
 #[test]
 fn what_only_looks_stacked_does_not_warn() -> anyhow::Result<()> {

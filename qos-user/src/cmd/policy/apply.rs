@@ -15,12 +15,13 @@ use crate::{
         Context, conditioner,
         recovery::recovered,
         site::{self, Site},
-        timer, who,
+        timer, twice, who,
     },
     error::{Exit, Failure},
     kernel::{
         boottime::BootTime,
         choice::{self, Request, Wanted},
+        datapath::Hook,
         document, past,
         pending::{HookBefore, Pending},
         pins::{self, Store},
@@ -74,17 +75,25 @@ pub fn put_in_force(
     session.iter().try_for_each(|session| session.refuse_drop(how.force, context))?;
     let (record, change) = (record(source), intent(how, &site, policy, &items)?);
     change.write(&site.store)?;
-    if let Err(error) = enforce(&site, policy, change.clone(), &items, &record, how, context) {
-        go_back(&site, &change, context);
-        return Err(error);
-    }
+    let attached = enforce(&site, policy, change.clone(), &items, &record, how, context)
+        .inspect_err(|_| go_back(&site, &change, context))?;
     let saved = how.save && how.confirm.is_none();
     if saved {
         save::write(&context.saved(), &record.text)?;
         site.remember(&record)?;
     }
-    let warnings = translated::warnings(&items);
+    let mut warnings = translated::warnings(&items);
+    warnings.extend(counted_twice(&site, &attached));
     tell(&said::Applied { policy, items: &items, session: session.as_ref(), how, saved, warnings: &warnings })
+}
+
+/// Where a packet counts at two devices now. What is in force stays so if it cannot be said.
+fn counted_twice(site: &Site, attached: &[Hook]) -> Vec<String> {
+    let attached: Vec<&Hook> = attached.iter().collect();
+    if attached.is_empty() {
+        return Vec::new();
+    }
+    twice::warnings(site, &attached).unwrap_or_else(|error| vec![format!("cannot say what counts twice: {error:#}")])
 }
 
 /// A session that cannot be tried is no reason to stop for whoever insists.
@@ -139,6 +148,7 @@ fn deadline(how: &ApplyOptions) -> nix::Result<Option<BootTime>> {
     how.confirm.map(|time| BootTime::now().map(|now| now.plus(time))).transpose()
 }
 
+/// Switches, and attaches; the hooks that it attached.
 fn enforce(
     site: &Site,
     policy: &Policy,
@@ -147,7 +157,7 @@ fn enforce(
     record: &PolicyRecord,
     how: &ApplyOptions,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<Hook>> {
     if change.until.is_some() {
         timer::start(context)?;
     }
@@ -157,27 +167,30 @@ fn enforce(
     });
     switch_all(site, targets.collect())?;
     site.remember(record)?;
-    items.iter().try_for_each(|item| attach(site, policy, item))?;
+    let attached = items.iter().filter_map(|item| attach(site, policy, item).transpose());
+    let attached = attached.collect::<anyhow::Result<Vec<_>>>()?;
     past::add(&site.store, change.to.clone(), &change.by, record)?;
     if how.confirm.is_none() {
-        return pins::remove(&site.store.pending_pin());
+        pins::remove(&site.store.pending_pin())?;
+        return Ok(attached);
     }
     // The time that was asked for begins now that everything is in force.
     change.until = deadline(how)?;
     change.complete = true;
-    change.write(&site.store)
+    change.write(&site.store)?;
+    Ok(attached)
 }
 
-fn attach(site: &Site, policy: &Policy, item: &Item<'_>) -> anyhow::Result<()> {
-    let Place::Bare(interface, direction) = item.place else { return Ok(()) };
+fn attach(site: &Site, policy: &Policy, item: &Item<'_>) -> anyhow::Result<Option<Hook>> {
+    let Place::Bare(interface, direction) = item.place else { return Ok(None) };
     if item.effect != Effect::Attached {
-        return Ok(());
+        return Ok(None);
     }
     let pins = site.store.hook(interface.ifindex, direction);
     let wanted = conditioner::wanted(Wanted::Best, Some(policy), &interface.name, direction);
     let bound = conditioner::first(item.binding.clone(), &site.interfaces)?;
     let request = Request { interface, pins, wanted, bound, inside: None, log: false };
-    choice::attach(&request, &site.net).map(drop)
+    choice::attach(&request, &site.net).map(Some)
 }
 
 fn go_back(site: &Site, change: &Pending, context: &Context) {
