@@ -18,15 +18,19 @@ use crate::{
     },
 };
 
-/// Prints each value, or without values all 64.
+/// The classes of a policy with their codepoints.
+pub type Classes = [(String, Vec<Dscp>)];
+
+/// Prints each value, or without values all 64; `classes` are those of the policy in force.
 ///
 /// # Errors
 ///
 /// With exit code 2 and before anything is printed, if a value is no codepoint; if `out` cannot be written.
-pub fn run(args: &DscpArgs, out: &mut impl Write) -> anyhow::Result<Exit> {
-    let asked = args.values.iter().map(|word| ask(word)).collect::<Result<Vec<_>, _>>()?;
+pub fn run(args: &DscpArgs, classes: &Classes, out: &mut impl Write) -> anyhow::Result<Exit> {
+    let of = |asked: Asked<'static>| Asked { class: class(classes, asked.dscp), ..asked };
+    let asked = args.values.iter().map(|word| ask(word).map(of)).collect::<Result<Vec<_>, _>>()?;
     let text = match (asked.as_slice(), args.json) {
-        ([], true) => document(&list(&Dscp::all().map(Asked::from).collect::<Vec<_>>()), Layout::Pretty)?,
+        ([], true) => document(&list(&Dscp::all().map(Asked::from).map(of).collect::<Vec<_>>()), Layout::Pretty)?,
         ([one], true) => document(&single(*one), Layout::Pretty)?,
         (several, true) => document(&list(several), Layout::Pretty)?,
         ([], false) => table(&look()),
@@ -36,20 +40,24 @@ pub fn run(args: &DscpArgs, out: &mut impl Write) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+fn class(classes: &Classes, dscp: Dscp) -> Option<&str> {
+    classes.iter().find(|(_, members)| members.contains(&dscp)).map(|(name, _)| name.as_str())
+}
+
 /// The page has no times, no names from outside and nothing that needs a human.
 const fn look() -> Look {
     Look { zone: TimeZone::UTC, ascii: true, color: false, quiet: false }
 }
 
 /// Reads a value; a bare number that is a named codepoint's ToS byte too has both readings.
-fn ask(word: &str) -> Result<Asked, Failure> {
+fn ask(word: &str) -> Result<Asked<'static>, Failure> {
     let dscp: Dscp = word.parse().map_err(|error| wrong(word, error))?;
     let tos = byte(word);
     // Binary digits say by their number which of the two is meant; a name or tos= says it in words.
     let bare = word.starts_with(|c: char| c.is_ascii_digit()) && !word.starts_with("0b") && !word.starts_with("0B");
     let as_tos = DsField::new(dscp.value());
     let known = bare && as_tos.bits() != 0 && as_tos.bits().is_multiple_of(4) && as_tos.dscp().name().is_some();
-    Ok(Asked { dscp, tos, as_tos: known.then(|| as_tos.dscp()) })
+    Ok(Asked { dscp, tos, as_tos: known.then(|| as_tos.dscp()), class: None })
 }
 
 /// The whole byte of `tos=N`, of which the codepoint is only a part.
@@ -95,9 +103,13 @@ mod tests {
     use super::*;
 
     fn dscp(values: &[&str], json: bool) -> anyhow::Result<String> {
+        with_classes(values, json, &[])
+    }
+
+    fn with_classes(values: &[&str], json: bool, classes: &Classes) -> anyhow::Result<String> {
         let args = DscpArgs { values: values.iter().map(|word| (*word).to_owned()).collect(), json };
         let mut out = Vec::new();
-        assert_eq!(run(&args, &mut out)?, Exit::Done);
+        assert_eq!(run(&args, classes, &mut out)?, Exit::Done);
         Ok(String::from_utf8(out)?)
     }
 
@@ -113,6 +125,21 @@ mod tests {
     fn pages() {
         insta::assert_snapshot!("ef", dscp(&["EF"], false).unwrap());
         insta::assert_snapshot!("several", dscp(&["40", "tos=0xba", "NQB", "2", "54", "63", "LE"], false).unwrap());
+    }
+
+    #[test]
+    fn the_class_that_has_it_here_is_named_whatever_its_length() {
+        let classes = |name: &str| [(name.to_owned(), vec![Dscp::EF, "AF41".parse().unwrap()])];
+        let page = with_classes(&["EF"], false, &classes("voice")).unwrap();
+        let first = page.lines().next().unwrap();
+        assert!(first.ends_with("class here: voice   RFC 4594: Telephony"), "{first}");
+        let long = with_classes(&["AF41", "CS1"], false, &classes(&"v".repeat(64))).unwrap();
+        assert_eq!(long.lines().nth(1), Some(&*format!("class here: {}", "v".repeat(64))));
+        assert_eq!(long.matches("class here").count(), 1, "{long}");
+        let of = |word: &str| -> serde_json::Value {
+            serde_json::from_str(&with_classes(&[word], true, &classes("voice")).unwrap()).unwrap()
+        };
+        assert_eq!((&of("EF")["class"], of("CS1").get("class")), (&"voice".into(), None));
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Events(args) => events::run(args, &context),
         Command::Dscp(args) => {
             let mut text = Vec::new();
-            let exit = dscp::run(args, &mut text)?;
+            let exit = dscp::run(args, &site::classes(&context), &mut text)?;
             context.document(&String::from_utf8(text)?)?;
             Ok(exit)
         }

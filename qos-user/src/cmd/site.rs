@@ -5,6 +5,8 @@ use std::{
     time::SystemTime,
 };
 
+use qos_common::ds::Dscp;
+
 use crate::{
     cmd::{Context, wanted},
     error::Failure,
@@ -258,6 +260,14 @@ impl InForce {
             Self { record, policy, saved }
         }))
     }
+}
+
+/// The classes of the policy in force; none where nobody may look, or qosbpf never was.
+#[must_use]
+pub fn classes(context: &Context) -> Vec<(String, Vec<Dscp>)> {
+    let in_force = context.store().and_then(|store| InForce::read(&store, &context.saved()));
+    let in_force = in_force.inspect_err(|error| tracing::debug!("no classes: {error:#}"));
+    in_force.ok().flatten().map_or_else(Vec::new, |in_force| in_force.policy.classes().to_vec())
 }
 
 /// The policy of a record, unless this version cannot read it.

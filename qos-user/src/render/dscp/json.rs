@@ -12,13 +12,13 @@ use crate::render::json::SCHEMA;
 
 /// The document for one value: the codepoint at top level, with `schema`.
 #[must_use]
-pub fn single(asked: Asked) -> impl Serialize {
+pub fn single(asked: Asked<'_>) -> impl Serialize + use<> {
     Single { schema: SCHEMA, codepoint: Codepoint::from(asked) }
 }
 
 /// The document for several values: `{"schema": 1, "codepoints": [...]}`.
 #[must_use]
-pub fn list(asked: &[Asked]) -> impl Serialize + use<> {
+pub fn list(asked: &[Asked<'_>]) -> impl Serialize + use<> {
     List { schema: SCHEMA, codepoints: asked.iter().copied().map(Codepoint::from).collect() }
 }
 
@@ -54,6 +54,9 @@ pub struct Codepoint {
     phb: Option<&'static str>,
     rfc: Option<&'static str>,
     service_class: Option<&'static str>,
+    /// The class that has it in the policy in force here; left out without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
     user_priority: u8,
     pool: u8,
     residues: Residues,
@@ -72,8 +75,8 @@ struct WithEcn {
     hex: String,
 }
 
-impl From<Asked> for Codepoint {
-    fn from(asked: Asked) -> Self {
+impl From<Asked<'_>> for Codepoint {
+    fn from(asked: Asked<'_>) -> Self {
         let dscp = asked.dscp;
         let tos = facts::tos(dscp, Ecn::NotEct);
         let (phb, rfc) = facts::behavior(dscp).unzip();
@@ -93,6 +96,7 @@ impl From<Asked> for Codepoint {
             phb,
             rfc,
             service_class: facts::service_class(dscp),
+            class: asked.class.map(str::to_owned),
             user_priority: facts::user_priority(dscp),
             pool: facts::pool(dscp).0,
             residues: facts::residues(dscp),

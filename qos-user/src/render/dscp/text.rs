@@ -5,8 +5,8 @@ use qos_common::ds::{Dscp, Ecn};
 use super::{Asked, facts, filters::filters};
 use crate::render::{
     Look,
-    screen::{Columns, Screen},
-    text::mark,
+    screen::{Columns, Screen, WIDTH},
+    text::{mark, width},
 };
 
 /// Where the right-hand half of a line begins.
@@ -14,7 +14,7 @@ const HALF: usize = 45;
 
 /// Everything about one codepoint.
 #[must_use]
-pub fn page(asked: Asked, look: &Look) -> String {
+pub fn page(asked: Asked<'_>, look: &Look) -> String {
     let mut screen = Screen::default();
     if let Some(other) = asked.as_tos {
         let number = asked.dscp.value();
@@ -32,15 +32,23 @@ pub fn page(asked: Asked, look: &Look) -> String {
     screen.finish(look)
 }
 
-fn meaning(screen: &mut Screen, asked: Asked) {
+fn meaning(screen: &mut Screen, asked: Asked<'_>) {
     let dscp = asked.dscp;
     let (pool, how) = facts::pool(dscp);
     let title = match facts::behavior(dscp) {
         Some((behavior, rfc)) => format!("{dscp}  {behavior} ({rfc})"),
         None => format!("{dscp}  not assigned (pool {pool}: {how})"),
     };
-    let class = facts::service_class(dscp).map(|class| format!("RFC 4594: {class}"));
-    screen.heading(&halves(&title, &class.unwrap_or_default()));
+    let known = facts::service_class(dscp).map(|class| format!("RFC 4594: {class}")).unwrap_or_default();
+    let here = asked.class.map(|class| format!("class here: {class}"));
+    let both = here.as_ref().map(|here| halves(&title, format!("{here}   {known}").trim_end()));
+    match both.filter(|line| width(line) <= WIDTH) {
+        Some(line) => screen.heading(&line),
+        None => {
+            screen.heading(&halves(&title, &known));
+            here.iter().for_each(|here| screen.line(here));
+        }
+    }
     if let Some(byte) = asked.tos {
         let (ecn, name) = facts::ECN[usize::from(byte.ecn() as u8)];
         if ecn != Ecn::NotEct {
@@ -49,7 +57,7 @@ fn meaning(screen: &mut Screen, asked: Asked) {
     }
 }
 
-fn notations(screen: &mut Screen, asked: Asked) {
+fn notations(screen: &mut Screen, asked: Asked<'_>) {
     let (dscp, value) = (asked.dscp, asked.dscp.value());
     let tos = facts::tos(dscp, Ecn::NotEct);
     let words = facts::rfc1349(tos);
