@@ -371,7 +371,7 @@ pub struct ExpectArgs {
     pub after: bool,
     /// Wait at most this long for what is under way when the command has ended: until `>=` is met, until nothing has
     /// come for 0.2 s where `=` and `<=` are met.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub within: Duration,
     /// The verdict as JSON; the command's output goes to stderr.
     #[arg(long)]

@@ -54,7 +54,7 @@ fn a_command_that_fails_proves_no_absence() -> anyhow::Result<()> {
     let killed = expect(&router, "lan0:ingress EF=0 --json", "kill -9 $$")?.expect(4)?.json()?;
     assert_eq!(killed["verdict"], "unknown");
     assert!(killed["command"].as_str().is_some_and(|text| text.ends_with("was killed by signal 9")), "{killed:#}");
-    expect(&router, "lan0:ingress EF>=1", "exit 7")?.expect(3)?;
+    expect(&router, "lan0:ingress EF>=1 --within 0.2s", "exit 7")?.expect(3)?;
     Ok(())
 }
 

@@ -124,7 +124,7 @@ fn a_reader_that_goes_away_changes_no_exit_code() -> anyhow::Result<()> {
     router.ok(&format!("policy apply {policy}"))?;
     let lines = [
         ("status", 3),
-        ("expect lan0:ingress EF=1 -- true", 3),
+        ("expect lan0:ingress EF=1 --within 0.2s -- true", 3),
         ("expect lan0:ingress EF=0 -- true", 0),
         ("stats nowhere0 --json", 1),
         ("dscp", 0),
