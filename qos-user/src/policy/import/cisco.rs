@@ -122,7 +122,7 @@ impl Reader<'_> {
         let mut steps = Vec::new();
         for class in classes {
             let hit = format!("{chain} class {}", class.name);
-            let acts = self.acts(&class.lines);
+            let acts = self.acts(class);
             let last = acts.1.unwrap_or(class.line);
             let act = acts.0.into_iter().chain([Act::Accept]).collect();
             let doing = Step::new(last, vec![Condition::default()], act);
@@ -130,7 +130,8 @@ impl Reader<'_> {
             let is_default = class.name == "class-default";
             let asks = if is_default { hit.clone() } else { self.class(&class.name, class.line, &hit) };
             if !self.reaches(&asks, &hit) {
-                let block = std::iter::once(class.line).chain(class.lines.iter().map(|(line, _)| *line));
+                let lines = class.lines.iter().flat_map(|(line, _)| class.block(*line));
+                let block = std::iter::once(class.line).chain(lines);
                 let reason = "what its class-map asks for is not carried over, so nothing is of this class";
                 self.read.leave_block(self.lines, &block.collect::<Vec<_>>(), reason);
             }

@@ -9,7 +9,7 @@ use super::{
         program::{Act, Marks, Meter, always, by},
     },
     Reader,
-    config::Words,
+    config::Class,
     matching::precedence,
 };
 
@@ -21,16 +21,16 @@ const TAKES_LAYER_2: &str =
 
 impl Reader<'_> {
     /// What is done in a class, and the line that says what matters.
-    pub fn acts(&mut self, lines: &[Words]) -> (Vec<Act>, Option<Line>) {
+    pub fn acts(&mut self, class: &Class) -> (Vec<Act>, Option<Line>) {
         let (mut acts, mut at) = (Vec::new(), None);
-        for (line, words) in lines {
+        for (line, words) in &class.lines {
             match self.act(*line, words, &acts) {
                 Ok(Some(act)) => {
                     acts.push(act);
                     at = Some(*line);
                 }
                 Ok(None) => {}
-                Err(reason) => self.read.leave(self.lines, *line, reason),
+                Err(reason) => self.read.leave_block(self.lines, &class.block(*line), &reason),
             }
         }
         // What ends the way of a packet is done last.
@@ -187,14 +187,10 @@ fn colors(words: &[&str], transmitted: &str) -> Result<(String, String, Option<S
         let verdict = match words.next().unwrap_or_default() {
             "transmit" => transmitted.to_owned(),
             "drop" => "drop".to_owned(),
-            "set-dscp-transmit" => {
-                let word = words.next().unwrap_or_default();
-                dscp::dscp(word).map(dscp_word).ok_or_else(|| format!("{word} is not a codepoint"))?
-            }
-            "set-prec-transmit" => {
-                let word = words.next().unwrap_or_default();
-                precedence(word).map(|class| dscp_word(class * 8)).ok_or_else(|| format!("{word} is no precedence"))?
-            }
+            "set-dscp-transmit" => set("dscp", words.next().unwrap_or_default())?,
+            "set-prec-transmit" => set("precedence", words.next().unwrap_or_default())?,
+            // As IOS XR says the same.
+            "set" => set(words.next().unwrap_or_default(), words.next().unwrap_or_default())?,
             other => return Err(format!("{other}: no color here does that")),
         };
         match color {
@@ -205,6 +201,17 @@ fn colors(words: &[&str], transmitted: &str) -> Result<(String, String, Option<S
         }
     }
     Ok((green, yellow, red))
+}
+
+/// The mark that a color gets.
+fn set(field: &str, word: &str) -> Result<String, String> {
+    match field {
+        "dscp" => dscp::dscp(word).map(dscp_word).ok_or_else(|| format!("{word} is not a codepoint")),
+        "precedence" => {
+            precedence(word).map(|class| dscp_word(class * 8)).ok_or_else(|| format!("{word} is no precedence"))
+        }
+        other => Err(format!("set {other}: no color here does that")),
+    }
 }
 
 fn rate(bits: u64) -> String {

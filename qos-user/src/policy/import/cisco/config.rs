@@ -35,6 +35,16 @@ pub(super) struct Class {
     pub line: Line,
     pub name: String,
     pub lines: Vec<Words>,
+    /// The lines of a `police` that has its actions on lines of their own, by its first one.
+    pub parts: BTreeMap<Line, Vec<Line>>,
+}
+
+impl Class {
+    /// A line with those that go on with it.
+    pub fn block(&self, line: Line) -> Vec<Line> {
+        let rest = self.parts.get(&line).into_iter().flatten();
+        std::iter::once(line).chain(rest.copied()).collect()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -199,13 +209,15 @@ impl Config {
         let Some((_, classes)) = self.policies.get_mut(name) else { return false };
         if words[0] == "class" {
             let name = words.last().cloned().unwrap_or_default();
-            classes.push(Class { line, name, lines: Vec::new() });
+            classes.push(Class { line, name, lines: Vec::new(), parts: BTreeMap::new() });
             return true;
         }
         let Some(class) = classes.last_mut() else { return words[0] == "description" };
         match class.lines.last_mut() {
-            // Its actions may be on lines of their own.
-            Some((_, police)) if police[0] == "police" && words[0].ends_with("-action") => police.extend(words),
+            Some((first, police)) if police[0] == "police" && words[0].ends_with("-action") => {
+                class.parts.entry(*first).or_default().push(line);
+                police.extend(words);
+            }
             _ => class.lines.push((line, words)),
         }
         true

@@ -220,3 +220,43 @@ fn a_rate_with_its_unit_is_read() {
     assert_eq!(meter("rate 8 mbps burst 20 ms"), Err("the burst is not in bytes".to_owned()));
     assert!(meter("rate").is_err());
 }
+
+/// The actions of a policer on lines of their own mean what they mean on one line; what of them cannot be carried over takes
+/// them all along, and each line is named.
+#[test]
+fn the_actions_of_a_policer_may_be_on_lines_of_their_own() {
+    let of = |police: &str| {
+        let text = format!(
+            "policy-map p\n class class-default\n  police cir 8000000 bc 3000 pir 12000000 be 6000{police}\n\
+             interface lan0\n service-policy input p\n"
+        );
+        let options = Options { interfaces: vec![("lan0".to_owned(), "lan0".to_owned())], ..Options::default() };
+        import(vec![Input { file: "x".to_owned(), text }], &options).unwrap()
+    };
+    let policy = |found: &Imported| -> Vec<String> {
+        found.policy.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    let [conform, exceed, violate] = [
+        "conform-action set-dscp-transmit af41",
+        "exceed-action set-dscp-transmit af42",
+        "violate-action set-prec-transmit 1",
+    ];
+    let one_line = of(&format!(" {conform} {exceed} {violate}"));
+    assert_eq!((one_line.rules, &one_line.left), (1, &Vec::new()), "{}", one_line.policy);
+    assert!(["green = \"AF41\"", "yellow = \"AF42\"", "red = \"CS1\""].iter().all(|line| one_line.policy.contains(line)));
+    for lines in [
+        format!("\n   {conform}\n   {exceed}\n   {violate}"),
+        format!("\n   {violate}\n   {conform}\n   {exceed}"),
+        format!(" {conform}\n   {exceed}\n!\n\n   {violate}\n  exit"),
+        "\n   conform-action set dscp af41\n   exceed-action set dscp af42\n   violate-action set precedence 1".to_owned(),
+    ] {
+        let found = of(&lines);
+        assert_eq!((policy(&found), &found.left), (policy(&one_line), &Vec::new()), "{lines}");
+    }
+    let dropping = of("\n   conform-action transmit\n   exceed-action drop");
+    assert_eq!(policy(&dropping), policy(&of(" conform-action transmit exceed-action drop")));
+    let unknown = of(&format!("\n   {conform}\n   exceed-action set-frde-transmit\n   violate-action drop"));
+    assert_eq!((unknown.rules, unknown.left.len()), (0, 1), "{:#?}", unknown.left);
+    let left = &unknown.left[0];
+    assert_eq!((left.line, &*left.reason), (3, "set-frde-transmit: no color here does that (with lines 4-6)"));
+}
