@@ -124,7 +124,7 @@ impl Answer {
     /// The first that it lacks.
     pub fn complains(self, words: &[&str]) -> anyhow::Result<Self> {
         for word in words {
-            ensure!(self.stderr.contains(word), "{}: no `{word}` in:\n{}", self.line, self.stderr);
+            ensure!(has(&self.stderr, word), "{}: no `{word}` in:\n{}", self.line, self.stderr);
         }
         Ok(self)
     }
@@ -136,8 +136,13 @@ impl Answer {
     /// The first that it lacks.
     pub fn says(self, words: &[&str]) -> anyhow::Result<Self> {
         for word in words {
-            ensure!(self.stdout.contains(word), "{}: no `{word}` in:\n{}", self.line, self.stdout);
+            ensure!(has(&self.stdout, word), "{}: no `{word}` in:\n{}", self.line, self.stdout);
         }
         Ok(self)
     }
+}
+
+/// Whether a text has some words, perhaps on two of its lines: where those are broken depends on how long names are.
+fn has(text: &str, words: &str) -> bool {
+    text.contains(words) || text.split_whitespace().collect::<Vec<_>>().join(" ").contains(words)
 }

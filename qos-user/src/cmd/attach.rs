@@ -23,6 +23,7 @@ use crate::{
         state::{Binding, HookState},
     },
     policy::{Policy, Source},
+    render::hanging,
 };
 
 /// What became of one hook.
@@ -296,7 +297,7 @@ fn report(
         let hooks: Vec<_> = done.iter().map(|done| document_of(done, interface)).collect();
         return context.document(&format!("{}\n", json!({ "schema": 1, "hooks": hooks, "warnings": warnings })));
     }
-    warnings.iter().for_each(|warning| context.warn(&format!("! {warning}\n")));
+    warnings.iter().for_each(|warning| context.warn(&hanging("! ", warning)));
     for done in done {
         let hook = done.hook();
         let table = hook
@@ -308,8 +309,8 @@ fn report(
         let inside = hook.state.inside.as_deref().filter(|_| by_flag);
         let inside = inside.map(|layers| format!(", inside {}", Layer::words(layers))).unwrap_or_default();
         let (word, reason) = (done.word(), &hook.state.reason);
-        let line = format!("{}:{}  {word}: {reason}; {table}{inside}\n", interface.name, hook.pins.direction);
-        context.print(&line)?;
+        let lead = format!("{}:{}  ", interface.name, hook.pins.direction);
+        context.print(&hanging(&lead, &format!("{word}: {reason}; {table}{inside}")))?;
     }
     Ok(())
 }

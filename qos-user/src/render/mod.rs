@@ -14,7 +14,8 @@ pub mod table;
 mod text;
 
 pub use event::{document as event_document, event, fields as event_fields};
-pub use text::harmless;
+pub use screen::WIDTH;
+pub use text::{hanging, harmless};
 
 /// What a screen depends on beside its numbers.
 #[derive(Clone, Debug)]

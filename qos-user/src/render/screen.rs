@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{
     Look,
-    text::{one_line, shorten, width, wrap},
+    text::{one_line, shorten, under, width, wrap},
 };
 
 /// No line is longer.
@@ -55,8 +55,7 @@ impl Screen {
     /// A line behind a lead, under which it goes on; `urgent` if it needs a human, which the lead has to say.
     pub fn told(&mut self, urgent: bool, lead: &str, text: &str) {
         let tone = if urgent { Tone::Alert } else { Tone::Plain };
-        let lines = wrap(&one_line(&format!("{lead}{text}")), WIDTH, width(lead));
-        self.0.extend(lines.into_iter().map(|line| (tone, line)));
+        self.0.extend(under(lead, text).into_iter().map(|line| (tone, line)));
     }
 
     /// An empty line, except at the top.

@@ -6,6 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use qos_common::ds::Dscp;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use super::screen::WIDTH;
 use crate::printable::is_printable;
 
 /// The decimal prefixes: rates and sizes are in powers of 1000, as everywhere in networking.
@@ -183,6 +184,17 @@ pub fn wrap(text: &str, columns: usize, indent: usize) -> Vec<String> {
     lines
 }
 
+/// A text behind a lead, under which it goes on, in lines that fit a screen.
+pub fn under(lead: &str, text: &str) -> Vec<String> {
+    wrap(&one_line(&format!("{lead}{text}")), WIDTH, width(lead))
+}
+
+/// The same with a line end after each line.
+#[must_use]
+pub fn hanging(lead: &str, text: &str) -> String {
+    under(lead, text).join("\n") + "\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +237,15 @@ mod tests {
         assert_eq!(shorten("edge-standard", 8), "edge-st…");
         assert_eq!(shorten("a\x1b[2Jb", 20), "a?[2Jb");
         assert_eq!(width(&shorten("日本語日本語", 8)), 7);
+    }
+
+    #[test]
+    fn what_is_too_long_goes_on_under_its_text() {
+        let text = hanging("wan0:egress  ", &format!("attached: tcx, the best there is; table {}, and more", "t".repeat(64)));
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines.iter().all(|line| width(line) <= WIDTH) && text.ends_with('\n'), "{text}");
+        assert_eq!(lines[1], format!("             {}, and more", "t".repeat(64)));
+        assert_eq!(hanging("lan0  ", "short"), "lan0  short\n");
     }
 
     #[test]

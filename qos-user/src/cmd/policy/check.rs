@@ -10,6 +10,7 @@ use crate::{
     error::Exit,
     hook::Direction,
     policy::Policy,
+    render::{WIDTH, hanging},
 };
 
 /// Reads a policy and changes nothing.
@@ -28,23 +29,29 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
         context.warn(&policy.warnings().render(context.color_on_stderr));
     }
     let (tables, bindings) = (policy.tables().len(), policy.bindings().len());
-    context.print(&format!(
-        "{}: policy {} {} is right: {}, {}, {}\n",
-        file.display(),
+    let found = format!(
+        "policy {} {} is right: {}, {}, {}",
         policy.name(),
         policy.hash(),
         counted(tables, "table"),
         counted(policy.rules().len(), "rule"),
         counted(bindings, "binding"),
-    ))?;
+    );
+    context.print(&said(file, &found))?;
     for Compiled { hook, rules, bytes, needs_tc } in compiled {
         let (rules, kib) = (counted(rules, "rule"), bytes.div_ceil(1024));
         context.print(&format!("  {hook:<24} {rules}, {kib} KiB of lookup tables\n"))?;
         if let Some(why) = needs_tc {
-            context.print(&format!("  {:<24} by TC, not XDP: {why}\n", ""))?;
+            context.print(&hanging(&format!("  {:<24} ", ""), &format!("by TC, not XDP: {why}")))?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// What is said of a file, on a line of its own if the path leaves it no room.
+fn said(file: &Path, found: &str) -> String {
+    let line = format!("{}: {found}\n", file.display());
+    if line.chars().count() <= WIDTH { line } else { format!("{}:\n{}", file.display(), hanging("  ", found)) }
 }
 
 /// The rules of a hook that the policy names.

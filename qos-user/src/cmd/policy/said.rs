@@ -8,7 +8,7 @@ use super::{
     plan::{Effect, Item},
     session::Session,
 };
-use crate::{cli::ApplyOptions, cmd::Context, kernel::state::Binding, policy::Policy};
+use crate::{cli::ApplyOptions, cmd::Context, kernel::state::Binding, policy::Policy, render::hanging};
 
 /// What was done.
 pub struct Applied<'a> {
@@ -49,7 +49,7 @@ pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
         context.print(&line(item))?;
     }
     for warning in applied.warnings {
-        context.print(&format!("! {warning}\n"))?;
+        context.print(&hanging("! ", warning))?;
     }
     if let Some(session) = applied.session.filter(|session| session.is_checked()) {
         context.print(&format!("{session}\n"))?;
@@ -65,7 +65,7 @@ fn line(item: &Item<'_>) -> String {
     let warning = if *bypassed || *effect == Effect::NotAttached { "! " } else { "  " };
     let does = item.binding.as_ref().map_or_else(|| "-".to_owned(), Binding::words);
     let bypass = if *bypassed { format!("; BYPASSED: qosbpf policy resume {name}") } else { String::new() };
-    format!("{warning}{name:<24} {does:<24} {}{bypass}\n", effect.word())
+    hanging(&format!("{warning}{name:<24} "), &format!("{does:<24} {}{bypass}", effect.word()))
 }
 
 fn how_long(applied: &Applied<'_>, context: &Context) -> String {
