@@ -8,8 +8,9 @@ use std::{
 use anyhow::Context as _;
 use qos_common::{ds::DsField, locate::Family};
 use qosbpf::lab::{capture::Capture, probe, topology::WAN_HOST};
+use serde_json::Value;
 
-use crate::edge::Edge;
+use crate::edge::{Edge, KEEP, MARK};
 
 #[test]
 fn the_same_is_0_and_another_is_3() -> anyhow::Result<()> {
@@ -22,33 +23,60 @@ fn the_same_is_0_and_another_is_3() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// At most 500 packets a second, of which the command looks at one: what it says is a rate.
-#[test]
-fn the_estimate_is_what_comes_now() -> anyhow::Result<()> {
-    let edge = Edge::start()?;
+/// What `policy diff` says of `lan0:ingress` while EF comes to a port: at most 500 packets a second.
+fn estimated(edge: &Edge, file: &str, port: u16) -> anyhow::Result<Value> {
     let _no_icmp_errors = Capture::start(edge.router.lab().wan())?;
     let probe = probe::Probe::new(&WAN_HOST, Family::V4, DsField::new(184), 1);
-    let probe = probe::Probe { pace: Duration::from_millis(2), ..probe };
+    let to = std::net::SocketAddr::new(probe.to.ip(), port);
+    let probe = probe::Probe { to, pace: Duration::from_millis(2), ..probe };
     let (lan, over) = (edge.router.lab().lan(), AtomicBool::new(false));
     let document = std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                probe::send(lan, &[probe])?;
+                // Where nobody listens, an ICMP error is no reason to stop.
+                let _refused = probe::send(lan, &[probe]);
             }
-            anyhow::Ok(())
         });
-        let answer = edge.ask(&format!("policy diff {} --json", edge.mark));
+        let answer = edge.ask(&format!("policy diff {file} --json"));
         over.store(true, Ordering::Relaxed);
-        sender.join().unwrap()?;
+        sender.join().unwrap();
         answer?.expect(3)?.json()
     })?;
     assert_eq!(document["differs"], true);
     let hooks = document["hooks"].as_array().context("hooks")?;
-    let lan = hooks.iter().find(|hook| hook["hook"] == "lan0:ingress").context("lan0:ingress")?;
+    Ok(hooks.iter().find(|hook| hook["hook"] == "lan0:ingress").context("lan0:ingress")?.clone())
+}
+
+fn rate(entry: &Value) -> anyhow::Result<f64> {
+    entry["packets_per_second"].as_f64().with_context(|| format!("{entry:#}"))
+}
+
+/// The command looks at one second, and what it says is a rate.
+#[test]
+fn the_estimate_is_what_comes_now() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let lan = estimated(&edge, &edge.mark, probe::PORT)?;
     let entry = &lan["entries"][0];
     assert_eq!((&entry["entry"], &entry["new"], &entry["marks"][0]["from"]), (&"EF".into(), &34.into(), &46.into()));
-    let rate = entry["packets_per_second"].as_f64().context("packets_per_second")?;
     // A sender that sleeps two milliseconds sends fewer than 500, and on a busy machine far fewer.
+    let rate = rate(entry)?;
     assert!((5.0..=510.0).contains(&rate), "{rate}");
+    Ok(())
+}
+
+/// A table decides on what no rule has decided on: only that would be changed by another table.
+#[test]
+fn what_a_rule_decides_is_no_part_of_the_estimate() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    let rule = format!(
+        "[[rule]]\nname = \"probes\"\non = \"lan0:ingress\"\nmatch = {{ dst-port = {} }}\nset = \"keep\"\n",
+        probe::PORT
+    );
+    edge.ok(&format!("policy apply {}", edge.router.policy("ruled", &format!("{KEEP}{rule}"))?))?;
+    let next = edge.router.policy("next", &format!("{MARK}{rule}"))?;
+    let ruled = estimated(&edge, &next, probe::PORT)?;
+    assert_eq!(rate(&ruled["entries"][0])?, 0.0, "{ruled:#}");
+    let beside = rate(&estimated(&edge, &next, probe::PORT + 1)?["entries"][0])?;
+    assert!((5.0..=510.0).contains(&beside), "{beside}");
     Ok(())
 }

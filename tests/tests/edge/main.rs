@@ -1,6 +1,7 @@
 //! MF rules on real packets: a router with masquerade between a LAN and a WAN.
 
 mod fields;
+mod globs;
 mod hand_over;
 mod imported;
 mod log;

@@ -141,6 +141,41 @@ fn a_packet_that_cannot_be_and_a_hook_that_is_not_are_refused() -> anyhow::Resul
     Ok(())
 }
 
+/// A frame as tcpdump prints it goes through the same twin as words do. One that no program can be given is neither a wrong
+/// command line nor a failure: what would become of it cannot be told.
+#[test]
+fn a_frame_in_hexadecimal_is_explained_as_it_is() -> anyhow::Result<()> {
+    use qos_vectors::frame::{Ipv4, Ipv6, ether_type, ethernet, protocol, udp};
+    let router = Router::start()?;
+    let file = router.policy("rules", RULES)?;
+    router.ok("attach lan0 --ingress --hook tcx")?;
+    router.ok(&format!("policy apply {file}"))?;
+    let explained = |frame: &[u8]| {
+        let hex: Vec<_> = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut command = router.command("policy explain lan0:ingress --json --hex")?;
+        qosbpf_tests::binary::Answer::of(command.arg(hex.join(" ")))
+    };
+    let v4 = |protocol, payload: &[u8]| {
+        ethernet(&[], ether_type::IPV4, &Ipv4 { ds: 0xba, protocol, ..Ipv4::default() }.packet(payload))
+    };
+    let echo = explained(&v4(protocol::ICMP, &[8, 0, 0, 0, 0, 0, 0, 0]))?.expect(0)?.json()?;
+    assert_eq!((decider(&echo), &echo["before"], &echo["after"]), ("marked echo", &46.into(), &34.into()), "{echo:#}");
+    let plain = explained(&v4(protocol::UDP, &udp(&[])))?.expect(0)?.json()?;
+    assert_eq!((decider(&plain), &plain["after"]), ("other", &46.into()), "{plain:#}");
+    let v6 = ethernet(&[], ether_type::IPV6, &Ipv6 { ds: 0xc0, next: protocol::UDP, ..Ipv6::default() }.packet(&udp(&[])));
+    let control = explained(&v6)?.expect(0)?.json()?;
+    assert_eq!((decider(&control), &control["after"]), ("CS6", &0.into()), "{control:#}");
+    let mut telnet = v4(6, &[0; 20]);
+    telnet[14 + 20 + 3] = 23;
+    let dropped = explained(&telnet)?.expect(0)?.json()?;
+    assert_eq!((decider(&dropped), &dropped["dropped"]), ("no telnet", &true.into()), "{dropped:#}");
+    for length in [0, 1, 13, 14 + 19] {
+        let cut = explained(&telnet[..length])?.expect(4)?.json()?;
+        assert_eq!(cut["error"]["code"], "test-run", "{length}: {cut:#}");
+    }
+    Ok(())
+}
+
 /// A test run has room for a page; what is larger goes the same way, but a meter would charge all of it.
 #[test]
 fn the_color_of_a_packet_that_no_test_run_holds_cannot_be_told() -> anyhow::Result<()> {

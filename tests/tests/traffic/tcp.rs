@@ -57,6 +57,38 @@ fn tc_and_native_xdp_count_the_same_packets_and_bytes() -> anyhow::Result<()> {
     }
 }
 
+/// RFC 791's length is that of one packet, and on the cable a super-packet is many: a rule sees the length of each segment.
+#[test]
+fn a_rule_asks_for_the_length_of_each_segment() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let (lan, edge) = (router.lab().lan(), router.edge());
+    for (namespace, device) in [(lan, LAN_HOST.device), (edge, EDGE_LAN.device)] {
+        run_in(namespace, &format!("ethtool -K {device} tx on sg on gso on tso on"))?;
+    }
+    let rules = |hook: &str| {
+        let rule = |name: &str, length: &str, mark: &str| {
+            format!("[[rule]]\nname = \"{name}\"\non = \"{hook}\"\nmatch = {{ length = {length} }}\nset = \"{mark}\"\n")
+        };
+        rule("longer than the link", "\"1501-65535\"", "CS1") + &rule("full", "1500", "AF41")
+    };
+    let (sender, receiver) =
+        (router.policy("sender", &rules("eth0:egress"))?, router.policy("receiver", &rules("lan0:ingress"))?);
+    let host = |line: &str| qosbpf_tests::binary::Answer::of(&mut router.command_in(lan, line)?)?.expect(0);
+    host(&format!("attach eth0 --egress --hook tcx --policy {sender}"))?;
+    router.ok(&format!("attach lan0 --ingress --hook tcx --policy {receiver}"))?;
+    transfer(&router)?;
+    for document in [host("stats eth0:egress --json")?.json()?, router.ok("stats lan0:ingress --json")?.json()?] {
+        let hook = &document["hooks"][0];
+        let rules: Vec<_> = hook["rules"].as_array().context("rules")?.iter().map(|rule| &rule["packets"]).collect();
+        let (full, device) = (rules[1].as_u64().context("packets")?, &hook["device"]["packets"]);
+        assert_eq!(rules[0], 0, "a super-packet is no longer than its segments: {hook:#}");
+        assert!(full > BYTES as u64 / 1500, "{hook:#}");
+        let device = device.as_u64().context("device")?;
+        assert!(device < full / 2, "{device} packets of the device: hardly a super-packet, this test tests nothing");
+    }
+    Ok(())
+}
+
 /// Packets that IP has handed to its devices, super-packets as one (`Ip: OutRequests` of RFC 4293).
 fn sent_by(namespace: &Namespace) -> anyhow::Result<usize> {
     let table = namespace.run(|| Ok(std::fs::read_to_string("/proc/thread-self/net/snmp")?))?;

@@ -13,6 +13,7 @@ rules! {
     meter_unknown_key: "meter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"64kB\", ebs = \"64kB\", overhed = 4 }";
     meter_numbers_without_units: "meter = { type = \"srtcm\", cir = 8000000, cbs = 64000, ebs = \"64000\" }";
     meter_bad_units: "meter = { type = \"trtcm\", cir = \"8mbps\", cbs = \"64kb\", pir = \"9Gbit\", pbs = \"64 furlongs\" }";
+    meter_units_of_tc: "meter = { type = \"trtcm\", cir = \"8M\", cbs = \"64K\", pir = \"12m\", pbs = \"64k\" }";
     meter_no_numbers: "meter = { type = \"srtcm\", cir = \"fast\", cbs = \"1.2.3kB\", ebs = true }";
     meter_out_of_range: "meter = { type = \"srtcm\", cir = \"7kbit\", cbs = \"5000MB\", ebs = \"64kB\" }";
     meter_peak_below_committed: "meter = { type = \"trtcm\", cir = \"8mbit\", cbs = \"64kB\", pir = \"4mbit\", pbs = \"64kB\" }";
