@@ -22,6 +22,7 @@ pub mod rules;
 pub mod signal;
 pub mod snapshot;
 pub mod status;
+pub mod tcpdump;
 
 /// The version of this binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -95,7 +95,7 @@ fn rule(name: &str, site: &Site, interface: &str, direction: Direction) -> Optio
     let by = policy::shadowed_by(here, name);
     Some(RuleFacts {
         name: name.to_owned(),
-        shadowed_by: by.map(|by| format!("rule \"{}\" ({file}:{})", by.name, by.line)),
+        shadowed_by: by.iter().map(|by| format!("rule \"{}\" ({file}:{})", by.name, by.line)).collect(),
         elsewhere: running.is_none().then(|| places(rule)),
         place: format!("{file}:{}", rule.line),
     })

@@ -11,6 +11,7 @@ use super::{Cure, Finding, bypass, facts::Ground, marks, outside::Outside, port,
 use crate::{
     hook::Direction,
     snapshot::{Hook, Snapshot, State},
+    tcpdump,
 };
 
 pub use rule::RuleFacts;
@@ -71,7 +72,7 @@ pub fn why(scene: &Scene<'_>, about: &About) -> Answer {
     };
     findings.extend(rest);
     findings.extend(surroundings(scene, matches!(about, About::Hook)));
-    Answer { heading, findings, further: further(scene) }
+    Answer { heading, findings, further: further(scene, &about.dscps(hook)) }
 }
 
 fn whole_heading(scene: &Scene<'_>, hook: &Hook) -> String {
@@ -100,11 +101,29 @@ fn surroundings(scene: &Scene<'_>, whole: bool) -> Vec<Finding> {
     findings
 }
 
-fn further(scene: &Scene<'_>) -> Vec<Cure> {
+/// More codepoints than these make no filter that anybody reads.
+const MOST_IN_A_FILTER: usize = 4;
+
+fn further(scene: &Scene<'_>, dscps: &[Dscp]) -> Vec<Cure> {
+    let filter = match dscps.len() {
+        1..=MOST_IN_A_FILTER => format!("'{}'", tcpdump::any(dscps)),
+        _ => "ip or ip6".to_owned(),
+    };
     vec![
-        Cure::There(format!("tcpdump -n -v -c 5 -i {} ip or ip6", scene.interface)),
+        Cure::There(format!("tcpdump -n -v -c 5 -i {} {filter}", scene.interface)),
         Cure::Own(format!("doctor {}", scene.interface)),
     ]
+}
+
+impl About {
+    /// The codepoints that are asked about.
+    fn dscps(&self, hook: &Hook) -> Vec<Dscp> {
+        match self {
+            Self::Hook => Vec::new(),
+            Self::Marks(_, dscps) => dscps.clone(),
+            Self::Rule(facts) => rule::dscps(hook, facts),
+        }
+    }
 }
 
 impl<'a> Scene<'a> {

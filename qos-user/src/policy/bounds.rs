@@ -1,6 +1,8 @@
 //! What the conditions of a rule leave of each field, as ranges of numbers: whether anything, and whether it is within
 //! what another rule leaves.
 
+mod rest;
+
 use crate::policy::model::{Condition, Field, Fragment, MarkBits, Origin, Prefixes, Rule, pattern_matches};
 
 /// Ranges that are inclusive, sorted, disjoint, and not adjacent.

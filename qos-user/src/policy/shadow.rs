@@ -16,6 +16,9 @@ use crate::{
 /// How many pairs of rules are compared: some thousand rules at one hook.
 const MOST_PAIRS: usize = 4_000_000;
 
+/// What several rules together leave of another one is asked among so many rules.
+const MOST_TOGETHER: usize = 64;
+
 /// A burst below this lets no full-size Ethernet packet conform, in bytes.
 const FULL_SIZE: u64 = 1500;
 
@@ -32,12 +35,18 @@ pub(super) fn check(policy: &Checked, report: &mut Report) {
     }
 }
 
-/// The first of the rules of a hook that is asked before this one, and decides on all that it would match.
+/// Of the rules of a hook those that are asked before this one, and decide on all that it would match: the first that does
+/// so alone, else several that do so together.
 #[must_use]
-pub fn shadowed_by<'a>(rules: &'a [Rule], name: &str) -> Option<&'a Rule> {
-    let at = rules.iter().position(|rule| rule.name == name)?;
+pub fn shadowed_by<'a>(rules: &'a [Rule], name: &str) -> Vec<&'a Rule> {
+    let Some(at) = rules.iter().position(|rule| rule.name == name) else { return Vec::new() };
     let bounds = Bounds::of(&rules[at]);
-    rules[..at].iter().find(|earlier| earlier.decides() && bounds.is_within(&Bounds::of(earlier)))
+    let earlier: Vec<_> = rules[..at].iter().filter(|rule| rule.decides()).map(|rule| (rule, Bounds::of(rule))).collect();
+    if let Some((alone, _)) = earlier.iter().find(|(_, wider)| bounds.is_within(wider)) {
+        return vec![alone];
+    }
+    let together = bounds.covered_by(&earlier.iter().map(|(_, bounds)| bounds).collect::<Vec<_>>());
+    together.unwrap_or_default().into_iter().map(|at| earlier[at].0).collect()
 }
 
 /// Whether a rule leaves nothing that this host makes to what is asked after it, on all interfaces that a pattern means.
@@ -57,14 +66,24 @@ fn check_shadowed(rules: &[Written], bounds: &[Bounds], report: &mut Report) {
         if pairs > MOST_PAIRS {
             return;
         }
-        let shadows = |earlier: &usize| {
+        let decides = |earlier: &usize| {
             let rule = &rules[*earlier].rule;
-            rule.decides() && is_asked_within(&written.rule, rule) && bounds[later].is_within(&bounds[*earlier])
+            rule.decides() && is_asked_within(&written.rule, rule)
         };
-        if let Some(earlier) = (0..later).find(shadows) {
+        let never = || {
             let name = quote(&written.rule.name);
-            let finding = Finding::warning(written.span, format!("the rule {name} is never asked"));
-            report.push(finding.also(rules[earlier].span, "this one decides on all that it would match"));
+            Finding::warning(written.span, format!("the rule {name} is never asked"))
+        };
+        if let Some(earlier) = (0..later).filter(decides).find(|earlier| bounds[later].is_within(&bounds[*earlier])) {
+            report.push(never().also(rules[earlier].span, "this one decides on all that it would match"));
+        } else if rules.len() <= MOST_TOGETHER {
+            let before: Vec<usize> = (0..later).filter(decides).collect();
+            let together = bounds[later].covered_by(&before.iter().map(|at| &bounds[*at]).collect::<Vec<_>>());
+            if let Some([first, others @ ..]) = together.as_deref() {
+                let names = others.iter().map(|at| quote(&rules[before[*at]].rule.name)).collect::<Vec<_>>().join(", ");
+                let label = format!("this one and {names} decide on all that it would match");
+                report.push(never().also(rules[before[*first]].span, label));
+            }
         }
     }
 }

@@ -66,7 +66,7 @@ fn a_class_that_nft_rewrites_between_two_hooks() -> anyhow::Result<()> {
         "p",
         "[classes]\nvoice = [\"EF\", \"VA\"]\n[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n",
     )?;
-    router.ok(&format!("policy apply {policy}"))?;
+    router.ok(&format!("policy apply {policy} --prune"))?;
     router.ping(false, 184, 20)?;
     for what in ["wan0:egress EF", "wan0:egress voice", "lan0:ingress EF"] {
         let answer = why(&router, what)?.expect(3)?;
@@ -123,6 +123,8 @@ fn a_rule_shadowed_by_another() -> anyhow::Result<()> {
         "p",
         "[[rule]]\nname = \"all voice\"\non = \"wan0:egress\"\nmatch = { dscp = [\"EF\", \"VA\"] }\nset = \"AF41\"\n\
          [[rule]]\nname = \"calls\"\non = \"wan0:egress\"\nmatch = { dscp = \"EF\", proto = \"icmp\" }\nset = \"EF\"\n\
+         [[rule]]\nname = \"other\"\non = \"wan0:egress\"\nmatch = { dscp-not = [\"EF\", \"VA\"] }\nset = \"DF\"\n\
+         [[rule]]\nname = \"echo\"\non = \"wan0:egress\"\nmatch = { proto = \"icmp\" }\nset = \"CS1\"\n\
          [[rule]]\nname = \"web\"\non = \"lan0:ingress\"\nmatch = { proto = \"tcp\" }\nset = \"DF\"\n",
     )?;
     router.ok(&format!("policy apply {policy}"))?;
@@ -130,6 +132,8 @@ fn a_rule_shadowed_by_another() -> anyhow::Result<()> {
     let answer = why(&router, "wan0:egress calls")?.expect(3)?;
     let text = said(&find(&answer, "wan0:egress", "shadowed")?);
     assert!(text.contains("is never asked") && text.contains("all voice"), "{text}");
+    let text = said(&find(&why(&router, "wan0:egress echo")?.expect(3)?, "wan0:egress", "shadowed")?);
+    assert!(text.contains("all voice") && text.contains("\"other\"") && text.contains("together"), "{text}");
     let asked = why(&router, "wan0:egress all voice")?.expect(0)?;
     asked.says(&["it has decided or counted 20 packets"])?;
     find(&why(&router, "wan0:egress web")?.expect(3)?, "wan0:egress", "not-asked")?;
@@ -143,7 +147,7 @@ fn a_rule_shadowed_by_another() -> anyhow::Result<()> {
 fn a_bypassed_policy() -> anyhow::Result<()> {
     let router = attached()?;
     let policy = router.policy("p", "[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
-    router.ok(&format!("policy apply {policy}"))?;
+    router.ok(&format!("policy apply {policy} --prune"))?;
     router.ok("policy bypass")?;
     router.ping(false, 184, 20)?;
     let answer = why(&router, "wan0:egress EF")?.expect(3)?;

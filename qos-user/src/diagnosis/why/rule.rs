@@ -15,8 +15,8 @@ use crate::{
 pub struct RuleFacts {
     /// Its name.
     pub name: String,
-    /// The rule before it that decides on all that it would match.
-    pub shadowed_by: Option<String>,
+    /// The rule before it that decides on all that it would match, or several that do so together.
+    pub shadowed_by: Vec<String>,
     /// Where the policy asks it, if that is not at this hook.
     pub elsewhere: Option<String>,
     /// `file:line`.
@@ -57,14 +57,21 @@ fn not_asked(name: &str, facts: &RuleFacts) -> Finding {
 /// What keeps it from ever matching.
 fn certain(scene: &Scene<'_>, rule: &Rule, facts: &RuleFacts) -> Vec<Finding> {
     let name = scene.name();
-    let shadowed = facts.shadowed_by.as_ref().map(|by| {
-        let text =
-            format!("rule \"{}\" is never asked: {by} is before it, and decides on all that it would match", rule.name);
-        let cure = Cure::Advice(format!("put it before that rule in {}, or narrow that one", facts.place));
-        Finding::fail(&name, "shadowed", text).cure(cure)
-    });
+    let shadowed = shadowed(&name, rule, facts);
     let translated = address::translated_rule(scene.interface, scene.direction, rule, scene.outside);
     [shadowed, translated, no_interface(scene, rule), no_tag(scene, rule)].into_iter().flatten().collect()
+}
+
+fn shadowed(name: &str, rule: &Rule, facts: &RuleFacts) -> Option<Finding> {
+    let (verbs, others) = match &*facts.shadowed_by {
+        [] => return None,
+        [_] => ("is before it, and decides", "that rule"),
+        [_, ..] => ("are before it, and together decide", "one of those rules"),
+    };
+    let by = facts.shadowed_by.join(", ");
+    let text = format!("rule \"{}\" is never asked: {by} {verbs} on all that it would match", rule.name);
+    let cure = Cure::Advice(format!("put it before {others} in {}, or narrow that one", facts.place));
+    Some(Finding::fail(name, "shadowed", text).cure(cure))
 }
 
 /// `from` names interfaces, and there are none of that name.
@@ -108,6 +115,11 @@ fn unhit(scene: &Scene<'_>, hook: &Hook, rule: &RuleCount) -> Vec<Finding> {
     let text = format!("{came} packets with its codepoints came, and none matched all of: {}", rule.rule.matches());
     let cure = Cure::Advice(format!("qosbpf policy explain {name} 'PACKET' says which condition was not so"));
     vec![Finding::unknown(&name, "not-matched", text).details(details).cure(cure)]
+}
+
+/// The codepoints that the rule is for, if it is asked at the hook.
+pub(super) fn dscps(hook: &Hook, facts: &RuleFacts) -> Vec<Dscp> {
+    counted(hook, &facts.name).map_or_else(Vec::new, |rule| codepoints(&rule.rule))
 }
 
 /// The codepoints that a rule is for.

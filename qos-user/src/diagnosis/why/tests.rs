@@ -63,6 +63,8 @@ fn a_mark_that_passes_is_no_fault() {
     let answer = ask(&snapshot(100, 100), &router(), &Outside::default(), &ef());
     assert_eq!(codes(&answer), ["attached", "arrived", "passed"]);
     assert_eq!(exit(&answer.findings), Exit::Done);
+    let filter = "'ip[1] & 0xfc == 0xb8 or ip6[0:2] & 0xfc0 == 0xb80'";
+    assert_eq!(answer.further[0], Cure::There(format!("tcpdump -n -v -c 5 -i wan0 {filter}")));
     assert!(answer.heading.starts_with("EF at wan0:egress: before 100, after 100, since 2026-"), "{}", answer.heading);
 }
 

@@ -25,7 +25,7 @@ const EDGE: &str = include_str!("../../../../docs/examples/edge.toml");
 /// The example that has everything.
 const FULL: &str = include_str!("../../../../docs/examples/edge-full.toml");
 
-fn read(text: &str) -> Result<Policy, Report> {
+pub(in crate::policy) fn read(text: &str) -> Result<Policy, Report> {
     Source::new("policy.toml", text.as_bytes().to_vec()).and_then(|source| parse(&source))
 }
 

@@ -26,6 +26,7 @@ warnings! {
     set_unused: "[sets]\na = [\"10.0.0.1\"]";
     rule_shadowed: "[[rule]]\nname = \"a\"\non = \"ppp*:egress\"\nmatch = { dscp = [\"EF\", \"VA\"], src = \"10.0.0.0/8\" }\nset = \"DF\"\n[[rule]]\nname = \"b\"\non = \"ppp0:egress\"\nmatch = { dscp = \"EF\", src = \"10.1.0.0/16\", proto = \"udp\" }\nset = \"EF\"\n";
     rule_shadowed_by_not: "[[rule]]\nname = \"a\"\non = \"all\"\nmatch = { dst-port-not = \"1-1023\", mark = \"0x10/0x10\" }\ndrop = true\n[[rule]]\nname = \"b\"\non = \"x:ingress\"\nmatch = { dst-port = \"2000-3000\", mark = \"0x11/0x1f\" }\nset = \"EF\"\n";
+    rule_shadowed_by_two: "[[rule]]\nname = \"a\"\non = \"x*:egress\"\nmatch = { dscp = \"EF\" }\nset = \"DF\"\n[[rule]]\nname = \"b\"\non = \"x0:egress\"\nmatch = { dscp = \"VA\" }\nset = \"EF\"\n[[rule]]\nname = \"c\"\non = \"x0:egress\"\nmatch = { dscp = [\"EF\", \"VA\"], proto = \"udp\" }\nset = \"EF\"\n";
     rule_behind_everything: "[[rule]]\nname = \"a\"\non = \"all\"\nset = \"keep\"\n[[rule]]\nname = \"b\"\non = \"x:ingress\"\ncount = true\n";
     rule_on_protected_control: "[classes]\ncontrol = [\"CS6\", \"CS7\"]\n[[rule]]\nname = \"a\"\non = \"ppp*:egress\"\nmatch = { dscp = \"control\" }\ndrop = true\n";
     meter_too_small: "[[rule]]\nname = \"a\"\non = \"all\"\nmeter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"1kB\", ebs = \"1kB\" }\nred = \"drop\"\n";

@@ -4,6 +4,7 @@ use qos_common::ds::{Dscp, Ecn};
 use serde::Serialize;
 
 use super::facts::tos;
+use crate::tcpdump;
 
 /// The text for each tool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,8 +51,8 @@ pub fn filters(dscp: Dscp) -> Filters {
     Filters {
         ping: format!("ping -Q {tos} HOST"),
         ping_windows: format!("ping -v {tos} HOST"),
-        tcpdump: format!("ip[1] & 0xfc == {tos:#04x}"),
-        tcpdump_ipv6: format!("ip6[0:2] & 0xfc0 == {:#05x}", u16::from(tos) << 4),
+        tcpdump: tcpdump::v4(dscp),
+        tcpdump_ipv6: tcpdump::v6(dscp),
         wireshark: format!("ip.dsfield.dscp == {value}"),
         wireshark_ipv6: format!("ipv6.tclass.dscp == {value}"),
         nft: format!("ip dscp {nft}"),
