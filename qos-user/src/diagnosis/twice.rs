@@ -17,11 +17,7 @@ pub(super) fn counted_twice(port: &Port, ground: &Ground) -> Vec<Finding> {
 
 fn counting(port: &Port) -> impl Iterator<Item = Counting> {
     let ifindex = port.device.ifindex;
-    port.hooks.iter().map(move |hook| Counting {
-        ifindex,
-        direction: hook.direction,
-        looks_inside: hook.inside_pppoe,
-    })
+    port.hooks.iter().map(move |hook| Counting { ifindex, direction: hook.direction, looks_inside: hook.inside_pppoe })
 }
 
 fn finding(twice: &Twice, port: &Port, ground: &Ground) -> Option<Finding> {

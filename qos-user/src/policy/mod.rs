@@ -275,6 +275,13 @@ impl Policy {
         bindings
     }
 
+    /// Whether the file has something to say of an interface: a section, or a rule that names it.
+    #[must_use]
+    pub fn is_about(&self, interface: &str) -> bool {
+        let by_rule = |rule: &Rule| Direction::BOTH.into_iter().any(|way| rule.is_asked_at(interface, way));
+        self.section(interface).is_some() || self.rules.iter().any(by_rule)
+    }
+
     /// By which pattern, and to which table if to any, a hook is bound; `None` if the file does not name it.
     #[must_use]
     pub fn names(&self, interface: &str, direction: Direction) -> Option<(&str, Option<&str>)> {

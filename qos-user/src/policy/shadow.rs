@@ -41,7 +41,8 @@ pub(super) fn check(policy: &Checked, report: &mut Report) {
 pub fn shadowed_by<'a>(rules: &'a [Rule], name: &str) -> Vec<&'a Rule> {
     let Some(at) = rules.iter().position(|rule| rule.name == name) else { return Vec::new() };
     let bounds = Bounds::of(&rules[at]);
-    let earlier: Vec<_> = rules[..at].iter().filter(|rule| rule.decides()).map(|rule| (rule, Bounds::of(rule))).collect();
+    let earlier: Vec<_> =
+        rules[..at].iter().filter(|rule| rule.decides()).map(|rule| (rule, Bounds::of(rule))).collect();
     if let Some((alone, _)) = earlier.iter().find(|(_, wider)| bounds.is_within(wider)) {
         return vec![alone];
     }

@@ -241,7 +241,8 @@ mod tests {
 
     #[test]
     fn what_is_too_long_goes_on_under_its_text() {
-        let text = hanging("wan0:egress  ", &format!("attached: tcx, the best there is; table {}, and more", "t".repeat(64)));
+        let text =
+            hanging("wan0:egress  ", &format!("attached: tcx, the best there is; table {}, and more", "t".repeat(64)));
         let lines: Vec<_> = text.lines().collect();
         assert!(lines.iter().all(|line| width(line) <= WIDTH) && text.ends_with('\n'), "{text}");
         assert_eq!(lines[1], format!("             {}, and more", "t".repeat(64)));

@@ -17,7 +17,7 @@ fn busy() -> anyhow::Result<Router> {
     let router = Router::start()?;
     let policy = router.policy("edge", POLICY)?;
     router.ok("attach lan0")?;
-    router.ok(&format!("policy apply {policy} --attach"))?;
+    router.ok(&format!("policy apply {policy} --attach --prune"))?;
     router.ping(false, 185, 4)?;
     router.ping(true, 32, 3)?;
     Ok(router)

@@ -121,7 +121,7 @@ fn a_watcher_gives_the_terminal_back() -> anyhow::Result<()> {
 fn a_reader_that_goes_away_changes_no_exit_code() -> anyhow::Result<()> {
     let router = busy()?;
     let policy = router.policy("p", "[interface.ppp0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n")?;
-    router.ok(&format!("policy apply {policy}"))?;
+    router.ok(&format!("policy apply {policy} --prune"))?;
     let lines = [
         ("status", 3),
         ("expect lan0:ingress EF=1 --within 0.2s -- true", 3),
@@ -146,7 +146,7 @@ fn a_reader_that_goes_away_changes_no_exit_code() -> anyhow::Result<()> {
 fn a_terminal_gets_colors_unless_refused() -> anyhow::Result<()> {
     let router = busy()?;
     let policy = router.policy("p", "[interface.ppp0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n")?;
-    router.ok(&format!("policy apply {policy}"))?;
+    router.ok(&format!("policy apply {policy} --prune"))?;
     let on_terminal = |options: &str, no_color: bool| {
         let command = router.command(&format!("status {options}"))?;
         let line: Vec<_> = std::iter::once(command.get_program())

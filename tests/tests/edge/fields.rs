@@ -16,7 +16,7 @@ fn start(rules: &str) -> anyhow::Result<Masquerade> {
     let policy = lab.router.policy("fields", rules)?;
     lab.router.ok("attach lan0 --ingress")?;
     lab.router.ok("attach ppp0 --egress")?;
-    lab.router.ok(&format!("policy apply {policy}"))?;
+    lab.router.ok(&format!("policy apply {policy} --prune"))?;
     Ok(lab)
 }
 

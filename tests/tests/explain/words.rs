@@ -162,7 +162,8 @@ fn a_frame_in_hexadecimal_is_explained_as_it_is() -> anyhow::Result<()> {
     assert_eq!((decider(&echo), &echo["before"], &echo["after"]), ("marked echo", &46.into(), &34.into()), "{echo:#}");
     let plain = explained(&v4(protocol::UDP, &udp(&[])))?.expect(0)?.json()?;
     assert_eq!((decider(&plain), &plain["after"]), ("other", &46.into()), "{plain:#}");
-    let v6 = ethernet(&[], ether_type::IPV6, &Ipv6 { ds: 0xc0, next: protocol::UDP, ..Ipv6::default() }.packet(&udp(&[])));
+    let v6 =
+        ethernet(&[], ether_type::IPV6, &Ipv6 { ds: 0xc0, next: protocol::UDP, ..Ipv6::default() }.packet(&udp(&[])));
     let control = explained(&v6)?.expect(0)?.json()?;
     assert_eq!((decider(&control), &control["after"]), ("CS6", &0.into()), "{control:#}");
     let mut telnet = v4(6, &[0; 20]);

@@ -97,7 +97,7 @@ pub(super) fn place(address: &str, port: u16) -> anyhow::Result<SocketAddr> {
 pub(super) fn exchange(kind: &Kind, router: &Router, hook: &str) -> anyhow::Result<()> {
     let policy = router.policy("links", POLICY)?;
     router.ok(&format!("attach t0 --hook {hook}"))?;
-    router.ok(&format!("policy apply {policy}"))?;
+    router.ok(&format!("policy apply {policy} --prune"))?;
     for addresses in kind.carries {
         let (own, peer) = (place(addresses[0], 7000)?, place(addresses[1], 7001)?);
         let (here, there) = (Listener::bind(router.edge(), own)?, Listener::bind(router.lab().wan(), peer)?);

@@ -50,6 +50,30 @@ fn a_hook_loses_its_table_only_by_prune() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where the file names the interface, its other direction may count.
+#[test]
+fn an_interface_that_the_file_does_not_name_is_left_to_count_only_by_prune() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let lan = router.policy("lan", LAN_ALONE)?;
+    router.ok("attach lan0")?;
+    router.ok("attach wan0 --egress")?;
+    let refused = router.ask(&format!("policy apply {lan}"))?.expect(1)?;
+    refused.complains(&["attached at wan0:egress: ", "binds nothing there", "--prune", "--only"])?;
+    assert!(router.ok("status --json")?.json()?["policy"].is_null(), "nothing is changed");
+    let document = router.ask(&format!("policy apply {lan} --json"))?.expect(1)?.json()?;
+    assert_eq!(document["error"]["code"], "not-in-file");
+    let pruned = router.ok(&format!("policy apply {lan} --prune --json"))?.json()?;
+    let expected = [
+        pair("lan0:ingress", "changed"),
+        pair("lan0:egress", "counts, not bound"),
+        pair("wan0:egress", "not in the file: counts"),
+    ];
+    assert_eq!(results(&pruned), expected);
+    let everywhere = "[[rule]]\nname = \"all\"\non = \"all\"\nmatch = { dscp = \"LE\" }\nset = \"DF\"\n";
+    router.ok(&format!("policy apply {}", router.policy("all", everywhere)?))?;
+    Ok(())
+}
+
 #[test]
 fn only_changes_one_interface() -> anyhow::Result<()> {
     let router = Router::start()?;

@@ -61,7 +61,7 @@ fn anybody_may_look() -> anyhow::Result<()> {
     let policy = public
         .router
         .policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n")?;
-    public.router.ok(&format!("policy apply {policy}"))?;
+    public.router.ok(&format!("policy apply {policy} --prune"))?;
     public.router.ping(false, 184, 5)?;
     let stats = public.ask_as(NOBODY, "stats --json")?.expect(0)?.json()?;
     let mut theirs = stats["hooks"].clone();

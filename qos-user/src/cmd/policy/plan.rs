@@ -24,6 +24,8 @@ pub enum Effect {
     Lost,
     /// It counts, and goes on counting.
     Counts,
+    /// The same, at an interface that the file does not name.
+    Unnamed,
     /// `--only` leaves it as it is.
     LeftOut,
     /// Bound, and nothing attached there.
@@ -40,6 +42,7 @@ impl Effect {
             Self::Same => "same",
             Self::Lost => "not in the file: counts without a policy",
             Self::Counts => "counts, not bound",
+            Self::Unnamed => "not in the file: counts",
             Self::LeftOut => "left as it is",
             Self::NotAttached => "bound, not attached",
             Self::Attached => "attached",
@@ -87,7 +90,11 @@ fn attached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item
         let next = conditioner::binding(policy, &interface, hook.pins.direction);
         let binding = if left_out { hook.state.binding.clone() } else { next };
         let bypassed = hook.state.bypass.is_some();
-        let effect = if left_out { Effect::LeftOut } else { compare(hook.state.binding.as_ref(), binding.as_ref()) };
+        let effect = match compare(hook.state.binding.as_ref(), binding.as_ref()) {
+            _ if left_out => Effect::LeftOut,
+            Effect::Counts if !policy.is_about(&interface) => Effect::Unnamed,
+            effect => effect,
+        };
         Item {
             name: format!("{interface}:{}", hook.pins.direction),
             binding,
@@ -172,21 +179,31 @@ fn absent<'a>(how: &ApplyOptions, site: &Site, policy: &Policy) -> Vec<Item<'a>>
     items.collect()
 }
 
-/// Refuses a policy that takes tables away without being told to.
+/// Refuses a policy that takes tables away, or does not name an interface where we are attached, without being told to.
 ///
 /// # Errors
 ///
 /// `not-in-file`.
 pub fn refuse_losses(how: &ApplyOptions, file: &str, items: &[Item<'_>]) -> anyhow::Result<()> {
-    let lost = |item: &&Item<'_>| item.effect == Effect::Lost;
-    let lost: Vec<_> = items.iter().filter(lost).map(|item| item.name.as_str()).collect();
-    if lost.is_empty() || how.prune || how.only.is_some() {
+    if how.prune || how.only.is_some() {
         return Ok(());
     }
-    Err(Failure::new("not-in-file", format!("{} would lose its policy: {file} does not bind it", lost.join(", ")))
+    let lost = with(items, Effect::Lost).map(|hooks| format!("{hooks} would lose its policy"));
+    let unnamed = with(items, Effect::Unnamed).map(|hooks| format!("attached at {hooks}"));
+    let why: Vec<_> = lost.into_iter().chain(unnamed).collect();
+    if why.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new("not-in-file", format!("{}: {file} binds nothing there", why.join(", ")))
         .hint(
             "a policy is the whole statement for this network namespace: bind it, or the same command with\n  \
              --prune (it goes on counting), or --only IFACE",
         )
         .into())
+}
+
+/// The hooks for which a policy means this, in words.
+fn with(items: &[Item<'_>], effect: Effect) -> Option<String> {
+    let names: Vec<_> = items.iter().filter(|item| item.effect == effect).map(|item| item.name.as_str()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }

@@ -243,12 +243,15 @@ fn the_actions_of_a_policer_may_be_on_lines_of_their_own() {
     ];
     let one_line = of(&format!(" {conform} {exceed} {violate}"));
     assert_eq!((one_line.rules, &one_line.left), (1, &Vec::new()), "{}", one_line.policy);
-    assert!(["green = \"AF41\"", "yellow = \"AF42\"", "red = \"CS1\""].iter().all(|line| one_line.policy.contains(line)));
+    assert!(
+        ["green = \"AF41\"", "yellow = \"AF42\"", "red = \"CS1\""].iter().all(|line| one_line.policy.contains(line))
+    );
     for lines in [
         format!("\n   {conform}\n   {exceed}\n   {violate}"),
         format!("\n   {violate}\n   {conform}\n   {exceed}"),
         format!(" {conform}\n   {exceed}\n!\n\n   {violate}\n  exit"),
-        "\n   conform-action set dscp af41\n   exceed-action set dscp af42\n   violate-action set precedence 1".to_owned(),
+        "\n   conform-action set dscp af41\n   exceed-action set dscp af42\n   violate-action set precedence 1"
+            .to_owned(),
     ] {
         let found = of(&lines);
         assert_eq!((policy(&found), &found.left), (policy(&one_line), &Vec::new()), "{lines}");
