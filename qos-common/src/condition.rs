@@ -49,11 +49,11 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         let constants = tables.constants();
         let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: constants.local() };
         let wanted = if constants.marks_outer() {
-            self.ask_rules_and_inside(entry, &mut teller, tables)
+            self.by_rules_or_inside(entry, by_table, &mut teller, tables)
         } else {
-            self.ask_rules(&mut teller, tables)
+            self.ask_rules(&mut teller, tables).unwrap_or(by_table)
         };
-        let decision = self.decide(wanted.unwrap_or(by_table));
+        let decision = self.decide(wanted);
         logging::tell(self, teller, decision, tables);
         decision
     }
@@ -66,28 +66,36 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
 
     /// Rules come first: they see all of the outer header, and may say `keep`.
     #[inline(always)]
-    fn ask_rules_and_inside<T: Tables>(&self, entry: Entry, teller: &mut Teller, tables: &mut T) -> Option<Wanted> {
-        let asked = tables.constants().has_rules() && entry.asks_rules();
-        let by_rule = if asked { self.ask_rules(teller, tables) } else { None };
-        by_rule.or_else(|| self.ask_inside(tables))
+    fn by_rules_or_inside<T: Tables>(
+        &self,
+        entry: Entry,
+        by_table: Wanted,
+        teller: &mut Teller,
+        tables: &mut T,
+    ) -> Wanted {
+        let asks = tables.constants().has_rules() && entry.asks_rules();
+        if asks && let Some(wanted) = self.ask_rules(teller, tables) {
+            return wanted;
+        }
+        self.by_inside(by_table, tables)
     }
 
     /// What the packet inside makes of the outer header; of such a packet the table is not asked. The policy speaks of this
     /// host's own packets there, so `local` spares none.
     #[inline(always)]
-    fn ask_inside<T: Tables>(&self, tables: &mut T) -> Option<Wanted> {
+    fn by_inside<T: Tables>(&self, by_table: Wanted, tables: &mut T) -> Wanted {
         const NONE: u32 = Dscp::COUNT as u32;
         if self.frame.origin() != Origin::Local {
-            return None;
+            return by_table;
         }
         let found = tunnel::inner(self.packet, self.header).map_or(NONE, |dscp| dscp.value().into());
         // Found in many ways, of which the verifier would go on with each.
         let [found] = tables.settle([found]);
-        let inner = Dscp::new(found as u8)?;
+        let Some(inner) = Dscp::new(found as u8) else { return by_table };
         if let Some(counters) = tables.counters() {
             counters.ruled_mut(self.header.ds.dscp()).add(self.weight);
         }
-        Some(Wanted { verdict: Verdict::mark(tables.constants().outer(inner)), local: Local::Policy })
+        Wanted { verdict: Verdict::mark(tables.constants().outer(inner)), local: Local::Policy }
     }
 
     /// Counts the rules that match, and decides if one of them does.

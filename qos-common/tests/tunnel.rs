@@ -1,5 +1,6 @@
 //! What can be seen inside a packet in a packet, and what an outer header becomes by it.
 
+use proptest::{collection::vec, prelude::*, sample::Index};
 use qos_common::{
     abi::Counter,
     ds::{DsField, Dscp},
@@ -148,6 +149,37 @@ fn without_a_table_the_contract_is_the_old_one() {
             Case { frame, link, stripped_tags: 0, inside: Inside::NOTHING, table: wash, local: Local::Policy, origin };
         assert_eq!(check(&case), marked(frame, Dscp::LE.value() << 2 | OUTER & 3), "{}", tunnelled.name);
     }
+}
+
+proptest! {
+    /// For any bytes: what has something to be seen inside is as if a table sent everything to one codepoint, and all else
+    /// is as if there were no table for outer headers.
+    #[test]
+    fn it_is_a_table_of_one_value_or_none(
+        which in 0..tunnels::all().len(),
+        changes in vec((any::<Index>(), any::<u8>()), 0..4),
+        length in any::<Index>(),
+        origin in prop_oneof![Just(Origin::Local), Just(Origin::Forwarded)],
+    ) {
+        let mut frame = tunnels::all()[which].packet.clone();
+        changes.iter().for_each(|(at, byte)| *at.get_mut(&mut frame) = *byte);
+        frame.truncate(frame.len() - length.index(frame.len() / 2));
+        let mut hook = Hook { local: Local::KeepControl, ..hook(Link::Layer3) };
+        let inner = seen(&frame).filter(|_| origin == Origin::Local);
+        let to = inner.and_then(|inner| Some(hook.outer?.get(inner)));
+        let (table, local) = to.map_or((hook.table, hook.local), |to| (only(to), Local::Policy));
+        let (link, inside) = (Link::Layer3, Inside::NOTHING);
+        let expected = check(&Case { frame: &frame, link, stripped_tags: 0, inside, table, local, origin });
+        let mut left = frame.clone();
+        let _outcome = hook.receive(&mut left[..], &Arrival { origin, ..Arrival::single(frame.len(), 0) });
+        prop_assert_eq!(left, expected);
+    }
+}
+
+fn only(to: Dscp) -> Table {
+    let mut table = Table::IDENTITY;
+    Dscp::all().for_each(|dscp| table.set(dscp, to));
+    table
 }
 
 /// ARP and what is no whole header count as ever.

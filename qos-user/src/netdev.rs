@@ -113,6 +113,32 @@ pub fn counted_twice(devices: &[Netdev], hooks: &[Counting], pppoe: &[u32]) -> B
     pairs.collect()
 }
 
+/// Kinds of devices that put a packet into another one.
+const TUNNELS: [&str; 14] = [
+    "vxlan",
+    "geneve",
+    "gre",
+    "gretap",
+    "erspan",
+    "ip6gre",
+    "ip6gretap",
+    "ip6erspan",
+    "ipip",
+    "sit",
+    "ip6tnl",
+    "wireguard",
+    "xfrm",
+    "vti",
+];
+
+impl Netdev {
+    /// Whether what leaves by it gets another header behind it.
+    #[must_use]
+    pub fn encapsulates(&self) -> bool {
+        self.kind.as_deref().is_some_and(|kind| TUNNELS.contains(&kind))
+    }
+}
+
 /// The pairs of devices that one packet passes, where both are among `attached`; through several steps too, as from a
 /// VLAN on a bond to the bond's member. `sessions` are the devices that carry PPPoE which hooks there look into.
 #[must_use]
@@ -173,6 +199,13 @@ mod tests {
         for (kind, tie) in [("vlan", Tie::Vlan), ("macvlan", Tie::Macvlan), ("ipvlan", Tie::Macvlan)] {
             let devices = [device(1, "", None, None), device(2, kind, Some(1), None)];
             assert_eq!(pairs(&devices, &[1, 2], &[]), [(2, 1, tie)], "{kind}");
+        }
+    }
+
+    #[test]
+    fn tunnels_encapsulate_and_what_is_only_stacked_does_not() {
+        for (kind, expected) in [("vxlan", true), ("sit", true), ("vlan", false), ("veth", false), ("", false)] {
+            assert_eq!(device(1, kind, None, None).encapsulates(), expected, "{kind}");
         }
     }
 

@@ -21,6 +21,7 @@ use qos_vectors::{
     random::Random,
 };
 use qosbpf::{
+    hook::Direction,
     kernel::{
         object::{Form, Program, Specialisation},
         testrun::SkBuff,
@@ -41,6 +42,7 @@ use crate::{
     kernel::Kernel,
     metered,
     policies::{self, Fields, INTERFACES, Sample},
+    tables::permutation,
 };
 
 const TABLE: &str = "version = 1\nname = \"test\"\n[remark.wash]\nEF = \"AF41\"\nother = \"DF\"\n";
@@ -75,7 +77,9 @@ impl Conditioner {
         let local = [Local::Policy, Local::KeepControl, Local::Keep][random.below(3)];
         let compiled = table.as_ref().map(RemarkTable::compile);
         let counting = Specialisation::counting(Link::Ethernet);
-        let wanted = Specialisation { table: compiled, local, rules: Some(tables.clone()), ..counting };
+        // The packets have nothing inside: such a table is asked, and has no say.
+        let outer = (program == Program::Tc(Direction::Egress) && random.one_in(2)).then(permutation);
+        let wanted = Specialisation { table: compiled, outer, local, rules: Some(tables.clone()), ..counting };
         let form = if random.one_in(4) { Form::Rules } else { wanted.form() };
         let kernel = Kernel::load_form(form, program, &wanted)?;
         Ok(Self { host: host(&wanted, &tables), rules, table, local, fields, kernel })
@@ -227,10 +231,11 @@ fn host(wanted: &Specialisation, rules: &RuleTables) -> Hook {
     let table = wanted.table.unwrap_or(Table::IDENTITY);
     let RuleTables { plan, asked, remarks, pages, rows, records, meters } = rules.clone();
     let counters = vec![RuleCounters::ZERO; 2];
-    let remarks = remarks || table.changes_anything();
+    let outer = wanted.outer;
+    let remarks = remarks || table.changes_anything() || outer.is_some();
     let meters = HookMeters { records: meters, ..HookMeters::default() };
     let rules = HookRules { plan, asked, pages, rows, records, counters, meters, ..HookRules::default() };
-    Hook { local: wanted.local, remarks, rules, ..Hook::new(wanted.link, table) }
+    Hook { local: wanted.local, outer, remarks, rules, ..Hook::new(wanted.link, table) }
 }
 
 fn arrival(sample: &Sample) -> Arrival {

@@ -7,6 +7,7 @@ use std::{env, slice, time::SystemTime};
 
 use qos_common::{inside::Inside, locate::Link, policy::Origin};
 use qos_vectors::{
+    frame::{ether_type, ethernet, labels},
     hook::Arrival,
     random::{Random, sample},
 };
@@ -79,7 +80,9 @@ fn tunnels_at_egress() {
             for (index, (name, wanted)) in specialisations(link).into_iter().enumerate() {
                 let wanted = Specialisation { outer: Some(permutation()), inside, ..wanted };
                 compare(name, program, &wanted, &tunnels);
-                compare(name, program, &wanted, &vectors(link, program));
+                if index == 0 {
+                    compare(name, program, &wanted, &vectors(link, program));
+                }
                 compare(name, program, &wanted, &random_frames(link, program, 32 + index as u64));
             }
         }
@@ -93,7 +96,11 @@ fn tunnels(link: Link, program: Program) -> Vec<Case> {
     let mut cases = Vec::new();
     for tunnelled in qos_vectors::tunnels::all() {
         let frames = match link {
-            Link::Ethernet => vec![tunnelled.frame(&[]), tunnelled.frame(&[(0x88a8, 5), (0x8100, 6)])],
+            Link::Ethernet => vec![
+                tunnelled.frame(&[]),
+                tunnelled.frame(&[(0x88a8, 5), (0x8100, 6)]),
+                ethernet(&[], ether_type::MPLS, &labels(2, &tunnelled.packet)),
+            ],
             Link::Layer3 => vec![tunnelled.packet.clone()],
         };
         for frame in frames {
@@ -109,7 +116,9 @@ fn tunnels(link: Link, program: Program) -> Vec<Case> {
             cases.extend(each.map(|(frame, origin)| case(tunnelled.name, frame, origin)));
         }
     }
-    cases
+    // All of them, unless fewer are asked for: then some, and others each time. An odd step comes to every origin.
+    let step = variable("QOSBPF_AGREEMENT_PACKETS").map_or(1, |most| cases.len().div_ceil(most.max(1) as usize) | 1);
+    cases.into_iter().skip(random.below(step)).step_by(step).collect()
 }
 
 fn agree(program: Program) {

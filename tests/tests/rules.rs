@@ -13,7 +13,13 @@ use qosbpf::{
     hook::Direction,
     kernel::object::{Program, Specialisation},
 };
-use qosbpf_tests::{conditioner::Conditioner, features::Feature, kernel::Kernel, large, tables::wash};
+use qosbpf_tests::{
+    conditioner::Conditioner,
+    features::Feature,
+    kernel::Kernel,
+    large,
+    tables::{permutation, wash},
+};
 
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -26,9 +32,16 @@ fn load(program: Program) -> anyhow::Result<()> {
         for (link, log) in [(Link::Ethernet, true), (Link::Layer3, false)] {
             let counting = Specialisation::counting(link);
             let wanted = Specialisation { table: Some(wash()), rules: rules.clone(), log, ..counting };
-            let mut kernel = Kernel::load(program, &wanted).with_context(|| format!("{count} rules, {link:?}"))?;
-            let verified = kernel.loaded().info()?.verified_instruction_count();
-            ensure!(verified.is_none_or(|verified| verified <= large::MOST_VERIFIED), "{count} rules: {verified:?}");
+            let outer = (program == Program::Tc(Direction::Egress)).then(permutation);
+            for outer in [None, outer].into_iter().take(1 + usize::from(outer.is_some())) {
+                let wanted = Specialisation { outer, ..wanted.clone() };
+                let mut kernel = Kernel::load(program, &wanted).with_context(|| format!("{count} rules, {link:?}"))?;
+                let verified = kernel.loaded().info()?.verified_instruction_count();
+                ensure!(
+                    verified.is_none_or(|verified| verified <= large::MOST_VERIFIED),
+                    "{count} rules: {verified:?}"
+                );
+            }
         }
     }
     Ok(())

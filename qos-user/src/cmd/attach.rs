@@ -6,7 +6,7 @@ use crate::{
     VERSION,
     cli::{ApplyOptions, AttachArgs, HookChoice},
     cmd::{
-        Context, conditioner, foreground,
+        Context, conditioner, foreground, misplaced,
         policy::{read_policy, record, session::Session, testing},
         recovery::recovered,
         site::{self, Site},
@@ -70,7 +70,9 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     drop(change);
     let hooks: Vec<&Hook> = done.iter().map(Done::hook).collect();
-    let warnings = twice::warnings(&site, &hooks)?;
+    let mut warnings = twice::warnings(&site, &hooks)?;
+    let bound = hooks.iter().filter_map(|hook| Some((hook.pins.ifindex, hook.state.binding.as_ref()?)));
+    warnings.extend(misplaced::warnings(&site, bound)?);
     report(args, context, &interface, &done, &warnings)?;
     if args.foreground {
         let hooks: Vec<_> = done.iter().map(Done::hook).cloned().collect();

@@ -13,6 +13,7 @@ mod events;
 mod expect;
 mod foreground;
 mod journal;
+mod misplaced;
 mod policy;
 mod reading;
 mod recovery;

@@ -2,6 +2,7 @@
 //! delivered. What a kernel lacks is said.
 
 mod devices;
+mod encapsulated;
 mod inside;
 mod marks;
 mod outer;

@@ -9,13 +9,9 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
-use qos_vectors::{
-    checksum, tunnels,
-    tunnels::{OUTER, Tunnelled},
-};
+use qos_vectors::checksum;
 use qosbpf_tests::{
     features, hex,
-    lab::Injector,
     router::{Router, run_in},
     tagged::Tagged,
     udp::{self, Listener},
@@ -37,7 +33,7 @@ const TABLES: [(&str, &str, [u8; 3]); 2] = [
 const FROM: u16 = 7002;
 const TO: u16 = 7001;
 
-const UNIFORM: &str = "[interface.wan0]\nouter = \"uniform\"\n[remark.uniform]\nother = \"keep\"\n";
+pub(super) const UNIFORM: &str = "[interface.wan0]\nouter = \"uniform\"\n[remark.uniform]\nother = \"keep\"\n";
 
 const VXLAN: &str = "link add t0 type vxlan id 7 dstport 4789 local {OWN} remote {PEER} dev {LOWER}";
 
@@ -48,10 +44,11 @@ fn next(wire: &Tagged) -> anyhow::Result<(u8, u8)> {
 }
 
 /// DSCP and ECN outside; the checksum has to be right.
-fn outermost(frame: &[u8]) -> anyhow::Result<(u8, u8)> {
+pub(super) fn outermost(frame: &[u8]) -> anyhow::Result<(u8, u8)> {
     let ds = match frame.get(12..14).context("an Ethernet header")? {
         [0x08, 0x00] => {
-            let header = frame.get(14..34).context("an IPv4 header")?;
+            let length = usize::from(*frame.get(14).context("an IPv4 header")? & 15) * 4;
+            let header = frame.get(14..14 + length).context("an IPv4 header")?;
             ensure!(checksum::error_of_ipv4_header(header) == 0, "the checksum of {}", hex(header));
             header[1]
         }
@@ -146,35 +143,20 @@ fn ip6tnl() -> anyhow::Result<()> {
     marks(&Kind { name: "ip6tnl", make, over_v6: true, ..LAYER3 })
 }
 
-/// Each kind of encapsulation, as the router itself sends it, whether or not this kernel has the device.
+/// Whoever binds the table to the tunnel's device, and not to the one below, is told.
 #[test]
-fn every_encapsulation_that_this_router_sends() -> anyhow::Result<()> {
-    let router = Router::start()?;
-    router.ok("attach wan0 --egress")?;
-    router.ok(&format!("policy apply {}", router.policy("outer", UNIFORM)?))?;
-    let wire = router.lab().wan().run(|| Tagged::start("eth0"))?;
-    let inside = router.edge().run(|| Injector::open("wan0"))?;
-    for tunnelled in tunnels::all() {
-        let Tunnelled { name, packet, inner } = &tunnelled;
-        let sent = tunnelled.frame(&[]);
-        inside.send(&sent)?;
-        let left = loop {
-            let frame = wire.receive()?.frame;
-            if frame.get(..12) == sent.get(..12) {
-                break frame;
-            }
-        };
-        let dscp = inner.map_or(OUTER >> 2, |dscp| dscp.value());
-        ensure!(left.len() == sent.len(), "{name}");
-        let ds = if packet[0] >> 4 == 4 { left[15] } else { left[14] << 4 | left[15] >> 4 };
-        ensure!(ds == (dscp << 2 | OUTER & 3), "{name} left with {ds:#04x}");
-        let header = if packet[0] >> 4 == 4 { 14 + usize::from(packet[0] & 15) * 4 } else { 16 };
-        ensure!(left[header..] == sent[header..], "{name}: more than the outer header has changed");
-        if packet[0] >> 4 == 4 {
-            ensure!(checksum::error_of_ipv4_header(&left[14..header]) == 0, "{name}: the checksum");
-        }
-    }
-    Ok(())
+fn at_the_tunnel_device_it_is_misplaced() -> anyhow::Result<()> {
+    with_device(&Kind { name: "vxlan with a misplaced table", make: VXLAN, ..ETHERNET }, |router, hook| {
+        let misplaced = router.policy("misplaced", &UNIFORM.replace("wan0", "t0"))?;
+        let attached = router.ok(&format!("attach t0 --egress --hook {hook} --policy {misplaced}"))?;
+        attached.complains(&["! t0 is a vxlan device", "outer = \"uniform\" belongs to the device below"])?;
+        router.ok(&format!("policy apply {misplaced}"))?.says(&["! t0 is a vxlan device"])?;
+        router.ok("detach --all")?;
+        router.ok("attach wan0 --egress")?;
+        let applied = router.ok(&format!("policy apply {}", router.policy("outer", UNIFORM)?))?;
+        ensure!(!applied.stdout.contains("device below"), "{}", applied.stdout);
+        Ok(())
+    })
 }
 
 /// A LAN's packet is the router's own once it is in a tunnel, where the kernel forgets by then where it came in.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cli::{ApplyArgs, ApplyOptions},
     cmd::{
-        Context, conditioner,
+        Context, conditioner, misplaced,
         recovery::recovered,
         site::{self, Site},
         timer, twice, who,
@@ -84,6 +84,9 @@ pub fn put_in_force(
     }
     let mut warnings = translated::warnings(&items);
     warnings.extend(counted_twice(&site, &attached));
+    let bound = items.iter().filter_map(|item| Some((item.place.ifindex()?, item.binding.as_ref()?)));
+    let misplaced = misplaced::warnings(&site, bound);
+    warnings.extend(misplaced.unwrap_or_else(|error| vec![format!("the devices could not be asked: {error:#}")]));
     tell(&said::Applied { policy, items: &items, session: session.as_ref(), how, saved, warnings: &warnings })
 }
 

@@ -74,6 +74,17 @@ pub enum Place<'a> {
     Nowhere,
 }
 
+impl Place<'_> {
+    /// The interface, if there is one.
+    pub const fn ifindex(&self) -> Option<u32> {
+        match self {
+            Self::Hook(hook) => Some(hook.pins.ifindex),
+            Self::Bare(interface, _) => Some(interface.ifindex),
+            Self::Nowhere => None,
+        }
+    }
+}
+
 /// Every hook that is there, then what the policy binds beside them.
 pub fn plan<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item<'a>> {
     let mut items = attached(how, site, policy);
