@@ -67,6 +67,11 @@ impl Objects {
         loaded.context("the floors")
     }
 
+    /// The object of the floors.
+    pub fn floor_object(&self) -> &[u8] {
+        &self.floors
+    }
+
     /// Generator and sink, not yet loaded.
     ///
     /// # Errors

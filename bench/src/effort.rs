@@ -1,5 +1,7 @@
 //! How much is measured.
 
+use std::time::Duration;
+
 /// Rounds and repetitions.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
@@ -17,6 +19,8 @@ pub struct Effort {
     pub packets: u32,
     /// How often a command is run.
     pub commands: usize,
+    /// How long a process is watched that should do nothing: the service looks at everything every 30 seconds.
+    pub idle: Duration,
 }
 
 impl Effort {
@@ -29,9 +33,18 @@ impl Effort {
         shots: 6,
         packets: 64 * 320,
         commands: 21,
+        idle: Duration::from_secs(60),
     };
 
     /// About a minute: whether everything works, not what it costs.
-    pub const QUICK: Self =
-        Self { name: "quick", rounds: 3, repeat: 20_000, router_rounds: 2, shots: 2, packets: 64 * 40, commands: 3 };
+    pub const QUICK: Self = Self {
+        name: "quick",
+        rounds: 3,
+        repeat: 20_000,
+        router_rounds: 2,
+        shots: 2,
+        packets: 64 * 40,
+        commands: 3,
+        idle: Duration::from_secs(2),
+    };
 }

@@ -40,14 +40,20 @@ const SEGMENTS: u32 = 2;
 impl Sample {
     /// The context of a test run; `None` for a packet that is nothing special.
     pub fn context(&self) -> Option<[u8; SK_BUFF]> {
-        let gso = self.gso?;
+        self.gso?;
         let mut context = [0; SK_BUFF];
-        for (at, value) in [(WIRE_LEN, gso.wire), (GSO_SEGS, gso.segments), (GSO_SIZE, gso.size)] {
+        for (at, value) in self.words() {
             if let Some(field) = context.get_mut(at..at + 4) {
                 field.copy_from_slice(&value.to_ne_bytes());
             }
         }
         Some(context)
+    }
+
+    /// What `struct __sk_buff` says of a super-packet, and where; all zero for another one.
+    pub fn words(&self) -> [(usize, u32); 3] {
+        let gso = self.gso.unwrap_or(Gso { size: 0, segments: 0, wire: 0 });
+        [(WIRE_LEN, gso.wire), (GSO_SEGS, gso.segments), (GSO_SIZE, gso.size)]
     }
 }
 

@@ -18,6 +18,7 @@ mod samples;
 mod scaling;
 mod thousand;
 mod user;
+mod walks;
 
 use std::path::PathBuf;
 
@@ -25,7 +26,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
 use qosbpf::lab::interrupt::Interrupt;
 
-use self::{compile::Objects, effort::Effort, report::Report};
+use self::{compile::Objects, effort::Effort, report::Report, walks::Pair};
 
 /// Says what is done next, and ends the run where it should end.
 type Step<'a> = &'a mut (dyn FnMut(&str) -> anyhow::Result<()> + Send);
@@ -50,6 +51,7 @@ struct Cli {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     Program,
+    Disassembly,
     Rules,
     Router,
     User,
@@ -73,10 +75,12 @@ fn main() -> anyhow::Result<()> {
     let result = measure(&cli, &interrupt);
     // What was made is taken back by now.
     interrupt.obey()?;
-    output::write(&result?, &cli.output)
+    let (report, pairs) = result?;
+    output::write(&report, &cli.output)?;
+    output::listings(&report, &pairs, &cli.output)
 }
 
-fn measure(cli: &Cli, interrupt: &Interrupt) -> anyhow::Result<Report> {
+fn measure(cli: &Cli, interrupt: &Interrupt) -> anyhow::Result<(Report, Vec<Pair>)> {
     let effort = cli.effort();
     let mut step = |text: &str| {
         output::progress(text);
@@ -89,6 +93,8 @@ fn measure(cli: &Cli, interrupt: &Interrupt) -> anyhow::Result<Report> {
     if cli.wants(Part::Program) {
         report.program = on_last_cpu(|| program::measure(&objects, effort, &mut step)).context("program")?;
     }
+    let pairs = if cli.wants(Part::Disassembly) { walks::all(&objects).context("disassembly")? } else { Vec::new() };
+    report.walks = pairs.iter().map(Pair::walked).collect();
     if cli.wants(Part::Rules) {
         report.rules = on_last_cpu(|| program::measure_rules(effort, &mut step)).context("rules")?;
     }
@@ -106,7 +112,7 @@ fn measure(cli: &Cli, interrupt: &Interrupt) -> anyhow::Result<Report> {
     }
     // A quick run says whether everything works; what it costs is not to be had in a minute.
     report.goals = if cli.quick { Vec::new() } else { goals::judge(&report) };
-    Ok(report)
+    Ok((report, pairs))
 }
 
 /// On a thread that stays on one CPU; commands that are timed later may use all.

@@ -8,7 +8,17 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::{render, report::Report};
+use crate::{
+    render::{
+        self,
+        listing::{listing, name},
+    },
+    report::Report,
+    walks::Pair,
+};
+
+/// The most that qosbpf may cost by the floor of the same contract before it has to say why.
+const EXPLAINED: f64 = 1.05;
 
 /// Says what is being done; a terminal that has gone is no reason to stop.
 pub fn progress(text: &str) {
@@ -32,6 +42,34 @@ pub fn write(report: &Report, folder: &Path) -> anyhow::Result<()> {
     put(&page, &render::page(report, Some("performance")))?;
     progress(&format!("written: {}, and charts and bench.json in {}", page.display(), charts.display()));
     Ok(())
+}
+
+/// Writes listings into the folder: where programs were measured, of what was dearer than it should be; else of all.
+///
+/// # Errors
+///
+/// What cannot be written.
+pub fn listings(report: &Report, pairs: &[Pair], folder: &Path) -> anyhow::Result<()> {
+    let folder = folder.join("performance/disassembly");
+    // Those of an earlier run are of other programs.
+    let _none = fs::remove_dir_all(&folder);
+    let wanted: Vec<&Pair> = pairs.iter().filter(|pair| is_dear(report, pair)).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    for pair in &wanted {
+        put(&folder.join(name(pair)), &listing(pair))?;
+    }
+    progress(&format!("written: {} listings in {}", wanted.len(), folder.display()));
+    Ok(())
+}
+
+fn is_dear(report: &Report, pair: &Pair) -> bool {
+    let case = report.program.iter().find(|case| case.hook == pair.hook.name() && case.frame == pair.frame);
+    let ratios = case.iter().flat_map(|case| &case.ratios);
+    let mut whole = ratios.filter(|ratio| ratio.of == pair.ours && ratio.to.contains("whole"));
+    report.program.is_empty() || whole.any(|ratio| ratio.ratio.median > EXPLAINED)
 }
 
 fn put(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -8,6 +8,8 @@ mod contract;
 mod rules;
 
 use anyhow::Context as _;
+use aya::programs::SchedClassifier;
+use qosbpf::kernel::pins::{HookPins, Pin};
 
 use self::candidate::{Candidate, Hook};
 use crate::{
@@ -70,6 +72,16 @@ fn case(hook: Hook, candidates: &mut [Candidate], sample: &Sample, effort: &Effo
     let rows = named.iter().map(|(name, samples)| row(name, samples, first)).collect();
     let ratios = COMPARED.iter().filter_map(|(of, to)| ratio(&named, of, to)).collect();
     Ok(Case { hook: hook.name(), frame: sample.name, rows, ratios })
+}
+
+/// The program of a hook, for test runs: for these it does not matter of which type the handle is, and that of XDP asks
+/// for what nobody outside of aya can name.
+///
+/// # Errors
+///
+/// What bpf(2) says.
+pub fn attached(hook: &HookPins) -> anyhow::Result<SchedClassifier> {
+    Ok(SchedClassifier::from_pin(hook.path(Pin::Program))?)
 }
 
 /// A row of figures, with what it costs above `first` in the same rounds.

@@ -1,6 +1,7 @@
 //! A report as text, as Markdown and as charts.
 
 mod charts;
+pub mod listing;
 mod markdown;
 mod svg;
 

@@ -1,5 +1,7 @@
 //! What has been measured, as it is in the JSON document.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::samples::Spread;
@@ -15,6 +17,8 @@ pub struct Report {
     pub effort: &'static str,
     /// Programs by test run.
     pub program: Vec<Case>,
+    /// The instructions that one packet takes.
+    pub walks: Vec<Walked>,
     /// MF rules at XDP by test run, above a table alone.
     pub rules: Vec<Case>,
     /// Figures of a forwarding router, a set for each job.
@@ -91,6 +95,30 @@ pub struct Ratio {
     pub ns: Spread,
 }
 
+/// A packet's way through a floor and through qosbpf.
+#[derive(Clone, Debug, Serialize)]
+pub struct Walked {
+    /// The hook.
+    pub hook: &'static str,
+    /// The frame.
+    pub frame: &'static str,
+    /// The candidate of qosbpf.
+    pub ours: &'static str,
+    /// What the floor of the same contract takes.
+    pub floor: Count,
+    /// What qosbpf takes.
+    pub qosbpf: Count,
+}
+
+/// Instructions of the object, as far as the verifier leaves them in the program.
+#[derive(Clone, Debug, Serialize)]
+pub struct Count {
+    /// All of them.
+    pub instructions: usize,
+    /// By kind.
+    pub kinds: BTreeMap<&'static str, u32>,
+}
+
 /// What a router did with a job.
 #[derive(Clone, Debug, Serialize)]
 pub struct Job {
@@ -115,12 +143,14 @@ pub struct Routed {
 }
 
 /// Policies switched while packets came; not one was lost, or it would not be here.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Switch {
     /// How often.
     pub switches: usize,
     /// Packets meanwhile, all of which arrived, marked by one policy or the other.
     pub packets: u64,
+    /// What the program costs that a switch leaves, by test run; first the one that was attached with the policy.
+    pub afterwards: Vec<Row>,
 }
 
 /// A figure of userspace.
@@ -169,6 +199,13 @@ pub struct Goal {
     pub at_least: bool,
     /// What was measured.
     pub measured: f64,
+}
+
+impl Count {
+    /// How many of a kind.
+    pub fn of(&self, kind: &str) -> i64 {
+        self.kinds.get(kind).copied().map_or(0, i64::from)
+    }
 }
 
 impl Goal {

@@ -3,6 +3,7 @@
 //! Generator, router and sink work on one CPU, in the thread that sends and in its ksoftirqd, and their CPU time is the
 //! price. Candidates are installed and removed in turn, in every round.
 
+pub mod afterwards;
 mod candidate;
 mod gate;
 mod job;
@@ -15,6 +16,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use qosbpf::lab::{Lab, namespace::Namespace};
 
+pub use self::candidate::run;
 use self::{
     candidate::{Candidate, Installer},
     job::JOBS,
@@ -67,7 +69,10 @@ pub fn measure(objects: &Objects, qosbpf: &Path, effort: &Effort, step: Step<'_>
         step("router: policies switched under load")?;
         let switch = lab.lan().run(|| {
             let mut range = Range::new(&lab, objects, job, cpu)?;
-            switch::under_load(&lab, qosbpf, job, effort, (&mut range, cpu))
+            let packets = switch::under_load(&lab, qosbpf, job, effort, (&mut range, cpu))?;
+            step("router: the program that a switch leaves")?;
+            let afterwards = afterwards::measure(&lab, qosbpf, effort)?;
+            Ok(Switch { switches: effort.commands, packets, afterwards })
         });
         figures.switch = Some(switch?);
     }
@@ -78,7 +83,7 @@ pub fn measure(objects: &Objects, qosbpf: &Path, effort: &Effort, step: Step<'_>
 fn offloads(edge: &Namespace) -> anyhow::Result<()> {
     edge.run(|| {
         for device in ["lan0", "wan0"] {
-            candidate::run("ethtool", &["-K", device, "gro", "on"], "")?;
+            run("ethtool", &["-K", device, "gro", "on"], "")?;
         }
         Ok(())
     })

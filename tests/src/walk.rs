@@ -3,7 +3,9 @@
 //! Time jitters and depends on the machine; the number of instructions does not. It is that of the object, specialised as
 //! the loader does it: a branch that depends on constants alone is not counted, since the verifier removes it.
 
+mod lines;
 mod step;
+pub mod text;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +13,7 @@ use anyhow::Context as _;
 use aya_obj::{Map, Object, generated::bpf_insn};
 use serde::{Deserialize, Serialize};
 
-use self::step::Step;
+use self::{lines::Lines, step::Step};
 
 /// Where memory begins: nothing that a program computes by mistake should be an address.
 const BASE: u64 = 1 << 20;
@@ -22,11 +24,11 @@ const CONTEXT: usize = 192;
 
 /// A hook's context, by what lies where in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Context {
+pub enum Context<'a> {
     /// `struct xdp_md`.
     Xdp,
     /// `struct __sk_buff`, with these words of four bytes beside the packet.
-    Skb(&'static [(usize, u32)]),
+    Skb(&'a [(usize, u32)]),
 }
 
 /// What a packet took.
@@ -46,13 +48,65 @@ pub struct Walk {
     pub calls: BTreeMap<String, u32>,
 }
 
+/// An instruction that a packet took, and the verifier leaves in the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Where it is in the program.
+    pub at: usize,
+    /// What kind it is of.
+    pub kind: Kind,
+    /// The instruction in words.
+    pub text: String,
+    /// The line of the source that it comes from, as `file:line`.
+    pub line: String,
+}
+
+/// Kinds of instructions, by what they may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A number of 64 bits or the address of a map.
+    Wide,
+    /// Memory is read.
+    Load(Memory),
+    /// Memory is written.
+    Store(Memory),
+    /// One register becomes another one or a number.
+    Move,
+    /// Arithmetic.
+    Arithmetic,
+    /// The way on depends on something.
+    Branch,
+    /// The kernel is called, or its map is looked up.
+    Call,
+}
+
+/// Whose memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Memory {
+    /// What had no register.
+    Stack,
+    /// What the kernel says of a packet; it replaces each access by one or more of its own.
+    Context,
+    /// The packet.
+    Packet,
+    /// What the program is specialised for.
+    Constants,
+    /// Counters, and tables of rules.
+    Values,
+}
+
 /// A program with its maps.
 #[derive(Debug)]
 pub struct Walker {
     code: Vec<bpf_insn>,
+    lines: Lines,
+    names: Vec<String>,
     maps: Vec<Place>,
     constants: Vec<(u64, u64)>,
     memory: Vec<u8>,
+    /// Where the packet begins that it runs on.
+    packet: u64,
+    taken: Vec<Taken>,
 }
 
 /// A map's values in memory.
@@ -71,14 +125,24 @@ impl Walker {
     /// That the object has no such program, or cannot be read.
     pub fn new(object: &[u8], program: &str, constants: &[(&str, &[u8])]) -> anyhow::Result<Self> {
         let mut object = Object::parse(object)?;
+        let strings = lines::strings(&object)?;
         object.patch_map_data(constants.iter().map(|(name, bytes)| (*name, (*bytes, true))).collect())?;
         let maps: Vec<(String, Map)> = std::mem::take(&mut object.maps).into_iter().collect();
         let numbered = maps.iter().enumerate().map(|(fd, (name, map))| (name.as_str(), fd as i32, map));
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
         object.relocate_maps(numbered, &sections)?;
         let key = object.programs.get(program).with_context(|| format!("no program {program}"))?.function_key();
-        let code = object.functions.get(&key).context("a program without code")?.instructions.clone();
-        let mut walker = Self { code, maps: Vec::new(), constants: Vec::new(), memory: vec![0; STACK + CONTEXT] };
+        let function = object.functions.get(&key).context("a program without code")?;
+        let mut walker = Self {
+            code: function.instructions.clone(),
+            lines: Lines::of(&function.line_info, &strings),
+            names: maps.iter().map(|(name, _)| name.clone()).collect(),
+            maps: Vec::new(),
+            constants: Vec::new(),
+            memory: vec![0; STACK + CONTEXT],
+            packet: 0,
+            taken: Vec::new(),
+        };
         maps.iter().for_each(|(_, map)| walker.place(map));
         Ok(walker)
     }
@@ -101,10 +165,12 @@ impl Walker {
     /// # Errors
     ///
     /// What it did that no verifier would let it do.
-    pub fn run(&mut self, packet: &mut [u8], context: Context) -> anyhow::Result<Walk> {
+    pub fn run(&mut self, packet: &mut [u8], context: Context<'_>) -> anyhow::Result<Walk> {
+        self.taken.clear();
         let before = self.memory.len();
         self.memory.resize((before + HEADROOM).next_multiple_of(16), 0);
         let start = self.memory.len();
+        self.packet = BASE + start as u64;
         self.memory.extend(&*packet);
         self.describe(context, start as u32 + BASE as u32, packet.len() as u32)?;
         let result = Step::first(self, BASE + STACK as u64).finish();
@@ -113,7 +179,12 @@ impl Walker {
         result
     }
 
-    fn describe(&mut self, context: Context, start: u32, length: u32) -> anyhow::Result<()> {
+    /// The instructions that the last packet took, in their order.
+    pub fn taken(&self) -> &[Taken] {
+        &self.taken
+    }
+
+    fn describe(&mut self, context: Context<'_>, start: u32, length: u32) -> anyhow::Result<()> {
         const LEN: usize = 0;
         let place = BASE + STACK as u64;
         self.store(place, &[0; CONTEXT])?;
@@ -144,6 +215,18 @@ impl Walker {
     fn store(&mut self, address: u64, bytes: &[u8]) -> anyhow::Result<()> {
         self.bytes(address, bytes.len())?.copy_from_slice(bytes);
         Ok(())
+    }
+
+    fn memory_at(&self, address: u64) -> Memory {
+        const STACK_END: u64 = BASE + STACK as u64;
+        const CONTEXT_END: u64 = STACK_END + CONTEXT as u64;
+        match address {
+            ..STACK_END => Memory::Stack,
+            STACK_END..CONTEXT_END => Memory::Context,
+            _ if address >= self.packet => Memory::Packet,
+            _ if self.is_constant(address) => Memory::Constants,
+            _ => Memory::Values,
+        }
     }
 
     fn is_constant(&self, address: u64) -> bool {

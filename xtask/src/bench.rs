@@ -15,9 +15,9 @@ pub struct Options {
     /// About a minute: whether everything works and the gates hold, not what it costs.
     #[arg(long)]
     quick: bool,
-    /// Only these parts: program, rules, router, user, scaling.
-    #[arg(long, value_name = "PART,...")]
-    only: Option<String>,
+    /// Only these parts: program, disassembly, rules, router, user, scaling. Without any, all of them.
+    #[arg(value_name = "PART,...", value_delimiter = ',')]
+    parts: Vec<String>,
     /// Where performance.md and the folder of charts and figures go: docs for a whole run, else target/bench.
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub struct Options {
 impl Options {
     /// What figures of an incomplete run would replace is the documentation.
     fn folder(&self) -> PathBuf {
-        let whole = !self.quick && self.only.is_none();
+        let whole = !self.quick && self.parts.is_empty();
         let default = || if whole { qos_build::root().join("docs") } else { shell::target_folder().join("bench") };
         self.output.clone().unwrap_or_else(default)
     }
@@ -69,8 +69,8 @@ fn measure(options: &Options, profile: &[&str], folder: &str) -> anyhow::Result<
     if options.quick {
         bench.arg("--quick");
     }
-    if let Some(parts) = &options.only {
-        bench.args(["--only", parts]);
+    if !options.parts.is_empty() {
+        bench.args(["--only", &options.parts.join(",")]);
     }
     shell::run(&mut bench)
 }
@@ -84,7 +84,7 @@ mod tests {
         let whole = Options::default();
         assert_eq!(whole.folder(), qos_build::root().join("docs"));
         for part in
-            [Options { quick: true, ..whole.clone() }, Options { only: Some("router".to_owned()), ..whole.clone() }]
+            [Options { quick: true, ..whole.clone() }, Options { parts: vec!["router".to_owned()], ..whole.clone() }]
         {
             assert!(part.folder().ends_with("bench"));
         }

@@ -68,8 +68,18 @@ impl Hook {
         [(EMPTY, pass), (LEAN_COUNT, count), (LEAN, remark), (WHOLE_COUNT, whole_count), (WHOLE, whole)]
     }
 
+    /// The program of a floor by the name of the candidate.
+    ///
+    /// # Errors
+    ///
+    /// That there is none.
+    pub fn floor(self, name: &str) -> anyhow::Result<&'static str> {
+        let program = self.floors().into_iter().find_map(|(known, program)| (known == name).then_some(program));
+        program.context("no such floor")
+    }
+
     /// The program of qosbpf.
-    const fn ours(self) -> Program {
+    pub const fn ours(self) -> Program {
         match self {
             Self::Xdp => Program::Xdp,
             Self::Tc(direction) => Program::Tc(direction),
@@ -115,8 +125,7 @@ impl Candidate {
     /// What bpf(2) says.
     pub fn pair(objects: &Objects, hook: Hook, table: Option<Table>) -> anyhow::Result<(Self, Self)> {
         let name = if table.is_some() { WHOLE } else { WHOLE_COUNT };
-        let program = hook.floors().into_iter().find_map(|(known, program)| (known == name).then_some(program));
-        Ok((Self::ours(hook, table)?, Self::floor(objects, name, program.context("no such floor")?)?))
+        Ok((Self::ours(hook, table)?, Self::floor(objects, name, hook.floor(name)?)?))
     }
 
     fn floor(objects: &Objects, name: &'static str, program: &'static str) -> anyhow::Result<Self> {

@@ -3,7 +3,7 @@
 use super::{number, signed};
 use crate::{
     program::candidate::{EMPTY, LEAN, LEAN_COUNT, OURS, OURS_COUNTING, WHOLE, WHOLE_COUNT},
-    report::{Case, Goal, Job, Machine, Report, Row},
+    report::{Case, Goal, Job, Machine, Report, Row, Walked},
     samples::Spread,
 };
 
@@ -20,6 +20,7 @@ pub fn page(report: &Report, charts: Option<&str>) -> String {
         page += &format!("## Programs\n\n{PROGRAM}\n\n{}", chart("program.svg"));
         page += &programs(&report.program);
     }
+    page += &walks(&report.walks);
     page += &rules(&report.rules);
     if !report.router.is_empty() {
         page += &format!("## A forwarding router\n\n{ROUTER}\n\n{}", chart("router.svg"));
@@ -38,6 +39,10 @@ runs through an indirect call:\ncompare within a hook. The table is an involutio
 *Lean* floors locate (four tags,\nversion, IHL), count by family and DS byte, and remark. *Whole* floors keep the whole \
 contract; before anything is\nmeasured they leave the same bytes and the same counters as qosbpf on every vector of the \
 tests.\nFloors and qosbpf are in ns above the empty program, ratios are of wholes, with the middle half of the rounds.";
+
+const WALKS: &str = "Instructions that one packet takes, of the objects, without those that the verifier removes: no time, \
+so they do not\njitter, and CI holds qosbpf's to a record. Of the kinds, what qosbpf takes more or less than the floor of \
+the same contract.\n`cargo xtask bench disassembly` writes both ways side by side for each.";
 
 const RULES: &str = "By test run at XDP. Each rule asks for source, destination, protocol and port; the last one matches. \
 A typical packet is\nlike no other rule in any field, an adversarial one like each of them in all but one. `above` is \
@@ -89,21 +94,47 @@ fn programs(cases: &[Case]) -> String {
     text
 }
 
+/// The kinds of instructions that differences are made by.
+const KINDS: [&str; 9] =
+    ["stack", "context", "packet", "constants", "values", "wide numbers", "moves", "arithmetic", "branches"];
+
+fn walks(walks: &[Walked]) -> String {
+    if walks.is_empty() {
+        return String::new();
+    }
+    let heads: Vec<&str> = ["hook", "program", "frame", "floor", "qosbpf"].into_iter().chain(KINDS).collect();
+    let row = |walked: &Walked| {
+        let more = |kind: &str| match walked.qosbpf.of(kind) - walked.floor.of(kind) {
+            0 => String::new(),
+            more => format!("{more:+}"),
+        };
+        let (floor, qosbpf) = (walked.floor.instructions, walked.qosbpf.instructions);
+        let mut cells: Vec<String> = [walked.hook, walked.ours, walked.frame].map(str::to_owned).to_vec();
+        cells.extend([floor.to_string(), qosbpf.to_string()]);
+        cells.extend(KINDS.iter().map(|kind| more(kind)));
+        cells
+    };
+    format!("## Instructions\n\n{WALKS}\n\n{}\n", table(&heads, walks.iter().map(row)))
+}
+
 /// Rules, a table for each family.
 fn rules(cases: &[Case]) -> String {
     if cases.is_empty() {
         return String::new();
     }
-    let heads = ["program", "ns", "middle half", "above", "middle half"];
-    let row = |row: &Row| {
-        let mut cells = cells(row);
-        cells.push(range(&row.above));
-        cells
-    };
     let tables = cases.iter().map(|case| {
-        format!("### {}, {}, rules\n\n{}\n", case.hook, case.frame, table(&heads, case.rows.iter().map(row)))
+        format!("### {}, {}, rules\n\n{}\n", case.hook, case.frame, table(&ABOVE, case.rows.iter().map(above)))
     });
     format!("## Rules\n\n{RULES}\n\n{}", tables.collect::<String>())
+}
+
+/// Programs above the first one.
+const ABOVE: [&str; 5] = ["program", "ns", "middle half", "above", "middle half"];
+
+fn above(row: &Row) -> Vec<String> {
+    let mut cells = cells(row);
+    cells.push(range(&row.above));
+    cells
 }
 
 /// The candidates of a table: lean floor, whole floor, qosbpf.
@@ -148,10 +179,12 @@ fn job(job: &Job) -> String {
 
 fn switch(report: &Report) -> String {
     let text = |switch: &crate::report::Switch| {
-        let crate::report::Switch { switches, packets } = switch;
+        let crate::report::Switch { switches, packets, afterwards } = switch;
         format!(
-            "{switches} policies were applied, one after the other, while {packets} packets came: none was lost, none had \
-            a bad checksum,\nand each had the mark that one policy or the other gives.\n\n"
+            "### Policies switched under load\n\n{switches} policies were applied, one after the other, while {packets} \
+            packets came: none was lost, none had a bad checksum,\nand each had the mark that one policy or the other \
+            gives. Afterwards, by test run at XDP:\n\n{}\n",
+            table(&ABOVE, afterwards.iter().map(above))
         )
     };
     report.switch.as_ref().map(text).unwrap_or_default()
@@ -190,7 +223,7 @@ fn gaps(report: &Report) -> String {
 }
 
 /// A table whose columns line up also as plain text.
-fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(super) fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut all: Vec<Vec<String>> = vec![heads.iter().map(|head| (*head).to_owned()).collect()];
     all.extend(rows.into_iter().map(|row| row.into_iter().map(|cell| cell.replace('|', "/")).collect()));
     let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();

@@ -49,7 +49,12 @@ pub fn policy(job: &Spec, device: &str) -> String {
         });
         return keep(device) + &rules;
     }
-    let entries = lines(changes(job), |(from, to)| format!("\"{from}\" = {to}"));
+    by_table(changes(job), device)
+}
+
+/// qosbpf, with these changes.
+pub fn by_table(changes: impl IntoIterator<Item = (u8, u8)>, device: &str) -> String {
+    let entries = lines(changes, |(from, to)| format!("\"{from}\" = {to}"));
     format!(
         "version = 1\nname = \"bench\"\n[interface.{device}]\ningress = \"job\"\n[remark.job]\n{entries}other = \"keep\"\n"
     )

@@ -16,9 +16,10 @@ use super::{
     ruleset,
     shot::Range,
 };
-use crate::{cpu, effort::Effort, report::Switch, user};
+use crate::{cpu, effort::Effort, user};
 
-/// Sends, and meanwhile applies the policy of the job and one that keeps every mark in turn.
+/// Sends, and meanwhile applies the policy of the job and one that keeps every mark in turn. Says how many packets that
+/// were.
 ///
 /// # Errors
 ///
@@ -29,7 +30,7 @@ pub fn under_load(
     job: &Spec,
     effort: &Effort,
     (range, cpu): (&mut Range, usize),
-) -> anyhow::Result<Switch> {
+) -> anyhow::Result<u64> {
     let policies = [("switch-job.toml", ruleset::policy(job, DEVICE)), ("switch-keep.toml", ruleset::keep(DEVICE))];
     let [marking, keeping] = policies.map(|(name, text)| (lab.folder().join(name), text));
     for (path, text) in [&marking, &keeping] {
@@ -53,7 +54,7 @@ pub fn under_load(
         shots
     });
     run(&["detach", "--all"])?;
-    Ok(Switch { switches, packets: result? })
+    result
 }
 
 /// Shoots until the end, and says how many packets that were.

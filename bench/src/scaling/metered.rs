@@ -1,4 +1,5 @@
-//! Programs with one rule for all packets, without a meter and with each kind; on several CPUs they share its buckets.
+//! Programs with one rule for all packets: without more, with a log, and with each kind of meter; on several CPUs they share
+//! its buckets.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use qosbpf::{
     kernel::object::{self, Form, Loaded, Program, Specialisation},
     policy::{
         classifier::{Input, compile},
-        model::{Action, Meter, MeterKind, Rule, Verdict},
+        model::{Action, LogRate, Meter, MeterKind, Rule, Verdict},
     },
 };
 
@@ -24,22 +25,26 @@ pub fn programs() -> anyhow::Result<Vec<(String, Loaded)>> {
     let trtcm = MeterKind::TrTcm { cir: RATE, cbs: SIZE, pir: RATE, pbs: SIZE };
     let rfc4115 = MeterKind::Rfc4115 { cir: RATE, cbs: SIZE, eir: RATE, ebs: SIZE };
     let srtcm = MeterKind::SrTcm { cir: RATE, cbs: SIZE, ebs: SIZE };
-    let mut wanted = vec![("one rule", Form::Rules, None)];
-    if specialised(Some(trtcm))?.form() == Form::Swap {
-        wanted.push(("one rule, trTCM by swap", Form::Swap, Some(trtcm)));
-        wanted.push(("one rule, RFC 4115 by swap", Form::Swap, Some(rfc4115)));
+    let mut wanted = vec![
+        ("one rule", Form::Rules, specialised(None, None)?),
+        ("one rule, log of one a second", Form::Rules, specialised(None, Some(LogRate { events: 1, seconds: 1 }))?),
+    ];
+    let metered = |kind| specialised(Some(kind), None);
+    if metered(trtcm)?.form() == Form::Swap {
+        wanted.push(("one rule, trTCM by swap", Form::Swap, metered(trtcm)?));
+        wanted.push(("one rule, RFC 4115 by swap", Form::Swap, metered(rfc4115)?));
     }
-    wanted.push(("one rule, trTCM by lock", Form::Rules, Some(trtcm)));
-    wanted.push(("one rule, srTCM", Form::Rules, Some(srtcm)));
-    let load = |(name, form, kind)| {
-        let loaded = object::load_form(form, Program::Xdp, &specialised(kind)?, None)?;
+    wanted.push(("one rule, trTCM by lock", Form::Rules, metered(trtcm)?));
+    wanted.push(("one rule, srTCM", Form::Rules, metered(srtcm)?));
+    let load = |(name, form, wanted)| {
+        let loaded = object::load_form(form, Program::Xdp, &wanted, None)?;
         Ok((format!("XDP, {name}, a test run on each CPU"), loaded))
     };
     wanted.into_iter().map(load).collect()
 }
 
 /// Keeps every mark, whatever its color.
-fn specialised(kind: Option<MeterKind>) -> anyhow::Result<Specialisation> {
+fn specialised(kind: Option<MeterKind>, log: Option<LogRate>) -> anyhow::Result<Specialisation> {
     let metered = |kind| {
         let [green, yellow, red] = [Verdict::Keep; 3];
         Action::Meter(Meter { kind, aware: None, overhead: 0, green, yellow, red })
@@ -51,7 +56,7 @@ fn specialised(kind: Option<MeterKind>) -> anyhow::Result<Specialisation> {
         conditions: Vec::new(),
         action: kind.map_or(Action::Set(None), metered),
         count: false,
-        log: None,
+        log,
         priority: None,
         mark: None,
     };

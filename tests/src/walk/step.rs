@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail, ensure};
 use aya_obj::generated::bpf_insn;
 
-use super::{BASE, STACK, Walk, Walker};
+use super::{BASE, Kind, STACK, Taken, Walk, Walker, text};
 
 /// A walk that has not ended by then never will.
 const MOST: u32 = 100_000;
@@ -56,16 +56,39 @@ impl<'a> Step<'a> {
         let mut at = 0_usize;
         loop {
             let instruction = *self.walker.code.get(at).context("beyond the program's end")?;
+            let before = self.walk.instructions;
             self.walk.instructions += 1;
             ensure!(self.walk.instructions < MOST, "no end");
             const EXIT: u8 = 0x95;
             if instruction.code == EXIT {
+                self.note(at, Kind::Branch, &instruction);
                 return Ok(self.walk.clone());
             }
+            let kind = self.kind(&instruction);
             let by =
                 self.one(at, &instruction).with_context(|| format!("instruction {at}: {:#x}", instruction.code))?;
+            if self.walk.instructions > before {
+                self.note(at, kind, &instruction);
+            }
             at = at.checked_add_signed(1 + by).context("before the program's beginning")?;
         }
+    }
+
+    fn kind(&self, instruction: &bpf_insn) -> Kind {
+        let memory = |register: u8| self.walker.memory_at(self.address(register.into(), instruction).bits);
+        match instruction.code & 7 {
+            class::LDX => Kind::Load(memory(instruction.src_reg())),
+            class::ST | class::STX => Kind::Store(memory(instruction.dst_reg())),
+            _ => text::kind(instruction),
+        }
+    }
+
+    fn note(&mut self, at: usize, kind: Kind, instruction: &bpf_insn) {
+        let is_map = instruction.code & 7 == class::LD && instruction.src_reg() != 0;
+        let map = self.walker.names.get(instruction.imm as usize).filter(|_| is_map);
+        let text = text::of(instruction, map.map(String::as_str));
+        let line = self.walker.lines.at(at);
+        self.walker.taken.push(Taken { at, kind, text, line });
     }
 
     /// Does one instruction; by how many more the next one is away.
@@ -211,8 +234,9 @@ impl<'a> Step<'a> {
 }
 
 /// The name of a helper that the default path may call (`include/uapi/linux/bpf.h`), else its number.
-fn helper(number: i32) -> String {
+pub(super) fn helper(number: i32) -> String {
     match number {
+        1 => "map_lookup_elem".to_owned(),
         39 => "skb_pull_data".to_owned(),
         40 => "csum_update".to_owned(),
         118 => "jiffies64".to_owned(),

@@ -21,8 +21,8 @@ const GSO_SEGS: usize = 164;
 const GSO_SIZE: usize = 176;
 
 /// A forwarded packet, and one of two segments.
-const PLAIN: Context = Context::Skb(&[(INGRESS_IFINDEX, 1)]);
-const SUPER: Context = Context::Skb(&[(INGRESS_IFINDEX, 1), (GSO_SEGS, 2), (GSO_SIZE, 1400), (WIRE_LEN, 2908)]);
+const PLAIN: Context<'_> = Context::Skb(&[(INGRESS_IFINDEX, 1)]);
+const SUPER: Context<'_> = Context::Skb(&[(INGRESS_IFINDEX, 1), (GSO_SEGS, 2), (GSO_SIZE, 1400), (WIRE_LEN, 2908)]);
 
 const EF: u8 = 184;
 
@@ -58,7 +58,7 @@ fn walker(program: Program, wanted: &Specialisation) -> anyhow::Result<Walker> {
     Walker::new(object::bytes(), program.name(), &constants)
 }
 
-fn frames(program: Program) -> Vec<(&'static str, Vec<u8>, Context)> {
+fn frames(program: Program) -> Vec<(&'static str, Vec<u8>, Context<'static>)> {
     let plain = if matches!(program, Program::Tc(_)) { PLAIN } else { Context::Xdp };
     let (header4, header6) = (Ipv4 { ds: EF, ..Ipv4::default() }, Ipv6 { ds: EF, ..Ipv6::default() });
     let (ipv4, ipv6) = (header4.packet(&udp(&[0; 18])), header6.packet(&udp(&[0; 18])));

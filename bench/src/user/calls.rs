@@ -1,0 +1,31 @@
+//! System calls of commands, and the most memory that they have.
+
+use super::{A, B, Desk, once, traced::follow};
+use crate::report::Fact;
+
+/// The name of a fact that a goal asks for.
+pub const READS: &str = "system calls of `stats --json` that read counters of its one hook";
+
+/// Follows `stats` of one hook, and other commands for their memory.
+pub(super) fn measure(desk: &Desk<'_>) -> anyhow::Result<Vec<Fact>> {
+    let (a, b) = (desk.file("a.toml", A)?, desk.file("b.toml", B)?);
+    let mut facts = Vec::new();
+    let mut memory = |name: &str, peak| facts.push(once(format!("memory: most of `{name}`"), "MiB", peak));
+    memory("--version", follow(&desk.command(&["--version"]))?.peak);
+    memory("attach", follow(&desk.command(&["attach", "lan0", "--ingress", "--policy", &a]))?.peak);
+    let stats = follow(&desk.command(&["stats", "--json"]))?;
+    memory("stats --json", stats.peak);
+    memory("policy apply", follow(&desk.command(&["policy", "apply", &b]))?.peak);
+    memory("detach", follow(&desk.command(&["detach", "--all"]))?.peak);
+    let count = |name: String, calls: u32| once(name, "", f64::from(calls));
+    // A hook's state and the policy lie in maps of one value, which everybody has to read who wants to know of it.
+    let counters = stats.lookups.iter().filter(|(map, _)| COUNTERS.contains(&map.as_str()));
+    facts.push(count("system calls of `stats --json`".to_owned(), stats.calls));
+    facts.push(count("system calls of `stats --json` that are bpf(2)".to_owned(), stats.bpf));
+    facts.push(count(READS.to_owned(), counters.clone().map(|(_, calls)| calls).sum()));
+    facts.extend(counters.map(|(map, calls)| count(format!("of these, of map {map}"), *calls)));
+    Ok(facts)
+}
+
+/// The maps with counters.
+const COUNTERS: [&str; 4] = ["COUNTERS", "REMARKED", "RULES", "COLORS"];
