@@ -28,6 +28,7 @@ pub mod tagged;
 pub mod tally;
 pub mod tcp;
 pub mod tun;
+pub mod typed;
 pub mod udp;
 pub mod walk;
 pub mod wire;

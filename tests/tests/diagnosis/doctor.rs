@@ -11,9 +11,8 @@ use qosbpf_tests::{
     binary::{self, Answer},
     bpf::{Kind, load_constant, pin},
     router::{Router, run_in, spawn_in, words},
+    typed::{find, findings, has, shell, type_in},
 };
-
-use crate::typed::{find, findings, has, type_in};
 
 fn doctor(router: &Router) -> anyhow::Result<Answer> {
     router.ask("doctor --sample 0 --json")
@@ -224,7 +223,7 @@ fn the_cures_are_a_script() -> anyhow::Result<()> {
     router.ok("attach lan0 --egress")?;
     router.ok("attach br0 --egress")?;
     let script = router.ask("doctor --sample 0 --fix-script")?.expect(3)?;
-    let answer = crate::typed::shell(&script.stdout, None)?;
+    let answer = shell(&script.stdout, None)?;
     assert_eq!(answer.code, 0, "{script:?} {answer:?}");
     doctor(&router)?.expect(0)?;
     Ok(())

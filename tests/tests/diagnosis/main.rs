@@ -1,5 +1,4 @@
 //! `doctor` and `why` on real faults: each is named, and its cure works when it is typed in.
 
 mod doctor;
-mod typed;
 mod why;

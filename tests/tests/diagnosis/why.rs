@@ -9,13 +9,11 @@ use qosbpf::lab::topology::LAN_HOST;
 use qosbpf_tests::{
     binary::Answer,
     router::{Router, run_in, spawn_in, words},
+    typed::{find, type_in},
     udp,
 };
 
-use crate::{
-    doctor::flowtable,
-    typed::{find, type_in},
-};
+use crate::doctor::flowtable;
 
 /// A router with all four hooks.
 fn attached() -> anyhow::Result<Router> {

@@ -49,11 +49,12 @@ const OF_BENCH: [Part; 2] = [
 ];
 
 /// For guests with other kernels.
-const GUEST_PARTS: [Part; 11] = [
+const GUEST_PARTS: [Part; 12] = [
     Part { sign: Sign::Program("strip"), package: "binutils", why: "makes the programs of a guest small" },
     Part { sign: Sign::Program("qemu-system-x86_64"), package: "qemu-system-x86", why: "boots other kernels" },
     Part { sign: Sign::File("/bin/busybox"), package: "busybox-static", why: "the shell of a guest" },
     Part { sign: Sign::Program("ip"), package: "iproute2", why: "network namespaces in a guest" },
+    Part { sign: Sign::Program("nft"), package: "nftables", why: "flowtables in a guest" },
     Part { sign: Sign::Program("wg"), package: "wireguard-tools", why: "keys for WireGuard in a guest" },
     Part { sign: Sign::Program("modprobe"), package: "kmod", why: "which modules a module depends on" },
     Part { sign: Sign::Program("cpio"), package: "cpio", why: "packs the file system of a guest" },

@@ -1,4 +1,4 @@
-//! The file system of a guest: busybox, `ip`, modules, the tests, and a first process that runs them and powers off.
+//! The file system of a guest: busybox, `ip`, `tc`, `nft`, modules, the tests, and a first process that runs them and powers off.
 
 use std::{
     fmt::Write as _,
@@ -61,8 +61,9 @@ impl Base {
         for applet in APPLETS {
             symlink("busybox", base.join("bin").join(applet))?;
         }
-        payload::copy_program("ip", &base)?;
-        payload::copy_program("wg", &base)?;
+        for program in ["ip", "tc", "nft", "wg"] {
+            payload::copy_program(program, &base)?;
+        }
         payload::build(&base.join("t"))?;
         Ok(Self { folder: base })
     }

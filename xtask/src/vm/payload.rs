@@ -15,8 +15,9 @@ pub const TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// The test programs, the quick ones first; what they print is read by [`console`](super::console). The last one leaves
 /// the guest locked down.
-pub const TESTS: [&str; 11] = [
+pub const TESTS: [&str; 12] = [
     "vlan",
+    "real",
     "meters",
     "rules",
     "budget",

@@ -1,21 +1,29 @@
-//! What was found, and its cure typed into a shell.
+//! What `doctor` and `why` have found, and its cure typed into a shell.
 
 use std::{env, path::Path, process::Command};
 
 use anyhow::{Context as _, ensure};
-use qosbpf_tests::binary::{self, Answer};
 use serde_json::Value;
 
+use crate::binary::{self, Answer};
+
 /// The findings of a document, but those that all is well.
+///
+/// # Errors
+///
+/// That it is no such document, or says another exit code than it ended with.
 pub fn findings(answer: &Answer) -> anyhow::Result<Vec<Value>> {
     let document = answer.json()?;
-    assert_eq!(document["schema"], 1);
-    assert_eq!(document["exit"], answer.code, "{document:#}");
+    ensure!(document["schema"] == 1 && document["exit"] == answer.code, "{document:#}");
     let findings = document["findings"].as_array().context("findings")?;
     Ok(findings.iter().filter(|finding| finding["level"] != "ok").cloned().collect())
 }
 
 /// The finding of a code at a subject.
+///
+/// # Errors
+///
+/// That there is none.
 pub fn find(answer: &Answer, subject: &str, code: &str) -> anyhow::Result<Value> {
     let found = findings(answer)?;
     let found = found.into_iter().find(|finding| finding["subject"] == subject && finding["code"] == code);
@@ -23,11 +31,19 @@ pub fn find(answer: &Answer, subject: &str, code: &str) -> anyhow::Result<Value>
 }
 
 /// Whether a document has a finding of a code.
+///
+/// # Errors
+///
+/// Those of [`findings`].
 pub fn has(answer: &Answer, code: &str) -> anyhow::Result<bool> {
     Ok(findings(answer)?.iter().any(|finding| finding["code"] == code))
 }
 
 /// Types the cure of a finding in, with `tools` before everything else in the path.
+///
+/// # Errors
+///
+/// That there is none, or it does not work.
 pub fn type_in(finding: &Value, tools: Option<&Path>) -> anyhow::Result<Answer> {
     let cure = finding["cure"].as_str().with_context(|| format!("no cure in {finding:#}"))?;
     let answer = shell(cure, tools)?;
@@ -36,6 +52,10 @@ pub fn type_in(finding: &Value, tools: Option<&Path>) -> anyhow::Result<Answer> 
 }
 
 /// A line typed into a shell in which `qosbpf` is the binary of the tests.
+///
+/// # Errors
+///
+/// That there is no binary or no shell.
 pub fn shell(line: &str, tools: Option<&Path>) -> anyhow::Result<Answer> {
     let binary = binary::path()?;
     let ours = binary.parent().context("a folder")?.display().to_string();

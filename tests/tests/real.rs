@@ -1,0 +1,148 @@
+//! `doctor` and `why` on what a kernel has as modules: VLAN devices, bonds, CAKE, flowtables of nft. A kernel without them
+//! leaves these tests out, and says so; guests have them (`cargo xtask vm`).
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, ensure};
+use qosbpf::lab::topology::{LAN_HOST, WAN_HOST};
+use qosbpf_tests::{
+    binary::Answer,
+    features::left_out,
+    router::{Router, run_in},
+    typed::{find, has, type_in},
+    udp,
+};
+
+const EF: u8 = 46 << 2;
+const FROM: u16 = 7310;
+const TO: u16 = 7311;
+
+/// Whatever else a guest lacks, such as iptables, is told beside it.
+fn doctor(router: &Router) -> anyhow::Result<Answer> {
+    router.ask("doctor --sample 0 --json")
+}
+
+/// Runs lines in the router; whether the kernel has what they need, else it has been said.
+fn made(router: &Router, what: &str, lines: &[&str]) -> anyhow::Result<bool> {
+    const LACKS: [&str; 4] = [
+        "Unknown device type",
+        "Specified qdisc kind is unknown",
+        "Operation not supported",
+        "No such file or directory",
+    ];
+    for line in lines {
+        if let Err(error) = run_in(router.edge(), line) {
+            let text = format!("{error:#}");
+            ensure!(LACKS.iter().any(|lack| text.contains(lack)), "{line}: {text}");
+            left_out(what, &format!("this kernel does not take `{line}`"));
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Two devices of which one is on top: both attached, that is told, and the cure ends it.
+fn counted_twice(router: &Router, upper: &str, lower: &str, said: &str) -> anyhow::Result<()> {
+    router.ok(&format!("attach {lower} --egress"))?;
+    ensure!(!has(&doctor(router)?, "counted-twice")?, "one hook counts once");
+    router.ok(&format!("attach {upper} --egress"))?;
+    let found = find(&doctor(router)?, upper, "counted-twice")?;
+    ensure!(found["text"].as_str().is_some_and(|text| text.contains(said)), "{found:#}");
+    let asked = find(&router.ask(&format!("why {upper}:egress --sample 0 --json"))?, upper, "counted-twice")?;
+    ensure!(asked["text"] == found["text"], "{asked:#}");
+    type_in(&found, None)?;
+    ensure!(!has(&doctor(router)?, "counted-twice")?, "the cure has not helped");
+    Ok(())
+}
+
+#[test]
+fn a_vlan_and_its_parent() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    if !made(&router, "doctor on a VLAN device", &["ip link add link wan0 name wan0.7 type vlan id 7"])? {
+        return Ok(());
+    }
+    counted_twice(&router, "wan0.7", "wan0", "wan0.7 is a VLAN of wan0")
+}
+
+#[test]
+fn a_bond_and_its_member() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    run_in(router.edge(), "ip link add b0 type veth peer name b1")?;
+    if !made(&router, "doctor on a bond", &["ip link add bond0 type bond", "ip link set b0 master bond0"])? {
+        return Ok(());
+    }
+    counted_twice(&router, "bond0", "b0", "bond0 is the bond of b0")
+}
+
+fn lan(port: u16) -> SocketAddr {
+    SocketAddr::new(LAN_HOST.v4.into(), port)
+}
+
+fn wan(port: u16) -> SocketAddr {
+    SocketAddr::new(WAN_HOST.v4.into(), port)
+}
+
+/// The DS byte with which an EF datagram from the LAN arrives on the WAN.
+fn arrives_as(router: &Router) -> anyhow::Result<u8> {
+    let listener = udp::Listener::bind(router.lab().wan(), wan(TO))?;
+    udp::send(router.lab().lan(), lan(0), wan(TO), EF, 1)?;
+    listener.receive()
+}
+
+#[test]
+fn cake_that_washes() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach wan0 --egress")?;
+    let cake = "tc qdisc replace dev wan0 root cake bandwidth 100mbit besteffort wash";
+    if !made(&router, "doctor on CAKE that washes", &[cake])? {
+        return Ok(());
+    }
+    ensure!(arrives_as(&router)? == 0, "CAKE has not washed");
+    let found = find(&doctor(&router)?, "wan0", "wash")?;
+    let asked = find(&router.ask("why wan0:egress EF --sample 0 --json")?, "wan0", "wash")?;
+    ensure!(asked["text"] == found["text"], "{asked:#}");
+    type_in(&found, None)?;
+    ensure!(!has(&doctor(&router)?, "wash")?, "the cure has not helped");
+    ensure!(arrives_as(&router)? == EF, "the cure has not helped");
+    Ok(())
+}
+
+/// Both ways so often: the kernel moves a flow into the flowtable once it has seen an answer.
+const ROUNDS: usize = 20;
+
+/// A flow in a flowtable passes our hooks, and not the rules of nft behind them.
+#[test]
+fn a_flowtable_that_takes_flows() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0 --ingress")?;
+    router.ok("attach wan0 --egress")?;
+    let lines = [
+        "nft add table inet fw",
+        "nft add flowtable inet fw ft { hook ingress priority 0 ; devices = { lan0, wan0 } ; }",
+        "nft add chain inet fw fwd { type filter hook forward priority 0 ; }",
+        "nft add rule inet fw fwd udp dport 7311 counter",
+        "nft add rule inet fw fwd ip protocol udp flow add @ft",
+    ];
+    if !made(&router, "doctor on a flowtable of nft", &lines)? {
+        return Ok(());
+    }
+    for _ in 0..ROUNDS {
+        udp::send(router.lab().lan(), lan(FROM), wan(TO), EF, 1)?;
+        udp::send(router.lab().wan(), wan(TO), lan(FROM), 0, 1)?;
+    }
+    let counter = run_in(router.edge(), "nft list chain inet fw fwd")?.stdout;
+    let words: Vec<_> = counter.split_whitespace().collect();
+    let at = words.iter().position(|word| *word == "packets").context("a counter")?;
+    let passed: usize = words.get(at + 1).context("packets")?.parse()?;
+    ensure!(passed < ROUNDS, "no flow was moved into the flowtable: {counter}");
+    for hook in ["lan0:ingress", "wan0:egress"] {
+        let counted = router.counted(hook)?.packets();
+        ensure!(counted.get(&46) == Some(&(ROUNDS as u64)), "{hook} sees every packet of the flow: {counted:?}");
+    }
+    let found = find(&doctor(&router)?, "wan0", "flowtable")?;
+    ensure!(found["text"].as_str().is_some_and(|text| text.contains("flowtable inet fw ft")), "{found:#}");
+    find(&router.ask("why wan0:egress EF --sample 0 --json")?, "wan0", "flowtable")?;
+    type_in(&found, None)?;
+    ensure!(!has(&doctor(&router)?, "flowtable")?, "the cure has not helped");
+    Ok(())
+}
