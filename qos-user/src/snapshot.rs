@@ -30,6 +30,7 @@ pub mod rates;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod tabled;
+pub mod told;
 pub mod trend;
 
 pub use counts::{Totals, total};

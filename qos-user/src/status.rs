@@ -46,6 +46,9 @@ pub struct ServiceStatus {
     pub success: Option<SystemTime>,
     /// Why its settings are not what their file says.
     pub settings_failure: Option<String>,
+    /// How many events rules have told of today, as far as it was there.
+    #[serde(default)]
+    pub events_today: u64,
     /// Hooks that it does not attach again, since somebody detached them: interface and direction.
     pub released: Vec<(u32, Direction)>,
 }

@@ -100,6 +100,12 @@ impl Context {
         self.etc.join("policy.toml")
     }
 
+    /// What `run` has last put in force of it.
+    #[must_use]
+    pub fn last_good(&self) -> PathBuf {
+        self.etc.join("last-good.toml")
+    }
+
     /// A netlink connection to it.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use crate::{
     },
     render::{json, table},
     snapshot::{Missing, State},
-    status::{BypassStatus, Confirm, HookStatus, Note, StatusReport},
+    status::{BypassStatus, Confirm, HookStatus, Note, ServiceStatus, StatusReport},
 };
 
 /// Prints what is wanted and what is there; 3 if they differ.
@@ -56,7 +56,9 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         let status = status_of_broken(site, broken);
         hooks.insert((status.interface.clone(), status.direction), status);
     }
+    let service = control::status(context);
     for missing in wanted::missing(site) {
+        let missing = hinted(missing, service.as_ref());
         hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| missing_status(missing));
     }
     StatusReport {
@@ -66,12 +68,25 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         policy: site.label(),
         confirm: confirm(site),
         hooks: hooks.into_values().collect(),
-        service: control::status(context),
+        service,
         notes: about_the_policy(site, context)
             .into_iter()
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))
             .collect(),
     }
+}
+
+/// The same, with what the service will do about it.
+fn hinted(missing: Missing, service: Option<&ServiceStatus>) -> Missing {
+    let Some(service) = service else { return missing };
+    let reason = match missing.ifindex {
+        None => format!("{} (run attaches when it is there)", missing.reason),
+        Some(ifindex) if service.released.contains(&(ifindex, missing.direction)) => {
+            format!("{} (detached by hand, so run waits for a reload: qosbpf run --reload)", missing.reason)
+        }
+        Some(_) => missing.reason,
+    };
+    Missing { reason, ..missing }
 }
 
 /// Where the policy in force is from; without one, that another is saved, as after a reboot.

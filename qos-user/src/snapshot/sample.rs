@@ -259,6 +259,7 @@ pub fn status_of_service() -> StatusReport {
         reload: Reload { at: since(), failure: Some("/etc/qosbpf/policy.toml:3:1: unknown key `remarks`".to_owned()) },
         success: Some(since() - Duration::from_secs(600)),
         settings_failure: None,
+        events_today: 12,
         released: vec![(7, Direction::Egress)],
     };
     StatusReport { service: Some(service), ..status() }

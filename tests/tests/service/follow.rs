@@ -97,6 +97,25 @@ fn a_rule_that_names_where_packets_came_from_means_the_device_of_now() -> anyhow
     })
 }
 
+/// Whoever asks what is missing learns who will mend it, and what it waits for.
+#[test]
+fn what_is_missing_is_said_with_what_the_service_does_about_it() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    let bound = |interface: &str| format!("[interface.{interface}]\negress = \"mark\"\n");
+    lab.save("edge", &format!("{MARK}{}{}", bound("wan0"), bound("ppp0")))?;
+    lab.serve()?;
+    lab.becomes("lan0:ingress", "active")?;
+    const WAITS: &str = "there is no such interface (run attaches when it is there)";
+    const DETACHED: &str = "(detached by hand, so run waits for a reload: qosbpf run --reload)";
+    lab.ask("status")?.expect(3)?.says(&[WAITS])?;
+    lab.ok("detach lan0")?;
+    lab.ask("status")?.expect(3)?.says(&[WAITS, DETACHED])?;
+    lab.stop()?;
+    let alone = lab.ask("status")?.expect(3)?.stdout;
+    assert!(!alone.contains("run attaches") && !alone.contains("run waits"), "{alone}");
+    Ok(())
+}
+
 /// A socket with room for two or three events, and hundreds of them at once.
 #[test]
 fn lost_events_are_noticed_and_nothing_is_missed() -> anyhow::Result<()> {

@@ -50,6 +50,26 @@ fn rows_carry_their_rates_and_when_they_moved() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What rules that log have told of, whoever reads it.
+#[test]
+fn status_says_how_many_events_there_were_today() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    let rule =
+        "[[rule]]\nname = \"seen\"\non = \"lan0:ingress\"\nmatch = { dscp = \"EF\" }\nset = \"AF41\"\nlog = \"3/h\"\n";
+    lab.save("edge", &format!("{MARK}{rule}"))?;
+    fs::write(lab.etc("qosbpf.toml"), "sample = \"1s\"\n")?;
+    lab.serve()?;
+    lab.ok("status")?.says(&["events 0 today"])?;
+    // The hook has been looked at, so that what it counts from now on is of today.
+    let document = || lab.ok("stats --json lan0:ingress")?.json();
+    eventually(|| Ok(row(&document()?, "after", "dscp", 34).is_some_and(|row| row["rates"].is_object())))?;
+    lab.router.ping(false, 184, 10)?;
+    let today = || anyhow::Ok(lab.ok("status --json")?.json()?["run"]["events_today"].as_u64());
+    eventually(|| Ok(today()? == Some(3)))?;
+    lab.ok("status")?.says(&["events 3 today"])?;
+    Ok(())
+}
+
 #[test]
 fn a_watch_shows_what_the_service_remembers() -> anyhow::Result<()> {
     let lab = Lab::serving(MARK)?;

@@ -1,6 +1,6 @@
 //! The service ends, is killed, is replaced: the datapath does not notice, and what somebody wanted stays so.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
@@ -77,6 +77,58 @@ fn a_broken_file_at_the_start_keeps_what_is_in_force() -> anyhow::Result<()> {
     qosbpf_tests::router::run_in(lab.router.edge(), "ip link set lan0 name lan7")?;
     qosbpf_tests::router::run_in(lab.router.edge(), "ip link set lan7 name lan0")?;
     lab.becomes("lan0:ingress", "active")
+}
+
+/// What a boot leaves: nothing in the bpf file system, nothing in /run, and the files.
+fn reboot(lab: &Lab) -> anyhow::Result<()> {
+    lab.ok("detach --all")?;
+    let namespace = lab.router.edge().run(qosbpf::kernel::netns::id)?;
+    for folder in [lab.router.bpffs.join("qosbpf"), PathBuf::from(format!("/run/qosbpf/netns-{namespace}"))] {
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_broken_file_after_a_boot_brings_the_last_good_policy_back() -> anyhow::Result<()> {
+    const BROKEN: &str = "[interface.lan0]\ningres = \"mark\"\n";
+    let mut lab = Lab::serving(MARK)?;
+    // Saved while the service runs, and never reloaded: the copy follows.
+    let other = lab.router.policy("other", OTHER)?;
+    lab.ok(&format!("policy apply {other} --save"))?;
+    lab.stop()?;
+    reboot(&lab)?;
+    lab.save("edge", BROKEN)?;
+    lab.serve()?;
+    lab.says(&["the last good policy is in force instead: other", "the saved policy is not in force", "`ingres`"])?;
+    lab.becomes("lan0:ingress", "active")?;
+    assert!(lab.five_become(8)?);
+    lab.ask("status")?.expect(0)?.says(&["policy other", "NOT SAVED", "! run: the saved policy is not in force"])?;
+    assert_eq!(lab.metric("qosbpf_policy_last_reload_successful")?, Some(0.0));
+    lab.save("edge", MARK)?;
+    lab.ok("run --reload")?;
+    assert!(lab.five_become(34)?);
+    assert_eq!(fs::read_to_string(lab.etc("last-good.toml"))?, fs::read_to_string(lab.etc("policy.toml"))?);
+    // What is in force wins over the copy, however it came there.
+    lab.ok(&format!("policy apply {other}"))?;
+    lab.stop()?;
+    lab.save("edge", BROKEN)?;
+    lab.serve()?;
+    assert!(lab.five_become(8)?);
+    Ok(())
+}
+
+#[test]
+fn without_a_good_policy_a_broken_file_leaves_none() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", "[interface.lan0]\ningres = \"mark\"\n")?;
+    lab.serve()?;
+    lab.says(&["the saved policy is not in force", "no policy is in force"])?;
+    assert!(!lab.etc("last-good.toml").exists());
+    Ok(())
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub fn put_in_force(
         .inspect_err(|_| go_back(&site, &change, context))?;
     let saved = how.save && how.confirm.is_none();
     if saved {
-        save::write(&context.saved(), &record.text)?;
+        save::keep(context, &record.text)?;
         site.remember(&record)?;
     }
     let mut warnings = translated::warnings(&items);

@@ -29,7 +29,7 @@ pub fn run(json: bool, context: &Context) -> anyhow::Result<Exit> {
     pins::remove(&site.store.pending_pin())?;
     // Only now: a saved policy that is then rolled back would come back at the next boot.
     if let (true, Some(in_force)) = (change.save, &site.policy) {
-        save::write(&context.saved(), &in_force.record.text)?;
+        save::keep(context, &in_force.record.text)?;
         site.remember(&in_force.record)?;
     }
     say(&change, json, context)?;

@@ -13,7 +13,7 @@ mod import;
 pub mod plan;
 mod rollback;
 pub mod said;
-mod save;
+pub mod save;
 pub mod session;
 mod show;
 mod switch;

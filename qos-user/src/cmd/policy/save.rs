@@ -31,7 +31,7 @@ pub fn run(json: bool, context: &Context) -> anyhow::Result<Exit> {
             .into());
     };
     let path = context.saved();
-    write(&path, &in_force.record.text)?;
+    keep(context, &in_force.record.text)?;
     site.remember(&in_force.record)?;
     let (name, hash) = (in_force.policy.name(), in_force.policy.hash());
     if json {
@@ -43,13 +43,35 @@ pub fn run(json: bool, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Saves a policy that is in force, and so a good one.
+///
+/// # Errors
+///
+/// `not-saved`.
+pub fn keep(context: &Context, text: &str) -> anyhow::Result<()> {
+    write(&context.saved(), text)?;
+    if context.last_good().exists() {
+        note_good(context, text);
+    }
+    Ok(())
+}
+
+/// Keeps a copy of a policy that could be put in force, for a boot at which the saved one cannot.
+pub fn note_good(context: &Context, text: &str) {
+    let path = context.last_good();
+    let same = fs::read_to_string(&path).is_ok_and(|kept| kept == text);
+    if !same && let Err(error) = replace(&path, text) {
+        tracing::warn!("{}: {error}: no copy of the good policy is kept", path.display());
+    }
+}
+
 /// Writes the saved policy as it was given, comments and all. Whoever reads meanwhile, or after a crash, finds the old
 /// text or the new one. Mode and owner stay what they were.
 ///
 /// # Errors
 ///
 /// `not-saved`, with what the file system says.
-pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     replace(path, text).map_err(|error| {
         Failure::new("not-saved", format!("{}: {error}; the policy is in force, and lost at reboot", path.display()))
             .hint("qosbpf policy save tries again")

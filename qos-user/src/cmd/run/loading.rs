@@ -10,7 +10,7 @@ use crate::{
             WrongPolicy,
             apply::{put_in_force, refuse_while_pending},
             plan::Effect,
-            read_policy, said,
+            read_policy, said, save,
         },
         site::{InForce, Site},
         who,
@@ -38,10 +38,27 @@ pub fn load(occasion: Occasion, context: &Context) -> Reload {
         Ok(()) => Reload { at, failure: None },
         Err(error) => {
             let failure = said_of(&error);
+            if occasion == Occasion::Start
+                && let Err(error) = who::acting_for(OURSELVES, || fall_back(context))
+            {
+                tracing::error!("the last good policy is not in force either: {}", said_of(&error));
+            }
             tracing::error!("the saved policy is not in force: {failure}{}; {}", rendered(&error), what_stays(context));
             Reload { at, failure: Some(failure) }
         }
     }
+}
+
+/// Where nothing is in force, as after a boot, what the service has last put in force of the saved policy comes back.
+fn fall_back(context: &Context) -> anyhow::Result<()> {
+    let path = context.last_good();
+    if Site::read(context)?.policy.is_some() || !path.exists() {
+        return Ok(());
+    }
+    let (source, policy) = read_policy(&path)?;
+    put(&source, &policy, context)?;
+    tracing::warn!("the last good policy is in force instead: {} {}", policy.name(), policy.hash());
+    Ok(())
 }
 
 fn attempt(occasion: Occasion, context: &Context) -> anyhow::Result<()> {
@@ -55,6 +72,7 @@ fn attempt(occasion: Occasion, context: &Context) -> anyhow::Result<()> {
     if let Some(in_force) = &site.policy {
         if in_force.policy.hash() == policy.hash() && in_force.record.text == source.text() {
             tracing::info!("policy {} {} is in force, as saved", policy.name(), policy.hash());
+            save::note_good(context, source.text());
             return Ok(());
         }
         if occasion == Occasion::Start && !is_newer(&policy, in_force) {
@@ -72,7 +90,9 @@ fn attempt(occasion: Occasion, context: &Context) -> anyhow::Result<()> {
         }
     }
     refuse_while_pending(&site.store)?;
-    put(&source, &policy, context)
+    put(&source, &policy, context)?;
+    save::note_good(context, source.text());
+    Ok(())
 }
 
 /// Whether the file has been changed since what is in force was put there.

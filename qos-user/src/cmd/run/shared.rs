@@ -24,6 +24,7 @@ use crate::{
     snapshot::{
         Hook,
         keeper::{self, Keeper},
+        told::Told,
         trend::Trend,
     },
     status::{Reload, ServiceStatus},
@@ -50,6 +51,7 @@ pub struct Shared {
     pub started: SystemTime,
     state: Mutex<State>,
     keeper: Mutex<Keeper>,
+    told: Mutex<Told>,
     clock: Instant,
     orders: mpsc::Sender<Order>,
 }
@@ -85,6 +87,7 @@ impl Shared {
             started: SystemTime::now(),
             state: Mutex::new(state),
             keeper: Mutex::default(),
+            told: Mutex::default(),
             clock: Instant::now(),
             orders,
         }
@@ -134,6 +137,11 @@ impl Shared {
     pub fn take(&self, hooks: &[Hook]) {
         let now = keeper::Instant { steady: self.clock.elapsed(), wall: SystemTime::now() };
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take(hooks, now);
+        self.told().take(hooks, jiff::Zoned::now().date());
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is remembered of all hooks.
@@ -158,6 +166,7 @@ impl Shared {
             reload: state.reload.clone(),
             success: state.success,
             settings_failure: state.settings_failure.clone(),
+            events_today: self.told().today(),
             released: state.released.iter().copied().collect(),
         }
     }

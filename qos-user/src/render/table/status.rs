@@ -47,7 +47,8 @@ fn service(screen: &mut Screen, service: &ServiceStatus, report: &StatusReport, 
     let running = report.time.duration_since(service.since).unwrap_or_default();
     let metrics: Vec<_> = service.metrics.iter().map(ToString::to_string).collect();
     let metrics = if metrics.is_empty() { "off".to_owned() } else { metrics.join(", ") };
-    screen.line(&format!("run: active {}   {}   metrics {metrics}", span(running), versions(service, report)));
+    let (running, versions, events) = (span(running), versions(service, report), service.events_today);
+    screen.line(&format!("run: active {running}   {versions}   metrics {metrics}   events {events} today"));
     let at = local(service.reload.at, report.time, &look.zone);
     if let Some(failure) = &service.reload.failure {
         screen.alert(&format!("run: the saved policy is not in force: read {at}, {failure}"));
