@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use qos_common::event::Event;
+
 use crate::{
     cli::EventsArgs,
     cmd::{Context, journal::Journal, site::Site},
@@ -13,11 +15,12 @@ use crate::{
     event::LoggedPacket,
     hook::HookName,
     kernel::{
+        counters,
         datapath::{Hook, Observed},
-        events::{self, Events},
+        events::{self, Drained, Events},
         pins::HookPins,
     },
-    render,
+    render::{self, hanging},
 };
 
 /// How long an event or a signal may wait.
@@ -42,7 +45,9 @@ pub fn run(args: &EventsArgs, context: &Context) -> anyhow::Result<Exit> {
             .into());
     }
     loop {
-        for packet in sources.packets() {
+        let (packets, lost) = sources.packets();
+        lost.iter().for_each(|line| context.warn(line));
+        for packet in packets {
             if let Some(journal) = &journal {
                 journal.write(&packet)?;
             } else if !context.reaches(&text(args, &packet, context)?)? {
@@ -83,6 +88,8 @@ struct Source {
     name: String,
     events: Events,
     rules: HashMap<u16, String>,
+    /// How many events had been left out when the buffer was last found full.
+    left_out: u64,
 }
 
 impl Sources {
@@ -113,26 +120,44 @@ impl Sources {
         let opened = events::inode(&hook.pins).zip(Events::open(&hook.pins)?);
         let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
         let pins = hook.pins.clone();
-        self.open.extend(opened.map(|(inode, events)| Source { pins, inode, name, events, rules }));
+        self.open.extend(opened.map(|(inode, events)| Source { pins, inode, name, events, rules, left_out: 0 }));
         Ok(())
     }
 
-    /// What waits, the oldest first.
-    fn packets(&mut self) -> Vec<LoggedPacket> {
-        let mut packets: Vec<LoggedPacket> = self.open.iter_mut().flat_map(Source::packets).collect();
+    /// What waits, the oldest first; and what is to be said of what does not.
+    fn packets(&mut self) -> (Vec<LoggedPacket>, Vec<String>) {
+        let (mut packets, mut lost) = (Vec::new(), Vec::new());
+        for source in &mut self.open {
+            let (found, missing) = source.packets();
+            packets.extend(found);
+            lost.extend(missing);
+        }
         packets.sort_by_key(|packet| packet.time);
-        packets
+        (packets, lost)
     }
 }
 
 impl Source {
-    fn packets(&mut self) -> Vec<LoggedPacket> {
-        let mut packets = Vec::new();
-        for event in self.events.by_ref() {
+    fn packets(&mut self) -> (Vec<LoggedPacket>, Option<String>) {
+        let Drained { events, was_full } = self.events.drain();
+        let packet = |event: &Event| {
             let rule = self.rules.get(&event.slot).cloned().unwrap_or_else(|| format!("rule {}", event.slot));
-            packets.push(LoggedPacket::new(&event, &self.name, &rule, events::wall_clock(&event)));
-        }
-        packets
+            LoggedPacket::new(event, &self.name, &rule, events::wall_clock(event))
+        };
+        (events.iter().map(packet).collect(), was_full.then(|| self.missed()).flatten())
+    }
+
+    /// What is said to a reader that came too late. The kernel counts what found no room with what a rate left out.
+    fn missed(&mut self) -> Option<String> {
+        let counters = counters::rules(&self.pins).unwrap_or_default();
+        let left_out: u64 = counters.iter().map(|counter| counter.suppressed).sum();
+        let more = left_out.saturating_sub(std::mem::replace(&mut self.left_out, left_out));
+        let text = format!(
+            "{}: events came faster than they were read, and the buffer for them was full: {more} are left out, those that \
+             the rates of rules left out among them",
+            self.name
+        );
+        (more > 0).then(|| hanging("! ", &text))
     }
 }
 

@@ -10,6 +10,7 @@ use qos_common::event::Event;
 use super::{
     counters,
     lock::Lock,
+    object,
     pins::{HookPins, Pin},
     sys,
 };
@@ -43,18 +44,29 @@ impl Events {
     }
 }
 
-/// The events that wait; there may be more after the last one.
-impl Iterator for Events {
-    type Item = Event;
+/// What was in the ring buffer.
+#[derive(Debug)]
+pub struct Drained {
+    /// The events that waited; there may be more after the last one.
+    pub events: Vec<Event>,
+    /// Whether there was no room for one more, so that some may be lost.
+    pub was_full: bool,
+}
 
-    fn next(&mut self) -> Option<Event> {
+/// Of an entry, beside its bytes, which are rounded up to as many.
+const HEADER: usize = 8;
+
+impl Events {
+    /// Takes what waits.
+    pub fn drain(&mut self) -> Drained {
+        let (mut events, mut used) = (Vec::new(), 0);
         while let Some(item) = self.ring.next() {
+            used += HEADER + item.len().next_multiple_of(HEADER);
             // Of another size are those of another version, which its own reader understands.
-            if let Some(event) = Event::from_ne_bytes(&item) {
-                return Some(event);
-            }
+            events.extend(Event::from_ne_bytes(&item));
         }
-        None
+        let was_full = used + HEADER + Event::BYTES.next_multiple_of(HEADER) > object::EVENTS as usize;
+        Drained { events, was_full }
     }
 }
 

@@ -67,6 +67,28 @@ fn the_rate_is_kept_and_what_is_suppressed_is_counted() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The buffer has room for some hundred events. Whoever reads next hears that there were more.
+#[test]
+fn what_found_no_room_is_said_to_whoever_reads_next() -> anyhow::Result<()> {
+    let lab = Masquerade::start()?;
+    let rule = "[[rule]]\nname = \"all\"\non = \"lan0:ingress\"\nmatch = { dst-port = 7204 }\nset = \"DF\"\nlog = \"1000/h\"\n";
+    let policy = lab.router.policy("log", rule)?;
+    lab.router.ok("attach lan0 --ingress")?;
+    lab.router.ok(&format!("policy apply {policy}"))?;
+    lab.send(LAN_HOST.v4.into(), 7204, 0, 100)?;
+    let whole = lab.router.ok("events --once --json")?;
+    assert_eq!((whole.stdout.lines().count(), whole.stderr.as_str()), (100, ""), "there was room");
+    const SENT: usize = 800;
+    lab.send(LAN_HOST.v4.into(), 7204, 0, SENT)?;
+    let late = lab.router.ok("events --once --json")?;
+    let missing = SENT - late.stdout.lines().count();
+    assert!((1..SENT).contains(&missing), "{missing}");
+    let late = late.complains(&["! lan0:ingress: events came faster than they were read"])?;
+    late.complains(&[&format!("the buffer for them was full: {missing} are left out")])?;
+    assert_eq!(lab.router.ok("events --once")?.stderr, "", "once is enough");
+    Ok(())
+}
+
 #[test]
 fn what_waits_survives_a_new_policy_and_each_event_has_one_reader() -> anyhow::Result<()> {
     let lab = start()?;
