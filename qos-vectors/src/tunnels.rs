@@ -113,7 +113,7 @@ fn unseen() -> Vec<(&'static str, Vec<u8>)> {
         ("VXLAN without a network", in_v4(UDP, &udp(4789, &without_network))),
         ("two tags in VXLAN", in_v4(UDP, &udp(4789, &vxlan(&ethernet(&[TAG, TAG], V4, &v4()))))),
         ("ARP in VXLAN", in_v4(UDP, &udp(4789, &vxlan(&ethernet(&[], ether_type::ARP, &v4()))))),
-        ("Geneve of another version", in_v4(UDP, &udp(6081, &geneve(0x40, V4, &v4())))),
+        ("Geneve of another version", in_v4(UDP, &udp(6081, &[&[0x40][..], &geneve(0, V4, &v4())[1..]].concat()))),
         ("GRE with routing", in_v4(GRE, &gre(0x40, 0, V4, &v4()))),
         ("GRE version 1", in_v4(GRE, &[&[0, 1, 8, 0][..], &v4()].concat())),
         ("GRE keepalive", in_v4(GRE, &gre(0, 0, 0, &v4()))),

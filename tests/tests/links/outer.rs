@@ -143,6 +143,28 @@ fn ip6tnl() -> anyhow::Result<()> {
     marks(&Kind { name: "ip6tnl", make, over_v6: true, ..LAYER3 })
 }
 
+/// Only the first fragment of an outer packet shows what is inside; the others are the table's of the egress.
+#[test]
+fn a_later_fragment_keeps_to_the_egress() -> anyhow::Result<()> {
+    with_device(&Kind { name: "vxlan in fragments", make: VXLAN, ..ETHERNET }, |router, hook| {
+        let text = UNIFORM.replace("outer =", "egress = \"rest\"\nouter =") + "[remark.rest]\nother = \"LE\"\n";
+        router.ok(&format!("attach wan0 --egress --hook {hook}"))?;
+        router.ok(&format!("policy apply {}", router.policy("outer", &text)?))?;
+        // The tunnel's own MTU stays as it was.
+        run_in(router.edge(), "ip link set wan0 mtu 1300")?;
+        let wire = router.lab().wan().run(|| Tagged::start("eth0"))?;
+        let (own, peer) = (place(V4[0], FROM)?, place(V4[1], TO)?);
+        let there = Listener::bind(router.lab().wan(), peer)?;
+        udp::send_long(router.edge(), own, peer, 0xb8, 1, 1400)?;
+        ensure!(there.receive()? == 0xb8, "what is inside is put together again");
+        ensure!(next(&wire)? == (46, 0), "the first fragment");
+        let later = wire.receive_until(|frame| frame.len() > 100)?;
+        let offset = u16::from_be_bytes([later[20], later[21]]) & 0x1fff;
+        ensure!(offset != 0 && outermost(&later)? == (1, 0), "a later fragment: {}", hex(&later[..34]));
+        Ok(())
+    })
+}
+
 /// Whoever binds the table to the tunnel's device, and not to the one below, is told.
 #[test]
 fn at_the_tunnel_device_it_is_misplaced() -> anyhow::Result<()> {
