@@ -96,7 +96,7 @@ struct Known {
 impl Known {
     fn of(rules: &[Rule]) -> Self {
         let meters = rules.iter().map(|rule| rule.meter().map(|meter| Oracle::new(parameters(meter.kind))));
-        let events = rules.iter().map(|rule| rule.log.map_or(0, |rate| rate.events));
+        let events = rules.iter().map(|rule| rule.log.map_or(0, |rate| rate.events.get()));
         Self { meters: meters.collect(), events: events.collect() }
     }
 
@@ -219,8 +219,12 @@ fn check(seed: u64) -> [u64; 2] {
     let counters = case.hook.counters.as_ref().unwrap();
     assert_eq!(counters.limited.map(|counter| counter.packets), limited, "seed {seed}");
     let meters = case.hook.rules.meters.counters.0.as_flattened();
-    let events =
-        case.known.events.iter().zip(&case.rules).map(|(left, rule)| rule.log.map_or(0, |rate| rate.events) - left);
+    let events = case
+        .known
+        .events
+        .iter()
+        .zip(&case.rules)
+        .map(|(left, rule)| rule.log.map_or(0, |rate| rate.events.get()) - left);
     [meters.iter().map(|meter| meter.packets).sum(), events.sum::<u32>().into()]
 }
 

@@ -1,5 +1,7 @@
 //! The dearest policy for a program: every rule asks for every kind of field that its hook has, in values of its own.
 
+use core::num::NonZero;
+
 use qos_common::ds::Dscp;
 use qosbpf::{
     hook::Direction,
@@ -69,7 +71,7 @@ fn rule(fields: Fields, index: u16) -> Rule {
         conditions: conditions(fields, index),
         count: action == Action::None,
         action,
-        log: index.is_multiple_of(7).then_some(LogRate { events: 10, seconds: 60 }),
+        log: index.is_multiple_of(7).then_some(LogRate { events: NonZero::<u32>::MIN.saturating_add(9), seconds: 60 }),
         priority: (hands_over && index.is_multiple_of(2)).then_some(7),
         mark: (hands_over && index.is_multiple_of(3)).then_some(MarkBits { value: 1, mask: 0xff }),
     }

@@ -1,5 +1,7 @@
 //! Random meters, and how often random rules tell of packets.
 
+use core::num::NonZero;
+
 use qos_common::{ds::Dscp, meter::Charge};
 use qos_vectors::random::Random;
 use qosbpf::policy::{
@@ -35,7 +37,7 @@ pub fn action(random: &mut Random) -> Action {
 
 /// A rate so low that within a test no event comes back.
 pub fn log(random: &mut Random) -> LogRate {
-    LogRate { events: pick(random, &[1, 2, 5]), seconds: 3600 }
+    LogRate { events: NonZero::<u32>::MIN.saturating_add(pick(random, &[0, 1, 4])), seconds: 3600 }
 }
 
 fn codepoints(random: &mut Random) -> u64 {

@@ -27,7 +27,11 @@ pub fn programs() -> anyhow::Result<Vec<(String, Loaded)>> {
     let srtcm = MeterKind::SrTcm { cir: RATE, cbs: SIZE, ebs: SIZE };
     let mut wanted = vec![
         ("one rule", Form::Rules, specialised(None, None)?),
-        ("one rule, log of one a second", Form::Rules, specialised(None, Some(LogRate { events: 1, seconds: 1 }))?),
+        (
+            "one rule, log of one a second",
+            Form::Rules,
+            specialised(None, Some(LogRate { events: core::num::NonZero::<u32>::MIN, seconds: 1 }))?,
+        ),
     ];
     let metered = |kind| specialised(Some(kind), None);
     if metered(trtcm)?.form() == Form::Swap {

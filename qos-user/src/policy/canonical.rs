@@ -24,7 +24,7 @@ pub(super) fn rule(rule: &Rule) -> Value {
     // Lists of pairs, not objects: the order of an object's keys is serde_json's to choose.
     let mut conditions = rule.conditions.iter().map(condition).collect::<Vec<_>>();
     conditions.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let log = rule.log.map(|rate| [rate.events, rate.seconds]);
+    let log = rule.log.map(|rate| [rate.events.get(), rate.seconds]);
     let mark = rule.mark.map(bits);
     json!([rule.name, on, conditions, action(&rule.action), rule.count, log, rule.priority, mark])
 }

@@ -1,5 +1,7 @@
 //! Rates, sizes, and how often something is logged.
 
+use core::num::NonZero;
+
 use crate::policy::{
     diagnostic::{Finding, quote},
     model::LogRate,
@@ -52,8 +54,8 @@ pub(super) fn log_rate(word: &str, span: Span) -> Read<LogRate> {
         let finding = wrong(format!("{} is not a unit of time here", quote(unit)));
         return Err(Box::new(finding.help("the units are `s`, `min` and `h`")));
     };
-    match events.parse() {
-        Ok(events @ 1..=MOST_EVENTS) => Ok(LogRate { events, seconds: *seconds }),
+    match events.parse::<NonZero<u32>>() {
+        Ok(events) if events.get() <= MOST_EVENTS => Ok(LogRate { events, seconds: *seconds }),
         _ => {
             let title = format!("{} is not a number of events: 1 to {MOST_EVENTS}", quote(events));
             Err(Box::new(wrong(title).help(example)))
@@ -169,7 +171,10 @@ mod tests {
     #[test]
     fn logs_are_so_many_in_so_long() {
         for (word, events, seconds) in [("1/s", 1, 1), ("10/min", 10, 60), ("1000/h", 1000, 3600)] {
-            assert_eq!(log_rate(word, Span::at(0)).unwrap(), LogRate { events, seconds });
+            assert_eq!(
+                log_rate(word, Span::at(0)).unwrap(),
+                LogRate { events: NonZero::new(events).unwrap(), seconds }
+            );
         }
         for word in ["1", "0/s", "1001/s", "/s", "1/", "1/d", "one/s", "+1/s "] {
             assert!(log_rate(word, Span::at(0)).is_err(), "{word}");

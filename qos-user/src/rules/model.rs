@@ -1,6 +1,9 @@
 //! Multi-field rules, checked, with every word resolved: what the language hands to the compiler.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::{
+    net::{Ipv4Addr, Ipv6Addr},
+    num::NonZero,
+};
 
 use qos_common::ds::Dscp;
 use serde::{Deserialize, Serialize};
@@ -234,7 +237,7 @@ pub struct MarkBits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRate {
     /// Events.
-    pub events: u32,
+    pub events: NonZero<u32>,
     /// In so many seconds: 1, 60 or 3600.
     pub seconds: u32,
 }

@@ -69,7 +69,7 @@ mod tests {
             conditions: Vec::new(),
             action: Action::None,
             count: false,
-            log: Some(LogRate { events: 1, seconds: 1 }),
+            log: Some(LogRate { events: core::num::NonZero::<u32>::MIN, seconds: 1 }),
             priority: None,
             mark: None,
         };

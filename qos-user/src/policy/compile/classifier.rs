@@ -161,13 +161,13 @@ fn record(input: &Input<'_>, index: usize) -> Result<Record, Refusal> {
         mask: rule.mark.map_or(0, |mark| mark.mask),
         meter: 0,
         log_every: rule.log.map_or(0, every),
-        log_burst: rule.log.map_or(0, |rate| every(rate) * u64::from(rate.events - 1)),
+        log_burst: rule.log.map_or(0, |rate| every(rate) * u64::from(rate.events.get() - 1)),
     })
 }
 
 /// Nanoseconds from one event to the next.
 const fn every(rate: LogRate) -> u64 {
-    rate.seconds as u64 * 1_000_000_000 / rate.events as u64
+    rate.seconds as u64 * 1_000_000_000 / rate.events.get() as u64
 }
 
 /// What the program has to have for these rules beside the tables of their fields.

@@ -1,6 +1,9 @@
 //! What sets, rules and tests mean.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::{
+    net::{Ipv4Addr, Ipv6Addr},
+    num::NonZero,
+};
 
 use qos_common::{ds::Dscp, policy::Local};
 
@@ -66,7 +69,7 @@ fn the_full_example_says_what_its_comments_say() {
         ]
     );
     assert_eq!((pbx.line, &pbx.action), (42, &Action::Set(Some(Dscp::DF))));
-    assert_eq!(pbx.log, Some(LogRate { events: 1, seconds: 1 }));
+    assert_eq!(pbx.log, Some(LogRate { events: NonZero::new(1).unwrap(), seconds: 1 }));
     assert_eq!(calls.conditions[2].field, Field::DstPort(vec![(3478, 3481)]));
     assert_eq!(
         video.action,
@@ -180,7 +183,7 @@ fn actions() {
     assert_eq!(rule("drop = true").action, Action::Drop);
     let counts = rule("count = true\nlog = \"10/min\"\ndrop = false");
     assert_eq!((&counts.action, counts.count, counts.decides()), (&Action::None, true, false));
-    assert_eq!(counts.log, Some(LogRate { events: 10, seconds: 60 }));
+    assert_eq!(counts.log, Some(LogRate { events: NonZero::new(10).unwrap(), seconds: 60 }));
     for (word, number) in [("6", 6), ("\"10:200\"", 0x10_0200), ("\"ffff:0\"", 0xffff_0000), ("4294967295", u32::MAX)] {
         assert_eq!(rule(&format!("priority = {word}")).priority, Some(number), "{word}");
     }
