@@ -1,5 +1,7 @@
 //! A diagnostic for people, in the layout of rustc.
 
+use core::ops::RangeInclusive;
+
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::policy::{
@@ -11,6 +13,8 @@ use crate::policy::{
 const WIDTH: usize = 100;
 /// The most text that is shown as source, in bytes: a policy in one huge line is better not repeated.
 const MOST_SOURCE: usize = 16 << 10;
+/// The control characters of eight bits (ECMA-48): some terminals take U+009B for ESC and a bracket.
+const C1: RangeInclusive<char> = '\u{80}'..='\u{9f}';
 
 pub(super) fn render(source: &Source, diagnostic: &Diagnostic, color: bool) -> String {
     let finding = &diagnostic.finding;
@@ -21,9 +25,9 @@ pub(super) fn render(source: &Source, diagnostic: &Diagnostic, color: bool) -> S
     let group = locate(level.primary_title(&*finding.title), source, diagnostic);
     let group = group.elements(finding.help.iter().map(|help| Level::HELP.message(&**help)));
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-    let mut text = renderer.term_width(WIDTH).render(&[group]);
-    text.push('\n');
-    text
+    let text = renderer.term_width(WIDTH).render(&[group]);
+    // The source is shown with other control characters made visible, and with these as they are.
+    text.replace(|c| C1.contains(&c), "\u{fffd}") + "\n"
 }
 
 fn locate<'a>(title: annotate_snippets::Title<'a>, source: &'a Source, diagnostic: &'a Diagnostic) -> Group<'a> {
