@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{architecture, bench, docs, setup, shell, test, vm};
+use crate::{architecture, bench, docs, fuzz, setup, shell, test, vm};
 
 /// One step.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
@@ -44,7 +44,7 @@ pub fn check() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same, then measures a little, then the tests' summary, then what came of other kernels.
+/// The same, then measures a little, then the tests' summary, some seconds of fuzzing, and what came of other kernels.
 ///
 /// # Errors
 ///
@@ -58,6 +58,11 @@ pub fn run() -> anyhow::Result<()> {
     let result = test::run_after_setup();
     eprintln!("{:>8.1} s  tests", start.elapsed().as_secs_f64());
     result?;
+    println!("== fuzzing");
+    let start = Instant::now();
+    let result = setup::run_for_fuzzing().and_then(|()| fuzz::run_after_setup(fuzz::BRIEF, &[]));
+    eprintln!("{:>8.1} s  fuzzing", start.elapsed().as_secs_f64());
+    result.context("fuzzing")?;
     println!("== other kernels");
     if env::var_os("QOSBPF_KERNELS").is_none() {
         println!("not run: QOSBPF_KERNELS=1 boots them in emulation, which takes minutes; cargo xtask vm does, too");

@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod demo;
 mod docs;
+mod fuzz;
 mod setup;
 mod shell;
 mod source;
@@ -48,9 +49,17 @@ enum Chore {
         #[arg(long)]
         record: bool,
     },
+    /// Set up, and run the fuzz targets, each for some seconds, beginning with the corpus that is kept.
+    Fuzz {
+        /// Which; without any, all.
+        targets: Vec<String>,
+        /// For how long each runs.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// What needs no test to be seen: format, architecture, lints, documentation. The beginning of `ci`.
     Check,
-    /// Everything that a change has to pass: format, lints, architecture, documentation, tests, kernels.
+    /// Everything that a change has to pass: format, lints, architecture, documentation, tests, fuzzing, kernels.
     Ci,
 }
 
@@ -63,6 +72,7 @@ fn main() -> ExitCode {
         Chore::Test => test::run().map(|()| ExitCode::SUCCESS),
         Chore::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Chore::Vm { kernels, record } => vm::run(&kernels, record).map(|()| ExitCode::SUCCESS),
+        Chore::Fuzz { targets, seconds } => fuzz::run(seconds, &targets).map(|()| ExitCode::SUCCESS),
         Chore::Check => ci::check().map(|()| ExitCode::SUCCESS),
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };

@@ -59,6 +59,15 @@ pub fn run_for_guests() -> anyhow::Result<()> {
     bring(&GUEST_STAGES)
 }
 
+/// Installs what fuzzing needs beside that.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_for_fuzzing() -> anyhow::Result<()> {
+    bring(&[programs::fuzz_needs])
+}
+
 fn bring(stages: &[fn() -> Vec<Need>]) -> anyhow::Result<()> {
     let mut installed = 0;
     for needs in stages {

@@ -63,6 +63,7 @@ pub enum Ask {
 /// The commands that members of the group may give.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are the arguments of the commands")]
 pub enum Command {
     /// `policy confirm`
     Confirm { json: bool },
@@ -93,8 +94,11 @@ pub enum Answer {
 /// How a command ended, and what it said.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Said {
+    /// Its exit code.
     pub code: u8,
+    /// What it said.
     pub stdout: String,
+    /// What it complained of.
     pub stderr: String,
 }
 

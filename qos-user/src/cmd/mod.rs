@@ -3,7 +3,7 @@
 mod attach;
 mod conditioner;
 mod context;
-mod control;
+pub mod control;
 mod deadline;
 mod demo;
 mod detach;
@@ -14,7 +14,7 @@ mod expect;
 mod foreground;
 mod journal;
 mod misplaced;
-mod policy;
+pub mod policy;
 mod reading;
 mod recovery;
 mod report;

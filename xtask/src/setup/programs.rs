@@ -48,6 +48,10 @@ const OF_BENCH: [Part; 2] = [
     },
 ];
 
+/// For fuzzing.
+const OF_FUZZ: [Part; 1] =
+    [Part { sign: Sign::Program("c++"), package: "g++", why: "builds libFuzzer, which runs the fuzz targets" }];
+
 /// For guests with other kernels.
 const GUEST_PARTS: [Part; 12] = [
     Part { sign: Sign::Program("strip"), package: "binutils", why: "makes the programs of a guest small" },
@@ -76,6 +80,11 @@ pub fn needs() -> Vec<Need> {
 /// What is missing to measure.
 pub fn for_bench() -> Vec<Need> {
     missing(&OF_BENCH, is_there)
+}
+
+/// What is missing to fuzz.
+pub fn fuzz_needs() -> Vec<Need> {
+    missing(&OF_FUZZ, is_there)
 }
 
 /// What is missing for guests with other kernels.

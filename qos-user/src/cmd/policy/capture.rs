@@ -1,6 +1,6 @@
-//! Captures, for `policy explain --pcap`.
+//! Packets in bytes, for `policy explain`: captures and hexadecimal digits.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, io::Read, path::Path};
 
 use pcap_file::{DataLink, pcap::PcapReader};
 use qos_common::locate::{Link, Located, locate};
@@ -24,9 +24,23 @@ pub struct Capture {
 ///
 /// `capture`: it cannot be read, or is none, or is of another link type than Ethernet or IP.
 pub fn read(file: &Path, count: usize) -> anyhow::Result<Capture> {
-    let wrong = |why: String| Failure::new("capture", format!("{}: {why}", file.display())).exit(Exit::Usage);
-    let opened = File::open(file).map_err(|error| wrong(error.to_string()))?;
-    let mut reader = PcapReader::new(opened).map_err(|error| {
+    let name = file.display().to_string();
+    let opened = File::open(file).map_err(|error| wrong(&name, &error.to_string()))?;
+    read_from(opened, &name, count)
+}
+
+fn wrong(name: &str, why: &str) -> Failure {
+    Failure::new("capture", format!("{name}: {why}")).exit(Exit::Usage)
+}
+
+/// The same of what is open already, under the name of a file.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_from(input: impl Read, name: &str, count: usize) -> anyhow::Result<Capture> {
+    let wrong = |why: String| wrong(name, &why);
+    let mut reader = PcapReader::new(input).map_err(|error| {
         wrong(format!("not a pcap file: {error}")).hint("a pcapng file becomes one by: tcpdump -r FILE -w OTHER")
     })?;
     let link = match reader.header().datalink {
@@ -50,7 +64,24 @@ pub fn read(file: &Path, count: usize) -> anyhow::Result<Capture> {
     Ok(capture)
 }
 
+/// Hexadecimal digits, with blanks and colons between them or not.
+///
+/// # Errors
+///
+/// `packet`: what is none, or half a byte.
+pub fn from_hex(hex: &str) -> anyhow::Result<Vec<u8>> {
+    let wrong = |why: String| Failure::new("packet", format!("--hex: {why}")).exit(Exit::Usage);
+    let digits: Vec<char> = hex.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
+    let value = |c: char| c.to_digit(16).ok_or_else(|| wrong(format!("`{c}` is not a hexadecimal digit")));
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => Ok((value(*high)? << 4 | value(*low)?) as u8),
+        _ => Err(wrong(format!("{} digits make no whole bytes", digits.len()))),
+    });
+    Ok(pairs.collect::<Result<_, _>>()?)
+}
+
 /// A frame as it would come to a hook with another link layer: without its Ethernet header, or with one.
+#[must_use]
 pub fn fitted(frame: &[u8], from: Link, to: Link) -> Vec<u8> {
     const HEADER: usize = 14;
     match (from, to) {

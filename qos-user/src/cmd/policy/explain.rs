@@ -57,7 +57,7 @@ enum Frames {
 fn frames(source: &PacketSource, count: usize) -> anyhow::Result<Frames> {
     match (&source.pcap, &source.hex) {
         (Some(file), _) => Ok(Frames::Many(capture::read(file, count)?)),
-        (None, hex) => Ok(Frames::One(bytes(hex.as_deref().unwrap_or_default())?)),
+        (None, hex) => Ok(Frames::One(capture::from_hex(hex.as_deref().unwrap_or_default())?)),
     }
 }
 
@@ -68,18 +68,6 @@ fn words_of(words: &str, direction: Direction) -> anyhow::Result<Packet> {
         let failure = Failure::new("packet", format!("not a packet{place}: {}", wrong.message)).exit(Exit::Usage);
         Failure { hint: wrong.help, ..failure }.into()
     })
-}
-
-/// Hexadecimal digits, with blanks and colons between them or not.
-fn bytes(hex: &str) -> anyhow::Result<Vec<u8>> {
-    let wrong = |why: String| Failure::new("packet", format!("--hex: {why}")).exit(Exit::Usage);
-    let digits: Vec<char> = hex.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
-    let value = |c: char| c.to_digit(16).ok_or_else(|| wrong(format!("`{c}` is not a hexadecimal digit")));
-    let pairs = digits.chunks(2).map(|pair| match pair {
-        [high, low] => Ok((value(*high)? << 4 | value(*low)?) as u8),
-        _ => Err(wrong(format!("{} digits make no whole bytes", digits.len()))),
-    });
-    Ok(pairs.collect::<Result<_, _>>()?)
 }
 
 fn one(double: &Double, explained: &Explained, json: bool, context: &Context) -> anyhow::Result<Exit> {
@@ -123,10 +111,10 @@ mod tests {
     fn bytes_are_read_as_tools_print_them() {
         let expected = [0x45, 0xb8, 0x00, 0x1c];
         for hex in ["45b8001c", "45 B8 00 1C", "45:b8:00:1c", "45b8 001c\n"] {
-            assert_eq!(bytes(hex).unwrap(), expected, "{hex}");
+            assert_eq!(capture::from_hex(hex).unwrap(), expected, "{hex}");
         }
         for wrong in ["45b", "45 bg", "0x45"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
+            assert!(capture::from_hex(wrong).is_err(), "{wrong}");
         }
     }
 

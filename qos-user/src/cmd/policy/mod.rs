@@ -2,7 +2,7 @@
 
 pub mod apply;
 pub mod bypass;
-mod capture;
+pub mod capture;
 mod check;
 mod confirm;
 mod delegate;

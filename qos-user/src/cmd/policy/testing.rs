@@ -20,7 +20,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`super::WrongPolicy`], `privilege`, and those of [`all`].
+/// [`super::WrongPolicy`], `privilege`, and those of `all`.
 pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
     let (_, policy) = read_policy(file)?;
     let tests = if policy.tests().is_empty() {
