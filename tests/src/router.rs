@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use nix::unistd::geteuid;
+use qos_common::abi::LAYOUT;
 use qosbpf::lab::{Lab, namespace::Namespace, topology::WAN_HOST};
 
 use crate::{
@@ -112,6 +113,28 @@ impl Router {
     pub fn all_counted(&self, hooks: &[&str]) -> anyhow::Result<Vec<Counted>> {
         let document = self.ok(&format!("stats --json {}", hooks.join(" ")))?.json()?;
         hooks.iter().map(|hook| Counted::read(&document, hook)).collect()
+    }
+
+    /// The one folder of pins that the router's network namespace has.
+    ///
+    /// # Errors
+    ///
+    /// That nothing is attached.
+    pub fn namespace_folder(&self) -> anyhow::Result<PathBuf> {
+        let layout = self.bpffs.join(format!("qosbpf/v{LAYOUT}"));
+        Ok(fs::read_dir(&layout)?.next().context("no namespace")??.path())
+    }
+
+    /// The folder of pins of one hook.
+    ///
+    /// # Errors
+    ///
+    /// That nothing is attached at the interface.
+    pub fn hook_folder(&self, interface: &str, direction: &str) -> anyhow::Result<PathBuf> {
+        let status = self.ask("status --json")?.json()?;
+        let hooks = status["hooks"].as_array().context("hooks")?;
+        let hook = hooks.iter().find(|hook| hook["interface"] == interface).context("the interface")?;
+        Ok(self.namespace_folder()?.join(format!("if-{}", hook["ifindex"])).join(direction))
     }
 
     /// Writes a policy and returns its path.

@@ -54,12 +54,14 @@ pub fn next(store: &Store) -> anyhow::Result<Option<BootTime>> {
     Ok(change.into_iter().chain(bypasses(store)?).min())
 }
 
-/// When the bypasses end that end by themselves.
+/// When the bypasses end that end by themselves. A hook that cannot be read keeps nobody from a deadline.
 fn bypasses(store: &Store) -> anyhow::Result<Vec<BootTime>> {
-    let mut ends = Vec::new();
-    for pins in store.hooks()? {
-        let state = datapath::remembered(&pins, Pin::State)?;
-        ends.extend(state.and_then(|state| state.bypass).and_then(|bypass| bypass.until));
-    }
-    Ok(ends)
+    let ends = store.hooks()?.into_iter().filter_map(|pins| {
+        let state = datapath::remembered(&pins, Pin::State).unwrap_or_else(|error| {
+            tracing::debug!(ifindex = pins.ifindex, direction = %pins.direction, "no deadline is read: {error:#}");
+            None
+        });
+        state?.bypass?.until
+    });
+    Ok(ends.collect())
 }

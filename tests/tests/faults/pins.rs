@@ -39,19 +39,6 @@ pub const FAULTS: &[Fault] = &[
     ("two loaders at once", two_loaders),
 ];
 
-/// The one folder of the router's network namespace.
-fn namespace_folder(router: &Router) -> anyhow::Result<PathBuf> {
-    let layout = router.bpffs.join(format!("qosbpf/v{LAYOUT}"));
-    Ok(fs::read_dir(&layout)?.next().context("no namespace")??.path())
-}
-
-fn hook_folder(router: &Router, interface: &str, direction: &str) -> anyhow::Result<PathBuf> {
-    let status = router.ask("status --json")?.json()?;
-    let hooks = status["hooks"].as_array().context("hooks")?;
-    let hook = hooks.iter().find(|hook| hook["interface"] == interface).context("the interface")?;
-    Ok(namespace_folder(router)?.join(format!("if-{}", hook["ifindex"])).join(direction))
-}
-
 fn foreign_program() -> anyhow::Result<Row> {
     let router = Router::start()?;
     let path = router.bpffs.join("foreign");
@@ -78,7 +65,7 @@ fn foreign_program() -> anyhow::Result<Row> {
 /// Whoever changes the layout: those hooks work on, and are not read as what they are not.
 fn other_layout(layout: u32) -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
-    let namespace = namespace_folder(&stage.router)?;
+    let namespace = stage.router.namespace_folder()?;
     let ours = namespace.parent().context("a layout")?;
     let theirs = ours.with_file_name(format!("v{layout}"));
     fs::rename(ours, &theirs)?;
@@ -95,7 +82,7 @@ fn other_layout(layout: u32) -> anyhow::Result<Row> {
 
 fn other_map(make: fn(&PathBuf) -> anyhow::Result<()>) -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
-    let path = hook_folder(&stage.router, "lan0", "egress")?.join("counters");
+    let path = stage.router.hook_folder("lan0", "egress")?.join("counters");
     fs::rename(&path, path.with_file_name("away"))?;
     make(&path)?;
     let name = path.display().to_string();
@@ -118,7 +105,7 @@ fn spoiled(stage: Stage, fault: &str, mend: impl FnOnce() -> anyhow::Result<()>)
         stage.refused(line, 1, &[fault])?;
     }
     stage.router.ask("status")?.expect(3)?.says(&["ERROR", "qosbpf detach lan0:egress"])?;
-    stage.router.ask(&format!("policy apply {policy}"))?;
+    stage.router.ok(&format!("policy apply {policy}"))?;
     stage.flow.pass(50)?;
     mend()?;
     stage.router.ok("detach lan0:egress")?;
@@ -128,14 +115,14 @@ fn spoiled(stage: Stage, fault: &str, mend: impl FnOnce() -> anyhow::Result<()>)
 
 fn other_owner() -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
-    let path = hook_folder(&stage.router, "lan0", "egress")?.join("state");
+    let path = stage.router.hook_folder("lan0", "egress")?.join("state");
     chown(&path, Some(65_534), None)?;
     spoiled(stage, "does not belong to root: refused", || Ok(()))
 }
 
 fn symbolic_link() -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
-    let path = hook_folder(&stage.router, "lan0", "egress")?.join("state");
+    let path = stage.router.hook_folder("lan0", "egress")?.join("state");
     let away = stage.router.bpffs.join("elsewhere");
     fs::rename(&path, &away)?;
     symlink(&away, &path)?;
@@ -145,7 +132,7 @@ fn symbolic_link() -> anyhow::Result<Row> {
 fn torn_state() -> anyhow::Result<Row> {
     const PIECE: usize = 4096;
     let stage = Stage::start("auto")?;
-    let path = hook_folder(&stage.router, "lan0", "egress")?.join("state");
+    let path = stage.router.hook_folder("lan0", "egress")?.join("state");
     fs::remove_file(&path)?;
     let mut map = Array::<MapData, [u8; PIECE]>::create(1, 0)?;
     let mut piece = [0; PIECE];

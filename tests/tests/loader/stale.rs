@@ -11,15 +11,8 @@ use qosbpf_tests::router::Router;
 
 use qosbpf_tests::left::assert_nothing;
 
-/// The pins of the router's network namespace, as long as something is attached.
-fn namespace_folder(router: &Router) -> anyhow::Result<PathBuf> {
-    let layout = router.bpffs.join("qosbpf/v1");
-    let mut folders = fs::read_dir(&layout)?;
-    Ok(folders.next().expect("one namespace")?.path())
-}
-
 fn hook_folder(router: &Router) -> anyhow::Result<PathBuf> {
-    let namespace = namespace_folder(router)?;
+    let namespace = router.namespace_folder()?;
     let mut interfaces = fs::read_dir(namespace)?.filter_map(Result::ok);
     let interface = interfaces.find(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).expect("one interface");
     Ok(interface.path().join("ingress"))
@@ -123,7 +116,7 @@ fn a_folder_of_somebody_else_is_refused() -> anyhow::Result<()> {
     for part in ["", "v1", "v1/netns"] {
         let router = attached()?;
         let path = match part {
-            "v1/netns" => namespace_folder(&router)?,
+            "v1/netns" => router.namespace_folder()?,
             part => router.bpffs.join("qosbpf").join(part).components().collect(),
         };
         let name = path.display().to_string();
@@ -159,7 +152,7 @@ fn a_state_that_is_no_text_is_refused() -> anyhow::Result<()> {
 #[test]
 fn pins_of_another_layout_are_refused() -> anyhow::Result<()> {
     let router = attached()?;
-    let namespace = namespace_folder(&router)?;
+    let namespace = router.namespace_folder()?;
     router.ok("detach --all")?;
     let other = router.bpffs.join("qosbpf/v0");
     fs::create_dir_all(other.join(namespace.file_name().expect("a name")))?;

@@ -184,7 +184,11 @@ impl Shared {
     /// Keeps the deadlines that have passed, and says which is next.
     pub fn settle(&self) -> Option<BootTime> {
         deadline::settle(&self.context);
-        self.context.store().and_then(|store| deadline::next(&store)).unwrap_or_default()
+        let next = self.context.store().and_then(|store| deadline::next(&store));
+        next.unwrap_or_else(|error| {
+            tracing::error!("deadlines cannot be read; they are looked at again soon: {error:#}");
+            None
+        })
     }
 
     /// Reads the files again.
