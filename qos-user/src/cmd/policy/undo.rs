@@ -49,15 +49,24 @@ fn go_back(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow::Resul
     let Err(error) = switch_all(site, targets.clone()) else { return Ok(()) };
     tracing::warn!("not all hooks can go back: {error:#}");
     let again = Site::again(site)?;
+    let mut failed = Ok(());
     for (hook, binding) in targets {
         let Some(hook) = again.hooks.iter().find(|now| now.pins == hook.pins) else { continue };
-        if let Err(error) = switch_all(&again, vec![(hook, binding)]) {
-            let name = format!("{}:{}", again.name_of(hook), hook.pins.direction);
-            tracing::error!(hook = name, "cannot go back, and counts without a policy: {error:#}");
-            switch_all(&again, vec![(hook, None)])?;
+        if let Err(error) = go_back_alone(&again, hook, binding) {
+            failed = Err(error);
         }
     }
-    Ok(())
+    failed
+}
+
+/// One that cannot go back counts without a policy; the error is that not even this works.
+fn go_back_alone(site: &Site, hook: &Hook, binding: Option<Binding>) -> anyhow::Result<()> {
+    let Err(error) = switch_all(site, vec![(hook, binding)]) else { return Ok(()) };
+    let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
+    tracing::error!(hook = name, "cannot go back, and is to count without a policy: {error:#}");
+    switch_all(site, vec![(hook, None)]).inspect_err(|error| {
+        tracing::error!(hook = name, "goes on with the policy that is taken back: {error:#}");
+    })
 }
 
 /// What a hook did before the change; for one that was attached since, what the policy of then says of it.
