@@ -23,7 +23,9 @@ impl Reader<'_> {
     /// What is done in a class, and the line that says what matters.
     pub fn acts(&mut self, class: &Class) -> (Vec<Act>, Option<Line>) {
         let (mut acts, mut at) = (Vec::new(), None);
-        for (line, words) in &class.lines {
+        // Cisco marks before it polices, in whatever order the two are written.
+        let (policers, others): (Vec<_>, Vec<_>) = class.lines.iter().partition(|(_, words)| words[0] == "police");
+        for (line, words) in others.into_iter().chain(policers) {
             match self.act(*line, words, &acts) {
                 Ok(Some(act)) => {
                     acts.push(act);

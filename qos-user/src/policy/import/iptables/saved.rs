@@ -154,13 +154,13 @@ impl Reader<'_> {
             }
             return;
         }
-        let mut rest = words.into_iter().skip(1);
+        let mut rest = words.into_iter();
+        let inserted = rest.next().is_some_and(|word| word == "-I" || word == "--insert");
         let Some(chain) = rest.next() else {
             return self.read.leave(self.lines, line, "a rule without a chain");
         };
         let mut words = rest.collect::<Vec<_>>();
         self.declare(family, Some(&chain));
-        let inserted = self.lines.text(line).contains("-I ") || self.lines.text(line).contains("--insert ");
         let number = words.first().and_then(|word| word.parse::<usize>().ok()).filter(|_| inserted);
         if number.is_some() {
             words.remove(0);

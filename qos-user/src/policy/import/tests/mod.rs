@@ -3,6 +3,7 @@
 mod account;
 mod families;
 mod meaning;
+mod order;
 
 use std::fmt::Write as _;
 
