@@ -109,6 +109,8 @@ pub struct PastPolicy {
     pub file: String,
     /// Whether it is in force now.
     pub in_force: bool,
+    /// Whether it was taken back before anybody confirmed it.
+    pub taken_back: bool,
 }
 
 /// One hook.

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     cli::{Cli, Color},
-    kernel::{bpffs, network::Network, pins::Store},
+    kernel::{bpffs, network::Network, pending::Identity, pins::Store},
     render::{Look, harmless},
 };
 
@@ -30,6 +30,8 @@ pub struct Context {
     pub color: bool,
     /// Color on stderr.
     pub color_on_stderr: bool,
+    /// The policy that was taken back before the command began, since nobody had confirmed it in time.
+    pub taken_back: Option<Identity>,
     /// Where output goes instead of stdout and stderr.
     captured: Option<Captured>,
 }
@@ -63,6 +65,7 @@ impl Context {
             quiet: global.quiet,
             color: wants_color(global.color, stdout().is_terminal()),
             color_on_stderr: wants_color(global.color, stderr().is_terminal()),
+            taken_back: None,
             captured: None,
         }
     }

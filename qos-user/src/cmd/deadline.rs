@@ -1,36 +1,39 @@
 //! Deadlines: a policy that nobody confirmed, a bypass that ends. Every command looks at them before its own work.
 
-use super::{Context, recovery::recovered};
+use super::{Context, recovery::recover};
 use crate::kernel::{
     boottime::BootTime,
     datapath,
-    pending::Pending,
+    pending::{Identity, Pending},
     pins::{Pin, Store},
     privilege,
 };
 
-/// Takes back what is overdue, or says that it is if this process may not. A failure keeps no command from its work.
-pub fn settle(context: &Context) {
+/// Takes back what is overdue, or says that it is if this process may not. A failure keeps no command from its work. The
+/// policy that was taken back, if one was.
+pub fn settle(context: &Context) -> Option<Identity> {
     // What is wrong with the pins, a command that reads them says better.
-    let Ok(store) = context.store() else { return };
+    let store = context.store().ok()?;
     match is_due(&store) {
-        Ok(false) => {}
-        Ok(true) => {
-            if let Err(error) = take_back(context) {
-                tracing::error!("a rollback is due: {error:#}");
-            }
+        Ok(false) => None,
+        Ok(true) => take_back(context).unwrap_or_else(|error| {
+            tracing::error!("a rollback is due: {error:#}");
+            None
+        }),
+        Err(error) => {
+            tracing::debug!("deadlines: {error:#}");
+            None
         }
-        Err(error) => tracing::debug!("deadlines: {error:#}"),
     }
 }
 
-fn take_back(context: &Context) -> anyhow::Result<()> {
+fn take_back(context: &Context) -> anyhow::Result<Option<Identity>> {
     if privilege::missing().is_some() {
         context.warn("qosbpf: ! a rollback is due: run any qosbpf command as root\n");
-        return Ok(());
+        return Ok(None);
     }
     let (store, _change) = Store::change(&context.bpffs)?;
-    recovered(store, context).map(drop)
+    Ok(recover(store, context)?.taken_back)
 }
 
 /// Whether a deadline has passed, or a process was killed in the middle of a change.

@@ -51,10 +51,10 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
     if let Some(name) = &cli.global.netns {
         netns::enter(name)?;
     }
-    let context = Context::new(cli);
+    let mut context = Context::new(cli);
     // The timer detaches itself first; the service looks where its settings say.
     if !matches!(cli.command, Command::Timer | Command::Run(_)) {
-        deadline::settle(&context);
+        context.taken_back = deadline::settle(&context);
     }
     match &cli.command {
         Command::Attach(args) => attach::run(args, &context),

@@ -5,7 +5,28 @@ use super::{
     policy::{bypass, undo},
     site::Site,
 };
-use crate::kernel::{boottime::BootTime, datapath, network::Network, pending::Pending, pins::Store};
+use crate::kernel::{
+    boottime::BootTime,
+    datapath,
+    network::Network,
+    pending::{Identity, Pending},
+    pins::Store,
+};
+
+/// A network namespace in order.
+pub struct Recovered {
+    /// What is there now.
+    pub site: Site,
+    /// The policy that was taken back for it.
+    pub taken_back: Option<Identity>,
+}
+
+/// What was taken back.
+struct Taken {
+    policy: Option<Identity>,
+    /// Whether hooks are not what they were.
+    changed: bool,
+}
 
 /// Reads a network namespace that is locked, after putting it in order.
 ///
@@ -13,6 +34,15 @@ use crate::kernel::{boottime::BootTime, datapath, network::Network, pending::Pen
 ///
 /// Foreign or unreadable pins.
 pub fn recovered(store: Store, context: &Context) -> anyhow::Result<Site> {
+    Ok(recover(store, context)?.site)
+}
+
+/// The same, and says which policy was taken back.
+///
+/// # Errors
+///
+/// Foreign or unreadable pins.
+pub fn recover(store: Store, context: &Context) -> anyhow::Result<Recovered> {
     let net = Network::open()?;
     for pins in store.hooks()? {
         let (ifindex, direction) = (pins.ifindex, pins.direction);
@@ -22,22 +52,25 @@ pub fn recovered(store: Store, context: &Context) -> anyhow::Result<Site> {
     }
     let site = Site::of(store, context)?;
     // What cannot be taken back must not keep anybody from detaching.
-    let changed = take_back(&site, context).unwrap_or_else(|error| {
+    let taken = take_back(&site, context).unwrap_or_else(|error| {
         tracing::error!("cannot go back to what ran before: {error:#}");
-        true
+        Taken { policy: None, changed: true }
     });
-    if changed { Site::of(site.store, context) } else { Ok(site) }
+    let site = if taken.changed { Site::of(site.store, context)? } else { site };
+    Ok(Recovered { site, taken_back: taken.policy })
 }
 
-/// Takes back what is overdue; whether anything was.
-fn take_back(site: &Site, context: &Context) -> anyhow::Result<bool> {
+/// Takes back what is overdue.
+fn take_back(site: &Site, context: &Context) -> anyhow::Result<Taken> {
     let now = BootTime::now()?;
     let change = Pending::read(&site.store)?.filter(|change| !change.complete || change.expired(now));
-    let Some(change) = change else { return bypass::end_expired(site, now, context) };
+    let Some(change) = change else {
+        return Ok(Taken { policy: None, changed: bypass::end_expired(site, now, context)? });
+    };
     let why = if change.complete { "was not confirmed in time" } else { "was cut short while it was being applied" };
     undo::run(site, &change, why)?;
     let (to, back) = (&change.to, undo::back_to(&change));
     context.warn(&format!("qosbpf: policy {} {} by {} {why}: {back}\n", to.name, to.hash, change.by));
     bypass::end_expired(&Site::of(site.store.clone(), context)?, now, context)?;
-    Ok(true)
+    Ok(Taken { policy: Some(change.to), changed: true })
 }

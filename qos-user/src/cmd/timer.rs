@@ -85,7 +85,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     // The last: its end is what the starter waits for.
     dup2_stdout(&null)?;
     loop {
-        deadline::settle(context);
+        let _said = deadline::settle(context);
         let Some(next) = deadline::next(&context.store()?)? else { return Ok(Exit::Done) };
         let now = BootTime::now()?;
         let soon = now.plus(PAUSE);

@@ -23,6 +23,9 @@ pub struct Past {
     pub policy: Identity,
     /// Its text, and where that came from.
     pub record: PolicyRecord,
+    /// Whether it was taken back before anybody confirmed it.
+    #[serde(default)]
+    pub taken_back: bool,
 }
 
 /// All that are kept, the oldest first.
@@ -44,11 +47,13 @@ pub fn all(store: &Store) -> anyhow::Result<Vec<Past>> {
 /// What the kernel says to a pin.
 pub fn add(store: &Store, policy: Identity, by: &str, record: &PolicyRecord) -> anyhow::Result<()> {
     if let Some(last) = all(store)?.pop().filter(|last| last.policy == policy) {
-        return document::write(&store.past_pin(last.number), &Past { record: record.clone(), ..last });
+        let again = Past { record: record.clone(), taken_back: false, ..last };
+        return document::write(&store.past_pin(again.number), &again);
     }
     let mut numbers = store.past()?;
     let number = numbers.last().map_or(1, |last| last + 1);
-    let past = Past { number, when: SystemTime::now(), by: by.to_owned(), policy, record: record.clone() };
+    let (when, by, record) = (SystemTime::now(), by.to_owned(), record.clone());
+    let past = Past { number, when, by, policy, record, taken_back: false };
     document::write(&store.past_pin(number), &past)?;
     numbers.push(number);
     for old in numbers.iter().rev().skip(KEPT) {
@@ -56,4 +61,16 @@ pub fn add(store: &Store, policy: Identity, by: &str, record: &PolicyRecord) -> 
         fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Notes that a policy is taken back, if it has come as far as to be added. Needs the lock.
+///
+/// # Errors
+///
+/// What the kernel says to a pin.
+pub fn take_back(store: &Store, policy: &Identity) -> anyhow::Result<()> {
+    match all(store)?.pop().filter(|last| last.policy == *policy) {
+        Some(last) => document::write(&store.past_pin(last.number), &Past { taken_back: true, ..last }),
+        None => Ok(()),
+    }
 }

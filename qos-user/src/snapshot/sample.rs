@@ -274,8 +274,11 @@ pub fn history() -> Vec<PastPolicy> {
         hash: hash.to_owned(),
         file: "/etc/qosbpf/policy.toml".to_owned(),
         in_force,
+        taken_back: false,
     };
-    vec![past(12, "edge-standard", "3f9a1c7d", true), past(11, "edge-old", "91be02aa", false)]
+    let refused = PastPolicy { taken_back: true, ..past(13, "edge-new", "c0ffee01", false) };
+    let (now, old) = (past(14, "edge-standard", "3f9a1c7d", true), past(11, "edge-old", "91be02aa", false));
+    vec![now, refused, past(12, "edge-standard", "3f9a1c7d", false), old]
 }
 
 pub fn diff() -> PolicyDiff {

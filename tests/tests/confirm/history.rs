@@ -83,3 +83,64 @@ fn attach_with_a_policy_begins_the_history_and_the_last_detach_ends_it() -> anyh
     assert!(!edge.router.bpffs.join("qosbpf").exists());
     edge.wait_for_timers()
 }
+
+/// `keep`, then `mark`, then `wash`, which waits to be confirmed for so long, or for the time that is soon over.
+fn washed(time: Option<&str>) -> anyhow::Result<Edge> {
+    let edge = Edge::start()?;
+    let soon = format!("{}s", edge.soon.as_secs());
+    let time = time.unwrap_or(&soon);
+    edge.ok(&format!("policy apply {}", edge.mark))?;
+    let wash = edge.router.policy("wash", &KEEP.replace("keep", "DF"))?;
+    edge.ok(&format!("policy apply {wash} --confirm {time}"))?;
+    Ok(edge)
+}
+
+/// The numbers of those that were taken back, the newest first.
+fn taken_back(edge: &Edge) -> anyhow::Result<Vec<u64>> {
+    let history = edge.ok("policy history --json")?.json()?;
+    let policies = history["policies"].as_array().context("policies")?.iter();
+    let taken_back = policies.filter(|past| past["taken_back"] == true);
+    taken_back.map(|past| past["number"].as_u64().context("number")).collect()
+}
+
+/// Whoever wants to go back does not get what was just taken away, unless it is asked for by its number.
+#[test]
+fn a_policy_that_was_taken_back_is_not_the_one_before() -> anyhow::Result<()> {
+    let edge = washed(None)?;
+    edge.wait_for_timers()?;
+    assert_eq!((edge.in_force()?.as_str(), taken_back(&edge)?), ("mark", vec![3]));
+    edge.ok("policy history")?.says(&["taken back, from"])?;
+    edge.ok("policy rollback")?.says(&["policy keep"])?;
+    edge.ok("policy rollback 3")?.says(&["policy wash"])?;
+    assert_eq!(edge.in_force()?, "wash");
+    edge.ok("policy rollback")?.says(&["policy keep"])?;
+    // It has been in force since without a word against it.
+    edge.ok("policy rollback")?.says(&["policy wash"])?;
+    Ok(())
+}
+
+#[test]
+fn what_was_taken_back_by_hand_is_not_either() -> anyhow::Result<()> {
+    let edge = washed(Some("1h"))?;
+    edge.ok("policy rollback")?.says(&["policy wash", "is taken back: back to mark"])?;
+    assert_eq!(taken_back(&edge)?, [3]);
+    edge.ok("policy rollback")?.says(&["policy keep"])?;
+    assert_eq!(edge.in_force()?, "keep");
+    Ok(())
+}
+
+/// The command that comes a moment too late has what it wants: the policy is taken back once, and nothing else changes.
+#[test]
+fn a_rollback_at_the_deadline_goes_back_once() -> anyhow::Result<()> {
+    for json in ["", " --json"] {
+        let edge = washed(None)?;
+        edge.kill_timers()?;
+        edge.sleep_past_it();
+        let answer = edge.ok(&format!("policy rollback{json}"))?;
+        let words = ["policy wash", "was not confirmed in time", "back to mark"];
+        let answer = answer.says(&["wash"])?.complains(&words)?;
+        assert!(json.is_empty() || answer.json()?["taken_back"]["name"] == "wash");
+        assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("mark", 34));
+    }
+    Ok(())
+}

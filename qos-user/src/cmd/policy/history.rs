@@ -39,5 +39,6 @@ fn entry(past: Past) -> PastPolicy {
         hash: past.policy.hash,
         file: past.record.file,
         in_force: false,
+        taken_back: past.taken_back,
     }
 }

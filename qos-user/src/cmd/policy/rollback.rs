@@ -5,18 +5,23 @@ use serde_json::json;
 use super::{WrongPolicy, apply, undo};
 use crate::{
     cli::RollbackArgs,
-    cmd::{Context, recovery::recovered, site::Site, who},
+    cmd::{
+        Context,
+        recovery::{Recovered, recover},
+        site::Site,
+        who,
+    },
     error::{Exit, Failure},
     kernel::{
         past::{self, Past},
-        pending::Pending,
+        pending::{Identity, Pending},
         pins::Store,
     },
     policy::{self, Source},
 };
 
 /// Goes back to policy N of the history, else to the one before. While a policy waits to be confirmed, going back
-/// without a number is what would happen at the end of its time.
+/// without a number is what would happen at the end of its time; if that has just come, it has been done.
 ///
 /// # Errors
 ///
@@ -35,36 +40,57 @@ pub fn run(args: &RollbackArgs, context: &Context) -> anyhow::Result<Exit> {
 
 /// Goes back from a policy that waits to be confirmed; whether there was one.
 fn give_up(args: &RollbackArgs, context: &Context) -> anyhow::Result<bool> {
+    if let Some(late) = &context.taken_back {
+        say(late, "its time was over", args, context)?;
+        return Ok(true);
+    }
     if Pending::read(&context.store()?)?.is_none() {
         return Ok(false);
     }
     let (store, _change) = Store::change(&context.bpffs)?;
-    let site = recovered(store, context)?;
+    let Recovered { site, taken_back } = recover(store, context)?;
+    if let Some(late) = &taken_back {
+        say(late, "its time was over", args, context)?;
+        return Ok(true);
+    }
     let Some(change) = Pending::read(&site.store)? else { return Ok(false) };
     undo::run(&site, &change, &format!("was taken back by {}", who::am_i()))?;
-    let (to, back) = (&change.to, undo::back_to(&change));
-    if args.how.json {
-        let policy = json!({ "name": to.name, "hash": to.hash });
-        context.print(&format!("{}\n", json!({ "schema": 1, "taken_back": policy })))?;
-    } else {
-        context.print(&format!("policy {} {} is taken back: {back}\n", to.name, to.hash))?;
-    }
+    say(&change.to, &undo::back_to(&change), args, context)?;
     Ok(true)
 }
 
-/// Without a number: the latest that is not in force.
+fn say(taken_back: &Identity, how: &str, args: &RollbackArgs, context: &Context) -> anyhow::Result<()> {
+    let Identity { name, hash } = taken_back;
+    if args.how.json {
+        let policy = json!({ "name": name, "hash": hash });
+        return context.print(&format!("{}\n", json!({ "schema": 1, "taken_back": policy })));
+    }
+    context.print(&format!("policy {name} {hash} is taken back: {how}\n"))
+}
+
+/// Without a number: the one before.
 fn choose(site: &Site, number: Option<u64>) -> anyhow::Result<Past> {
     let in_force = site.policy.as_ref().map(|in_force| in_force.policy.hash());
     let mut past = past::all(&site.store)?;
-    let found = past.iter().rposition(|past| match number {
-        Some(number) => past.number == number,
-        None => Some(past.policy.hash.as_str()) != in_force,
-    });
+    let found = match number {
+        Some(number) => past.iter().position(|past| past.number == number),
+        None => one_before(&past, in_force),
+    };
     match (found, number) {
         (Some(at), _) => Ok(past.swap_remove(at)),
         (None, Some(number)) => Err(missing(format!("no policy {number} is remembered"))),
         (None, None) => Err(missing("no other policy was in force before".to_owned())),
     }
+}
+
+/// The latest that is not in force. One that was taken back when it was last tried is not put in force by whoever wants to
+/// go back.
+fn one_before(past: &[Past], in_force: Option<&str>) -> Option<usize> {
+    let refused = |hash: &str| {
+        let last = past.iter().rfind(|past| past.policy.hash == hash);
+        last.is_some_and(|last| last.taken_back)
+    };
+    past.iter().map(|past| past.policy.hash.as_str()).rposition(|hash| Some(hash) != in_force && !refused(hash))
 }
 
 fn missing(message: String) -> anyhow::Error {

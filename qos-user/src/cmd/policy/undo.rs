@@ -80,8 +80,11 @@ fn before(site: &Site, hook: &Hook, change: &Pending, back: Option<&Policy>) -> 
 
 /// The policy is in force again, if it was not all the time: the new one may never have come that far.
 fn remember(site: &Site, change: &Pending, back: Option<&Policy>, why: &str) -> anyhow::Result<()> {
-    let (Some(record), Some(policy)) = (&change.back, back) else { return Ok(()) };
-    let identity = site::identity(policy);
+    let before = back.map(site::identity);
+    if before.as_ref() != Some(&change.to) {
+        past::take_back(&site.store, &change.to)?;
+    }
+    let (Some(record), Some(identity)) = (&change.back, before) else { return Ok(()) };
     let Identity { name, hash } = &change.to;
     past::add(&site.store, identity, &format!("qosbpf: {name} {hash} {why}"), record)
 }

@@ -59,7 +59,7 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     privilege::demand()?;
     bpffs::ensure_mounted(&context.bpffs)?;
     let instance = Instance::claim()?;
-    deadline::settle(&context);
+    let _said = deadline::settle(&context);
     let loaded = load(Occasion::Start, &context);
     let mut follower = Follower::new(configured.settings.upgrade);
     if let Err(error) = follower.follow(&context, &[].into()) {

@@ -183,7 +183,7 @@ impl Shared {
 
     /// Keeps the deadlines that have passed, and says which is next.
     pub fn settle(&self) -> Option<BootTime> {
-        deadline::settle(&self.context);
+        let _said = deadline::settle(&self.context);
         let next = self.context.store().and_then(|store| deadline::next(&store));
         next.unwrap_or_else(|error| {
             tracing::error!("deadlines cannot be read; they are looked at again soon: {error:#}");

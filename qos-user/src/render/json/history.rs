@@ -18,6 +18,7 @@ pub fn history(past: &[PastPolicy]) -> impl Serialize + use<> {
             "hash": past.hash,
             "file": past.file,
             "in_force": past.in_force,
+            "taken_back": past.taken_back,
         })
     });
     json!({ "schema": SCHEMA, "policies": policies.collect::<Vec<_>>() })

@@ -24,8 +24,7 @@ pub fn history(past: &[PastPolicy], now: SystemTime, look: &Look) -> String {
     for past in past {
         columns.row(vec![
             past.number.to_string(),
-            if past.in_force { "now, since ".to_owned() } else { "from ".to_owned() }
-                + &local(past.when, now, &look.zone),
+            when(past, &local(past.when, now, &look.zone)),
             shorten(&past.name, NAME),
             shorten(&past.hash, 8),
             shorten(past.file.rsplit('/').next().unwrap_or(&past.file), 16),
@@ -35,6 +34,15 @@ pub fn history(past: &[PastPolicy], now: SystemTime, look: &Look) -> String {
     screen.table(&columns);
     screen.footnote(look, "To apply one again: qosbpf policy rollback N --confirm 60s");
     screen.finish(look)
+}
+
+/// Since when it is in force, or was.
+fn when(past: &PastPolicy, time: &str) -> String {
+    match (past.in_force, past.taken_back) {
+        (true, _) => format!("now, since {time}"),
+        (false, true) => format!("taken back, from {time}"),
+        (false, false) => format!("from {time}"),
+    }
 }
 
 #[cfg(test)]
