@@ -7,7 +7,7 @@ use crate::{
     cli::{ApplyOptions, AttachArgs, HookChoice},
     cmd::{
         Context, conditioner, foreground, misplaced,
-        policy::{read_policy, record, session::Session, testing},
+        policy::{read_policy, record, room, session::Session, testing},
         recovery::recovered,
         site::{self, Site},
         twice, who,
@@ -258,6 +258,7 @@ fn adopt(args: &AttachArgs, site: &Site, source: &Source, policy: &Policy, conte
         let hook = format!("{}:{}", site.name_of(hook), hook.pins.direction);
         return Err(other_policy(source, &format!("{hook} is attached already, without it")));
     }
+    room::refuse_too_large(source, policy)?;
     testing::refuse_failing(site, policy, false, context)?;
     let how = ApplyOptions { attach: true, only: Some(args.place.interface.clone()), ..ApplyOptions::default() };
     Session::find(site, policy, &how)?.iter().try_for_each(|session| session.refuse_drop(false, context))?;

@@ -4,23 +4,25 @@
 //! folder. A file elsewhere could outlast them, or be lost before them.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use aya::maps::{Array, Map, MapData};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::sys;
+use crate::error::Failure;
 
 const PIECE: usize = 4096;
 
 /// What the name of a pin begins with until it has its own.
 pub const FRESH: &str = "new-";
 
-/// The largest text in bytes: a policy file of a megabyte, with its quotes escaped.
-const MAX: usize = 4 << 20;
+/// The largest text in bytes: the largest policy file, of which each character may have to be escaped, and as much again
+/// for what its rules and sets are written out to.
+pub const MAX: usize = 32 << 20;
 
 /// Writes `value` under `path`, whole or not at all: whoever reads meanwhile sees the old text or the new one.
 ///
@@ -30,7 +32,8 @@ const MAX: usize = 4 << 20;
 pub fn write<T: Serialize>(path: &Path, value: &T) -> anyhow::Result<()> {
     let text = serde_json::to_vec(value)?;
     if text.len() > MAX {
-        bail!("{}: {} bytes are more than the {MAX} that a pin may have", path.display(), text.len());
+        let message = format!("{}: {} bytes are more than the {MAX} that a pin may have", path.display(), text.len());
+        return Err(Failure::new("too-large", message).hint("name fewer addresses, or fewer rules").into());
     }
     let pieces = text.chunks(PIECE);
     let mut map = Array::<MapData, [u8; PIECE]>::create(u32::try_from(pieces.len())?, 0)?;
@@ -45,6 +48,31 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> anyhow::Result<()> {
     map.pin(&fresh).with_context(|| format!("pin {}", fresh.display()))?;
     super::pins::readable_by_all(&fresh)?;
     fs::rename(&fresh, path).with_context(|| format!("pin {}", path.display()))
+}
+
+/// How many bytes the text of `value` has.
+///
+/// # Errors
+///
+/// That it has none.
+pub fn size<T: Serialize>(value: &T) -> serde_json::Result<usize> {
+    let mut counted = Counted(0);
+    serde_json::to_writer(&mut counted, value)?;
+    Ok(counted.0)
+}
+
+/// What is written into it is counted and forgotten.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Where a text is before it takes its place; after a kill in between it stays there, and is nobody's.

@@ -23,6 +23,7 @@ mod pin;
 pub mod pins;
 pub mod privilege;
 pub mod route;
+mod sets;
 pub mod slots;
 pub mod socket;
 pub mod state;

@@ -1,12 +1,13 @@
-//! What hooks did before a change, written so that a rule which many of them have is written once. A policy for a dozen
-//! interfaces has a thousand rules at each, and they are the same ones.
+//! What hooks did before a change, written so that a rule which many of them have is written once, and a set which many
+//! rules name. A policy for a dozen interfaces has a thousand rules at each, and they are the same ones.
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::{
     pending::HookBefore,
+    sets,
     state::{Binding, LocalWord, TableRecord},
 };
 use crate::{
@@ -16,8 +17,17 @@ use crate::{
 };
 
 /// All hooks.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
+struct Writing<'a> {
+    #[serde(flatten, serialize_with = "sets::serialize")]
+    rules: Vec<&'a Rule>,
+    hooks: Vec<Hook>,
+}
+
+/// The same as it is read.
+#[derive(Deserialize)]
 struct Written {
+    #[serde(flatten, deserialize_with = "sets::deserialize")]
     rules: Vec<Rule>,
     hooks: Vec<Hook>,
 }
@@ -42,43 +52,39 @@ struct Bound {
     outer: Option<TableRecord>,
 }
 
-/// Rules by their text, which is the same where they are.
 #[derive(Default)]
-struct Pool {
-    rules: Vec<Rule>,
-    known: HashMap<String, usize>,
+struct Pool<'a> {
+    rules: Vec<&'a Rule>,
+    known: HashMap<&'a Rule, usize>,
 }
 
-impl Pool {
-    fn number(&mut self, rule: &Rule) -> serde_json::Result<usize> {
+impl<'a> Pool<'a> {
+    fn number(&mut self, rule: &'a Rule) -> usize {
         let next = self.rules.len();
-        let number = *self.known.entry(serde_json::to_string(rule)?).or_insert(next);
+        let number = *self.known.entry(rule).or_insert(next);
         if number == next {
-            self.rules.push(rule.clone());
+            self.rules.push(rule);
         }
-        Ok(number)
+        number
     }
 
-    fn hook(&mut self, before: &HookBefore) -> serde_json::Result<Hook> {
-        let binding = before.binding.as_ref().map(|binding| {
-            let rules = binding.rules.iter().map(|rule| self.number(rule)).collect::<serde_json::Result<_>>()?;
-            Ok(Bound {
-                policy: binding.policy.clone(),
-                table: binding.table.clone(),
-                local: binding.local,
-                rules,
-                inside: binding.inside.clone(),
-                outer: binding.outer.clone(),
-            })
+    fn hook(&mut self, before: &'a HookBefore) -> Hook {
+        let binding = before.binding.as_ref().map(|binding| Bound {
+            policy: binding.policy.clone(),
+            table: binding.table.clone(),
+            local: binding.local,
+            rules: binding.rules.iter().map(|rule| self.number(rule)).collect(),
+            inside: binding.inside.clone(),
+            outer: binding.outer.clone(),
         });
-        Ok(Hook { ifindex: before.ifindex, direction: before.direction, binding: binding.transpose()? })
+        Hook { ifindex: before.ifindex, direction: before.direction, binding }
     }
 }
 
 pub(super) fn serialize<S: Serializer>(hooks: &[HookBefore], serializer: S) -> Result<S::Ok, S::Error> {
     let mut pool = Pool::default();
-    let hooks = hooks.iter().map(|before| pool.hook(before)).collect::<Result<_, _>>().map_err(S::Error::custom)?;
-    Written { rules: pool.rules, hooks }.serialize(serializer)
+    let hooks = hooks.iter().map(|before| pool.hook(before)).collect();
+    Writing { rules: pool.rules, hooks }.serialize(serializer)
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HookBefore>, D::Error> {

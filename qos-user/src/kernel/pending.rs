@@ -10,7 +10,10 @@ use super::{
     pins::Store,
     state::{Binding, PolicyRecord},
 };
-use crate::hook::Direction;
+use crate::{error::Failure, hook::Direction};
+
+/// What a policy and its hooks may take; the rest is for counters and names that hooks have beside it.
+const ROOM: usize = document::MAX - (4 << 20);
 
 /// A change from one policy to another, with all that is needed to go back.
 ///
@@ -76,6 +79,33 @@ impl Pending {
     /// What the kernel says to the pin.
     pub fn write(&self, store: &Store) -> anyhow::Result<()> {
         document::write(&store.pending_pin(), self)
+    }
+
+    /// Refuses a policy that could be put in force, and then not be replaced: the change to the next one has to write down
+    /// all that runs, in one pin.
+    ///
+    /// # Errors
+    ///
+    /// `too-large`.
+    pub fn refuse_too_large(policy: Identity, record: PolicyRecord, hooks: Vec<HookBefore>) -> anyhow::Result<()> {
+        let title = format!("policy {} {}", policy.name, policy.hash);
+        let next = Self {
+            to: policy,
+            since: record.applied,
+            by: record.by.clone(),
+            complete: false,
+            until: None,
+            save: false,
+            back: Some(record),
+            hooks,
+            attaches: Vec::new(),
+        };
+        let bytes = document::size(&next)?;
+        if bytes <= ROOM {
+            return Ok(());
+        }
+        let message = format!("{title} and its hooks take {bytes} bytes where they are remembered, of at most {ROOM}");
+        Err(Failure::new("too-large", message).hint("name fewer addresses, or fewer rules").into())
     }
 
     /// Whether its time is over.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     boottime::BootTime,
     object::{self, Program, Specialisation},
+    sets,
     slots::Slots,
 };
 use crate::{
@@ -84,6 +85,7 @@ pub struct Binding {
     /// Which of this host's own packets table and rules spare.
     pub local: LocalWord,
     /// The rules that are asked before the table, in order.
+    #[serde(flatten, with = "sets")]
     pub rules: Vec<Rule>,
     /// Behind which headers it looks for IP, if it says so.
     #[serde(default)]

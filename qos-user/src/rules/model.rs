@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::hook::Direction;
 
 /// An MF rule (RFC 2475): a classifier by several fields, and what becomes of what it matches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rule {
     /// Its name, which is its identity: counters follow it.
     pub name: String,
@@ -34,7 +34,7 @@ pub struct Rule {
 }
 
 /// Where a rule is asked: a pattern for interfaces, and a direction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// A name, or a prefix with one star at its end; `all` is a star alone.
     pub pattern: String,
@@ -150,7 +150,7 @@ pub fn pattern_matches(pattern: &str, interface: &str) -> bool {
 }
 
 /// A field, and whether it is meant in its `-not` form. A packet that has no such field matches neither form.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Condition {
     /// What is compared.
     pub field: Field,
@@ -159,7 +159,7 @@ pub struct Condition {
 }
 
 /// What a condition compares, and with what; ranges are inclusive, sorted and disjoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Field {
     /// The codepoint as it came, one bit for each of the 64.
     Dscp(u64),
@@ -196,7 +196,7 @@ pub enum Field {
 }
 
 /// Addresses of both families.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Prefixes {
     /// Network address and length, 0 to 32.
     pub v4: Vec<(Ipv4Addr, u8)>,
@@ -205,7 +205,7 @@ pub struct Prefixes {
 }
 
 /// What part of a datagram a packet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Fragment {
     /// All of it, an atomic fragment (RFC 6946) included.
     No,
@@ -216,7 +216,7 @@ pub enum Fragment {
 }
 
 /// Who made a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Origin {
     /// This host.
     Local,
@@ -225,7 +225,7 @@ pub enum Origin {
 }
 
 /// Bits of the skb mark: `value` under `mask`; the other bits are somebody else's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MarkBits {
     /// No bit outside the mask.
     pub value: u32,
@@ -234,7 +234,7 @@ pub struct MarkBits {
 }
 
 /// So many events in so long a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LogRate {
     /// Events.
     pub events: NonZero<u32>,
@@ -243,7 +243,7 @@ pub struct LogRate {
 }
 
 /// What decides a packet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// Nothing: the rule counts or logs, and the next is asked. It neither sets a priority nor a mark: a rule that
     /// does decides, and without an action of its own it keeps the codepoint, `Set(None)`.
@@ -257,7 +257,7 @@ pub enum Action {
 }
 
 /// A meter and what its colors mean.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Meter {
     /// The algorithm with its numbers.
     pub kind: MeterKind,
@@ -274,7 +274,7 @@ pub struct Meter {
 }
 
 /// Which codepoints arrive colored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Arrived {
     /// Yellow.
     pub yellow: u64,
@@ -283,7 +283,7 @@ pub struct Arrived {
 }
 
 /// Rates in bytes a second, sizes in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the parameters bear the names of their RFCs")]
 pub enum MeterKind {
     /// RFC 2697.
@@ -295,7 +295,7 @@ pub enum MeterKind {
 }
 
 /// What a color means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {
     /// The mark it has.
     Keep,

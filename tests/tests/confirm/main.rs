@@ -9,6 +9,7 @@ mod edge;
 mod history;
 mod hits;
 mod killed;
+mod large;
 mod load;
 mod saved;
 mod session;

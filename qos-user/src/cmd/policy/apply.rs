@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     plan::{self, Effect, Item, Place},
-    read_policy, record, said, save,
+    read_policy, record, room, said, save,
     session::Session,
     switch::switch_all,
     testing, translated, undo,
@@ -44,7 +44,7 @@ pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 ///
-/// `pending`, `not-in-file`, `test-failed`, `session-dropped`; what the kernel says: the old policy is in force then, at
+/// `pending`, `not-in-file`, `too-large`, `test-failed`, `session-dropped`; what the kernel says: the old policy is in force then, at
 /// every hook. `not-saved`: the new one is.
 pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Context) -> anyhow::Result<Exit> {
     put_in_force(source, policy, how, context, |applied| said::say(applied, context))?;
@@ -70,6 +70,7 @@ pub fn put_in_force(
     plan::refuse_unknown(how, &site, policy)?;
     let items = plan::plan(how, &site, policy);
     plan::refuse_losses(how, source.file(), &items)?;
+    room::refuse_plan_too_large(source, policy, &items)?;
     testing::refuse_failing(&site, policy, how.force, context)?;
     let session = Session::find(&site, policy, how).or_else(|error| tolerate(error, how, context))?;
     session.iter().try_for_each(|session| session.refuse_drop(how.force, context))?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::read_policy;
+use super::{read_policy, room};
 use crate::{
     cmd::{Context, conditioner},
     error::Exit,
@@ -17,9 +17,10 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`super::WrongPolicy`].
+/// [`super::WrongPolicy`], `too-large`.
 pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
-    let (_, policy) = read_policy(file)?;
+    let (source, policy) = read_policy(file)?;
+    room::refuse_too_large(&source, &policy)?;
     let compiled = compiled(&policy)?;
     if json {
         context.document(&format!("{}\n", document(&policy, &compiled)))?;

@@ -12,6 +12,7 @@ mod history;
 mod import;
 pub mod plan;
 mod rollback;
+pub mod room;
 pub mod said;
 pub mod save;
 pub mod session;

@@ -1,0 +1,39 @@
+//! A policy of which the addresses are the most that a set may have, named by several rules: it comes, and it goes again.
+
+use std::fmt::Write as _;
+
+use crate::edge::Edge;
+
+/// Every second address of a /15: none can be joined with another one.
+fn set() -> String {
+    (0..65_536u32).map(|host| format!("\"10.{}.{}.{}\", ", host >> 15, host >> 7 & 255, host << 1 & 255)).collect()
+}
+
+#[test]
+fn many_rules_with_one_large_set_can_be_replaced_and_come_back() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let mut text = format!("[sets]\nall = [{}]\n", set());
+    for hook in ["lan0:ingress", "wan0:egress"] {
+        for at in 0..6 {
+            let port = 1000 + at;
+            write!(
+                text,
+                "[[rule]]\nname = \"{at} {hook}\"\non = \"{hook}\"\nmatch = {{ dst = \"@all\", proto = \"udp\", \
+                 dst-port = {port} }}\nset = \"EF\"\n"
+            )?;
+        }
+    }
+    text += "[[rule]]\nname = \"the rest\"\non = \"lan0:ingress\"\nset = \"AF41\"\n";
+    text += "[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n";
+    let large = edge.router.policy("large", &text)?;
+    edge.ok(&format!("policy check {large}"))?;
+    edge.ok(&format!("policy apply {large}"))?;
+    assert_eq!(edge.mark_of_ef()?, 34);
+    edge.ok(&format!("policy apply {}", edge.keep))?;
+    assert_eq!(edge.mark_of_ef()?, 46);
+    edge.ok("policy rollback")?.says(&["policy large"])?;
+    edge.ok("policy bypass")?;
+    edge.ok("policy resume")?;
+    assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("large", 34));
+    Ok(())
+}
