@@ -1,11 +1,11 @@
 //! Rules in a few words, for screens.
 
-use std::fmt::Display;
+use std::{collections::HashSet, fmt::Display};
 
 use qos_common::ds::Dscp;
 
 use super::{
-    model::{Action, Condition, Field, Fragment, MarkBits, Meter, MeterKind, Origin, Prefixes, Rule, Verdict},
+    model::{Action, Condition, Field, Fragment, LogRate, MarkBits, Meter, MeterKind, Origin, Prefixes, Rule, Verdict},
     protocols,
 };
 
@@ -33,6 +33,23 @@ impl Rule {
         let mark = self.mark.map(|mark| format!("mark {mark}"));
         joined([Some(action), priority, mark].into_iter().flatten(), ", ")
     }
+
+    /// The same with what its colors mean, and what it does beside deciding.
+    #[must_use]
+    pub fn all_it_does(&self) -> String {
+        let colors = self.meter().map(Meter::colors);
+        let counts = (self.count && self.decides()).then(|| "counts".to_owned());
+        let log = self.log.map(|rate| format!("log {rate}"));
+        joined([Some(self.result()), colors, counts, log].into_iter().flatten(), ", ")
+    }
+
+    /// What its conditions have that those of the other rule have not, in full: `src 10.0.0.9/32`.
+    #[must_use]
+    pub fn beyond(&self, other: &Self) -> String {
+        let values = |rule: &Self| rule.conditions.iter().flat_map(Condition::all).collect::<HashSet<_>>();
+        let theirs = values(other);
+        few(self.conditions.iter().flat_map(Condition::all).filter(|value| !theirs.contains(value)))
+    }
 }
 
 /// A priority above 65,535 is a class of tc.
@@ -46,6 +63,18 @@ impl Meter {
     #[must_use]
     pub const fn verdicts(&self) -> [Verdict; 3] {
         [self.green, self.yellow, self.red]
+    }
+
+    /// What colors mean, which codepoints arrive colored, and what is added to each packet.
+    fn colors(&self) -> String {
+        let bits = |bits: u64| few(Dscp::all().filter(move |dscp| bits >> dscp.value() & 1 == 1));
+        let arrives = |(color, dscps): (&str, u64)| (dscps != 0).then(|| format!("{color} arrives as {}", bits(dscps)));
+        let aware =
+            self.aware.map_or([("yellow", 0), ("red", 0)], |aware| [("yellow", aware.yellow), ("red", aware.red)]);
+        let verdicts = [("green", self.green), ("yellow", self.yellow), ("red", self.red)];
+        let verdicts = verdicts.map(|(color, verdict)| format!("{color} {verdict}"));
+        let overhead = (self.overhead != 0).then(|| format!("overhead {}", self.overhead));
+        joined(verdicts.into_iter().chain(aware.into_iter().filter_map(arrives)).chain(overhead), ", ")
     }
 
     /// Its type and numbers: `trtcm cir 8M cbs 64k pir 12M pbs 64k`.
@@ -82,6 +111,17 @@ impl Display for Verdict {
     }
 }
 
+impl Display for LogRate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let unit = match self.seconds {
+            1 => "s",
+            60 => "min",
+            _ => "h",
+        };
+        write!(f, "{}/{unit}", self.events)
+    }
+}
+
 impl Display for MarkBits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:#x}/{:#x}", self.value, self.mask)
@@ -90,32 +130,42 @@ impl Display for MarkBits {
 
 impl Display for Condition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (name, values) = self.field.text();
+        let (name, values) = self.field.values();
+        let values = few(values);
         let not = if self.negated { "-not" } else { "" };
         // `udp` says as much as `proto udp`.
         if name == "proto" && !self.negated { f.write_str(&values) } else { write!(f, "{name}{not} {values}") }
     }
 }
 
+impl Condition {
+    /// Each of its values, with its name.
+    fn all(&self) -> impl Iterator<Item = String> {
+        let (name, values) = self.field.values();
+        let not = if self.negated { "-not" } else { "" };
+        values.into_iter().map(move |value| format!("{name}{not} {value}"))
+    }
+}
+
 impl Field {
-    fn text(&self) -> (&'static str, String) {
+    fn values(&self) -> (&'static str, Vec<String>) {
         match self {
-            Self::Dscp(bits) => ("dscp", few(Dscp::all().filter(|dscp| bits >> dscp.value() & 1 == 1))),
-            Self::Family(families) => ("family", few(families.iter().map(|version| format!("ipv{version}")))),
-            Self::Proto(ranges) => ("proto", few(ranges.iter().map(|range| protocol(*range)))),
-            Self::Src(prefixes) => ("src", prefixes.text()),
-            Self::Dst(prefixes) => ("dst", prefixes.text()),
-            Self::SrcPort(ranges) => ("src-port", few_ranges(ranges)),
-            Self::DstPort(ranges) => ("dst-port", few_ranges(ranges)),
-            Self::Port(ranges) => ("port", few_ranges(ranges)),
-            Self::Vlan(ranges) => ("vlan", few_ranges(ranges)),
-            Self::Pcp(ranges) => ("pcp", few_ranges(ranges)),
-            Self::Length(ranges) => ("length", few_ranges(ranges)),
-            Self::Fragment(kinds) => ("fragment", few(kinds.iter().map(|kind| kind.word()))),
-            Self::IcmpType(ranges) => ("icmp-type", few_ranges(ranges)),
-            Self::Mark(mark) => ("mark", mark.to_string()),
-            Self::Origin(origin) => ("origin", origin.word().to_owned()),
-            Self::From(patterns) => ("from", few(patterns)),
+            Self::Dscp(bits) => ("dscp", each(Dscp::all().filter(|dscp| bits >> dscp.value() & 1 == 1))),
+            Self::Family(families) => ("family", each(families.iter().map(|version| format!("ipv{version}")))),
+            Self::Proto(ranges) => ("proto", each(ranges.iter().map(|range| protocol(*range)))),
+            Self::Src(prefixes) => ("src", prefixes.values()),
+            Self::Dst(prefixes) => ("dst", prefixes.values()),
+            Self::SrcPort(values) => ("src-port", ranges(values)),
+            Self::DstPort(values) => ("dst-port", ranges(values)),
+            Self::Port(values) => ("port", ranges(values)),
+            Self::Vlan(values) => ("vlan", ranges(values)),
+            Self::Pcp(values) => ("pcp", ranges(values)),
+            Self::Length(values) => ("length", ranges(values)),
+            Self::Fragment(kinds) => ("fragment", each(kinds.iter().map(|kind| kind.word()))),
+            Self::IcmpType(values) => ("icmp-type", ranges(values)),
+            Self::Mark(mark) => ("mark", vec![mark.to_string()]),
+            Self::Origin(origin) => ("origin", vec![origin.word().to_owned()]),
+            Self::From(patterns) => ("from", patterns.clone()),
         }
     }
 }
@@ -140,9 +190,9 @@ impl Origin {
 }
 
 impl Prefixes {
-    fn text(&self) -> String {
+    fn values(&self) -> Vec<String> {
         let v4 = self.v4.iter().map(|(address, length)| format!("{address}/{length}"));
-        few(v4.chain(self.v6.iter().map(|(address, length)| format!("{address}/{length}"))))
+        v4.chain(self.v6.iter().map(|(address, length)| format!("{address}/{length}"))).collect()
     }
 }
 
@@ -157,12 +207,16 @@ fn protocol((first, last): (u8, u8)) -> String {
     }
 }
 
-fn few_ranges<T: Display + PartialEq>(ranges: &[(T, T)]) -> String {
-    few(ranges.iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") }))
+fn ranges<T: Display + PartialEq>(ranges: &[(T, T)]) -> Vec<String> {
+    each(ranges.iter().map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") }))
+}
+
+fn each<T: Display>(values: impl IntoIterator<Item = T>) -> Vec<String> {
+    values.into_iter().map(|value| value.to_string()).collect()
 }
 
 fn joined<T: Display>(values: impl IntoIterator<Item = T>, between: &str) -> String {
-    values.into_iter().map(|value| value.to_string()).collect::<Vec<_>>().join(between)
+    each(values).join(between)
 }
 
 /// The first values, and how many more there are.

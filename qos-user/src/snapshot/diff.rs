@@ -63,7 +63,7 @@ pub struct OuterDiff {
 }
 
 /// One rule that is new, gone, another one, or at another place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuleDiff {
     /// Its name.
     pub name: String,
@@ -75,6 +75,8 @@ pub struct RuleDiff {
     pub old: Option<String>,
     /// What it would be.
     pub new: Option<String>,
+    /// How fast it decides on packets now, or counts them; `None` if it is new or nothing is counted.
+    pub rate: Option<Rate>,
 }
 
 /// What becomes of a rule.
@@ -91,9 +93,9 @@ pub enum RuleChange {
     Moved,
 }
 
-/// What changes from the rules of one policy to those of another.
+/// What changes from the rules of one policy to those of another; `rate` is how fast those of now count.
 #[must_use]
-pub fn rules(old: &[Rule], new: &[Rule]) -> Vec<RuleDiff> {
+pub fn rules(old: &[Rule], new: &[Rule], rate: impl Fn(&str) -> Option<Rate>) -> Vec<RuleDiff> {
     let was = |rule: &Rule| old.iter().find(|was| was.name == rule.name);
     let remain = old.iter().filter(|was| new.iter().any(|rule| rule.name == was.name));
     let in_order: Vec<&str> = remain.map(|rule| rule.name.as_str()).collect();
@@ -110,13 +112,12 @@ pub fn rules(old: &[Rule], new: &[Rule]) -> Vec<RuleDiff> {
                 Some(_) if moved.contains(&rule.name.as_str()) => RuleChange::Moved,
                 Some(_) => return None,
             };
-            Some(RuleDiff {
-                name: rule.name.clone(),
-                change,
-                line: Some(rule.line),
-                old: old.map(words),
-                new: Some(words(rule)),
-            })
+            let (old, new) = match old {
+                Some(old) if change == RuleChange::Changed => told(old, rule),
+                _ => (old.map(words), Some(words(rule))),
+            };
+            let rate = rate(&rule.name).filter(|_| old.is_some());
+            Some(RuleDiff { name: rule.name.clone(), change, line: Some(rule.line), old, new, rate })
         })
         .collect();
     let gone = old.iter().filter(|was| !new.iter().any(|rule| rule.name == was.name));
@@ -126,6 +127,7 @@ pub fn rules(old: &[Rule], new: &[Rule]) -> Vec<RuleDiff> {
         line: None,
         old: Some(words(rule)),
         new: None,
+        rate: rate(&rule.name),
     }));
     found
 }
@@ -135,7 +137,20 @@ fn same(one: &Rule, other: &Rule) -> bool {
 }
 
 fn words(rule: &Rule) -> String {
-    format!("{}: {}", rule.matches(), rule.result())
+    format!("{}: {}", rule.matches(), rule.all_it_does())
+}
+
+/// Two that differ, in words that do: where these leave out what differs, since a list is long, it is named.
+fn told(old: &Rule, new: &Rule) -> (Option<String>, Option<String>) {
+    let (was, will) = (words(old), words(new));
+    if was != will {
+        return (Some(was), Some(will));
+    }
+    let alone = |words: String, beyond: String| match beyond.is_empty() {
+        true => Some(format!("{words}; nothing that the other has not")),
+        false => Some(format!("{words}; it alone: {beyond}")),
+    };
+    (alone(was, old.beyond(new)), alone(will, new.beyond(old)))
 }
 
 /// One entry of a table.
@@ -252,8 +267,14 @@ fn same_key(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZero;
+
     use super::*;
-    use crate::{render::sample::dscp, snapshot::EntryLabel};
+    use crate::{
+        render::sample::dscp,
+        rules::model::{Action, Arrived, Condition, Field, LogRate, Meter, MeterKind, Verdict},
+        snapshot::EntryLabel,
+    };
 
     /// `EF=DF video=DF other=keep`; the class is AF41 and AF42.
     fn table(text: &str) -> TableLabel {
@@ -291,6 +312,65 @@ mod tests {
         let (old, new) = (old.map(table), new.map(table));
         let rows = tables(old.as_ref(), new.as_ref(), &before());
         rows.into_iter().map(|row| (row.key.clone(), row.old, row.new, row.marks.len(), row.rate().packets)).collect()
+    }
+
+    fn rule(conditions: Vec<Condition>, action: Action) -> Rule {
+        let (name, on) = ("r".to_owned(), Vec::new());
+        Rule { name, line: 1, on, conditions, action, count: false, log: None, priority: None, mark: None }
+    }
+
+    fn drops() -> Rule {
+        rule(Vec::new(), Action::Drop)
+    }
+
+    /// Eight ports, and one more.
+    fn ports(last: u16) -> Rule {
+        let ports = (1..9).chain([last]).map(|port| (2 * port, 2 * port)).collect();
+        rule(vec![Condition { field: Field::DstPort(ports), negated: false }], Action::Drop)
+    }
+
+    fn meter() -> Meter {
+        let kind = MeterKind::SrTcm { cir: 1_000_000, cbs: 8000, ebs: 0 };
+        let (green, yellow, red) = (Verdict::Keep, Verdict::Keep, Verdict::Set(dscp("AF43")));
+        Meter { kind, aware: None, overhead: 0, green, yellow, red }
+    }
+
+    fn metered(meter: Meter) -> Rule {
+        rule(Vec::new(), Action::Meter(meter))
+    }
+
+    #[test]
+    fn whatever_differs_between_two_rules_is_told() {
+        let log = |seconds| Rule { log: Some(LogRate { events: NonZero::<u32>::MIN, seconds }), ..drops() };
+        let aware = Some(Arrived { yellow: 1 << 36, red: 1 << 38 });
+        let pairs = [
+            (metered(meter()), metered(Meter { red: Verdict::Drop, ..meter() })),
+            (metered(meter()), metered(Meter { green: Verdict::Drop, ..meter() })),
+            (metered(meter()), metered(Meter { aware, ..meter() })),
+            (metered(meter()), metered(Meter { overhead: 14, ..meter() })),
+            (drops(), Rule { count: true, ..drops() }),
+            (log(1), log(60)),
+            (ports(99), ports(100)),
+            (ports(99), ports(9)),
+        ];
+        for (old, new) in pairs {
+            let found = rules(&[old], &[new], |_| None);
+            assert_eq!((found.len(), found[0].change), (1, RuleChange::Changed), "{found:?}");
+            assert_ne!(found[0].old, found[0].new, "{found:?}");
+        }
+        let found = rules(&[ports(99)], &[ports(100)], |_| None);
+        assert!(found[0].new.as_ref().unwrap().ends_with("it alone: dst-port 200"), "{found:?}");
+    }
+
+    #[test]
+    fn a_rule_that_is_there_now_has_a_rate() {
+        let named = |name: &str| Rule { name: name.to_owned(), ..drops() };
+        let (gone, stays) = (named("gone"), named("stays"));
+        let changed = Rule { count: true, ..stays.clone() };
+        let rate = |_: &str| Some(Rate { packets: 5.0, bits: 0.0 });
+        let found = rules(&[gone, stays], &[named("new"), changed], rate);
+        let told: Vec<_> = found.iter().map(|rule| (rule.change, rule.rate.is_some())).collect();
+        assert_eq!(told, [(RuleChange::Added, false), (RuleChange::Changed, true), (RuleChange::Removed, true)]);
     }
 
     const DF: Option<Outcome> = Some(Outcome::Mark(Dscp::DF));

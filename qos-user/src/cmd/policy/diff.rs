@@ -1,6 +1,7 @@
 //! `qosbpf policy diff`: what a policy would change, and how many packets a second that is now.
 
 use std::{
+    collections::HashMap,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -44,8 +45,7 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
     let items = plan::plan(&ApplyOptions::default(), &site, &policy);
     let changes = |item: &Item<'_>| matches!(item.effect, Effect::Changed | Effect::Lost);
     let (snapshot, rates) = if items.iter().any(changes) { sample(&site, context)? } else { (None, Rates::default()) };
-    let speed = |item: &Item<'_>| tabled(item, snapshot.as_ref(), &rates);
-    let hooks = items.iter().map(|item| compare(&site, item, speed(item)));
+    let hooks = items.iter().map(|item| compare(&site, item, &live(item, snapshot.as_ref(), &rates)));
     let found = PolicyDiff {
         running: site.label(),
         hooks: hooks.collect::<anyhow::Result<_>>()?,
@@ -74,34 +74,45 @@ fn sample(site: &Site, context: &Context) -> anyhow::Result<(Option<Snapshot>, R
     Ok((Some(later), rates))
 }
 
-/// How fast each codepoint comes to the table of a hook: what rules decide, the table does not change.
-fn tabled(item: &Item<'_>, snapshot: Option<&Snapshot>, rates: &Rates) -> Option<[Rate; Dscp::COUNT]> {
-    let Place::Hook(hook) = item.place else { return None };
-    let place = (hook.pins.ifindex, hook.pins.direction);
-    let shown = snapshot?.hooks.iter().find(|shown| (shown.ifindex, shown.direction) == place)?;
-    rates.of(shown).map(|rates| rates.tabled)
+/// How fast packets come to a hook now.
+#[derive(Default)]
+struct Live<'a> {
+    /// By codepoint, to its table: what rules decide, the table does not change. `None` where nothing is counted.
+    tabled: Option<[Rate; Dscp::COUNT]>,
+    /// By rule.
+    rules: HashMap<&'a str, Rate>,
 }
 
-fn compare(site: &Site, item: &Item<'_>, tabled: Option<[Rate; Dscp::COUNT]>) -> anyhow::Result<HookDiff> {
+fn live<'a>(item: &Item<'_>, snapshot: Option<&'a Snapshot>, rates: &Rates) -> Live<'a> {
+    let Place::Hook(hook) = item.place else { return Live::default() };
+    let place = (hook.pins.ifindex, hook.pins.direction);
+    let shown = snapshot.and_then(|shown| shown.hooks.iter().find(|shown| (shown.ifindex, shown.direction) == place));
+    let Some((shown, rates)) = shown.and_then(|shown| Some((shown, rates.of(shown)?))) else { return Live::default() };
+    let rules = shown.rules.iter().zip(&rates.rules);
+    let rules = rules.filter_map(|(counted, rate)| Some((counted.rule.name.as_str(), (*rate)?)));
+    Live { tabled: Some(rates.tabled), rules: rules.collect() }
+}
+
+fn compare(site: &Site, item: &Item<'_>, live: &Live<'_>) -> anyhow::Result<HookDiff> {
     let old = now(site, item);
     let new = item.binding.clone();
     let labels = [&old, &new].map(|binding| binding.as_ref().map_or(Ok(None), Binding::label));
     let [old_label, new_label] = labels;
     let local = old.as_ref().zip(new.as_ref()).map(|(old, new)| (old.local.as_str(), new.local.as_str()));
-    let entries =
-        diff::tables(old_label?.as_ref(), new_label?.as_ref(), &tabled.unwrap_or([Rate::default(); Dscp::COUNT]));
+    let tabled = live.tabled.unwrap_or([Rate::default(); Dscp::COUNT]);
+    let entries = diff::tables(old_label?.as_ref(), new_label?.as_ref(), &tabled);
     let local = local.filter(|(old, new)| old != new);
     let inside = inside(item, old.as_ref(), new.as_ref());
     let outer = outer(old.as_ref(), new.as_ref());
     let of = |binding: &Option<Binding>| binding.as_ref().map_or(Vec::new(), |binding| binding.rules.clone());
-    let rules = diff::rules(&of(&old), &of(&new));
+    let rules = diff::rules(&of(&old), &of(&new), |name| live.rules.get(name).copied());
     Ok(HookDiff {
         name: item.name.clone(),
         old_table: old.as_ref().and_then(name),
         new_table: new.as_ref().and_then(name),
         effect: item.effect.word(),
         differs: !entries.is_empty() || !rules.is_empty() || local.is_some() || inside.is_some() || outer.is_some(),
-        live: tabled.is_some(),
+        live: live.tabled.is_some(),
         bypassed: item.bypassed,
         local,
         inside,

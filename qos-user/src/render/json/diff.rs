@@ -36,7 +36,14 @@ fn hook(hook: &HookDiff) -> Value {
 }
 
 fn rule(rule: &RuleDiff) -> Value {
-    json!({ "rule": rule.name, "change": rule.change, "line": rule.line, "old": rule.old, "new": rule.new })
+    json!({
+        "rule": rule.name,
+        "change": rule.change,
+        "line": rule.line,
+        "old": rule.old,
+        "new": rule.new,
+        "packets_per_second": rule.rate.map(|rate| rate.packets),
+    })
 }
 
 fn outer(diff: &OuterDiff) -> Value {

@@ -33,7 +33,8 @@ pub fn diff(found: &PolicyDiff, look: &Look) -> String {
         screen.line(&format!("apply: qosbpf policy apply {} --confirm 60s", next.file));
         screen.footnote(
             look,
-            "pkt/s = packets of one second that came to the hook in these codepoints, also protected ones.",
+            "pkt/s = packets of one second: of an entry, that came to the hook in these codepoints, also protected ones; \
+             of a rule, that it decided on or counted.",
         );
     } else {
         screen.line("no difference: the same marks leave at every hook");
@@ -72,7 +73,7 @@ fn block(screen: &mut Screen, hook: &HookDiff) {
     }
 }
 
-/// How many packets a rule would take only a trial could tell: the counters know codepoints, not addresses and ports.
+/// How many packets a new rule would take only a trial could tell: the counters know codepoints, not addresses and ports.
 fn rule_lines(screen: &mut Screen, rule: &RuleDiff) {
     let sign = match rule.change {
         RuleChange::Added => '+',
@@ -81,15 +82,17 @@ fn rule_lines(screen: &mut Screen, rule: &RuleDiff) {
     };
     let line = rule.line.map_or_else(String::new, |line| format!(" (line {line})"));
     let name = shorten(&rule.name, 2 * NAME);
-    screen.line(&format!(
-        "  {sign} rule \"{name}\"{line}{}",
-        if rule.change == RuleChange::Moved { "  moved" } else { "" }
-    ));
+    let moved = if rule.change == RuleChange::Moved { "  moved" } else { "" };
+    let rate = rule.rate.map_or_else(String::new, |rate| match rate.packets > 0.0 {
+        true => format!("  {} pkt/s now", rounded(rate.packets)),
+        false => "  no packet now".to_owned(),
+    });
+    screen.line(&format!("  {sign} rule \"{name}\"{line}{moved}{rate}"));
     if rule.change == RuleChange::Changed {
-        rule.old.iter().for_each(|old| screen.line(&format!("      now   {old}")));
-        rule.new.iter().for_each(|new| screen.line(&format!("      then  {new}")));
+        rule.old.iter().for_each(|old| screen.told(false, "      now   ", old));
+        rule.new.iter().for_each(|new| screen.told(false, "      then  ", new));
     } else {
-        rule.new.iter().chain(&rule.old).take(1).for_each(|words| screen.line(&format!("      {words}")));
+        rule.new.iter().chain(&rule.old).take(1).for_each(|words| screen.told(false, "      ", words));
     }
 }
 
@@ -163,6 +166,10 @@ mod tests {
         let mut found = sample::diff();
         found.next.file = "f".repeat(200);
         found.hooks.iter_mut().flat_map(|hook| &mut hook.entries).for_each(|entry| entry.key = "k".repeat(64));
+        found.hooks.iter_mut().flat_map(|hook| &mut hook.rules).for_each(|rule| {
+            rule.name = "n".repeat(64);
+            rule.old = Some("dst-port 1 2 3 4 and 5 more, ".repeat(9));
+        });
         let text = diff(&found, &sample::look());
         assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
     }
