@@ -160,6 +160,21 @@ pub fn compile(
     meters: &[u16],
     interfaces: &[(u32, String)],
 ) -> anyhow::Result<Option<Arc<RuleTables>>> {
+    let compiled = compiled(binding, slots, meters, interfaces)?;
+    Ok(compiled.map(|compiled| Arc::new(compiled.tables)))
+}
+
+/// The same, with what the compiler has found out of the rules.
+///
+/// # Errors
+///
+/// `rules` that do not fit into the kernel's tables.
+pub fn compiled(
+    binding: &Binding,
+    slots: &[u16],
+    meters: &[u16],
+    interfaces: &[(u32, String)],
+) -> anyhow::Result<Option<Compiled>> {
     if binding.rules.is_empty() {
         return Ok(None);
     }
@@ -168,8 +183,8 @@ pub fn compile(
     let of_rule = |rule: &&Rule| rule.meter().and_then(|_| meters.next()).copied().unwrap_or_default();
     let meter_slots: Vec<u16> = rules.iter().map(of_rule).collect();
     let input = Input { rules: &rules, slots, meter_slots: &meter_slots, interfaces };
-    let Compiled { tables, .. } = classifier::compile(&input)
+    let compiled = classifier::compile(&input)
         .map_err(|refusal| Failure::new("rules", refusal.to_string()))
         .with_context(|| format!("policy {} {}", binding.policy.name, binding.policy.hash))?;
-    Ok(Some(Arc::new(tables)))
+    Ok(Some(compiled))
 }

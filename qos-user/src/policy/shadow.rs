@@ -65,7 +65,10 @@ fn check_shadowed(rules: &[Written], bounds: &[Bounds], report: &mut Report) {
     for (later, written) in rules.iter().enumerate() {
         pairs += later;
         if pairs > MOST_PAIRS {
-            return;
+            let finding = Finding::warning(written.span, "there are too many rules to compare all of them");
+            let finding =
+                finding.help("whether this one or a later one is never asked, `policy check` says hook by hook");
+            return report.push(finding);
         }
         let decides = |earlier: &usize| {
             let rule = &rules[*earlier].rule;

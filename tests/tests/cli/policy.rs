@@ -120,3 +120,30 @@ fn check_says_that_a_rule_needs_tc() -> anyhow::Result<()> {
     assert_eq!((needs("lan0:ingress"), needs("wan0:egress")), (Some(true), Some(false)), "{document:#}");
     Ok(())
 }
+
+/// A set of so many prefixes that the language does not compare it: the compiler has.
+#[test]
+fn check_says_which_rules_are_never_asked() -> anyhow::Result<()> {
+    let set: String = (0..1100).map(|host| format!("\"10.0.{}.{}\", ", host >> 7, host << 1 & 255)).collect();
+    let rule = |name: &str, fields: &str, action: &str| {
+        format!("[[rule]]\nname = \"{name}\"\non = \"x:ingress\"\nmatch = {{ {fields} }}\n{action}\n")
+    };
+    let text = format!("version = 1\nname = \"p\"\n[sets]\nbig = [{set}]\n")
+        + &rule("all of it", "src = \"@big\"", "drop = true")
+        + &rule("a part of it", "src = \"@big\", proto = \"udp\"", "set = \"EF\"")
+        + &rule("the rest", "proto = \"udp\"", "set = \"EF\"");
+    let check = |options: &[&str]| {
+        let mut command = command(&["policy", "check", "-"])?;
+        Answer::with_input(command.args(options), text.as_bytes())?.expect(0)
+    };
+    let wanted =
+        "rule \"a part of it\" (line 10) is never asked: rule \"all of it\" (line 5) decides on all that it would";
+    let told = check(&[])?;
+    let told = told.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains(wanted) && told.matches("never asked").count() == 1, "{told}");
+    let document = check(&["--json"])?.json()?;
+    let hook = document["hooks"].as_array().and_then(|hooks| hooks.iter().find(|hook| hook["hook"] == "x:ingress"));
+    let idle = hook.context("x:ingress")?["never_asked"].as_array().context("never_asked")?;
+    assert_eq!((idle.len(), &idle[0]["rule"]), (1, &json!("rule \"a part of it\" (line 10)")), "{document:#}");
+    Ok(())
+}

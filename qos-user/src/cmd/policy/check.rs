@@ -9,7 +9,7 @@ use crate::{
     cmd::{Context, conditioner},
     error::Exit,
     hook::Direction,
-    policy::Policy,
+    policy::{Policy, classifier::Idle, model::Rule},
     render::{WIDTH, hanging},
 };
 
@@ -39,11 +39,14 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
         counted(bindings, "binding"),
     );
     context.print(&said(file, &found))?;
-    for Compiled { hook, rules, bytes, needs_tc } in compiled {
+    for Compiled { hook, rules, bytes, needs_tc, idle } in compiled {
         let (rules, kib) = (counted(rules, "rule"), bytes.div_ceil(1024));
         context.print(&format!("  {hook:<24} {rules}, {kib} KiB of lookup tables\n"))?;
         if let Some(why) = needs_tc {
             context.print(&hanging(&format!("  {:<24} ", ""), &format!("by TC, not XDP: {why}")))?;
+        }
+        for (rule, why) in idle {
+            context.print(&hanging(&format!("! {:<24} ", ""), &format!("{rule} is never asked: {why}")))?;
         }
     }
     Ok(Exit::Done)
@@ -64,6 +67,8 @@ struct Compiled {
     bytes: usize,
     /// Why XDP will not do, where it could be.
     needs_tc: Option<String>,
+    /// Rules that no packet comes to there, and why.
+    idle: Vec<(String, String)>,
 }
 
 /// Compiles the rules of every hook that the policy names.
@@ -74,16 +79,39 @@ fn compiled(policy: &Policy) -> anyhow::Result<Vec<Compiled>> {
     for (name, pattern, direction) in named.chain(everywhere) {
         // An interface that the glob stands for.
         let interface = pattern.replace('*', "0");
-        let bound = conditioner::first(conditioner::binding(policy, &interface, direction), &[])?;
-        let needs_tc = bound.needs_tc.filter(|_| direction == Direction::Ingress);
-        sizes.extend(bound.rules.map(|rules| Compiled {
+        let Some(binding) = conditioner::binding(policy, &interface, direction) else { continue };
+        let slots: Vec<u16> = (0..).zip(&binding.rules).map(|(slot, _)| slot).collect();
+        let Some(found) = conditioner::compiled(&binding, &slots, &slots, &[])? else { continue };
+        sizes.push(Compiled {
             hook: format!("{name}:{direction}"),
-            rules: rules.records.len(),
-            bytes: rules.bytes(),
-            needs_tc,
-        }));
+            rules: found.tables.records.len(),
+            bytes: found.tables.bytes(),
+            needs_tc: conditioner::needs_tc(&binding).filter(|_| direction == Direction::Ingress),
+            idle: idle(policy, &binding.rules, &found.idle),
+        });
     }
     Ok(sizes)
+}
+
+/// Rules that no packet comes to, as the compiler finds where it has all values of all fields: of what the language warns of
+/// already nothing is said twice. Which interfaces `from` means is not known here.
+fn idle(policy: &Policy, rules: &[Rule], idle: &[Idle]) -> Vec<(String, String)> {
+    let warned = |rule: &Rule| {
+        let mut warnings = policy.warnings().diagnostics().iter();
+        warnings.any(|warning| warning.place().line == rule.line && warning.title().ends_with("is never asked"))
+    };
+    let told = idle.iter().filter_map(|idle| {
+        let rule = rules.get(idle.rule()).filter(|rule| !rule.names_interfaces() && !warned(rule))?;
+        let why = match idle {
+            Idle::Impossible(_) => "no packet can match it".to_owned(),
+            Idle::Shadowed { by, .. } => {
+                let by = rules.get(*by)?;
+                format!("rule \"{}\" (line {}) decides on all that it would match", by.name, by.line)
+            }
+        };
+        Some((format!("rule \"{}\" (line {})", rule.name, rule.line), why))
+    });
+    told.collect()
 }
 
 fn counted(number: usize, noun: &str) -> String {
@@ -94,8 +122,9 @@ fn document(policy: &Policy, compiled: &[Compiled]) -> serde_json::Value {
     let warnings: Vec<_> = policy.warnings().diagnostics().iter().map(|found| {
         json!({ "message": found.title(), "hint": found.help(), "line": found.place().line, "column": found.place().column })
     }).collect();
-    let hooks = compiled.iter().map(|Compiled { hook, rules, bytes, needs_tc }| {
-        json!({ "hook": hook, "rules": rules, "bytes": bytes, "needs_tc": needs_tc })
+    let hooks = compiled.iter().map(|Compiled { hook, rules, bytes, needs_tc, idle }| {
+        let idle = idle.iter().map(|(rule, why)| json!({ "rule": rule, "why": why })).collect::<Vec<_>>();
+        json!({ "hook": hook, "rules": rules, "bytes": bytes, "needs_tc": needs_tc, "never_asked": idle })
     });
     json!({
         "schema": 1,

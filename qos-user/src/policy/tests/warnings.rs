@@ -106,6 +106,16 @@ fn rules_that_are_not_shadowed() {
     }
 }
 
+/// Two that are the same, behind so many others that nobody compares them.
+#[test]
+fn a_search_that_is_cut_short_says_so() {
+    let rule = |name: usize, on: usize| format!("[[rule]]\nname = \"{name}\"\non = \"x{on}:ingress\"\nset = \"EF\"\n");
+    let rules: String = (0..2900).map(|name| rule(name, name)).collect();
+    let policy = policy(&(rules + &rule(2900, 2899)));
+    let titles: Vec<_> = policy.warnings().diagnostics().iter().map(|found| found.title()).collect();
+    assert_eq!(titles, ["there are too many rules to compare all of them"]);
+}
+
 #[test]
 fn rules_make_sense_of_a_section() {
     let rule = "[[rule]]\nname = \"a\"\non = \"ppp*:egress\"\nset = \"EF\"\n";
