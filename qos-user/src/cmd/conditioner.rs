@@ -70,8 +70,8 @@ pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Resu
     let (mut slots, mut meters) = (Slots::default(), Slots::default());
     let rules = match &binding {
         Some(binding) => {
-            let given = slots.assign(RULE_SLOTS, &wants(&binding.rules), &[], counters::of_rule(&[]));
-            let metered = meters.assign(METER_SLOTS, &metered(&binding.rules), &[], |_| vec![Counter::default(); 3]);
+            let given = slots.assign(RULE_SLOTS, &wants(&binding.rules), &[], counters::of_rule(&[]))?;
+            let metered = meters.assign(METER_SLOTS, &metered(&binding.rules), &[], |_| vec![Counter::default(); 3])?;
             compile(binding, &given.slots, &metered.slots, &numbered(interfaces))?
         }
         None => None,
@@ -96,10 +96,10 @@ pub fn next(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Ne
     refuse_at_xdp(site, hook, &binding)?;
     let running = hook.state.enforced().map_or(&[][..], |running| &running.rules);
     let counted = counters::rules(&hook.pins)?;
-    let given = state.slots.assign(RULE_SLOTS, &wants(&binding.rules), &wants(running), counters::of_rule(&counted));
+    let given = state.slots.assign(RULE_SLOTS, &wants(&binding.rules), &wants(running), counters::of_rule(&counted))?;
     let counted = counters::meters(&hook.pins)?;
     let (all, now) = (metered(&binding.rules), metered(running));
-    let buckets = state.meters.assign(METER_SLOTS, &all, &now, counters::of_meter(&counted));
+    let buckets = state.meters.assign(METER_SLOTS, &all, &now, counters::of_meter(&counted))?;
     for slot in buckets.new {
         counters::refill(&hook.pins, slot.into())?;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use anyhow::Context as _;
 use qos_common::abi::Counter;
 use serde::{Deserialize, Serialize};
 
@@ -46,13 +47,17 @@ pub struct Given {
 impl Slots {
     /// Gives each of `wants` one of `room` numbers; `running` are those of the program that runs, `counted` is what is
     /// counted under a number now.
+    ///
+    /// # Errors
+    ///
+    /// That none is left, which twice the rules of one policy do not come to. The slots are not to be used then.
     pub fn assign(
         &mut self,
         room: usize,
         wants: &[Wants],
         running: &[Wants],
         counted: impl Fn(u16) -> Vec<Counter>,
-    ) -> Given {
+    ) -> anyhow::Result<Given> {
         let named: HashSet<&Wants> = wants.iter().collect();
         let kept: HashSet<&Wants> = running.iter().collect();
         let taken: HashSet<u16> = self.0.iter().map(|slot| slot.slot).collect();
@@ -68,13 +73,14 @@ impl Slots {
                 given.new.push(number);
                 Some(Slot::new(wants, number, &counted(number)))
             });
-            given.slots.extend(slot.as_ref().map(|slot| slot.slot));
-            now.extend(slot);
+            let slot = slot.with_context(|| format!("no counter is left for rule \"{}\"", wants.rule))?;
+            given.slots.push(slot.slot);
+            now.push(slot);
         }
         old.append(&mut now);
         retired.inherit(&mut old);
         self.0 = old;
-        given
+        Ok(given)
     }
 
     /// What each rule has counted, under all numbers that it had, counter by counter, and the number that it has now;
@@ -172,7 +178,7 @@ mod tests {
     }
 
     fn assign(slots: &mut Slots, rules: &[&str], running: &[&str]) -> Vec<u16> {
-        slots.assign(ROOM, &wants(rules), &wants(running), nothing).slots
+        slots.assign(ROOM, &wants(rules), &wants(running), nothing).unwrap().slots
     }
 
     #[test]
@@ -189,7 +195,7 @@ mod tests {
         assign(&mut slots, &["a", "b", "c", "d"], &[]);
         assign(&mut slots, &["e", "f", "g", "h"], &["a", "b", "c", "d"]);
         let counted = |slot| vec![Counter { packets: 1000 + u64::from(slot), bytes: 0 }];
-        let given = slots.assign(ROOM, &wants(&["new"]), &wants(&["e", "f", "g", "h"]), counted);
+        let given = slots.assign(ROOM, &wants(&["new"]), &wants(&["e", "f", "g", "h"]), counted).unwrap();
         assert_eq!(given, Given { slots: vec![0], new: vec![0] });
         let later = |_| vec![Counter { packets: 1007, bytes: 9 }];
         let counts = slots.counts(later);
@@ -217,13 +223,21 @@ mod tests {
     fn a_meter_with_other_numbers_has_another_bucket_and_counts_on() {
         let mut slots = Slots::default();
         let ten = |_| vec![Counter { packets: 10, bytes: 1000 }];
-        assert_eq!(slots.assign(2, &meter("m", "8M"), &[], nothing).slots, [0]);
-        assert!(slots.assign(2, &meter("m", "8M"), &meter("m", "8M"), ten).new.is_empty());
-        assert_eq!(slots.assign(2, &meter("m", "9M"), &meter("m", "8M"), nothing).slots, [1]);
+        assert_eq!(slots.assign(2, &meter("m", "8M"), &[], nothing).unwrap().slots, [0]);
+        assert!(slots.assign(2, &meter("m", "8M"), &meter("m", "8M"), ten).unwrap().new.is_empty());
+        assert_eq!(slots.assign(2, &meter("m", "9M"), &meter("m", "8M"), nothing).unwrap().slots, [1]);
         assert_eq!(slots.counts(ten)["m"].0, [Counter { packets: 20, bytes: 2000 }]);
         // The first one is needed again, by a rule that is asked before: what was counted there is not lost.
         let wants = [meter("x", "1M"), meter("m", "9M")].concat();
-        assert_eq!(slots.assign(2, &wants, &meter("m", "9M"), ten).slots, [0, 1]);
+        assert_eq!(slots.assign(2, &wants, &meter("m", "9M"), ten).unwrap().slots, [0, 1]);
         assert_eq!(slots.counts(ten)["m"].0, [Counter { packets: 20, bytes: 2000 }]);
+    }
+
+    #[test]
+    fn one_too_many_is_an_error_and_no_shifted_number() {
+        let mut slots = Slots::default();
+        assign(&mut slots, &["a", "b", "c"], &[]);
+        let five = wants(&["a", "v", "w", "x", "y"]);
+        assert!(slots.assign(4, &five, &wants(&["a", "b", "c"]), nothing).is_err());
     }
 }
