@@ -1,8 +1,9 @@
 //! The maps and the read-only constants of a program, as [`Tables`].
 //!
-//! Userspace finds them by these names. `COUNTERS`, `REMARKED`, `RULES`, `COLORS` and, in [`buckets`], `BUCKETS` are pinned and outlive every
-//! program that counts into them. The tables of rules and meters belong to one program, which never writes them; so do
-//! the constants, which are frozen when it is loaded.
+//! Userspace finds them by these names. `COUNTERS`, `REMARKED`, `RULES`, `COLORS` and, in [`buckets`], `BUCKETS` are
+//! pinned and outlive every program that counts into them, and so are `EVENTS` and `LOGGED` where a rule logs. The tables
+//! of rules and meters belong to one program, which never writes them; so do the constants, which are frozen when it is
+//! loaded.
 
 use core::{arch::asm, ptr};
 

@@ -1,6 +1,6 @@
 //! From a policy to what a hook is to do: table, rules and their counters, compiled for the interfaces that are there.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use anyhow::Context as _;
 use qos_common::{abi::Counter, meter::METER_SLOTS, rules::RULE_SLOTS};
@@ -14,14 +14,17 @@ use crate::{
         counters,
         datapath::{Hook, Next},
         network::Interface,
-        slots::{Slots, Wants},
+        slots::{Given, Slots, Wants},
         state::{Binding, HookState},
     },
     policy::{
         Policy,
         classifier::{self, Compiled, Input},
     },
-    rules::{RuleTables, model::Rule},
+    rules::{
+        RuleTables,
+        model::{LogRate, Rule},
+    },
     snapshot::{HookPolicy, tabled::Tabled},
 };
 
@@ -103,10 +106,23 @@ pub fn next(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Ne
     for slot in buckets.new {
         counters::refill(&hook.pins, slot.into())?;
     }
+    for slot in begin_to_log(&binding.rules, &given, hook.state.binding.as_ref()) {
+        counters::allow_events(&hook.pins, slot.into())?;
+    }
     let rules = compile(&binding, &given.slots, &buckets.slots, &numbered(&site.interfaces))?;
     let rules = rules.filter(|_| state.bypass.is_none());
     state.from = from(&binding, &site.interfaces);
     Ok(Next { state, rules })
+}
+
+/// The counters of rules that did not log before, or at another rate: the others keep what they may still log.
+fn begin_to_log(rules: &[Rule], given: &Given, before: Option<&Binding>) -> Vec<u16> {
+    let before = before.into_iter().flat_map(|before| &before.rules);
+    let before: HashMap<&str, LogRate> = before.filter_map(|rule| Some((rule.name.as_str(), rule.log?))).collect();
+    let begins =
+        |rule: &Rule, slot: &u16| given.new.contains(slot) || before.get(rule.name.as_str()) != rule.log.as_ref();
+    let logging = rules.iter().zip(&given.slots).filter(|(rule, _)| rule.log.is_some());
+    logging.filter(|(rule, slot)| begins(rule, slot)).map(|(_, slot)| *slot).collect()
 }
 
 /// What the table of a hook is asked from now on; the same one counts on.

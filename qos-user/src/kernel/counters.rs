@@ -36,6 +36,7 @@ impl Layout {
             Pin::Rules => (MapType::PerCpuArray, RuleCounters::WORDS, 2),
             Pin::Colors => (MapType::PerCpuArray, MeterCounters::WORDS, 1),
             Pin::Events => return Self { kind: MapType::RingBuf, key: 0, value: 0, entries: object::EVENTS },
+            Pin::Logged => (MapType::Array, 1, RULE_SLOTS as u32),
             Pin::Buckets => (MapType::Array, LOCKED_BUCKETS, METER_SLOTS as u32),
             _ => (MapType::PerCpuArray, Counters::WORDS, 1),
         };
@@ -193,6 +194,17 @@ pub fn refill(pins: &HookPins, slot: u32) -> anyhow::Result<()> {
     let Some(map) = open(pins, Pin::Buckets, false)? else { return Ok(()) };
     let mut buckets: Array<MapData, [u64; LOCKED_BUCKETS]> = Array::try_from(Map::from_map_data(map)?)?;
     Ok(buckets.set(slot, [0; LOCKED_BUCKETS], 0)?)
+}
+
+/// Lets the rule of a slot log at once, whatever another one or another rate had said.
+///
+/// # Errors
+///
+/// Those of [`check`], or that the map cannot be written.
+pub fn allow_events(pins: &HookPins, slot: u32) -> anyhow::Result<()> {
+    let Some(map) = open(pins, Pin::Logged, false)? else { return Ok(()) };
+    let mut next: Array<MapData, u64> = Array::try_from(Map::from_map_data(map)?)?;
+    Ok(next.set(slot, 0, 0)?)
 }
 
 /// Lets everybody read the counters.

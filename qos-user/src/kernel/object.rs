@@ -259,9 +259,9 @@ pub fn load_form(
             counters::check(pins, pin)?;
             loader.map_pin_path(name, pins.path(pin));
         }
-        if logs {
-            counters::check(pins, Pin::Events)?;
-            loader.map_pin_path("EVENTS", pins.path(Pin::Events));
+        for (name, pin) in [("EVENTS", Pin::Events), ("LOGGED", Pin::Logged)].into_iter().filter(|_| logs) {
+            counters::check(pins, pin)?;
+            loader.map_pin_path(name, pins.path(pin));
         }
     }
     let mut ebpf = loader.load(OBJECT).map_err(|error| refused("the maps", &error.into()))?;

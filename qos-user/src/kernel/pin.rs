@@ -25,12 +25,14 @@ pub enum Pin {
     Buckets,
     /// The ring buffer of [`qos_common::event::Event`]s; not there where no rule ever logged.
     Events,
+    /// By rule, when the next event may come; not there where no rule ever logged.
+    Logged,
     /// Since when the terminal's table counts ([`crate::snapshot::baseline::Baseline`]).
     Baseline,
 }
 
 impl Pin {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::State,
         Self::NextState,
         Self::Link,
@@ -42,6 +44,7 @@ impl Pin {
         Self::Colors,
         Self::Buckets,
         Self::Events,
+        Self::Logged,
         Self::Baseline,
     ];
 
@@ -58,6 +61,7 @@ impl Pin {
             Self::Colors => "colors",
             Self::Buckets => "buckets",
             Self::Events => "events",
+            Self::Logged => "logged",
             Self::Baseline => "baseline",
         }
     }

@@ -89,6 +89,29 @@ fn what_found_no_room_is_said_to_whoever_reads_next() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whoever changes the policy every minute is not told once a minute of what may be told once an hour.
+#[test]
+fn the_rate_is_kept_over_changes_of_policy_and_a_bypass() -> anyhow::Result<()> {
+    let lab = start()?;
+    let burst = |expected: usize, when: &str| {
+        lab.send(LAN_HOST.v4.into(), 7201, 0, 20)?;
+        let found = events(&lab)?.len();
+        anyhow::ensure!(found == expected, "{when}: {found} events instead of {expected}");
+        Ok(())
+    };
+    burst(5, "a new rule")?;
+    let other = lab.router.policy("log-2", &RULES.replace("set = \"DF\"", "set = \"CS1\""))?;
+    lab.router.ok(&format!("policy apply {other}"))?;
+    burst(0, "another policy with the same rule")?;
+    lab.router.ok("policy bypass")?;
+    lab.router.ok("policy resume")?;
+    burst(0, "in the path again")?;
+    let faster = lab.router.policy("log-3", &RULES.replace("5/h", "7/h"))?;
+    lab.router.ok(&format!("policy apply {faster}"))?;
+    burst(7, "another rate")?;
+    Ok(())
+}
+
 #[test]
 fn what_waits_survives_a_new_policy_and_each_event_has_one_reader() -> anyhow::Result<()> {
     let lab = start()?;
