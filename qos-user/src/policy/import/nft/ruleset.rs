@@ -1,6 +1,6 @@
 //! Chains, sets and maps, and which of them matter.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::{Line, condition::Addresses, dscp},
@@ -13,7 +13,7 @@ pub(super) struct Ruleset {
     /// By family, table and name.
     pub chains: BTreeMap<String, Chain>,
     /// Sets and maps by family, table and name.
-    pub named: HashMap<String, Vec<Element>>,
+    pub named: BTreeMap<String, Vec<Element>>,
     /// The lines that these are written on.
     pub blocks: BTreeMap<String, Vec<Line>>,
     /// Those that packets fill, or time empties, and where it says so.
