@@ -24,7 +24,7 @@ use crate::{
     netdev,
     policy::{
         Policy,
-        model::{Fragment, Origin, Verdict},
+        model::{Fragment, Origin, Rule, Verdict},
         packet::Packet,
     },
 };
@@ -43,6 +43,8 @@ pub struct Session {
     fate: Fate,
     /// The rules that meter it and drop what comes too fast.
     policers: BTreeSet<String>,
+    /// The mark with which what comes was tried, where a rule may drop what comes with another one.
+    assumed: Option<Dscp>,
 }
 
 /// What becomes of its packets there.
@@ -76,23 +78,26 @@ impl Session {
             return Ok(Some(Self::unchecked(Some((client, server)), "no route leads to it from here".to_owned())));
         };
         let Some(interface) = site.interfaces.iter().find(|interface| interface.ifindex == ifindex) else {
-            return Ok(None);
+            let why = format!("it leaves by interface {ifindex}, of which the kernel does not tell here");
+            return Ok(Some(Self::unchecked(Some((client, server)), why)));
         };
         let (ends, interface) = (Some((client, server)), interface.name.clone());
-        let mut tried = Tried { site, policy, how, policers: BTreeSet::new() };
-        let mut session =
-            Self { ends, fate: tried.fate(&interface, server, client)?, interface, policers: tried.policers };
+        let mut tried = Tried { site, policy, how, policers: BTreeSet::new(), assumed: None };
+        let fate = tried.fate(&interface, server, client)?;
+        let Tried { policers, assumed, .. } = tried;
+        let mut session = Self { ends, fate, interface, policers, assumed };
         if how.only.as_ref().is_some_and(|only| *only != session.interface) && !session.is_dropped() {
             return Ok(None);
         }
         if session.is_dropped() {
             session.policers.clear();
+            session.assumed = None;
         }
         Ok(Some(session))
     }
 
     fn unchecked(ends: Option<(SocketAddr, SocketAddr)>, why: String) -> Self {
-        Self { ends, interface: String::new(), fate: Fate::Unchecked(why), policers: BTreeSet::new() }
+        Self { ends, interface: String::new(), fate: Fate::Unchecked(why), policers: BTreeSet::new(), assumed: None }
     }
 
     const fn is_dropped(&self) -> bool {
@@ -145,6 +150,7 @@ impl Session {
             "after": after,
             "dropped": dropped,
             "policed_by": self.policers,
+            "assumed": self.assumed.map(Dscp::value),
             "unchecked": unchecked,
         })
     }
@@ -156,6 +162,7 @@ struct Tried<'a> {
     policy: &'a Policy,
     how: &'a ApplyOptions,
     policers: BTreeSet<String>,
+    assumed: Option<Dscp>,
 }
 
 impl Tried<'_> {
@@ -229,6 +236,11 @@ impl Tried<'_> {
             self.policers.extend(binding.as_ref().and_then(|binding| self.policer(binding, &decision)));
             decisions.push(decision);
         }
+        let rules = binding.as_ref().map_or(&[][..], |binding| &binding.rules);
+        if direction == Direction::Ingress {
+            self.assumed =
+                self.assumed.or(packets.first().map(|packet| packet.dscp).filter(|mark| drops_others(rules, *mark)));
+        }
         let dropped = decisions.iter().position(|decision| decision.leaves == Leaves::Dropped);
         Ok(Found::Decided(decisions.swap_remove(dropped.unwrap_or(0))))
     }
@@ -245,6 +257,11 @@ impl Tried<'_> {
         let binding = conditioner::binding(self.policy, interface, Direction::Egress);
         binding.map_or_else(|| "the policy".to_owned(), |binding| binding.words())
     }
+}
+
+/// Whether a rule may drop what comes with another mark.
+fn drops_others(rules: &[Rule], mark: Dscp) -> bool {
+    rules.iter().any(|rule| Dscp::all().any(|other| other != mark && rule.may_drop(other)))
 }
 
 /// What was found at a hook.
@@ -294,6 +311,8 @@ impl fmt::Display for Session {
             Fate::Dropped(hook, by) => write!(f, "DROPPED at {hook} by {by}"),
             Fate::Unchecked(why) => write!(f, "NOT CHECKED whether the policy drops it: {why}"),
         }?;
-        self.policers.iter().try_for_each(|rule| write!(f, "; {rule} drops what of it is too fast"))
+        self.policers.iter().try_for_each(|rule| write!(f, "; {rule} drops what of it is too fast"))?;
+        let Some(mark) = self.assumed else { return Ok(()) };
+        write!(f, "; what comes was tried with the mark {mark} alone")
     }
 }
