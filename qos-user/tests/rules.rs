@@ -11,7 +11,10 @@ mod oracle;
 #[path = "../../tests/src/policies.rs"]
 mod policies;
 
-use std::{env, time::Instant};
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 use oracle::{Oracle, Parameters};
 use policies::{Fields, INTERFACES, Sample};
@@ -252,6 +255,9 @@ fn the_same_rules_give_the_same_bytes() {
     }
 }
 
+/// What nobody minds to wait for a change of policy.
+const IN_NO_TIME: Duration = Duration::from_secs(30);
+
 #[test]
 fn a_thousand_rules_are_compiled_in_no_time() {
     let mut random = Random::new(5);
@@ -262,14 +268,15 @@ fn a_thousand_rules_are_compiled_in_no_time() {
         rules.extend(policies::rules(&mut random, Fields::Egress).into_iter().filter(plain));
     }
     rules.truncate(1024);
-    assert_eq!(rules.len(), 1024);
     let start = Instant::now();
     let compiled = compiled(&rules);
+    let took = start.elapsed();
     let (bytes, idle) = (compiled.tables.bytes(), compiled.idle.len());
     eprintln!(
-        "{:?}, {bytes} bytes, {} pages, {} rows, {idle} idle",
-        start.elapsed(),
+        "{took:?}, {bytes} bytes, {} pages, {} rows, {idle} idle",
         compiled.tables.pages.len(),
         compiled.tables.rows.len()
     );
+    // Without optimisation, on a machine that does ten other things.
+    assert!(took < IN_NO_TIME, "{took:?}");
 }
