@@ -1,6 +1,6 @@
 //! The tables of each field: which rules each of its values leaves.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use qos_common::rules::{Constant, Plan, index};
 
@@ -292,27 +292,37 @@ impl Change {
     }
 }
 
-/// The rules that ask for a half of a mark, by mask and value.
-struct Marks {
-    by_mask: BTreeMap<u16, HashMap<u16, Bits>>,
-}
+/// For each half of a mark, the rules that it is right for.
+struct Marks(Vec<Bits>);
 
 impl Marks {
     fn of(demands: &[Demand<'_>], shift: u32, of: impl Fn(&Demand<'_>) -> Option<MarkBits>) -> Self {
-        let mut marks = Self { by_mask: BTreeMap::new() };
+        let mut asked: BTreeMap<(u16, u16), Bits> = BTreeMap::new();
         for (bit, demand) in demands.iter().enumerate() {
-            let Some(asked) = of(demand) else { continue };
-            let (mask, value) = ((asked.mask >> shift) as u16, (asked.value >> shift) as u16);
-            marks.by_mask.entry(mask).or_default().entry(value).or_default().insert(bit);
+            let Some(mark) = of(demand) else { continue };
+            asked.entry(((mark.mask >> shift) as u16, (mark.value >> shift) as u16)).or_default().insert(bit);
         }
-        marks
+        let mut halves = vec![Bits::NONE; 1 << 16];
+        // A value with bits outside of its mask is nobody's.
+        for ((mask, value), rules) in asked.into_iter().filter(|((mask, value), _)| value & !mask == 0) {
+            for others in subsets(!mask) {
+                halves[usize::from(value | others)] |= rules;
+            }
+        }
+        Self(halves)
     }
 
-    /// The rules that this half is right for.
     fn hits(&self, half: u16) -> Bits {
-        let of_mask = |(mask, values): (&u16, &HashMap<u16, Bits>)| values.get(&(half & mask)).copied();
-        self.by_mask.iter().filter_map(of_mask).fold(Bits::NONE, |all, bits| all | bits)
+        self.0[usize::from(half)]
     }
+}
+
+/// All numbers with no bit outside of `bits`.
+fn subsets(bits: u16) -> impl Iterator<Item = u16> {
+    std::iter::successors(Some(0), move |last: &u16| {
+        let next = last.wrapping_sub(bits) & bits;
+        (next != 0).then_some(next)
+    })
 }
 
 fn exactly(interface: u32, rule: usize, negated: bool) -> Prefix {
