@@ -44,7 +44,8 @@ pub fn write(report: &Report, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes listings into the folder: where programs were measured, of what was dearer than it should be; else of all.
+/// Writes listings into the folder: where programs were measured, of those that were dearer than their floor by more than
+/// they may; else of all.
 ///
 /// # Errors
 ///
@@ -68,7 +69,7 @@ pub fn listings(report: &Report, pairs: &[Pair], folder: &Path) -> anyhow::Resul
 fn is_dear(report: &Report, pair: &Pair) -> bool {
     let case = report.program.iter().find(|case| case.hook == pair.hook.name() && case.frame == pair.frame);
     let ratios = case.iter().flat_map(|case| &case.ratios);
-    let mut whole = ratios.filter(|ratio| ratio.of == pair.ours && ratio.to.contains("whole"));
+    let mut whole = ratios.filter(|ratio| ratio.of == pair.name && ratio.to.contains("whole"));
     report.program.is_empty() || whole.any(|ratio| ratio.ratio.median > EXPLAINED)
 }
 

@@ -5,7 +5,7 @@
 
 pub mod candidate;
 mod contract;
-mod rules;
+pub mod rules;
 
 use anyhow::Context as _;
 use aya::programs::SchedClassifier;

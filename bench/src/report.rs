@@ -95,19 +95,21 @@ pub struct Ratio {
     pub ns: Spread,
 }
 
-/// A packet's way through a floor and through qosbpf.
+/// A packet's ways through two programs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Walked {
     /// The hook.
     pub hook: &'static str,
     /// The frame.
     pub frame: &'static str,
-    /// The candidate of qosbpf.
-    pub ours: &'static str,
-    /// What the floor of the same contract takes.
-    pub floor: Count,
-    /// What qosbpf takes.
-    pub qosbpf: Count,
+    /// The program that is the floor, or has less to do.
+    pub base: &'static str,
+    /// The other program.
+    pub name: &'static str,
+    /// What the one takes.
+    pub of_base: Count,
+    /// What the other one takes.
+    pub of_name: Count,
 }
 
 /// Instructions of the object, as far as the verifier leaves them in the program.

@@ -1,6 +1,6 @@
 //! One program on one CPU and on several at once, and whether it counts every packet.
 
-mod metered;
+pub mod metered;
 
 use std::{
     net::{Ipv4Addr, UdpSocket},

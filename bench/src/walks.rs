@@ -2,44 +2,58 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::ensure;
-use qos_common::{locate::Link, policy::Local};
-use qosbpf::kernel::object::{self, Specialisation};
+use anyhow::{Context as _, ensure};
+use qos_common::{
+    locate::Link,
+    meter::MeterRecord,
+    policy::Local,
+    rules::{Page, Record, Row},
+};
+use qosbpf::kernel::object::{self, Form, Specialisation};
 use qosbpf_tests::walk::{Context, Kind, Memory, Taken, Walker};
 
 use crate::{
     compile::{Objects, involution},
     frames::{self, Sample},
-    program::candidate::{Hook, OURS, OURS_COUNTING, WHOLE, WHOLE_COUNT},
+    program::{
+        candidate::{Hook, OURS, OURS_COUNTING, WHOLE, WHOLE_COUNT},
+        rules,
+    },
     report::{Count, Walked},
+    scaling::metered,
 };
 
 /// Words of `struct __sk_buff`: the device that a packet came in by, which is none for what this host made.
 const INGRESS_IFINDEX: usize = 36;
 
-/// A packet's way through a floor and through qosbpf.
+/// What floors are called in tables.
+const FLOOR: &str = "C, whole";
+
+/// A packet's ways through two programs.
 pub struct Pair {
     /// At which hook.
     pub hook: Hook,
     /// The frame.
     pub frame: &'static str,
-    /// The candidate of qosbpf.
-    pub ours: &'static str,
-    /// What the floor of the same contract takes.
-    pub floor: Vec<Taken>,
-    /// What qosbpf takes.
-    pub qosbpf: Vec<Taken>,
+    /// The one, which has less to do, or is the floor.
+    pub base: &'static str,
+    /// The other one.
+    pub name: &'static str,
+    /// What the one takes.
+    pub left: Vec<Taken>,
+    /// What the other one takes.
+    pub right: Vec<Taken>,
 }
 
 impl Pair {
     /// How many of each kind.
     pub fn walked(&self) -> Walked {
-        let Self { hook, frame, ours, floor, qosbpf } = self;
-        Walked { hook: hook.name(), frame, ours, floor: count(floor), qosbpf: count(qosbpf) }
+        let Self { hook, frame, base, name, left, right } = self;
+        Walked { hook: hook.name(), frame, base, name, of_base: count(left), of_name: count(right) }
     }
 }
 
-/// All frames through all programs.
+/// All frames through all programs and their floors; then what rules and meters add at XDP.
 ///
 /// # Errors
 ///
@@ -47,24 +61,66 @@ impl Pair {
 pub fn all(objects: &Objects) -> anyhow::Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     for hook in Hook::ALL {
-        for (ours, floor, table) in [(OURS_COUNTING, WHOLE_COUNT, None), (OURS, WHOLE, Some(involution()))] {
-            let wanted =
-                Specialisation { table, local: Local::KeepControl, ..Specialisation::counting(Link::Ethernet) };
-            let constants = wanted.constants();
-            let constants: Vec<(&str, &[u8])> =
-                constants.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-            let mut qosbpf = Walker::new(object::bytes(), hook.ours().entry(wanted.form()), &constants)?;
+        for (name, floor, table) in [(OURS_COUNTING, WHOLE_COUNT, None), (OURS, WHOLE, Some(involution()))] {
+            let counting = Specialisation::counting(Link::Ethernet);
+            let mut ours = ours(hook, None, &Specialisation { table, local: Local::KeepControl, ..counting })?;
             let table = involution();
             let mut floor =
                 Walker::new(objects.floor_object(), hook.floor(floor)?, &[("TABLE", table.bytes().as_slice())])?;
             for sample in frames::all().into_iter().filter(|sample| hook.takes(sample)) {
-                let (floor, qosbpf) = (walk(&mut floor, hook, &sample)?, walk(&mut qosbpf, hook, &sample)?);
-                ensure!(floor.0 == qosbpf.0, "{} at {}: other bytes left the floor", sample.name, hook.name());
-                pairs.push(Pair { hook, frame: sample.name, ours, floor: floor.1, qosbpf: qosbpf.1 });
+                pairs.push(pair(hook, &sample, (FLOOR, &mut floor), (name, &mut ours))?);
             }
         }
     }
+    for sample in rules::samples() {
+        let mut programs = Vec::new();
+        for (name, wanted) in rules::wanted()? {
+            programs.push((name, ours(Hook::Xdp, None, &wanted)?));
+        }
+        pairs.extend(above_first(&mut programs, &sample)?);
+        let mut programs = Vec::new();
+        for (name, form, wanted) in metered::wanted()? {
+            programs.push((name, ours(Hook::Xdp, Some(form), &wanted)?));
+        }
+        pairs.extend(above_first(&mut programs, &sample)?);
+    }
     Ok(pairs)
+}
+
+/// What each program takes above the first one.
+fn above_first(programs: &mut [(&'static str, Walker)], sample: &Sample) -> anyhow::Result<Vec<Pair>> {
+    let Some(((base, first), others)) = programs.split_first_mut() else { return Ok(Vec::new()) };
+    others.iter_mut().map(|(name, walker)| pair(Hook::Xdp, sample, (base, first), (name, walker))).collect()
+}
+
+/// A program of qosbpf with its constants and the tables of its rules.
+fn ours(hook: Hook, form: Option<Form>, wanted: &Specialisation) -> anyhow::Result<Walker> {
+    let constants = wanted.constants();
+    let constants: Vec<(&str, &[u8])> = constants.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    let entry = hook.ours().entry(form.unwrap_or_else(|| wanted.form()));
+    Walker::with_values(object::bytes(), entry, &constants, &values(wanted))
+}
+
+/// The tables of its rules, by the names of their maps.
+fn values(wanted: &Specialisation) -> Vec<(&'static str, Vec<u8>)> {
+    let Some(rules) = &wanted.rules else { return Vec::new() };
+    vec![
+        ("PAGES", rules.pages.iter().flat_map(Page::to_ne_bytes).collect()),
+        ("ROWS", rules.rows.iter().flat_map(Row::to_ne_bytes).collect()),
+        ("RECORDS", rules.records.iter().flat_map(Record::to_ne_bytes).collect()),
+        ("METERS", rules.meters.iter().flat_map(MeterRecord::to_ne_bytes).collect()),
+    ]
+}
+
+fn pair(
+    hook: Hook,
+    sample: &Sample,
+    (base, left): (&'static str, &mut Walker),
+    (name, right): (&'static str, &mut Walker),
+) -> anyhow::Result<Pair> {
+    let (left, right) = (walk(left, hook, sample)?, walk(right, hook, sample)?);
+    ensure!(left.0 == right.0, "{} at {}: {base} and {name} leave different bytes", sample.name, hook.name());
+    Ok(Pair { hook, frame: sample.name, base, name, left: left.1, right: right.1 })
 }
 
 /// The bytes that leave, and what it took.
@@ -72,8 +128,10 @@ fn walk(walker: &mut Walker, hook: Hook, sample: &Sample) -> anyhow::Result<(Vec
     let mut words = sample.words().to_vec();
     words.push((INGRESS_IFINDEX, 1));
     let context = if hook == Hook::Xdp { Context::Xdp } else { Context::Skb(&words) };
+    // The first one finds everything at zero: a log that may tell, for one.
+    walker.run(&mut sample.frame.clone(), context)?;
     let mut packet = sample.frame.clone();
-    walker.run(&mut packet, context)?;
+    walker.run(&mut packet, context).with_context(|| format!("{} at {}", sample.name, hook.name()))?;
     Ok((packet, walker.taken().to_vec()))
 }
 

@@ -124,10 +124,29 @@ impl Walker {
     ///
     /// That the object has no such program, or cannot be read.
     pub fn new(object: &[u8], program: &str, constants: &[(&str, &[u8])]) -> anyhow::Result<Self> {
+        Self::with_values(object, program, constants, &[])
+    }
+
+    /// The same, with maps that hold these values from the first on and no more.
+    ///
+    /// # Errors
+    ///
+    /// That the object has no such program, or cannot be read.
+    pub fn with_values(
+        object: &[u8],
+        program: &str,
+        constants: &[(&str, &[u8])],
+        values: &[(&str, Vec<u8>)],
+    ) -> anyhow::Result<Self> {
         let mut object = Object::parse(object)?;
         let strings = lines::strings(&object)?;
         object.patch_map_data(constants.iter().map(|(name, bytes)| (*name, (*bytes, true))).collect())?;
-        let maps: Vec<(String, Map)> = std::mem::take(&mut object.maps).into_iter().collect();
+        let mut maps: Vec<(String, Map)> = std::mem::take(&mut object.maps).into_iter().collect();
+        for (name, map) in &mut maps {
+            if let Some((_, bytes)) = values.iter().find(|(known, _)| known == name) {
+                map.set_max_entries((bytes.len() as u32 / map.value_size()).max(1));
+            }
+        }
         let numbered = maps.iter().enumerate().map(|(fd, (name, map))| (name.as_str(), fd as i32, map));
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
         object.relocate_maps(numbered, &sections)?;
@@ -143,8 +162,20 @@ impl Walker {
             packet: 0,
             taken: Vec::new(),
         };
-        maps.iter().for_each(|(_, map)| walker.place(map));
+        for (name, map) in &maps {
+            walker.place(map);
+            let values = values.iter().find(|(known, _)| known == name).map_or(&[][..], |(_, bytes)| bytes);
+            walker.fill(values, map.value_size() as usize)?;
+        }
         Ok(walker)
+    }
+
+    /// Writes the values of the map that was placed last.
+    fn fill(&mut self, values: &[u8], size: usize) -> anyhow::Result<()> {
+        let place = *self.maps.last().context("no map")?;
+        let addresses = (0..place.entries).map(|index| place.address + index * place.size);
+        // Not in one piece: each value begins at a word. What is no array has neither size nor values.
+        values.chunks(size.max(1)).zip(addresses).try_for_each(|(value, address)| self.store(address, value))
     }
 
     fn place(&mut self, map: &Map) {

@@ -73,17 +73,26 @@ fn measured(mut case: Case) -> anyhow::Result<Case> {
 }
 
 fn load_all() -> anyhow::Result<Vec<Candidate>> {
+    wanted()?.iter().map(|(name, wanted)| Candidate::specialised(name, Hook::Xdp, wanted)).collect()
+}
+
+/// What is loaded, the table alone first.
+///
+/// # Errors
+///
+/// That rules cannot be compiled.
+pub fn wanted() -> anyhow::Result<Vec<(&'static str, Specialisation)>> {
     // The frames are in DF, which stays; another codepoint would change, so that there is a write in the program.
     let counting = Specialisation::counting(Link::Ethernet);
     let alone = Specialisation { table: Some(one_value(0)), local: Local::Policy, ..counting };
-    let mut candidates = vec![Candidate::specialised(TABLE, Hook::Xdp, &alone)?];
+    let mut wanted = vec![(TABLE, alone.clone())];
     for (count, names) in SIZES {
         for (name, fill) in names.into_iter().zip([typical as fn(u16, bool) -> Vec<Condition>, adversarial]) {
-            let wanted = Specialisation { rules: Some(Arc::new(tables(count, fill)?)), ..alone.clone() };
-            candidates.push(Candidate::specialised(name, Hook::Xdp, &wanted)?);
+            let rules = Some(Arc::new(tables(count, fill)?));
+            wanted.push((name, Specialisation { rules, ..alone.clone() }));
         }
     }
-    Ok(candidates)
+    Ok(wanted)
 }
 
 fn tables(count: u16, fill: impl Fn(u16, bool) -> Vec<Condition>) -> anyhow::Result<RuleTables> {
@@ -138,7 +147,8 @@ fn networks(side: u8, number: u16) -> Prefixes {
     Prefixes { v4: vec![(v4, 24)], v6: vec![(v6, 64)] }
 }
 
-fn samples() -> [Sample; 2] {
+/// A packet of each family that the last rule matches.
+pub fn samples() -> [Sample; 2] {
     let mut packet4 = Ipv4::default().packet(&udp(&[0; 18]));
     packet4[12..20].copy_from_slice(&[10, 0, 0, 1, 11, 0, 0, 1]);
     packet4[22..24].copy_from_slice(&PORT.to_be_bytes());

@@ -10,11 +10,11 @@ use crate::walks::{Pair, kind};
 
 /// The width of an instruction, and of the line that it comes from.
 const TEXT: usize = 34;
-const LINE: usize = 34;
+const LINE: usize = 32;
 
 /// The name of the file of a pair.
 pub fn name(pair: &Pair) -> String {
-    let words = format!("{} {} {}", pair.hook.name(), pair.ours, pair.frame).to_lowercase();
+    let words = format!("{} {} {}", pair.hook.name(), pair.name, pair.frame).to_lowercase();
     let words: Vec<&str> =
         words.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     words.join("-") + ".txt"
@@ -22,25 +22,22 @@ pub fn name(pair: &Pair) -> String {
 
 /// The listing: what differs by kind and by file of the source, then both ways.
 pub fn listing(pair: &Pair) -> String {
-    let Pair { hook, frame, ours, floor, qosbpf } = pair;
-    let (left, right) = (floor.len(), qosbpf.len());
+    let Pair { hook, frame, base, name, left, right } = pair;
     let mut text = format!(
-        "{}, {frame}: {left} instructions of the floor of the same contract, {right} of {ours}.\n\
+        "{}, {frame}: {} instructions of {base}, {} of {name}.\n\
         Instructions of the objects that one packet takes, without those that the verifier removes.\n\n",
-        hook.name()
+        hook.name(),
+        left.len(),
+        right.len()
     );
-    text += &both(
-        "kind",
-        &by(floor, |taken| kind(taken.kind).to_owned()),
-        &by(qosbpf, |taken| kind(taken.kind).to_owned()),
-    );
-    text += &both("source", &by(floor, file), &by(qosbpf, file));
-    for (floor, qosbpf) in aligned(floor, qosbpf) {
-        let cell = |taken: Option<&Taken>| {
-            taken.map_or_else(|| (String::new(), String::new()), |taken| (taken.text.clone(), taken.line.clone()))
-        };
-        let ((text_left, line_left), (text_right, line_right)) = (cell(floor), cell(qosbpf));
-        let line = format!("{text_left:<TEXT$} {line_left:<20} | {text_right:<TEXT$} {line_right:<LINE$}");
+    let kinds = |way: &[Taken]| by(way, |taken| kind(taken.kind).to_owned());
+    text += &both(["kind", base, name], &kinds(left), &kinds(right));
+    text += &both(["source", base, name], &by(left, file), &by(right, file));
+    for (left, right) in aligned(left, right) {
+        let cells =
+            |taken: Option<&Taken>| taken.map(|taken| (taken.text.clone(), taken.line.clone())).unwrap_or_default();
+        let ((text_left, line_left), (text_right, line_right)) = (cells(left), cells(right));
+        let line = format!("{text_left:<TEXT$} {line_left:<LINE$} | {text_right:<TEXT$} {line_right}");
         let _infallible = writeln!(text, "{}", line.trim_end());
     }
     text
@@ -58,11 +55,11 @@ fn by(taken: &[Taken], key: impl Fn(&Taken) -> String) -> BTreeMap<String, usize
     counts
 }
 
-fn both(what: &str, floor: &BTreeMap<String, usize>, qosbpf: &BTreeMap<String, usize>) -> String {
+fn both(heads: [&str; 3], floor: &BTreeMap<String, usize>, qosbpf: &BTreeMap<String, usize>) -> String {
     let names: std::collections::BTreeSet<&String> = floor.keys().chain(qosbpf.keys()).collect();
     let of = |counts: &BTreeMap<String, usize>, name| counts.get(name).copied().unwrap_or(0).to_string();
     let rows = names.into_iter().map(|name| vec![name.clone(), of(floor, name), of(qosbpf, name)]);
-    table(&[what, "floor", "qosbpf"], rows) + "\n"
+    table(&heads, rows) + "\n"
 }
 
 /// Beside each other what is of the same kind, as far as the order allows.

@@ -41,8 +41,8 @@ contract; before anything is\nmeasured they leave the same bytes and the same co
 tests.\nFloors and qosbpf are in ns above the empty program, ratios are of wholes, with the middle half of the rounds.";
 
 const WALKS: &str = "Instructions that one packet takes, of the objects, without those that the verifier removes: no time, \
-so they do not\njitter, and CI holds qosbpf's to a record. Of the kinds, what qosbpf takes more or less than the floor of \
-the same contract.\n`cargo xtask bench disassembly` writes both ways side by side for each.";
+so they do not\njitter, and CI holds qosbpf's to a record. Of each kind, what a program takes more or less than its base: the \
+floor of the same\ncontract, or qosbpf without the rules or the meter.\n`cargo xtask bench disassembly` writes both ways side by side for each.";
 
 const RULES: &str = "By test run at XDP. Each rule asks for source, destination, protocol and port; the last one matches. \
 A typical packet is\nlike no other rule in any field, an adversarial one like each of them in all but one. `above` is \
@@ -102,15 +102,16 @@ fn walks(walks: &[Walked]) -> String {
     if walks.is_empty() {
         return String::new();
     }
-    let heads: Vec<&str> = ["hook", "program", "frame", "floor", "qosbpf"].into_iter().chain(KINDS).collect();
+    let heads: Vec<&str> = ["hook", "frame", "base", "", "program", ""].into_iter().chain(KINDS).collect();
     let row = |walked: &Walked| {
-        let more = |kind: &str| match walked.qosbpf.of(kind) - walked.floor.of(kind) {
+        let more = |kind: &str| match walked.of_name.of(kind) - walked.of_base.of(kind) {
             0 => String::new(),
             more => format!("{more:+}"),
         };
-        let (floor, qosbpf) = (walked.floor.instructions, walked.qosbpf.instructions);
-        let mut cells: Vec<String> = [walked.hook, walked.ours, walked.frame].map(str::to_owned).to_vec();
-        cells.extend([floor.to_string(), qosbpf.to_string()]);
+        let Walked { hook, frame, base, name, of_base, of_name } = walked;
+        let (base, name) = ((*base).to_owned(), (*name).to_owned());
+        let (less, more_of_them) = (of_base.instructions.to_string(), of_name.instructions.to_string());
+        let mut cells = vec![(*hook).to_owned(), (*frame).to_owned(), base, less, name, more_of_them];
         cells.extend(KINDS.iter().map(|kind| more(kind)));
         cells
     };

@@ -22,6 +22,19 @@ const SIZE: u64 = 4_000_000_000;
 ///
 /// What bpf(2) says.
 pub fn programs() -> anyhow::Result<Vec<(String, Loaded)>> {
+    let load = |(name, form, wanted)| {
+        let loaded = object::load_form(form, Program::Xdp, &wanted, None)?;
+        Ok((format!("XDP, {name}, a test run on each CPU"), loaded))
+    };
+    wanted()?.into_iter().map(load).collect()
+}
+
+/// What is loaded, and in which form; the rule without more first.
+///
+/// # Errors
+///
+/// That rules cannot be compiled.
+pub fn wanted() -> anyhow::Result<Vec<(&'static str, Form, Specialisation)>> {
     let trtcm = MeterKind::TrTcm { cir: RATE, cbs: SIZE, pir: RATE, pbs: SIZE };
     let rfc4115 = MeterKind::Rfc4115 { cir: RATE, cbs: SIZE, eir: RATE, ebs: SIZE };
     let srtcm = MeterKind::SrTcm { cir: RATE, cbs: SIZE, ebs: SIZE };
@@ -40,11 +53,7 @@ pub fn programs() -> anyhow::Result<Vec<(String, Loaded)>> {
     }
     wanted.push(("one rule, trTCM by lock", Form::Rules, metered(trtcm)?));
     wanted.push(("one rule, srTCM", Form::Rules, metered(srtcm)?));
-    let load = |(name, form, wanted)| {
-        let loaded = object::load_form(form, Program::Xdp, &wanted, None)?;
-        Ok((format!("XDP, {name}, a test run on each CPU"), loaded))
-    };
-    wanted.into_iter().map(load).collect()
+    Ok(wanted)
 }
 
 /// Keeps every mark, whatever its color.

@@ -105,9 +105,7 @@ impl<'a> Step<'a> {
                 let value = (i64::from(instruction.imm)).cast_unsigned();
                 self.store(self.address(to, instruction), size(instruction), value)?;
             }
-            class::STX if instruction.code >> 5 == 6 => {
-                bail!("an atomic instruction, which nothing without a meter has")
-            }
+            class::STX if instruction.code >> 5 == 6 => self.swap(self.address(to, instruction), from, instruction)?,
             class::STX => self.store(self.address(to, instruction), size(instruction), self.registers[from].bits)?,
             class::ALU | class::ALU64 => self.registers[to] = self.arithmetic(instruction)?,
             _ => return self.jump(instruction),
@@ -141,6 +139,18 @@ impl<'a> Step<'a> {
     fn store(&mut self, address: Value, size: usize, value: u64) -> anyhow::Result<()> {
         self.walk.stores += u32::from(on_stack(address.bits));
         self.walker.store(address.bits, &value.to_le_bytes()[..size])
+    }
+
+    /// Compare-and-swap of 64 bits (RFC 9669 section 5.3); there is no other atomic instruction.
+    fn swap(&mut self, address: Value, from: usize, instruction: &bpf_insn) -> anyhow::Result<()> {
+        const COMPARE_AND_SWAP: i32 = 0xf1;
+        ensure!(instruction.imm == COMPARE_AND_SWAP && size(instruction) == 8, "an unknown atomic instruction");
+        let found = self.walker.load(address.bits, 8)?;
+        if found == self.registers[0].bits {
+            self.store(address, 8, self.registers[from].bits)?;
+        }
+        self.registers[0] = Value::unknown(found);
+        Ok(())
     }
 
     /// The second operand: a register's value or the instruction's own.
@@ -224,7 +234,7 @@ impl<'a> Step<'a> {
             if key < place.entries { place.address + key * place.size } else { 0 }
         } else {
             *self.walk.calls.entry(helper(instruction.imm)).or_default() += 1;
-            0
+            if instruction.imm == CLOCK { UPTIME } else { 0 }
         };
         self.registers[0] = Value::unknown(result);
         // What a call leaves in these nobody may read.
@@ -233,12 +243,19 @@ impl<'a> Step<'a> {
     }
 }
 
-/// The name of a helper that the default path may call (`include/uapi/linux/bpf.h`), else its number.
+/// The helper that gives the time, and what it says here, in nanoseconds.
+const CLOCK: i32 = 5;
+const UPTIME: u64 = 1 << 40;
+
+/// The name of a helper that the data path calls (`include/uapi/linux/bpf.h`), else its number.
 pub(super) fn helper(number: i32) -> String {
     match number {
         1 => "map_lookup_elem".to_owned(),
+        CLOCK => "ktime_get_ns".to_owned(),
         39 => "skb_pull_data".to_owned(),
         40 => "csum_update".to_owned(),
+        93 => "spin_lock".to_owned(),
+        94 => "spin_unlock".to_owned(),
         118 => "jiffies64".to_owned(),
         other => other.to_string(),
     }
