@@ -59,6 +59,13 @@ pub fn load_classifier(instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Lets this process lock all memory that it wants, where it may: before Linux 5.11 programs and maps count as such.
+pub fn lift_memory_limit() {
+    let unlimited = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the kernel reads the structure.
+    let _refused = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) };
+}
+
 /// The hooks that a program can be written for here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
