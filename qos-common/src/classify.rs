@@ -6,7 +6,9 @@
 mod lookup;
 mod rows;
 
-use self::rows::Rows;
+use core::borrow::Borrow;
+
+use self::rows::{Few, Many, gather};
 use crate::{
     condition::Case,
     event::Event,
@@ -40,9 +42,9 @@ pub trait Rules {
         None
     }
 
-    /// What the rule at a bit does.
-    fn record(&self, _bit: u32) -> Option<&Record> {
-        None
+    /// What the rule at a bit does. In the kernel it is a reference, of which each field is read where it is needed.
+    fn record(&self, _bit: u32) -> Option<impl Borrow<Record> + Copy + use<Self>> {
+        None::<Record>
     }
 
     /// The half of this CPU's counters that has a slot.
@@ -135,13 +137,13 @@ where
     F: Frame,
     T: Tables,
 {
-    let rows = Rows::of(case, behind, rules)?;
     let passing = (1 << rules.constant(Constant::Passing)) - 1;
-    let decider = match rules.constant(Constant::Words) {
-        1 => rows.first_of_few(passing),
-        4 => rows.first_of_many::<4>(passing),
-        _ => rows.first_of_many::<16>(passing),
-    };
-    let passing = if passing == 0 { 0 } else { (rows.word(0) & passing) as u32 };
-    Some(Found { decider, passing })
+    if rules.constant(Constant::Words) == 1 {
+        let mut rows = Few::ALL;
+        gather(case, behind, rules, &mut rows)?;
+        return Some(rows.found(passing));
+    }
+    let mut rows = Many::default();
+    gather(case, behind, rules, &mut rows)?;
+    Some(if rules.constant(Constant::Words) == 4 { rows.found::<4>(passing) } else { rows.found::<16>(passing) })
 }

@@ -3,6 +3,8 @@
 mod logging;
 mod metering;
 
+use core::borrow::Borrow as _;
+
 use self::logging::Teller;
 use crate::{
     abi::{Counter, Limited},
@@ -42,20 +44,20 @@ pub struct Case<'a, P: ?Sized, F> {
 
 impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     /// What becomes of the packet: by the first rule that decides, else by what is inside of it, where that is asked, else
-    /// by its codepoint's entry in the table.
+    /// by its codepoint's entry in the table; and whether it was not the table.
     #[inline(always)]
-    pub fn decision<T: Tables>(&self, entry: Entry, tables: &mut T) -> Decision {
+    pub fn decision<T: Tables>(&self, entry: Entry, tables: &mut T) -> (Decision, bool) {
         let mut teller = Teller::NOBODY;
         let constants = tables.constants();
         let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: constants.local() };
         let wanted = if constants.marks_outer() {
-            self.by_rules_or_inside(entry, by_table, &mut teller, tables)
+            self.by_rules_or_inside(entry, &mut teller, tables)
         } else {
-            self.ask_rules(&mut teller, tables).unwrap_or(by_table)
+            self.ask_rules(&mut teller, tables)
         };
-        let decision = self.decide(wanted);
+        let decision = self.decide(wanted.unwrap_or(by_table));
         logging::tell(self, teller, decision, tables);
-        decision
+        (decision, wanted.is_some())
     }
 
     /// What becomes of it, if this is wanted.
@@ -66,36 +68,25 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
 
     /// Rules come first: they see all of the outer header, and may say `keep`.
     #[inline(always)]
-    fn by_rules_or_inside<T: Tables>(
-        &self,
-        entry: Entry,
-        by_table: Wanted,
-        teller: &mut Teller,
-        tables: &mut T,
-    ) -> Wanted {
+    fn by_rules_or_inside<T: Tables>(&self, entry: Entry, teller: &mut Teller, tables: &mut T) -> Option<Wanted> {
         let asks = tables.constants().has_rules() && entry.asks_rules();
-        if asks && let Some(wanted) = self.ask_rules(teller, tables) {
-            return wanted;
-        }
-        self.by_inside(by_table, tables)
+        let by_rule = if asks { self.ask_rules(teller, tables) } else { None };
+        by_rule.or_else(|| self.by_inside(tables))
     }
 
     /// What the packet inside makes of the outer header; of such a packet the table is not asked. The policy speaks of this
     /// host's own packets there, so `local` spares none.
     #[inline(always)]
-    fn by_inside<T: Tables>(&self, by_table: Wanted, tables: &mut T) -> Wanted {
+    fn by_inside<T: Tables>(&self, tables: &mut T) -> Option<Wanted> {
         const NONE: u32 = Dscp::COUNT as u32;
         if self.frame.origin() != Origin::Local {
-            return by_table;
+            return None;
         }
         let found = tunnel::inner(self.packet, self.header).map_or(NONE, |dscp| dscp.value().into());
         // Found in many ways, of which the verifier would go on with each.
         let [found] = tables.settle([found]);
-        let Some(inner) = Dscp::new(found as u8) else { return by_table };
-        if let Some(counters) = tables.counters() {
-            counters.ruled_mut(self.header.ds.dscp()).add(self.weight);
-        }
-        Wanted { verdict: Verdict::mark(tables.constants().outer(inner)), local: Local::Policy }
+        let inner = Dscp::new(found as u8)?;
+        Some(Wanted { verdict: Verdict::mark(tables.constants().outer(inner)), local: Local::Policy })
     }
 
     /// Counts the rules that match, and decides if one of them does.
@@ -112,10 +103,8 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
             *teller = self.count_passing(found.passing, tables);
             return None;
         }
-        let record = *tables.record(found.decider)?;
-        if let Some(counters) = tables.counters() {
-            counters.ruled_mut(self.header.ds.dscp()).add(self.weight);
-        }
+        let record = tables.record(found.decider)?;
+        let record: &Record = record.borrow();
         *teller = self.count_passing(found.passing & record.passing, tables);
         let local = if record.has(Record::OVERRIDES_LOCAL) { Local::Policy } else { tables.constants().local() };
         let verdict = match record.has(Record::METERS) && tables.constant(Constant::Meters) != 0 {
@@ -126,18 +115,20 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         let wanted = Wanted { verdict: Verdict::new(verdict as u8), local };
         if self.decide(wanted) != Decision::Protected {
             self.count(record.slot, tables);
-            self.hand_over(&record, tables);
-            *teller = teller.or(&record, tables);
+            self.hand_over(record, tables);
+            *teller = teller.or(record, tables);
         }
         Some(wanted)
     }
 
-    /// What is behind the IP header, if a rule asks for it.
+    /// What is behind the IP header, if a rule asks for it. Lengths are asked only of a super-packet: those of others are in
+    /// the IP header itself.
     #[inline(always)]
     fn flow<T: Tables>(&self, tables: &T) -> Flow {
         use Constant::{DestinationPort, Length, Meters, Protocol, SourcePort};
         let asked = |which| tables.constant(which) != 0;
-        if asked(Protocol) || asked(SourcePort) || asked(DestinationPort) || asked(Length) || asked(Meters) {
+        let measured = (asked(Length) || asked(Meters)) && self.frame.length().gso.is_some();
+        if asked(Protocol) || asked(SourcePort) || asked(DestinationPort) || measured {
             flow::flow(self.packet, self.header)
         } else {
             Flow::UNSEEN
@@ -169,10 +160,11 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
                 break;
             }
             if bits >> bit & 1 != 0
-                && let Some(record) = tables.record(bit).copied()
+                && let Some(record) = tables.record(bit)
             {
+                let record: &Record = record.borrow();
                 self.count(record.slot, tables);
-                teller = teller.or(&record, tables);
+                teller = teller.or(record, tables);
             }
         }
         teller

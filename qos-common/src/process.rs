@@ -274,7 +274,7 @@ where
     let (header, now) = (header.settled(tables), tables.now());
     packet.renew();
     frame.renew();
-    let decision = Case { packet: &*packet, header: &header, frame, weight, now }.decision(entry, tables);
+    let (decision, decided) = Case { packet: &*packet, header: &header, frame, weight, now }.decision(entry, tables);
     if constants.marks_outer() {
         packet.renew();
     }
@@ -282,6 +282,9 @@ where
     let Some(counters) = count_on(tables) else {
         return Outcome::Untouched;
     };
+    if decided {
+        counters.ruled_mut(header.ds.dscp()).add(weight);
+    }
     if let Some(dscp) = seen.conclude(packet, decision, constants.remarks(), counters) {
         seen.note_change(dscp, tables);
     }

@@ -5,7 +5,7 @@
 //! of rules and meters belong to one program, which never writes them; so do the constants, which are frozen when it is
 //! loaded.
 
-use core::{arch::asm, ptr};
+use core::{arch::asm, borrow::Borrow, ptr};
 
 use aya_ebpf::{
     Global,
@@ -85,6 +85,17 @@ pub fn opaque(value: u64) -> u64 {
     // SAFETY: copies a register.
     unsafe { asm!("{0} = {1}", out(reg) same, in(reg) value, options(pure, nomem, nostack, preserves_flags)) };
     same
+}
+
+/// What was looked up, with a way of its own for what is not there: else the compiler puts into memory, before each lookup,
+/// what would be the result if it failed.
+#[inline(always)]
+fn there<T>(found: Option<T>) -> Option<T> {
+    if found.is_none() {
+        // SAFETY: no instruction.
+        unsafe { asm!("", options(nomem, nostack, preserves_flags)) };
+    }
+    found
 }
 
 /// One field of a constant, read so that the compiler cannot assume the value it was built with.
@@ -219,17 +230,17 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool> R
 
     #[inline(always)]
     fn page(&self, number: u32) -> Option<&Page> {
-        PAGES.get(number)
+        there(PAGES.get(number))
     }
 
     #[inline(always)]
     fn row(&self, number: u32) -> Option<&Row> {
-        ROWS.get(number)
+        there(ROWS.get(number))
     }
 
     #[inline(always)]
-    fn record(&self, bit: u32) -> Option<&Record> {
-        RECORDS.get(bit)
+    fn record(&self, bit: u32) -> Option<impl Borrow<Record> + Copy + use<MF, SWAPS, INSIDE, OUTER>> {
+        there(RECORDS.get(bit))
     }
 
     #[inline(always)]
@@ -240,7 +251,7 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool> R
 
     #[inline(always)]
     fn meter(&self, number: u32) -> Option<&MeterRecord> {
-        METERS.get(number)
+        there(METERS.get(number))
     }
 
     #[inline(always)]

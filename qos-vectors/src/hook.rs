@@ -1,6 +1,7 @@
 //! A hook in memory: what the kernel has around the data path, in plain values.
 
 use std::{
+    borrow::Borrow,
     cell::{Cell, RefCell},
     collections::HashMap,
 };
@@ -74,8 +75,8 @@ impl Rules for Hook {
         self.rules.rows.get(number as usize)
     }
 
-    fn record(&self, bit: u32) -> Option<&Record> {
-        self.rules.records.get(bit as usize)
+    fn record(&self, bit: u32) -> Option<impl Borrow<Record> + Copy + use<>> {
+        self.rules.records.get(bit as usize).copied()
     }
 
     fn rule_counters(&mut self, slot: u16) -> Option<&mut RuleCounters> {

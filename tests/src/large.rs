@@ -18,8 +18,8 @@ use qosbpf::{
 
 use crate::policies::{Fields, INTERFACES};
 
-/// A third of the instructions that the verifier follows before it gives up: more than this no program may take.
-pub const MOST_VERIFIED: u32 = 333_333;
+/// Two fifths of the instructions that the verifier follows before it gives up: more than this no program may take.
+pub const MOST_VERIFIED: u32 = 400_000;
 
 /// The fields that the hook of a program has.
 #[must_use]

@@ -8,8 +8,104 @@ use crate::{
     rules::{Constant, Row},
 };
 
-/// A row for each field; `None` for those that no rule asks for, which the verifier sees and removes.
-pub(super) struct Rows<'a> {
+/// What becomes of the rows, one field after the other; those that no rule asks for do not come.
+pub(super) trait Rows<'a> {
+    /// The rules that match are in this row.
+    fn also(&mut self, field: Constant, row: &'a Row);
+
+    /// They are in one of two: one of two ports has to hold, or one half of a mark.
+    fn either(&mut self, field: Constant, one: &'a Row, other: &'a Row);
+}
+
+/// Looks everything up; `None` if the tables are not whole. Each value becomes a row before the next is looked at: the
+/// verifier follows all kinds of values apart, but a row is a row.
+#[inline(always)]
+pub(super) fn gather<'a, P, F, T, R>(case: &Case<'_, P, F>, behind: &Behind, rules: &'a T, rows: &mut R) -> Option<()>
+where
+    P: Packet + ?Sized,
+    F: Frame,
+    T: Tables,
+    R: Rows<'a>,
+{
+    use Constant::{
+        Destination4, DestinationPort, EitherPort, From, Head, Length, MarkHigh, MarkLow, MarkNot, Protocol, Source4,
+        SourcePort, Tag,
+    };
+    let fields = Fields { case, rules };
+    let (source, destination) = fields.ports(behind)?;
+    also(rules, SourcePort, source, rows)?;
+    also(rules, DestinationPort, destination, rows)?;
+    either(rules, EitherPort, (source, destination), rows)?;
+    also(rules, Protocol, fields.find(Protocol, behind.protocol)?, rows)?;
+    also(rules, Length, fields.find(Length, behind.length)?, rows)?;
+    also(rules, Tag, fields.tag()?, rows)?;
+    let (low, high) = fields.mark()?;
+    also(rules, MarkLow, low, rows)?;
+    also(rules, MarkHigh, high, rows)?;
+    either(rules, MarkNot, (low, high), rows)?;
+    also(rules, Head, fields.head()?, rows)?;
+    also(rules, From, fields.from()?, rows)?;
+    also(rules, Source4, fields.source()?, rows)?;
+    also(rules, Destination4, fields.destination()?, rows)
+}
+
+/// The row of a number, if a rule asks for the field. The constant says so, not the number: the verifier would follow both
+/// answers of each field.
+#[inline(always)]
+fn also<'a, T: Rules>(rules: &'a T, field: Constant, number: u16, rows: &mut impl Rows<'a>) -> Option<()> {
+    if rules.constant(field) != 0 {
+        rows.also(field, rules.row(number.into())?);
+    }
+    Some(())
+}
+
+/// The rows behind two, if there are such.
+#[inline(always)]
+fn either<'a, T: Rules>(
+    rules: &'a T,
+    field: Constant,
+    (one, other): (u16, u16),
+    rows: &mut impl Rows<'a>,
+) -> Option<()> {
+    if rules.constant(field) != 0 {
+        rows.either(field, rules.row(u32::from(one) + 1)?, rules.row(u32::from(other) + 1)?);
+    }
+    Some(())
+}
+
+/// Up to 64 rules, a bit each: those that are in all rows so far, so that no row has to be remembered.
+pub(super) struct Few(u64);
+
+impl Few {
+    /// Before the first row.
+    pub(super) const ALL: Self = Self(!0);
+
+    /// The first rule that is not among those that go on, and which of those match.
+    #[inline(always)]
+    pub(super) const fn found(&self, passing: u64) -> Found {
+        let decider = match self.0 & !passing {
+            0 => Found::NOBODY,
+            word => word.trailing_zeros(),
+        };
+        Found { decider, passing: (self.0 & passing) as u32 }
+    }
+}
+
+impl<'a> Rows<'a> for Few {
+    #[inline(always)]
+    fn also(&mut self, _field: Constant, row: &'a Row) {
+        self.0 &= row.words[0];
+    }
+
+    #[inline(always)]
+    fn either(&mut self, _field: Constant, one: &'a Row, other: &'a Row) {
+        self.0 &= one.words[0] | other.words[0];
+    }
+}
+
+/// More rules than a word has bits: a row for each field, of which the summaries say which words are worth a look.
+#[derive(Default)]
+pub(super) struct Many<'a> {
     head: Option<&'a Row>,
     protocol: Option<&'a Row>,
     source: Option<&'a Row>,
@@ -21,57 +117,40 @@ pub(super) struct Rows<'a> {
     mark_low: Option<&'a Row>,
     mark_high: Option<&'a Row>,
     from: Option<&'a Row>,
-    /// Rules that ask for either port, by source port and by destination port: one of the two has to hold.
     either_port: Option<(&'a Row, &'a Row)>,
-    /// Rules that ask that a mark is not so, by low half and high half: one of the two has to hold.
     mark_not: Option<(&'a Row, &'a Row)>,
 }
 
-impl<'a> Rows<'a> {
-    /// Looks everything up. Each value becomes a row before the next is looked at: the verifier follows all kinds of
-    /// values apart, but a row is a row.
+impl<'a> Rows<'a> for Many<'a> {
     #[inline(always)]
-    pub fn of<P, F, T>(case: &Case<'_, P, F>, behind: &Behind, rules: &'a T) -> Option<Self>
-    where
-        P: Packet + ?Sized,
-        F: Frame,
-        T: Tables,
-    {
-        let fields = Fields { case, rules };
-        let (source, destination) = fields.ports(behind)?;
-        let (source_port, destination_port) =
-            (row(rules, Constant::SourcePort, source)?, row(rules, Constant::DestinationPort, destination)?);
-        let either_port = second(rules, Constant::EitherPort, source, destination)?;
-        let protocol = row(rules, Constant::Protocol, fields.find(Constant::Protocol, behind.protocol)?)?;
-        let length = row(rules, Constant::Length, fields.find(Constant::Length, behind.length)?)?;
-        let tag = row(rules, Constant::Tag, fields.tag()?)?;
-        let (low, high) = fields.mark()?;
-        let (mark_low, mark_high) = (row(rules, Constant::MarkLow, low)?, row(rules, Constant::MarkHigh, high)?);
-        let mark_not = second(rules, Constant::MarkNot, low, high)?;
-        let head = row(rules, Constant::Head, fields.head()?)?;
-        let from = row(rules, Constant::From, fields.from()?)?;
-        let source = row(rules, Constant::Source4, fields.source()?)?;
-        let destination = row(rules, Constant::Destination4, fields.destination()?)?;
-        Some(Self {
-            head,
-            protocol,
-            source,
-            destination,
-            source_port,
-            destination_port,
-            length,
-            tag,
-            mark_low,
-            mark_high,
-            from,
-            either_port,
-            mark_not,
-        })
+    fn also(&mut self, field: Constant, row: &'a Row) {
+        let place = match field {
+            Constant::Head => &mut self.head,
+            Constant::Protocol => &mut self.protocol,
+            Constant::Source4 => &mut self.source,
+            Constant::Destination4 => &mut self.destination,
+            Constant::SourcePort => &mut self.source_port,
+            Constant::DestinationPort => &mut self.destination_port,
+            Constant::Length => &mut self.length,
+            Constant::Tag => &mut self.tag,
+            Constant::MarkLow => &mut self.mark_low,
+            Constant::MarkHigh => &mut self.mark_high,
+            _ => &mut self.from,
+        };
+        *place = Some(row);
     }
 
+    #[inline(always)]
+    fn either(&mut self, field: Constant, one: &'a Row, other: &'a Row) {
+        let place = if field == Constant::EitherPort { &mut self.either_port } else { &mut self.mark_not };
+        *place = Some((one, other));
+    }
+}
+
+impl Many<'_> {
     /// The rules among 64 that match.
     #[inline(always)]
-    pub fn word(&self, index: usize) -> u64 {
+    fn word(&self, index: usize) -> u64 {
         self.and(|row| row.words[index & 15])
     }
 
@@ -92,18 +171,16 @@ impl<'a> Rows<'a> {
         either(also(also(also(packet, self.from), self.mark_low), self.mark_high), self.mark_not)
     }
 
-    /// The first rule that is not among those that go on, among 64.
+    /// The first rule that is not among those that go on, and which of those match: only those words are looked at that
+    /// none of the rows has empty.
     #[inline(always)]
-    pub fn first_of_few(&self, passing: u64) -> u32 {
-        match self.word(0) & !passing {
-            0 => Found::NOBODY,
-            word => word.trailing_zeros(),
-        }
+    pub(super) fn found<const WORDS: usize>(&self, passing: u64) -> Found {
+        let there = if passing == 0 { 0 } else { (self.word(0) & passing) as u32 };
+        Found { decider: self.first::<WORDS>(passing), passing: there }
     }
 
-    /// The same for several words: only those are looked at that none of the rows has empty.
     #[inline(always)]
-    pub fn first_of_many<const WORDS: usize>(&self, passing: u64) -> u32 {
+    fn first<const WORDS: usize>(&self, passing: u64) -> u32 {
         let mut left = self.and(|row| row.summary);
         let mut except = passing;
         // One bit after the other, and not the lowest that is set: the verifier would follow every order of bits.
@@ -119,23 +196,4 @@ impl<'a> Rows<'a> {
         }
         Found::NOBODY
     }
-}
-
-/// The row of a number; none, and no failure, for a field that no rule asks for. The constant says so, not the number:
-/// the verifier would follow both answers of each field.
-#[inline(always)]
-fn row<R: Rules>(rules: &R, first: Constant, number: u16) -> Option<Option<&Row>> {
-    match rules.constant(first) {
-        0 => Some(None),
-        _ => rules.row(u32::from(number)).map(Some),
-    }
-}
-
-/// The rows behind two, if there are such.
-#[inline(always)]
-fn second<R: Rules>(rules: &R, when: Constant, one: u16, other: u16) -> Option<Option<(&Row, &Row)>> {
-    if rules.constant(when) == 0 {
-        return Some(None);
-    }
-    Some(Some((rules.row(u32::from(one) + 1)?, rules.row(u32::from(other) + 1)?)))
 }

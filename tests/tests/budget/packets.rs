@@ -21,7 +21,7 @@ const GSO_SEGS: usize = 164;
 const GSO_SIZE: usize = 176;
 
 /// A forwarded packet, and one of two segments.
-const PLAIN: Context<'_> = Context::Skb(&[(INGRESS_IFINDEX, 1)]);
+pub const PLAIN: Context<'_> = Context::Skb(&[(INGRESS_IFINDEX, 1)]);
 const SUPER: Context<'_> = Context::Skb(&[(INGRESS_IFINDEX, 1), (GSO_SEGS, 2), (GSO_SIZE, 1400), (WIRE_LEN, 2908)]);
 
 const EF: u8 = 184;
@@ -36,7 +36,7 @@ pub fn measure() -> anyhow::Result<BTreeMap<String, Walk>> {
         for (kind, table) in [("counting", None), ("remarking", Some(tables::wash()))] {
             let counting = Specialisation::counting(Link::Ethernet);
             let wanted = Specialisation { table, local: Local::KeepControl, ..counting };
-            let mut walker = walker(program, &wanted)?;
+            let mut walker = walker(program.name(), &wanted, &[])?;
             for (name, frame, context) in frames(program) {
                 let mut packet = frame.clone();
                 let walk = walker.run(&mut packet, context)?;
@@ -52,10 +52,10 @@ pub fn measure() -> anyhow::Result<BTreeMap<String, Walk>> {
     Ok(walks)
 }
 
-fn walker(program: Program, wanted: &Specialisation) -> anyhow::Result<Walker> {
+pub fn walker(entry: &str, wanted: &Specialisation, values: &[(&str, Vec<u8>)]) -> anyhow::Result<Walker> {
     let constants = wanted.constants();
     let constants: Vec<(&str, &[u8])> = constants.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-    Walker::new(object::bytes(), program.name(), &constants)
+    Walker::with_values(object::bytes(), entry, &constants, values)
 }
 
 fn frames(program: Program) -> Vec<(&'static str, Vec<u8>, Context<'static>)> {

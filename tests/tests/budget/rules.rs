@@ -1,0 +1,125 @@
+//! What a packet takes that rules decide on: 16 and 1,024 of them, and one that meters.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use anyhow::ensure;
+use qos_common::{
+    locate::Link,
+    meter::MeterRecord,
+    rules::{Page, Record, Row},
+};
+use qos_vectors::frame::{Ipv4, Ipv6, ether_type, ethernet, udp};
+use qosbpf::{
+    hook::Direction,
+    kernel::object::{Form, Program, Specialisation},
+    policy::{
+        Source,
+        classifier::{Input, compile},
+        model::Rule,
+        parse,
+    },
+    rules::RuleTables,
+};
+use qosbpf_tests::walk::{Context, Walk};
+
+/// Where every rule is in one word of the rows, and where the rows are full.
+const COUNTS: [u16; 2] = [16, 1024];
+
+/// The packet's port, and that of the last rule.
+const PORT: u16 = 9;
+
+/// All packets through all programs, by rules that keep their mark.
+pub fn measure() -> anyhow::Result<BTreeMap<String, Walk>> {
+    let searched = COUNTS.map(|count| (Form::Rules, format!("{count} rules"), searched(count)));
+    let metered = [(Form::Rules, "lock"), (Form::Swap, "swap")]
+        .map(|(form, how)| (form, format!("trTCM by {how}"), METERED.to_owned()));
+    let mut walks = BTreeMap::new();
+    for program in [Program::Xdp, Program::Tc(Direction::Ingress), Program::Tc(Direction::Egress)] {
+        for (form, kind, text) in searched.iter().chain(&metered) {
+            walks.extend(walk(program, *form, kind, text)?);
+        }
+    }
+    Ok(walks)
+}
+
+fn walk(program: Program, form: Form, kind: &str, text: &str) -> anyhow::Result<BTreeMap<String, Walk>> {
+    let (tables, context) = (tables(text)?, if program == Program::Xdp { Context::Xdp } else { super::packets::PLAIN });
+    let values = values(&tables);
+    let wanted = Specialisation { rules: Some(Arc::new(tables)), ..Specialisation::counting(Link::Ethernet) };
+    let mut walks = BTreeMap::new();
+    for (name, frame) in frames() {
+        let mut walker = super::packets::walker(program.entry(form), &wanted, &values)?;
+        let walk = walker.run(&mut frame.clone(), context)?;
+        // A decided packet is found in a record, and counted by rule.
+        ensure!(walk.lookups > 4, "{} {kind}: {name} met no rule", program.name());
+        walks.insert(format!("{} {kind}, {name}", program.name()), walk);
+    }
+    Ok(walks)
+}
+
+/// Rules that ask for source, destination, protocol and port; all fields of the packet are those of the last one.
+fn searched(count: u16) -> String {
+    (0..count).rev().fold(HEAD.to_owned(), |mut text, number| {
+        let [high, low] = number.to_be_bytes();
+        let _infallible = write!(
+            text,
+            r#"
+            [[rule]]
+            name = "rule {number}"
+            on = "all"
+            match.src = ["10.{high}.{low}.0/24", "2001:db8:0:{number:x}::/64"]
+            match.dst = ["11.{high}.{low}.0/24", "2001:db8:1:{number:x}::/64"]
+            match.proto = "udp"
+            match.dst-port = {}
+            set = "keep"
+            "#,
+            PORT + number
+        );
+        text
+    })
+}
+
+const HEAD: &str = "version = 1\nname = \"walk\"\n";
+
+const METERED: &str = r#"
+version = 1
+name = "walk"
+
+[[rule]]
+name = "metered"
+on = "all"
+match.proto = "udp"
+meter = { type = "trtcm", cir = "8mbit", cbs = "20kB", pir = "16mbit", pbs = "20kB" }
+"#;
+
+fn tables(text: &str) -> anyhow::Result<RuleTables> {
+    let problem = |report| anyhow::anyhow!("{report:?}");
+    let policy = parse(&Source::new("walk.toml", text.into()).map_err(problem)?).map_err(problem)?;
+    let rules: Vec<&Rule> = policy.rules().iter().collect();
+    let slots: Vec<u16> = (0..rules.len() as u16).collect();
+    Ok(compile(&Input { rules: &rules, slots: &slots, meter_slots: &[0], interfaces: &[] })?.tables)
+}
+
+/// The maps of the rules, as the loader fills them.
+fn values(tables: &RuleTables) -> [(&'static str, Vec<u8>); 4] {
+    [
+        ("PAGES", tables.pages.iter().flat_map(Page::to_ne_bytes).collect()),
+        ("ROWS", tables.rows.iter().flat_map(Row::to_ne_bytes).collect()),
+        ("RECORDS", tables.records.iter().flat_map(Record::to_ne_bytes).collect()),
+        ("METERS", tables.meters.iter().flat_map(MeterRecord::to_ne_bytes).collect()),
+    ]
+}
+
+fn frames() -> [(&'static str, Vec<u8>); 2] {
+    let datagram = udp(&[0; 18]);
+    let (mut ipv4, mut ipv6) = (Ipv4::default().packet(&datagram), Ipv6::default().packet(&datagram));
+    ipv4[12..20].copy_from_slice(&[10, 0, 0, 1, 11, 0, 0, 1]);
+    let network = |side| [0x20, 0x01, 0x0d, 0xb8, 0, side, 0, 0];
+    ipv6[8..16].copy_from_slice(&network(0));
+    ipv6[24..32].copy_from_slice(&network(1));
+    for packet in [(&mut ipv4, 22), (&mut ipv6, 42)] {
+        let (packet, at) = packet;
+        packet[at..at + 2].copy_from_slice(&PORT.to_be_bytes());
+    }
+    [("IPv4", ethernet(&[], ether_type::IPV4, &ipv4)), ("IPv6", ethernet(&[], ether_type::IPV6, &ipv6))]
+}
