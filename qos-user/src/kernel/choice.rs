@@ -1,6 +1,6 @@
 //! Which mechanism to attach by: the best that this interface and this kernel allow, with the reason said aloud.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{fs, sync::Arc, time::SystemTime};
 
 use aya::programs::ProgramInfo;
 use qos_common::locate::Link;
@@ -14,6 +14,7 @@ use super::{
     state::{Binding, HookState, QdiscBaseline},
 };
 use crate::{
+    diagnosis::version,
     error::{Exit, Failure},
     hook::{Direction, Layer, Via},
     rules::RuleTables,
@@ -86,6 +87,7 @@ pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
     let layer =
         interface.link.clone().map_err(|why| Failure::new("link-type", format!("{}: {why}", interface.name)))?;
     refuse_xdp_at_egress(*wanted, pins.direction)?;
+    refuse_old_tunnels(interface, pins.direction)?;
     datapath::make_room(pins, net)?;
     let mut refusals: Vec<(Via, String)> = Vec::new();
     for via in wanted.candidates(pins.direction) {
@@ -111,6 +113,19 @@ fn refuse_xdp_at_egress(wanted: Wanted, direction: Direction) -> anyhow::Result<
         }
         _ => Ok(()),
     }
+}
+
+/// Before Linux 5.14 what a tunnel has taken off still lies before the packet at its ingress, and a program sees that.
+fn refuse_old_tunnels(interface: &Interface, direction: Direction) -> anyhow::Result<()> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    if !interface.tunnel || direction == Direction::Egress || version(&release).is_none_or(|release| release >= (5, 14))
+    {
+        return Ok(());
+    }
+    let name = &interface.name;
+    let message = format!("{name}: before Linux 5.14 the ingress of a tunnel shows the header outside, not the packet");
+    let hint = format!("qosbpf attach {name} --egress; what comes in is seen at the egress of where it leaves");
+    Err(Failure::new("link-type", message).hint(hint).into())
 }
 
 /// Whether no other mechanism would fare better; a program that the verifier refuses is one refusal among others.

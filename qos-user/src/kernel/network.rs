@@ -32,6 +32,8 @@ pub struct Interface {
     pub mtu: u32,
     /// What precedes the IP header; an error for a device type that nothing here understands.
     pub link: Result<Link, String>,
+    /// Whether what comes in had an IP header more, which the device has taken off.
+    pub tunnel: bool,
     /// Counters of the device, received and sent.
     pub received: Device,
     /// Sent.
@@ -176,6 +178,7 @@ impl Interface {
             ifindex: message.header.index,
             mtu: 0,
             link: link_of(message.header.link_layer_type),
+            tunnel: is_tunnel(message.header.link_layer_type),
             received: Device::default(),
             sent: Device::default(),
             xdp: None,
@@ -213,16 +216,21 @@ impl Interface {
 fn link_of(kind: LinkLayerType) -> Result<Link, String> {
     match kind {
         LinkLayerType::Ether | LinkLayerType::Loopback => Ok(Link::Ethernet),
-        LinkLayerType::None
-        | LinkLayerType::Ppp
-        | LinkLayerType::Rawip
-        | LinkLayerType::Tunnel
-        | LinkLayerType::Tunnel6
-        | LinkLayerType::Sit
-        | LinkLayerType::Ipgre
-        | LinkLayerType::Ip6gre => Ok(Link::Layer3),
+        LinkLayerType::None | LinkLayerType::Ppp | LinkLayerType::Rawip => Ok(Link::Layer3),
+        tunnel if is_tunnel(tunnel) => Ok(Link::Layer3),
         other => Err(format!("device type {other} is neither Ethernet nor a layer-3 device")),
     }
+}
+
+const fn is_tunnel(kind: LinkLayerType) -> bool {
+    matches!(
+        kind,
+        LinkLayerType::Tunnel
+            | LinkLayerType::Tunnel6
+            | LinkLayerType::Sit
+            | LinkLayerType::Ipgre
+            | LinkLayerType::Ip6gre
+    )
 }
 
 fn xdp_slot(attributes: &[LinkXdp]) -> Option<XdpSlot> {
