@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod lab;
 pub mod large;
 pub mod left;
+pub mod manager;
 pub mod metered;
 pub mod oracle;
 pub mod policies;

@@ -9,6 +9,7 @@ mod files;
 mod kills;
 mod page;
 mod pins;
+mod service;
 mod stage;
 mod system;
 mod trace;
@@ -27,8 +28,8 @@ use self::stage::Row;
 /// A fault: what it is called in the table, and what makes it.
 type Fault = (&'static str, fn() -> anyhow::Result<Row>);
 
-const FAULTS: [&[Fault]; 6] =
-    [devices::FAULTS, pins::FAULTS, kills::FAULTS, bpffs::FAULTS, files::FAULTS, system::FAULTS];
+const FAULTS: [&[Fault]; 7] =
+    [devices::FAULTS, pins::FAULTS, kills::FAULTS, bpffs::FAULTS, files::FAULTS, service::FAULTS, system::FAULTS];
 
 type Rows = Arc<Mutex<BTreeMap<usize, (&'static str, Row)>>>;
 

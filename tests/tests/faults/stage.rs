@@ -71,15 +71,20 @@ impl Stage {
     /// The fault did nothing to the packets: each arrived, was counted at both hooks, and left as AF41.
     pub fn unharmed(self, said: String) -> anyhow::Result<Row> {
         let (router, outcome) = self.end()?;
-        ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
-        ensure!(outcome.marks.keys().eq(&[AF41]), "{outcome:?}");
-        let all = u64::from(outcome.sent);
-        for hook in ["lan0:ingress", "wan0:egress"] {
-            let counted = router.counted(hook)?.packets();
-            ensure!(counted == [(EF, all)].into(), "{hook}: {counted:?} of {all}");
-        }
-        Ok(Row { traffic: remarked(&outcome), counters: "go on: every packet, at both hooks".to_owned(), said })
+        unharmed(&router, &outcome, said)
     }
+}
+
+/// The same of a flow through a router in which both hooks were attached before it began.
+pub fn unharmed(router: &Router, outcome: &Outcome, said: String) -> anyhow::Result<Row> {
+    ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
+    ensure!(outcome.marks.keys().eq(&[AF41]), "{outcome:?}");
+    let all = u64::from(outcome.sent);
+    for hook in ["lan0:ingress", "wan0:egress"] {
+        let counted = router.counted(hook)?.packets();
+        ensure!(counted == [(EF, all)].into(), "{hook}: {counted:?} of {all}");
+    }
+    Ok(Row { traffic: remarked(outcome), counters: "go on: every packet, at both hooks".to_owned(), said })
 }
 
 /// Of a flow of which nothing was lost.

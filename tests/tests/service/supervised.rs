@@ -1,41 +1,22 @@
 //! What a service manager sees: readiness, reloads, the watchdog, the end; and log lines with priorities.
 
-use std::{os::unix::net::UnixDatagram, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
 
-use qosbpf_tests::service::{Lab, MARK, PATIENCE};
-
-/// The socket of a service manager.
-struct Manager(UnixDatagram);
-
-impl Manager {
-    /// Waits for a message with this line in it, and returns it whole.
-    fn hears(&self, line: &str) -> anyhow::Result<String> {
-        let mut heard = Vec::new();
-        for _ in 0..100 {
-            let mut buffer = [0; 4096];
-            let length = self.0.recv(&mut buffer).with_context(|| format!("no {line} after {heard:?}"))?;
-            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            if message.lines().any(|found| found == line) {
-                return Ok(message);
-            }
-            heard.push(message);
-        }
-        anyhow::bail!("no {line} in {heard:?}")
-    }
-}
+use qosbpf_tests::{
+    manager::Manager,
+    service::{Lab, MARK},
+};
 
 #[test]
 fn it_says_when_it_is_ready_reloads_lives_and_ends() -> anyhow::Result<()> {
     let mut lab = Lab::start()?;
     lab.save("edge", MARK)?;
-    let path = lab.router.folder().join("notify");
-    let manager = Manager(UnixDatagram::bind(&path)?);
-    manager.0.set_read_timeout(Some(PATIENCE))?;
+    let manager = Manager::listen(lab.router.folder())?;
     let mut command = lab.command("run")?;
-    lab.serve_by(command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000"))?;
+    lab.serve_by(manager.starts(&mut command))?;
     manager.hears("READY=1")?;
     // It is attached by then: whoever is started after it finds the marks.
     assert_eq!(lab.hook("lan0:ingress")?.context("a hook")?["state"], "active");
