@@ -34,7 +34,8 @@ impl Teller {
 }
 
 /// Whether the rate of a rule allows one more event (GCRA, ITU-T I.371): `next` is when the event after the last one would
-/// come at that rate, and it may come earlier by as much as makes the events of one interval a burst.
+/// come at that rate, and it may come earlier by as much as makes the events of one interval a burst. Further ahead it can
+/// only be by a slower rate that the rule had before, which says nothing of this one.
 #[inline(always)]
 fn may_log<T: Tables>(record: &Record, tables: &mut T) -> bool {
     if record.log_every == 0 {
@@ -42,7 +43,8 @@ fn may_log<T: Tables>(record: &Record, tables: &mut T) -> bool {
     }
     let now = tables.clock();
     let Some(next) = tables.next_event(record.slot) else { return false };
-    let next = if next > now { next } else { now };
+    let furthest = now.wrapping_add(record.log_burst).wrapping_add(record.log_every);
+    let next = if next > now && next <= furthest { next } else { now };
     if next - now > record.log_burst {
         suppress(u32::from(record.slot), tables);
         return false;
