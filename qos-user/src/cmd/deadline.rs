@@ -1,9 +1,12 @@
 //! Deadlines: a policy that nobody confirmed, a bypass that ends. Every command looks at them before its own work.
 
-use super::{Context, recovery::recover};
+use super::{
+    Context,
+    recovery::{Recovered, recover},
+};
 use crate::kernel::{
     boottime::BootTime,
-    datapath,
+    datapath, past,
     pending::{Identity, Pending},
     pins::{Pin, Store},
     privilege,
@@ -32,8 +35,17 @@ fn take_back(context: &Context) -> anyhow::Result<Option<Identity>> {
         context.warn("qosbpf: ! a rollback is due: run any qosbpf command as root\n");
         return Ok(None);
     }
+    let waited = Pending::read(&context.store()?)?.map(|change| change.to);
     let (store, _change) = Store::change(&context.bpffs)?;
-    Ok(recover(store, context)?.taken_back)
+    let Recovered { site, taken_back } = recover(store, context)?;
+    if taken_back.is_some() {
+        return Ok(taken_back);
+    }
+    // Who keeps the deadline may have been quicker, while this waited for the lock.
+    Ok(match waited {
+        Some(waited) if past::is_taken_back(&site.store, &waited)? => Some(waited),
+        _ => None,
+    })
 }
 
 /// Whether a deadline has passed, or a process was killed in the middle of a change.

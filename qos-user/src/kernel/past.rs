@@ -5,7 +5,12 @@ use std::{fs, time::SystemTime};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::{document, pending::Identity, pins::Store, state::PolicyRecord};
+use super::{
+    document,
+    pending::{Identity, Pending},
+    pins::Store,
+    state::PolicyRecord,
+};
 
 /// How many are kept.
 pub const KEPT: usize = 10;
@@ -61,6 +66,19 @@ pub fn add(store: &Store, policy: Identity, by: &str, record: &PolicyRecord) -> 
         fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Whether a policy that waited to be confirmed does so no more, because somebody else has taken it back.
+///
+/// # Errors
+///
+/// Unreadable pins.
+pub fn is_taken_back(store: &Store, waited: &Identity) -> anyhow::Result<bool> {
+    if Pending::read(store)?.is_some() {
+        return Ok(false);
+    }
+    let last = all(store)?.into_iter().rfind(|past| past.policy == *waited);
+    Ok(last.is_some_and(|last| last.taken_back))
 }
 
 /// Notes that a policy is taken back, if it has come as far as to be added. Needs the lock.

@@ -44,16 +44,21 @@ fn give_up(args: &RollbackArgs, context: &Context) -> anyhow::Result<bool> {
         say(late, "its time was over", args, context)?;
         return Ok(true);
     }
-    if Pending::read(&context.store()?)?.is_none() {
-        return Ok(false);
-    }
+    let Some(waited) = Pending::read(&context.store()?)?.map(|change| change.to) else { return Ok(false) };
     let (store, _change) = Store::change(&context.bpffs)?;
     let Recovered { site, taken_back } = recover(store, context)?;
     if let Some(late) = &taken_back {
         say(late, "its time was over", args, context)?;
         return Ok(true);
     }
-    let Some(change) = Pending::read(&site.store)? else { return Ok(false) };
+    let Some(change) = Pending::read(&site.store)? else {
+        // Who keeps the deadline was quicker, or somebody has confirmed, while this waited for the lock.
+        let gone = past::is_taken_back(&site.store, &waited)?;
+        if gone {
+            say(&waited, "its time was over", args, context)?;
+        }
+        return Ok(gone);
+    };
     undo::run(&site, &change, &format!("was taken back by {}", who::am_i()))?;
     say(&change.to, &undo::back_to(&change), args, context)?;
     Ok(true)
