@@ -38,7 +38,7 @@ fn after(hook: &Hook, dscps: &[Dscp]) -> u64 {
 
 /// What is found of these codepoints.
 pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<Finding> {
-    let mut findings = by_policy(hook, dscps);
+    let mut findings = by_policy(hook, "here", dscps);
     match hook.direction {
         Direction::Ingress if before(hook, dscps) == 0 => findings.push(none_came(scene, hook, word)),
         Direction::Ingress => findings.extend(way(scene, &[hook], None, word, dscps)),
@@ -47,18 +47,19 @@ pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp
     findings
 }
 
-/// What our own policy does with them here.
-fn by_policy(hook: &Hook, dscps: &[Dscp]) -> Vec<Finding> {
+/// What our own policy does with them at a hook, which is called `place`.
+fn by_policy(hook: &Hook, place: &str, dscps: &[Dscp]) -> Vec<Finding> {
     let Ok(counts) = &hook.counts else { return Vec::new() };
     let name = hook_name(hook);
     let changes = counts.changes().filter(|(from, ..)| dscps.contains(from));
     let changed = changes.map(|(from, to, count)| {
-        let text = format!("our policy: {} {from} -> {to} here, {}", count.packets, decided_by(hook, from, to));
+        let text = format!("our policy: {} {from} -> {to} {place}, {}", count.packets, decided_by(hook, from, to));
         Finding::info(&name, "remarked", text)
     });
     let dropped = dscps.iter().map(|dscp| (dscp, counts.dropped(*dscp).packets)).filter(|(_, packets)| *packets > 0);
     let dropped = dropped.map(|(dscp, packets)| {
-        Finding::info(&name, "dropped", format!("our policy: {packets} {dscp} dropped here, by a rule that says so"))
+        let text = format!("our policy: {packets} {dscp} dropped {place}, by a rule that says so");
+        Finding::info(&name, "dropped", text)
     });
     changed.chain(dropped).collect()
 }
@@ -94,7 +95,8 @@ fn upstream(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<F
     }
     let changed: Vec<_> = others().filter(|from| before(from, dscps) > 0).collect();
     if !changed.is_empty() {
-        return changed.iter().flat_map(|from| by_policy(from, dscps)).collect();
+        let at = |from: &Hook| format!("at {}", hook_name(from));
+        return changed.iter().flat_map(|from| by_policy(from, &at(from), dscps)).collect();
     }
     if before(hook, dscps) > 0 {
         return vec![Finding::ok(
@@ -139,7 +141,10 @@ fn way(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, word: &str, dscps: 
             .push(Finding::unknown(&name, "not-comparable", text).cure(Cure::Own(format!("why {name} --sample 10"))));
         return findings;
     };
-    findings.push(judged(scene, from, to, &Way { word, dscps, came, left, here }));
+    // What our own policy took here, it has been said of.
+    if came > 0 {
+        findings.push(judged(scene, from, to, &Way { word, dscps, came, left, here }));
+    }
     findings
 }
 

@@ -16,9 +16,9 @@ use crate::{
 /// Suspects between hooks at ingress and the ways out.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    /// What each is, the likeliest first.
+    /// What each is, rules first, then programs, routes, flowtables.
     pub words: Vec<String>,
-    /// The command that takes the first one away, if it is a rule.
+    /// The command that takes the rule away, if there is one: which of several it was, nothing here can tell.
     pub removal: Option<String>,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Suspects {
 /// that is not known.
 pub(super) fn between(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, dscps: &[Dscp]) -> Suspects {
     let rules = rules(scene, from, to, dscps);
-    let removal = rules.first().map(|rule| rule.removal.clone());
+    let removal = if let [rule] = rules.as_slice() { Some(rule.removal.clone()) } else { None };
     let mut words: Vec<String> = rules.iter().map(|rule| rule.words()).collect();
     words.extend(programs(scene, from, to));
     words.extend(routes(scene, from));
