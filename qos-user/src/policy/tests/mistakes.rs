@@ -149,6 +149,14 @@ fn toml_too_deep() {
 }
 
 #[test]
+fn a_name_without_quotes_is_no_boolean() {
+    for (value, title) in [("to-isp", "string values must be quoted"), ("ture", "invalid boolean")] {
+        let report = read(&format!("version = 1\nname = \"x\"\n[interface.wan0]\negress = {value}\n")).unwrap_err();
+        assert_eq!(report.diagnostics()[0].title(), title);
+    }
+}
+
+#[test]
 fn not_utf8() {
     let bytes = [&EDGE.as_bytes()[..50], b"\xff\xfe", &EDGE.as_bytes()[50..]].concat();
     insta::assert_snapshot!(Source::new("policy.toml", bytes).unwrap_err().render(false));

@@ -16,6 +16,7 @@ use crate::policy::{
     diagnostic::{Finding, Findings, quote},
     source::{Source, Span},
     tree::{Key, Kind, Node, Opened, Table},
+    words::nearest,
 };
 
 /// How deep arrays and inline tables, and how long dotted keys may be; a policy needs three.
@@ -54,12 +55,16 @@ fn place(error: &ParseError) -> Span {
 
 fn syntax(error: &ParseError, source: &Source) -> Finding {
     let span = place(error);
-    let finding = Finding::error(span, error.description());
-    match error.description() {
-        "string values must be quoted" => {
-            let word = source.text().get(span.start..span.end).unwrap_or_default();
-            return finding.help(format!("write {}", quote(word).replace('`', "\"")));
-        }
+    let word = source.text().get(span.start..span.end).unwrap_or_default();
+    const UNQUOTED: &str = "string values must be quoted";
+    let description = match error.description() {
+        // What begins with a letter of true or false is taken for one of them.
+        "invalid boolean" if nearest(word, ["true", "false"]).is_none() => UNQUOTED,
+        description => description,
+    };
+    let finding = Finding::error(span, description);
+    match description {
+        UNQUOTED => return finding.help(format!("write {}", quote(word).replace('`', "\""))),
         "invalid unquoted key" => {
             return finding.help("a name with a dot, a star or an equals sign needs quotes: [interface.\"ppp*\"]");
         }
