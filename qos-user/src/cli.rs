@@ -14,6 +14,9 @@ pub use self::policy::{
 };
 use crate::hook::{HookName, Layer};
 
+/// The folder of the saved policy, unless told otherwise.
+pub const ETC: &str = "/etc/qosbpf";
+
 /// Counts, remarks and proves DS fields on a Linux edge router.
 #[derive(Debug, Parser)]
 #[command(name = "qosbpf", version = crate::FULL_VERSION.as_str(), max_term_width = 100, propagate_version = true)]
@@ -72,7 +75,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "PATH", default_value = "/sys/fs/bpf")]
     pub bpffs: PathBuf,
     /// The folder of the saved policy.
-    #[arg(long, global = true, value_name = "PATH", default_value = "/etc/qosbpf")]
+    #[arg(long, global = true, value_name = "PATH", default_value = ETC)]
     pub etc: PathBuf,
     /// Say more; twice for everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

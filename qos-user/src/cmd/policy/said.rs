@@ -8,7 +8,13 @@ use super::{
     plan::{Effect, Item},
     session::Session,
 };
-use crate::{cli::ApplyOptions, cmd::Context, kernel::state::Binding, policy::Policy, render::hanging};
+use crate::{
+    cli::{ApplyOptions, ETC},
+    cmd::Context,
+    kernel::state::Binding,
+    policy::Policy,
+    render::hanging,
+};
 
 /// What was done.
 pub struct Applied<'a> {
@@ -71,7 +77,10 @@ fn line(item: &Item<'_>) -> String {
 fn how_long(applied: &Applied<'_>, context: &Context) -> String {
     let Some(time) = applied.how.confirm else { return String::new() };
     let options = context.options().map_or_else(String::new, |options| format!(" {options}"));
-    format!(" for {}, and stays if you say so: qosbpf policy confirm{options}", seconds(time))
+    // It is the command that confirms which saves.
+    let etc = applied.how.save && context.etc.as_os_str() != ETC;
+    let etc = if etc { format!(" --etc {}", context.etc.display()) } else { String::new() };
+    format!(" for {}, and stays if you say so: qosbpf policy confirm{options}{etc}", seconds(time))
 }
 
 /// `1m 30s`; what is begun counts.
