@@ -50,14 +50,15 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         let mut teller = Teller::NOBODY;
         let constants = tables.constants();
         let by_table = Wanted { verdict: Verdict::mark(entry.target()), local: constants.local() };
-        let wanted = if constants.marks_outer() {
-            self.by_rules_or_inside(entry, &mut teller, tables)
+        // No option: what is in one that is none has no value, and verifiers up to Linux 6.1 refuse to read such.
+        let (wanted, decided) = if constants.marks_outer() {
+            self.by_rules_or_inside(entry, by_table, &mut teller, tables)
         } else {
-            self.ask_rules(&mut teller, tables)
+            self.ask_rules(by_table, &mut teller, tables)
         };
-        let decision = self.decide(wanted.unwrap_or(by_table));
+        let decision = self.decide(wanted);
         logging::tell(self, teller, decision, tables);
-        (decision, wanted.is_some())
+        (decision, decided)
     }
 
     /// What becomes of it, if this is wanted.
@@ -68,47 +69,60 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
 
     /// Rules come first: they see all of the outer header, and may say `keep`.
     #[inline(always)]
-    fn by_rules_or_inside<T: Tables>(&self, entry: Entry, teller: &mut Teller, tables: &mut T) -> Option<Wanted> {
-        let asks = tables.constants().has_rules() && entry.asks_rules();
-        let by_rule = if asks { self.ask_rules(teller, tables) } else { None };
-        by_rule.or_else(|| self.by_inside(tables))
+    fn by_rules_or_inside<T: Tables>(
+        &self,
+        entry: Entry,
+        by_table: Wanted,
+        teller: &mut Teller,
+        tables: &mut T,
+    ) -> (Wanted, bool) {
+        if tables.constants().has_rules() && entry.asks_rules() {
+            let by_rule = self.ask_rules(by_table, teller, tables);
+            if by_rule.1 {
+                return by_rule;
+            }
+        }
+        self.by_inside(by_table, tables)
     }
 
     /// What the packet inside makes of the outer header; of such a packet the table is not asked. The policy speaks of this
     /// host's own packets there, so `local` spares none.
     #[inline(always)]
-    fn by_inside<T: Tables>(&self, tables: &mut T) -> Option<Wanted> {
+    fn by_inside<T: Tables>(&self, by_table: Wanted, tables: &mut T) -> (Wanted, bool) {
         const NONE: u32 = Dscp::COUNT as u32;
         if self.frame.origin() != Origin::Local {
-            return None;
+            return (by_table, false);
         }
         let found = tunnel::inner(self.packet, self.header).map_or(NONE, |dscp| dscp.value().into());
         // Found in many ways, of which the verifier would go on with each.
         let [found] = tables.settle([found]);
-        let inner = Dscp::new(found as u8)?;
-        Some(Wanted { verdict: Verdict::mark(tables.constants().outer(inner)), local: Local::Policy })
+        let Some(inner) = Dscp::new(found as u8) else { return (by_table, false) };
+        (Wanted { verdict: Verdict::mark(tables.constants().outer(inner)), local: Local::Policy }, true)
     }
 
     /// Counts the rules that match, and decides if one of them does.
     #[inline(always)]
-    fn ask_rules<T: Tables>(&self, teller: &mut Teller, tables: &mut T) -> Option<Wanted> {
+    fn ask_rules<T: Tables>(&self, by_table: Wanted, teller: &mut Teller, tables: &mut T) -> (Wanted, bool) {
         let flow = self.flow(tables);
         self.count_limits(flow.reach, tables);
         let charge = metering::charge(self, &flow, tables);
         let behind = Behind::of(self, &flow, tables);
-        let found = find(self, &behind, tables)?;
+        let Some(found) = find(self, &behind, tables) else { return (by_table, false) };
         let [decider, passing] = tables.settle([found.decider, found.passing]);
         let found = Found { decider, passing };
         if found.decider == Found::NOBODY {
             *teller = self.count_passing(found.passing, tables);
-            return None;
+            return (by_table, false);
         }
-        let record = tables.record(found.decider)?;
+        let Some(record) = tables.record(found.decider) else { return (by_table, false) };
         let record: &Record = record.borrow();
         *teller = self.count_passing(found.passing & record.passing, tables);
         let local = if record.has(Record::OVERRIDES_LOCAL) { Local::Policy } else { tables.constants().local() };
         let verdict = match record.has(Record::METERS) && tables.constant(Constant::Meters) != 0 {
-            true => metering::verdict(self, record.meter, local, charge, tables)?,
+            true => match metering::verdict(self, record.meter, local, charge, tables) {
+                Some(verdict) => verdict,
+                None => return (by_table, false),
+            },
             false => possible(Verdict::new(record.verdict), tables),
         };
         let [verdict] = tables.settle([verdict.bits().into()]);
@@ -118,7 +132,7 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
             self.hand_over(record, tables);
             *teller = teller.or(record, tables);
         }
-        Some(wanted)
+        (wanted, true)
     }
 
     /// What is behind the IP header, if a rule asks for it. Lengths are asked only of a super-packet: those of others are in
