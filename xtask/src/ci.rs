@@ -60,7 +60,7 @@ pub fn run() -> anyhow::Result<()> {
     result?;
     println!("== fuzzing");
     let start = Instant::now();
-    let result = setup::run_for_fuzzing().and_then(|()| fuzz::run_after_setup(fuzz::BRIEF, &[]));
+    let result = setup::run_for_fuzzing().and_then(|()| fuzz::run_briefly());
     eprintln!("{:>8.1} s  fuzzing", start.elapsed().as_secs_f64());
     result.context("fuzzing")?;
     println!("== other kernels");

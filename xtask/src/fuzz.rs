@@ -18,7 +18,7 @@ use crate::{setup, shell};
 const LONGEST: u32 = 8192;
 
 /// For how long each target runs in `cargo xtask ci`.
-pub const BRIEF: u32 = 3;
+const BRIEF: u32 = 3;
 
 /// Sets up, builds the fuzzer, and runs each target for `seconds`, or those of these names.
 ///
@@ -28,22 +28,27 @@ pub const BRIEF: u32 = 3;
 pub fn run(seconds: u32, named: &[String]) -> anyhow::Result<()> {
     setup::run()?;
     setup::run_for_fuzzing()?;
-    run_after_setup(seconds, named)
+    run_targets(seconds, named, &[])
 }
 
-/// The same where everything is installed.
+/// All targets for a few seconds, where everything is installed. The inputs are the same each time: a change is refused for
+/// what it has broken, and what is new is found by whoever looks for longer.
 ///
 /// # Errors
 ///
 /// As [`run`].
-pub fn run_after_setup(seconds: u32, named: &[String]) -> anyhow::Result<()> {
+pub fn run_briefly() -> anyhow::Result<()> {
+    run_targets(BRIEF, &[], &["-seed=1"])
+}
+
+fn run_targets(seconds: u32, named: &[String], options: &[&str]) -> anyhow::Result<()> {
     let targets = targets()?;
     if let Some(unknown) = named.iter().find(|name| !targets.contains(name)) {
         bail!("no target {unknown}; there are {}", targets.join(", "));
     }
     let fuzzer = build()?;
     for target in targets.iter().filter(|target| named.is_empty() || named.contains(target)) {
-        run_target(&fuzzer, target, seconds).with_context(|| format!("fuzz target {target}"))?;
+        run_target(&fuzzer, target, seconds, options).with_context(|| format!("fuzz target {target}"))?;
     }
     Ok(())
 }
@@ -79,7 +84,7 @@ fn kernel_object() -> anyhow::Result<PathBuf> {
     folders.map(|folder| folder.join("qosbpf")).find(|object| object.is_file()).context("no kernel programs were built")
 }
 
-fn run_target(fuzzer: &Path, target: &str, seconds: u32) -> anyhow::Result<()> {
+fn run_target(fuzzer: &Path, target: &str, seconds: u32, options: &[&str]) -> anyhow::Result<()> {
     let found = shell::target_folder().join("fuzz/found").join(target);
     let failed = shell::target_folder().join("fuzz/failed").join(target);
     for folder in [&found, &failed] {
@@ -90,6 +95,6 @@ fn run_target(fuzzer: &Path, target: &str, seconds: u32) -> anyhow::Result<()> {
     run.arg(&found).arg(fuzz_folder().join("corpus").join(target));
     run.args([format!("-max_total_time={seconds}"), format!("-max_len={LONGEST}"), "-timeout=10".to_owned()]);
     run.arg(format!("-artifact_prefix={}/", failed.display()));
-    run.args(["-verbosity=0", "-print_funcs=0", "-print_final_stats=1"]);
+    run.args(options).args(["-verbosity=0", "-print_funcs=0", "-print_final_stats=1"]);
     shell::run(&mut run)
 }
