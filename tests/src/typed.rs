@@ -61,5 +61,7 @@ pub fn shell(line: &str, tools: Option<&Path>) -> anyhow::Result<Answer> {
     let ours = binary.parent().context("a folder")?.display().to_string();
     let path = [tools.map(|tools| tools.display().to_string()), Some(ours), Some(env::var("PATH")?)];
     let path: Vec<_> = path.into_iter().flatten().collect();
-    Answer::of(Command::new("sh").args(["-c", line]).env("PATH", path.join(":")).env("LC_ALL", "C.UTF-8"))
+    // The shell of busybox takes its own `ip` for any other.
+    let shell = if Path::new("/bin/bash").exists() { "bash" } else { "sh" };
+    Answer::of(Command::new(shell).args(["-c", line]).env("PATH", path.join(":")).env("LC_ALL", "C.UTF-8"))
 }

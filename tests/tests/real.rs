@@ -120,9 +120,9 @@ fn a_flowtable_that_takes_flows() -> anyhow::Result<()> {
     let lines = [
         "nft add table inet fw",
         "nft add flowtable inet fw ft { hook ingress priority 0 ; devices = { lan0, wan0 } ; }",
-        "nft add chain inet fw fwd { type filter hook forward priority 0 ; }",
-        "nft add rule inet fw fwd udp dport 7311 counter",
-        "nft add rule inet fw fwd ip protocol udp flow add @ft",
+        "nft add chain inet fw through { type filter hook forward priority 0 ; }",
+        "nft add rule inet fw through udp dport 7311 counter",
+        "nft add rule inet fw through ip protocol udp flow add @ft",
     ];
     if !made(&router, "doctor on a flowtable of nft", &lines)? {
         return Ok(());
@@ -131,7 +131,7 @@ fn a_flowtable_that_takes_flows() -> anyhow::Result<()> {
         udp::send(router.lab().lan(), lan(FROM), wan(TO), EF, 1)?;
         udp::send(router.lab().wan(), wan(TO), lan(FROM), 0, 1)?;
     }
-    let counter = run_in(router.edge(), "nft list chain inet fw fwd")?.stdout;
+    let counter = run_in(router.edge(), "nft list chain inet fw through")?.stdout;
     let words: Vec<_> = counter.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "packets").context("a counter")?;
     let passed: usize = words.get(at + 1).context("packets")?.parse()?;

@@ -61,7 +61,7 @@ impl Base {
         for applet in APPLETS {
             symlink("busybox", base.join("bin").join(applet))?;
         }
-        for program in ["ip", "tc", "nft", "wg"] {
+        for program in ["bash", "ip", "tc", "nft", "wg"] {
             payload::copy_program(program, &base)?;
         }
         payload::build(&base.join("t"))?;
