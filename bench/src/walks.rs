@@ -3,14 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
-use qos_common::{
-    locate::Link,
-    meter::MeterRecord,
-    policy::Local,
-    rules::{Page, Record, Row},
-};
-use qosbpf::kernel::object::{self, Form, Specialisation};
-use qosbpf_tests::walk::{Context, Kind, Memory, Taken, Walker};
+use qos_common::{locate::Link, policy::Local};
+use qosbpf::kernel::object::{Form, Specialisation};
+use qosbpf_tests::walk::{Context, INGRESS_IFINDEX, Kind, Memory, Taken, Walker};
 
 use crate::{
     compile::{Objects, involution},
@@ -22,9 +17,6 @@ use crate::{
     report::{Count, Walked},
     scaling::metered,
 };
-
-/// Words of `struct __sk_buff`: the device that a packet came in by, which is none for what this host made.
-const INGRESS_IFINDEX: usize = 36;
 
 /// What floors are called in tables.
 const FLOOR: &str = "C, whole";
@@ -93,23 +85,9 @@ fn above_first(programs: &mut [(&'static str, Walker)], sample: &Sample) -> anyh
     others.iter_mut().map(|(name, walker)| pair(Hook::Xdp, sample, (base, first), (name, walker))).collect()
 }
 
-/// A program of qosbpf with its constants and the tables of its rules.
+/// A program of qosbpf, in this form or in the best one.
 fn ours(hook: Hook, form: Option<Form>, wanted: &Specialisation) -> anyhow::Result<Walker> {
-    let constants = wanted.constants();
-    let constants: Vec<(&str, &[u8])> = constants.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-    let entry = hook.ours().entry(form.unwrap_or_else(|| wanted.form()));
-    Walker::with_values(object::bytes(), entry, &constants, &values(wanted))
-}
-
-/// The tables of its rules, by the names of their maps.
-fn values(wanted: &Specialisation) -> Vec<(&'static str, Vec<u8>)> {
-    let Some(rules) = &wanted.rules else { return Vec::new() };
-    vec![
-        ("PAGES", rules.pages.iter().flat_map(Page::to_ne_bytes).collect()),
-        ("ROWS", rules.rows.iter().flat_map(Row::to_ne_bytes).collect()),
-        ("RECORDS", rules.records.iter().flat_map(Record::to_ne_bytes).collect()),
-        ("METERS", rules.meters.iter().flat_map(MeterRecord::to_ne_bytes).collect()),
-    ]
+    Walker::of(hook.ours().entry(form.unwrap_or_else(|| wanted.form())), wanted)
 }
 
 fn pair(

@@ -11,6 +11,14 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use aya_obj::{Map, Object, generated::bpf_insn};
+use qos_common::{
+    meter::MeterRecord,
+    rules::{Page, Record, Row},
+};
+use qosbpf::{
+    kernel::object::{self, Specialisation},
+    rules::RuleTables,
+};
 use serde::{Deserialize, Serialize};
 
 use self::{lines::Lines, step::Step};
@@ -21,6 +29,10 @@ const STACK: usize = 512;
 /// Room before a packet.
 const HEADROOM: usize = 64;
 const CONTEXT: usize = 192;
+
+/// The word of `struct __sk_buff` (`include/uapi/linux/bpf.h`) with the device that a packet came in by; 0 for what this
+/// host made.
+pub const INGRESS_IFINDEX: usize = 36;
 
 /// A hook's context, by what lies where in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +121,16 @@ pub struct Walker {
     taken: Vec<Taken>,
 }
 
+/// The tables of rules, by the names of their maps.
+fn tables(rules: &RuleTables) -> [(&'static str, Vec<u8>); 4] {
+    [
+        ("PAGES", rules.pages.iter().flat_map(Page::to_ne_bytes).collect()),
+        ("ROWS", rules.rows.iter().flat_map(Row::to_ne_bytes).collect()),
+        ("RECORDS", rules.records.iter().flat_map(Record::to_ne_bytes).collect()),
+        ("METERS", rules.meters.iter().flat_map(MeterRecord::to_ne_bytes).collect()),
+    ]
+}
+
 /// A map's values in memory.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -127,12 +149,20 @@ impl Walker {
         Self::with_values(object, program, constants, &[])
     }
 
-    /// The same, with maps that hold these values from the first on and no more.
+    /// A program of qosbpf as the loader makes it: with its constants, and with the tables of its rules.
     ///
     /// # Errors
     ///
-    /// That the object has no such program, or cannot be read.
-    pub fn with_values(
+    /// That the object has no such program.
+    pub fn of(entry: &str, wanted: &Specialisation) -> anyhow::Result<Self> {
+        let constants = wanted.constants();
+        let constants: Vec<(&str, &[u8])> = constants.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+        let values = wanted.rules.as_ref().map_or_else(Vec::new, |rules| tables(rules).to_vec());
+        Self::with_values(object::bytes(), entry, &constants, &values)
+    }
+
+    /// With maps that hold these values from the first on and no more.
+    fn with_values(
         object: &[u8],
         program: &str,
         constants: &[(&str, &[u8])],

@@ -7,15 +7,14 @@ use qos_common::{locate::Link, policy::Local};
 use qos_vectors::frame::{Ipv4, Ipv6, ether_type, ethernet, protocol, tcp, udp};
 use qosbpf::{
     hook::Direction,
-    kernel::object::{self, Program, Specialisation},
+    kernel::object::{Program, Specialisation},
 };
 use qosbpf_tests::{
     tables,
-    walk::{Context, Walk, Walker},
+    walk::{Context, INGRESS_IFINDEX, Walk, Walker},
 };
 
 /// Words of `struct __sk_buff` (`include/uapi/linux/bpf.h`).
-const INGRESS_IFINDEX: usize = 36;
 const WIRE_LEN: usize = 160;
 const GSO_SEGS: usize = 164;
 const GSO_SIZE: usize = 176;
@@ -36,7 +35,7 @@ pub fn measure() -> anyhow::Result<BTreeMap<String, Walk>> {
         for (kind, table) in [("counting", None), ("remarking", Some(tables::wash()))] {
             let counting = Specialisation::counting(Link::Ethernet);
             let wanted = Specialisation { table, local: Local::KeepControl, ..counting };
-            let mut walker = walker(program.name(), &wanted, &[])?;
+            let mut walker = Walker::of(program.name(), &wanted)?;
             for (name, frame, context) in frames(program) {
                 let mut packet = frame.clone();
                 let walk = walker.run(&mut packet, context)?;
@@ -50,12 +49,6 @@ pub fn measure() -> anyhow::Result<BTreeMap<String, Walk>> {
         }
     }
     Ok(walks)
-}
-
-pub fn walker(entry: &str, wanted: &Specialisation, values: &[(&str, Vec<u8>)]) -> anyhow::Result<Walker> {
-    let constants = wanted.constants();
-    let constants: Vec<(&str, &[u8])> = constants.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-    Walker::with_values(object::bytes(), entry, &constants, values)
 }
 
 fn frames(program: Program) -> Vec<(&'static str, Vec<u8>, Context<'static>)> {

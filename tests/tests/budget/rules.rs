@@ -3,11 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use anyhow::ensure;
-use qos_common::{
-    locate::Link,
-    meter::MeterRecord,
-    rules::{Page, Record, Row},
-};
+use qos_common::locate::Link;
 use qos_vectors::frame::{Ipv4, Ipv6, ether_type, ethernet, udp};
 use qosbpf::{
     hook::Direction,
@@ -20,7 +16,7 @@ use qosbpf::{
     },
     rules::RuleTables,
 };
-use qosbpf_tests::walk::{Context, Walk};
+use qosbpf_tests::walk::{Context, Walk, Walker};
 
 /// Where every rule is in one word of the rows, and where the rows are full.
 const COUNTS: [u16; 2] = [16, 1024];
@@ -44,11 +40,10 @@ pub fn measure() -> anyhow::Result<BTreeMap<String, Walk>> {
 
 fn walk(program: Program, form: Form, kind: &str, text: &str) -> anyhow::Result<BTreeMap<String, Walk>> {
     let (tables, context) = (tables(text)?, if program == Program::Xdp { Context::Xdp } else { super::packets::PLAIN });
-    let values = values(&tables);
     let wanted = Specialisation { rules: Some(Arc::new(tables)), ..Specialisation::counting(Link::Ethernet) };
     let mut walks = BTreeMap::new();
     for (name, frame) in frames() {
-        let mut walker = super::packets::walker(program.entry(form), &wanted, &values)?;
+        let mut walker = Walker::of(program.entry(form), &wanted)?;
         let walk = walker.run(&mut frame.clone(), context)?;
         // A decided packet is found in a record, and counted by rule.
         ensure!(walk.lookups > 4, "{} {kind}: {name} met no rule", program.name());
@@ -98,16 +93,6 @@ fn tables(text: &str) -> anyhow::Result<RuleTables> {
     let rules: Vec<&Rule> = policy.rules().iter().collect();
     let slots: Vec<u16> = (0..rules.len() as u16).collect();
     Ok(compile(&Input { rules: &rules, slots: &slots, meter_slots: &[0], interfaces: &[] })?.tables)
-}
-
-/// The maps of the rules, as the loader fills them.
-fn values(tables: &RuleTables) -> [(&'static str, Vec<u8>); 4] {
-    [
-        ("PAGES", tables.pages.iter().flat_map(Page::to_ne_bytes).collect()),
-        ("ROWS", tables.rows.iter().flat_map(Row::to_ne_bytes).collect()),
-        ("RECORDS", tables.records.iter().flat_map(Record::to_ne_bytes).collect()),
-        ("METERS", tables.meters.iter().flat_map(MeterRecord::to_ne_bytes).collect()),
-    ]
 }
 
 fn frames() -> [(&'static str, Vec<u8>); 2] {
