@@ -20,7 +20,11 @@
 #[inline(always)]
 #[must_use]
 pub const fn update(check: [u8; 2], old: [u8; 2], new: [u8; 2]) -> [u8; 2] {
-    let sum = !u16::from_ne_bytes(check) as u32 + !u16::from_ne_bytes(old) as u32 + u16::from_ne_bytes(new) as u32;
+    const fn word(bytes: [u8; 2]) -> u64 {
+        u16::from_ne_bytes(bytes) as u64
+    }
+    // ~HC + ~m + m', with both complements in one number; in registers of 64 bits nothing has to be cut off.
+    let sum = word(new).wrapping_sub(word(old)).wrapping_sub(word(check)).wrapping_add(2 * 0xffff);
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     (!(sum as u16)).to_ne_bytes()

@@ -32,6 +32,11 @@ pub trait Rules {
         values
     }
 
+    /// Gives a value back of which the compiler knows nothing.
+    fn opaque(&self, value: u32) -> u32 {
+        value
+    }
+
     /// A page of the lookup.
     fn page(&self, _number: u32) -> Option<&Page> {
         None
@@ -76,7 +81,7 @@ pub trait Rules {
     fn set_next_event(&mut self, _slot: u16, _next: u64) {}
 
     /// Lets an event be filled in and gives it to whoever reads them; whether there was room for it.
-    fn report(&mut self, _fill: impl FnOnce(&mut Event)) -> bool {
+    fn report(&mut self, _report: &impl Report) -> bool {
         false
     }
 
@@ -84,6 +89,13 @@ pub trait Rules {
     fn meter_counters(&mut self) -> Option<&mut MeterCounters> {
         None
     }
+}
+
+/// What fills in an event. No closure: the compiler would make a function of it that the packet is given to in memory, and
+/// keep it in memory from the first instruction on, also where nothing is logged.
+pub trait Report {
+    /// Fills it in.
+    fn fill(&self, event: &mut Event);
 }
 
 /// What matches.
@@ -123,9 +135,8 @@ impl Behind {
         T: Tables,
     {
         let (ports, protocol) = (lookup::ports(case, flow, rules), lookup::protocol(flow, rules));
-        let values = [ports.source, ports.destination, protocol, lookup::length(case, flow, rules)];
-        let [source_port, destination_port, protocol, length] = rules.settle(values);
-        Self { source_port, destination_port, protocol, length }
+        let [source_port, destination_port, protocol] = rules.settle([ports.source, ports.destination, protocol]);
+        Self { source_port, destination_port, protocol, length: lookup::length(case, flow, rules) }
     }
 }
 

@@ -108,7 +108,8 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
         let charge = metering::charge(self, &flow, tables);
         let behind = Behind::of(self, &flow, tables);
         let Some(found) = find(self, &behind, tables) else { return (by_table, false) };
-        let [decider, passing] = tables.settle([found.decider, found.passing]);
+        let [decider] = tables.settle([found.decider]);
+        let [passing] = if tables.constant(Constant::Passing) == 0 { [0] } else { tables.settle([found.passing]) };
         let found = Found { decider, passing };
         if found.decider == Found::NOBODY {
             *teller = self.count_passing(found.passing, tables);
@@ -139,10 +140,9 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     /// the IP header itself.
     #[inline(always)]
     fn flow<T: Tables>(&self, tables: &T) -> Flow {
-        use Constant::{DestinationPort, Length, Meters, Protocol, SourcePort};
         let asked = |which| tables.constant(which) != 0;
-        let measured = (asked(Length) || asked(Meters)) && self.frame.length().gso.is_some();
-        if asked(Protocol) || asked(SourcePort) || asked(DestinationPort) || measured {
+        let is_super = F::MAY_BE_SUPER && self.frame.length().gso.is_some();
+        if asked(Constant::Transport) || is_super && (asked(Constant::Length) || asked(Constant::Meters)) {
             flow::flow(self.packet, self.header)
         } else {
             Flow::UNSEEN
@@ -169,6 +169,9 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     fn count_passing<T: Tables>(&self, bits: u32, tables: &mut T) -> Teller {
         let mut teller = Teller::NOBODY;
         let passing = u32::from(tables.constant(Constant::Passing));
+        if passing == 0 {
+            return teller;
+        }
         for bit in 0..MAX_PASSING as u32 {
             if bit >= passing {
                 break;

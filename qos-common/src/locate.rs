@@ -78,9 +78,9 @@ impl Header {
         const BOUND: usize = (Header::LAST.next_power_of_two() - 1) & !1;
         const BOUND_INSIDE: usize = Header::LAST_INSIDE.next_power_of_two() - 1;
         let bound = if rules.constants().inside().is_nothing() { BOUND } else { BOUND_INSIDE };
-        let [family, offset, ds] = rules.settle([self.family as u32, self.offset as u32, u32::from(self.ds.bits())]);
+        let [family, offset] = rules.settle([self.family as u32, self.offset as u32]);
         let family = if family == 0 { Family::V4 } else { Family::V6 };
-        Self { family, offset: offset as usize & bound, ds: DsField::new(ds as u8) }
+        Self { family, offset: offset as usize & bound, ds: self.ds }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     ds::{DsField, Dscp},
     gso::Length,
     inside::{self, Inside},
-    locate::{Header, Link, Located, locate},
+    locate::{Family, Header, Link, Located, locate},
     packet::Packet,
     policy::{Decision, Entry, Local, Origin, Verdict, Wanted},
     remark::remark,
@@ -17,6 +17,9 @@ use crate::{
 
 /// What the hook knows of a packet beside its bytes.
 pub trait Frame {
+    /// Whether a packet may be a super-packet (GSO) at this hook.
+    const MAY_BE_SUPER: bool = true;
+
     /// How many tags the kernel has moved into packet metadata: 0 or 1.
     fn stripped_tags(&self) -> usize;
 
@@ -76,6 +79,12 @@ pub trait Constants: Copy {
 
     /// Which of this host's own packets the policy spares.
     fn local(self) -> Local;
+
+    /// Whether the program has nothing but the table.
+    #[inline(always)]
+    fn is_table_alone(self) -> bool {
+        !self.has_rules() && !self.marks_outer() && self.inside().is_nothing()
+    }
 
     /// Whether outer headers that this host has made are marked by what is inside; `false` leaves nothing of it in the
     /// program.
@@ -213,6 +222,9 @@ impl Outcome {
 #[inline(always)]
 pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
     let constants = tables.constants();
+    if constants.is_table_alone() {
+        return by_table_alone(packet, frame, tables);
+    }
     let header = match outermost(packet, frame, constants) {
         Located::Ip(header) if constants.inside().is_nothing() && !constants.marks_outer() => header,
         // It may be at so many offsets that the verifier would go on from each with all that follows.
@@ -221,31 +233,60 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
             frame.renew();
             header.settled(tables)
         }
-        Located::NotIp => return uncounted(Uncounted::NotIp, frame, tables),
-        Located::Malformed => return uncounted(Uncounted::Malformed, frame, tables),
+        Located::NotIp => return uncounted(Uncounted::NotIp, frame, count_on(tables)),
+        Located::Malformed => return uncounted(Uncounted::Malformed, frame, count_on(tables)),
     };
-    let ds = header.ds;
-    if constants.marks_outer() || (constants.has_rules() && constants.entry(ds.dscp()).asks_rules()) {
+    if constants.marks_outer() || (constants.has_rules() && constants.entry(header.ds.dscp()).asks_rules()) {
         // A way of its own to the end, so that the other one is what it would be if there were no rules.
         hint::cold_path();
         return by_more_than_the_table(packet, header, frame, tables);
     }
-    // First the counters, then what they count: what is known before a call of the kernel is kept in memory over it.
     let Some(counters) = count_on(tables) else {
         return Outcome::Untouched;
     };
+    by_table(packet, header, frame, constants, counters).noted(tables)
+}
+
+/// For programs that have nothing but the table. The counters come first: what is known before a call of the kernel is kept
+/// in memory over it. Then each family has a way of its own to the end, on which nothing that is known is asked again.
+#[inline(always)]
+fn by_table_alone<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
+    let constants = tables.constants();
+    let Some(counters) = count_on(tables) else {
+        return Outcome::Untouched;
+    };
+    match outermost(packet, frame, constants) {
+        Located::Ip(Header { family: family @ Family::V4, offset, ds }) => {
+            by_table(packet, Header { family, offset, ds }, frame, constants, counters).noted(tables)
+        }
+        Located::Ip(Header { family: family @ Family::V6, offset, ds }) => {
+            by_table(packet, Header { family, offset, ds }, frame, constants, counters).noted(tables)
+        }
+        Located::NotIp => uncounted(Uncounted::NotIp, frame, Some(counters)),
+        Located::Malformed => uncounted(Uncounted::Malformed, frame, Some(counters)),
+    }
+}
+
+/// Does and counts what the table says.
+#[inline(always)]
+fn by_table<P, F, C>(packet: &mut P, header: Header, frame: &F, constants: C, counters: &mut Counters) -> Concluded
+where
+    P: Packet + ?Sized,
+    F: Frame,
+    C: Constants,
+{
+    let ds = header.ds;
     // Weighed in two places, or what only counts would have the registers of what remarks.
     if !constants.remarks() {
-        counters.kept_mut(header.family, ds).add(frame.length().weigh(packet, &header));
-        return Outcome::Counted(ds, Decision::Keep);
+        let weight = frame.length().weigh(packet, &header);
+        counters.kept_mut(header.family, ds).add(weight);
+        return Concluded { seen: Seen { header, weight }, decision: Decision::Keep, marked: None };
     }
     let seen = Seen { header, weight: frame.length().weigh(packet, &header) };
     let by_table = Wanted { verdict: Verdict::mark(constants.entry(ds.dscp()).target()), local: constants.local() };
     let decision = by_table.decide(ds, || frame.origin());
-    if let Some(dscp) = seen.conclude(packet, decision, true, counters) {
-        seen.note_change(dscp, tables);
-    }
-    Outcome::Counted(ds, decision)
+    let marked = seen.conclude(packet, decision, true, counters);
+    Concluded { seen, decision, marked }
 }
 
 /// Finds the IP header, as far inside as this hook looks.
@@ -270,7 +311,7 @@ where
 {
     let constants = tables.constants();
     let entry = constants.entry(header.ds.dscp());
-    let weight = settled(frame.length().weigh(packet, &header), tables);
+    let weight = settled::<F, T>(frame.length().weigh(packet, &header), tables);
     let (header, now) = (header.settled(tables), tables.now());
     packet.renew();
     frame.renew();
@@ -285,15 +326,16 @@ where
     if decided {
         counters.ruled_mut(header.ds.dscp()).add(weight);
     }
-    if let Some(dscp) = seen.conclude(packet, decision, constants.remarks(), counters) {
-        seen.note_change(dscp, tables);
-    }
-    Outcome::of(header.ds, decision)
+    let marked = seen.conclude(packet, decision, constants.remarks(), counters);
+    Concluded { seen, decision, marked }.noted(tables)
 }
 
 /// The same, of which the verifier knows nothing: of a super-packet it would go on with many. No packet has 2^32 bytes.
 #[inline(always)]
-fn settled<T: Tables>(weight: Counter, tables: &T) -> Counter {
+fn settled<F: Frame, T: Tables>(weight: Counter, tables: &T) -> Counter {
+    if !F::MAY_BE_SUPER {
+        return weight;
+    }
     let [packets, bytes] = tables.settle([weight.packets as u32, weight.bytes as u32]);
     Counter { packets: packets.into(), bytes: bytes.into() }
 }
@@ -332,14 +374,28 @@ impl Seen {
         }
         None
     }
+}
 
+/// A packet of which all but the matrix is done and counted.
+struct Concluded {
+    seen: Seen,
+    decision: Decision,
+    /// The codepoint that it has now, if it is another one.
+    marked: Option<Dscp>,
+}
+
+impl Concluded {
     /// Counts in the matrix of changes.
     #[inline(always)]
-    fn note_change<T: Tables>(&self, dscp: Dscp, tables: &mut T) {
-        let from = self.header.ds.dscp();
-        if let Some(half) = tables.remarked(from) {
-            half.cell_mut(from, dscp).add(self.weight);
+    fn noted<T: Tables>(self, tables: &mut T) -> Outcome {
+        let Seen { header, weight } = self.seen;
+        let from = header.ds.dscp();
+        if let Some(dscp) = self.marked
+            && let Some(half) = tables.remarked(from)
+        {
+            half.cell_mut(from, dscp).add(weight);
         }
+        Outcome::of(header.ds, self.decision)
     }
 }
 
@@ -353,8 +409,8 @@ fn count_on<T: Tables>(tables: &mut T) -> Option<&mut Counters> {
 }
 
 #[inline(always)]
-fn uncounted<F: Frame, T: Tables>(reason: Uncounted, frame: &F, tables: &mut T) -> Outcome {
-    let Some(counters) = count_on(tables) else {
+fn uncounted<F: Frame>(reason: Uncounted, frame: &F, counters: Option<&mut Counters>) -> Outcome {
+    let Some(counters) = counters else {
         return Outcome::Untouched;
     };
     counters.uncounted_mut(reason).add(frame.length().opaque());

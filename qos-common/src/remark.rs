@@ -30,9 +30,10 @@ pub fn remark<P: Packet + ?Sized>(packet: &mut P, header: &Header, dscp: Dscp) -
     match header.family {
         Family::V4 => {
             let bytes = packet.edit::<{ Ipv4Hdr::LEN }>(header.offset)?;
-            let check = checksum::update([bytes[CHECK], bytes[CHECK + 1]], [0, old], [0, new]);
             bytes[offset_of!(Ipv4Hdr, tos)] = new;
-            [bytes[CHECK], bytes[CHECK + 1]] = check;
+            // As one word of two bytes, or the compiler stores each by itself.
+            let check = bytes[CHECK..].first_chunk_mut()?;
+            *check = checksum::update(*check, [0, old], [0, new]);
         }
         Family::V6 => {
             let bytes = packet.edit::<2>(header.offset)?;

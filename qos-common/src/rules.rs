@@ -220,6 +220,11 @@ pub enum Constant {
     Fragments,
     /// 1 if a rule asks for ports: then packets of which they cannot be seen are counted.
     Ports,
+    /// 1 if a rule asks for the protocol, or for what only a transport header has.
+    Transport,
+    /// 1 if a rule asks for either port, the length, a tag, the mark, or the interface that a packet came in by: what few
+    /// policies ask is behind one question.
+    Seldom,
     /// 1 if a rule asks for either port: a row of either port is followed by the one for that.
     EitherPort,
     /// 1 if a rule asks that a mark is not so: a row of either half is followed by the one for that.
@@ -285,6 +290,17 @@ impl Plan {
     /// Sets one.
     pub const fn set(&mut self, constant: Constant, value: u16) {
         self.0[constant as usize] = value;
+    }
+
+    /// Sets those that follow from the others.
+    pub const fn conclude(&mut self) {
+        use Constant::{
+            DestinationPort, EitherPort, From, Length, MarkLow, Protocol, Seldom, SourcePort, Tag, Transport,
+        };
+        let transport = self.get(Protocol) | self.get(SourcePort) | self.get(DestinationPort);
+        let seldom = self.get(EitherPort) | self.get(Length) | self.get(Tag) | self.get(MarkLow) | self.get(From);
+        self.set(Transport, (transport != 0) as u16);
+        self.set(Seldom, (seldom != 0) as u16);
     }
 
     /// The bytes that the loader puts in place of the constant.

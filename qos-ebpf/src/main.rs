@@ -29,70 +29,70 @@ use aya_ebpf::{
 #[xdp]
 #[inline(always)]
 pub fn qosbpf_xdp(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<false, false, false>(&context, xdp::linear_length))
+    verdict(xdp::handle::<false, false, false>(&context, xdp::linear))
 }
 
 /// The same, with rules.
 #[xdp]
 #[inline(always)]
 pub fn qosbpf_xdp_rules(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, false, false>(&context, xdp::linear_length))
+    verdict(xdp::handle::<true, false, false>(&context, xdp::linear))
 }
 
 /// The same, whose meters swap.
 #[xdp]
 #[inline(always)]
 pub fn qosbpf_xdp_swap(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, true, false>(&context, xdp::linear_length))
+    verdict(xdp::handle::<true, true, false>(&context, xdp::linear))
 }
 
 /// The same, which looks inside other headers; with rules.
 #[xdp]
 #[inline(always)]
 pub fn qosbpf_xdp_inside(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, false, true>(&context, xdp::linear_length))
+    verdict(xdp::handle::<true, false, true>(&context, xdp::linear))
 }
 
 /// The same, whose meters swap.
 #[xdp]
 #[inline(always)]
 pub fn qosbpf_xdp_inside_swap(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, true, true>(&context, xdp::linear_length))
+    verdict(xdp::handle::<true, true, true>(&context, xdp::linear))
 }
 
 /// XDP where a packet may come in several pieces (jumbo MTU), from Linux 5.18 on.
 #[xdp(frags)]
 #[inline(always)]
 pub fn qosbpf_xdp_frags(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<false, false, false>(&context, xdp::whole_length))
+    verdict(xdp::handle::<false, false, false>(&context, xdp::in_pieces))
 }
 
 /// The same, with rules.
 #[xdp(frags)]
 #[inline(always)]
 pub fn qosbpf_xdp_frags_rules(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, false, false>(&context, xdp::whole_length))
+    verdict(xdp::handle::<true, false, false>(&context, xdp::in_pieces))
 }
 
 /// The same, whose meters swap.
 #[xdp(frags)]
 #[inline(always)]
 pub fn qosbpf_xdp_frags_swap(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, true, false>(&context, xdp::whole_length))
+    verdict(xdp::handle::<true, true, false>(&context, xdp::in_pieces))
 }
 
 /// The same, which looks inside other headers; with rules.
 #[xdp(frags)]
 #[inline(always)]
 pub fn qosbpf_xdp_frags_inside(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, false, true>(&context, xdp::whole_length))
+    verdict(xdp::handle::<true, false, true>(&context, xdp::in_pieces))
 }
 
 /// The same, whose meters swap.
 #[xdp(frags)]
 #[inline(always)]
 pub fn qosbpf_xdp_frags_inside_swap(context: XdpContext) -> u32 {
-    verdict(xdp::handle::<true, true, true>(&context, xdp::whole_length))
+    verdict(xdp::handle::<true, true, true>(&context, xdp::in_pieces))
 }
 
 /// TC ingress, by TCX or clsact.

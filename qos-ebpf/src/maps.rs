@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use qos_common::{
     abi::{Counters, RemarkedHalf, Settings},
-    classify::Rules,
+    classify::{Report, Rules},
     ds::{DsField, Dscp},
     event::Event,
     inside::Inside,
@@ -87,13 +87,20 @@ pub fn opaque(value: u64) -> u64 {
     same
 }
 
+/// Keeps two branches apart that begin in the same way: else the compiler puts the beginning before them, and what decides
+/// between them has to be kept until then.
+#[inline(always)]
+pub fn apart() {
+    // SAFETY: no instruction.
+    unsafe { asm!("", options(nomem, nostack, preserves_flags)) };
+}
+
 /// What was looked up, with a way of its own for what is not there: else the compiler puts into memory, before each lookup,
 /// what would be the result if it failed.
 #[inline(always)]
 fn there<T>(found: Option<T>) -> Option<T> {
     if found.is_none() {
-        // SAFETY: no instruction.
-        unsafe { asm!("", options(nomem, nostack, preserves_flags)) };
+        apart();
     }
     found
 }
@@ -173,6 +180,12 @@ impl<const MF: bool, const INSIDE: bool, const OUTER: bool> Constants for ReadOn
         }
     }
 
+    /// Whether the object has a program of its own for it, which contains no more.
+    #[inline(always)]
+    fn is_table_alone(self) -> bool {
+        !MF && !INSIDE && !OUTER
+    }
+
     #[inline(always)]
     fn marks_outer(self) -> bool {
         OUTER
@@ -229,6 +242,11 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool> R
     }
 
     #[inline(always)]
+    fn opaque(&self, value: u32) -> u32 {
+        opaque(value.into()) as u32
+    }
+
+    #[inline(always)]
     fn page(&self, number: u32) -> Option<&Page> {
         there(PAGES.get(number))
     }
@@ -280,9 +298,9 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool> R
     }
 
     #[inline(always)]
-    fn report(&mut self, fill: impl FnOnce(&mut Event)) -> bool {
+    fn report(&mut self, report: &impl Report) -> bool {
         let Some(mut entry) = EVENTS.reserve::<Event>(0) else { return false };
-        fill(entry.write(Event::NONE));
+        report.fill(entry.write(Event::NONE));
         entry.submit(0);
         true
     }

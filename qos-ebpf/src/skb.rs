@@ -20,7 +20,7 @@ use qos_common::{
 
 use crate::{
     log::log,
-    maps::{self, Maps, opaque},
+    maps::{self, Maps, apart, opaque},
     window::Window,
 };
 
@@ -167,6 +167,7 @@ pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER
     let skb = Skb { skb: Cell::new(context.skb.skb), direction };
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
+        apart();
         let outcome = process(&mut packet, &skb, &mut Maps::<MF, SWAPS, INSIDE, OUTER>);
         log(context, outcome)
     } else {

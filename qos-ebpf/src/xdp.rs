@@ -1,5 +1,7 @@
 //! The XDP side: a packet before Linux has made anything of it.
 
+use core::hint;
+
 use aya_ebpf::{EbpfContext as _, bindings::xdp_md, helpers::bpf_xdp_get_buff_len, programs::XdpContext};
 use qos_common::{
     gso::Length,
@@ -10,7 +12,7 @@ use qos_common::{
 
 use crate::{
     log::log,
-    maps::{self, Maps, opaque},
+    maps::{self, Maps, apart, opaque},
     window::Window,
 };
 
@@ -36,11 +38,16 @@ impl Packet for XdpWindow<'_> {
     }
 }
 
-struct Received {
-    bytes: u32,
+/// Where a packet begins and ends: its length is worked out where it is counted, and in no register until then.
+#[derive(Clone, Copy)]
+pub struct Received {
+    start: usize,
+    end: usize,
 }
 
 impl Frame for Received {
+    const MAY_BE_SUPER: bool = false;
+
     /// A tag that the NIC has stripped is out of sight here: `ethtool -K IFACE rxvlan off` leaves it in.
     #[inline(always)]
     fn stripped_tags(&self) -> usize {
@@ -49,7 +56,10 @@ impl Frame for Received {
 
     #[inline(always)]
     fn length(&self) -> Length {
-        Length::single(self.bytes)
+        let length = self.end - self.start;
+        // SAFETY: the kernel gives the end of a packet behind its start, and no packet has 2^32 bytes.
+        unsafe { hint::assert_unchecked(length <= u32::MAX as usize) };
+        Length::single(length as u32)
     }
 
     #[inline(always)]
@@ -58,16 +68,17 @@ impl Frame for Received {
     }
 }
 
-/// Handles one packet, and says whether it is dropped; `length` says how its bytes are counted.
+/// Handles one packet, and says whether it is dropped; `received` says how its bytes are counted.
 #[inline(always)]
 pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool>(
     context: &XdpContext,
-    length: fn(&XdpContext) -> u32,
+    received: fn(&XdpContext) -> Received,
 ) -> bool {
     let mut window = XdpWindow { window: Window::of_xdp(context), context };
-    let frame = Received { bytes: length(context) };
+    let frame = received(context);
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
+        apart();
         let outcome = process(&mut window, &frame, &mut Maps::<MF, SWAPS, INSIDE, false>);
         log(context, outcome)
     } else {
@@ -75,15 +86,15 @@ pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool>(
     }
 }
 
-/// The length of a packet in one piece.
+/// A packet in one piece.
 #[inline(always)]
-pub fn linear_length(context: &XdpContext) -> u32 {
-    (context.data_end() - context.data()) as u32
+pub fn linear(context: &XdpContext) -> Received {
+    Received { start: context.data(), end: context.data_end() }
 }
 
-/// The length of a packet in any number of pieces, by a helper.
+/// A packet in any number of pieces, whose length a helper knows.
 #[inline(always)]
-pub fn whole_length(context: &XdpContext) -> u32 {
+pub fn in_pieces(context: &XdpContext) -> Received {
     // SAFETY: the helper takes the context and returns a length.
-    unsafe { bpf_xdp_get_buff_len(context.as_ptr().cast()) as u32 }
+    Received { start: 0, end: unsafe { bpf_xdp_get_buff_len(context.as_ptr().cast()) } as usize }
 }

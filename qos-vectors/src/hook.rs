@@ -8,7 +8,7 @@ use std::{
 
 use qos_common::{
     abi::{Counters, RemarkedHalf},
-    classify::Rules,
+    classify::{Report, Rules},
     condition::HandOver,
     ds::Dscp,
     event::Event,
@@ -104,9 +104,9 @@ impl Rules for Hook {
         self.rules.logged.insert(slot, next);
     }
 
-    fn report(&mut self, fill: impl FnOnce(&mut Event)) -> bool {
+    fn report(&mut self, report: &impl Report) -> bool {
         let mut event = Event::NONE;
-        fill(&mut event);
+        report.fill(&mut event);
         self.rules.events.push(event);
         true
     }

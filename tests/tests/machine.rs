@@ -40,7 +40,7 @@ fn start() -> anyhow::Result<(Router, Flow)> {
         router.ok(line)?;
     }
     let policy = router.policy("edge", POLICY)?;
-    router.ok(&format!("policy apply {policy}"))?;
+    router.ok(&format!("policy apply {policy} --prune"))?;
     let flow = Flow::start(&router)?;
     flow.pass(20)?;
     Ok((router, flow))
@@ -73,7 +73,7 @@ fn a_clock_that_jumps() -> anyhow::Result<()> {
     }
     let (router, flow) = start()?;
     let other = router.policy("other", OTHER)?;
-    router.ok(&format!("policy apply {other} --confirm 10min"))?;
+    router.ok(&format!("policy apply {other} --prune --confirm 10min"))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     for to in [now + 20 * YEAR, YEAR, now] {
         set_clock(to)?;
@@ -113,7 +113,9 @@ fn lockdown_for_confidentiality() -> anyhow::Result<()> {
     let mode = fs::read_to_string(LOCKDOWN)?;
     ensure!(mode.contains("[confidentiality]"), "{mode}");
     let other = router.policy("other", OTHER)?;
-    for line in ["status", "stats", &format!("policy apply {other}"), "detach lan0:egress", "attach lan0 --egress"] {
+    for line in
+        ["status", "stats", &format!("policy apply {other} --prune"), "detach lan0:egress", "attach lan0 --egress"]
+    {
         router.ok(line)?;
     }
     let mut explain = router.command("policy explain wan0:egress")?;

@@ -138,7 +138,7 @@ fn a_flowtable_that_takes_flows() -> anyhow::Result<()> {
     ensure!(passed < ROUNDS, "no flow was moved into the flowtable: {counter}");
     for hook in ["lan0:ingress", "wan0:egress"] {
         let counted = router.counted(hook)?.packets();
-        ensure!(counted.get(&46) == Some(&(ROUNDS as u64)), "{hook} sees every packet of the flow: {counted:?}");
+        ensure!(counted.get(&EF) == Some(&(ROUNDS as u64)), "{hook} sees every packet of the flow: {counted:?}");
     }
     let found = find(&doctor(&router)?, "wan0", "flowtable")?;
     ensure!(found["text"].as_str().is_some_and(|text| text.contains("flowtable inet fw ft")), "{found:#}");

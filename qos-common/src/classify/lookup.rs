@@ -1,10 +1,10 @@
 //! From the fields of a packet to the numbers of rows.
 
-use core::{hint, mem::offset_of};
+use core::mem::offset_of;
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use super::Behind;
+use super::{Behind, rows::Rows};
 use crate::{
     condition::Case,
     flow::{Flow, NO_PROTOCOL, Ports},
@@ -12,7 +12,7 @@ use crate::{
     packet::Packet,
     policy::Origin,
     process::{Constants as _, Frame, Tables},
-    rules::{Constant, LEAF, index},
+    rules::{Constant, LEAF, Row, index},
 };
 
 /// The number of kind of fragment and protocol.
@@ -30,7 +30,7 @@ where
     P: Packet + ?Sized,
     T: Tables,
 {
-    if rules.constant(Constant::SourcePort) == 0 && rules.constant(Constant::DestinationPort) == 0 {
+    if rules.constant(Constant::Transport) == 0 {
         return Ports::NONE;
     }
     flow.ports(case.packet, case.header.family)
@@ -47,17 +47,19 @@ where
     if rules.constant(Constant::Length) == 0 {
         return 0;
     }
-    u32::from(case.frame.length().of_ip(case.packet, case.header, flow))
+    let [length] = rules.settle([case.frame.length().of_ip(case.packet, case.header, flow).into()]);
+    length
 }
 
-/// A packet and the tables in which its fields are looked up. Each method gives the number of a row, 0 where no rule asks
-/// for the field, which is not looked at then, and `None` where the tables are not whole.
+/// A packet and the tables in which its fields are looked up. Where a rule asks for a field, each method gives its row to
+/// `rows`; `None` where the tables are not whole. Each constant is read once: the verifier removes the branch that it
+/// decides, but not the read.
 pub(super) struct Fields<'a, P: ?Sized, F, T> {
     pub case: &'a Case<'a, P, F>,
     pub rules: &'a T,
 }
 
-impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
+impl<'a, P: Packet + ?Sized, F: Frame, T: Tables> Fields<'a, P, F, T> {
     #[inline(always)]
     fn asked(&self, constant: Constant) -> bool {
         self.rules.constant(constant) != 0
@@ -65,29 +67,31 @@ impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
 
     /// Codepoint, family, origin.
     #[inline(always)]
-    pub fn head(&self) -> Option<u16> {
+    pub fn head(&self, rows: &mut impl Rows<'a>) -> Option<()> {
         let header = self.case.header;
         let family = if header.family == Family::V6 { index::HEAD_V6 } else { 0 };
         let local = self.asked(Constant::Origin) && self.case.frame.origin() == Origin::Local;
         let local = if local { index::HEAD_LOCAL } else { 0 };
         // Up to Linux 6.1 the verifier knows no bound for a constant with unknown bits in it: so they are cut off again.
-        let head = hint::black_box(u32::from(header.ds.dscp().value()) | family | local);
-        self.find(Constant::Head, head & (index::HEADS - 1))
+        let head = self.rules.opaque(u32::from(header.ds.dscp().value()) | family | local);
+        self.number(Constant::Head, head & (index::HEADS - 1), rows)?;
+        Some(())
     }
 
-    /// The rows of source and destination port.
+    /// Source and destination port.
     #[inline(always)]
-    pub fn ports(&self, behind: &Behind) -> Option<(u16, u16)> {
-        let source = self.find(Constant::SourcePort, behind.source_port)?;
-        Some((source, self.find(Constant::DestinationPort, behind.destination_port)?))
+    pub fn ports(&self, behind: &Behind, rows: &mut impl Rows<'a>) -> Option<(u16, u16)> {
+        let source = self.number(Constant::SourcePort, behind.source_port, rows)?;
+        Some((source, self.number(Constant::DestinationPort, behind.destination_port, rows)?))
     }
 
+    /// The VLAN tag.
     #[inline(always)]
-    pub fn tag(&self) -> Option<u16> {
-        if !self.asked(Constant::Tag) {
-            return Some(0);
+    pub fn tag(&self, rows: &mut impl Rows<'a>) -> Option<()> {
+        if self.asked(Constant::Tag) {
+            self.number(Constant::Tag, self.outermost_tag(), rows)?;
         }
-        self.find(Constant::Tag, self.outermost_tag())
+        Some(())
     }
 
     /// The tag beside the packet, else the first in it.
@@ -109,79 +113,91 @@ impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
         self.case.packet.read::<2>(UNTAGGED).map_or(index::NO_TAG, |tag| u32::from(u16::from_be_bytes(tag)))
     }
 
-    /// The rows of the two halves of the mark.
+    /// The two halves of the mark.
     #[inline(always)]
-    pub fn mark(&self) -> Option<(u16, u16)> {
+    pub fn mark(&self, rows: &mut impl Rows<'a>) -> Option<()> {
         if !self.asked(Constant::MarkLow) {
-            return Some((0, 0));
+            return Some(());
         }
         let mark = self.case.frame.mark();
-        let low = self.find(Constant::MarkLow, mark & 0xffff)?;
-        Some((low, self.find(Constant::MarkHigh, mark >> 16)?))
+        let low = self.number(Constant::MarkLow, mark & 0xffff, rows)?;
+        let high = self.number(Constant::MarkHigh, mark >> 16, rows)?;
+        self.either(Constant::MarkNot, (low, high), rows)
     }
 
+    /// The interface that it came in by.
     #[inline(always)]
-    pub fn from(&self) -> Option<u16> {
-        if !self.asked(Constant::From) {
-            return Some(0);
+    pub fn from(&self, rows: &mut impl Rows<'a>) -> Option<()> {
+        let first = self.rules.constant(Constant::From);
+        if first == 0 {
+            return Some(());
         }
         let [a, b, c, d] = self.case.frame.from().to_be_bytes();
-        self.short(Constant::From, Constant::FromDepth, u32::from_be_bytes([c, d, b, a]))
+        let row = self.short(first, Constant::FromDepth, u32::from_be_bytes([c, d, b, a]))?;
+        rows.also(Constant::From, row);
+        Some(())
     }
 
+    /// The source address.
     #[inline(always)]
-    pub fn source(&self) -> Option<u16> {
+    pub fn source(&self, rows: &mut impl Rows<'a>) -> Option<()> {
         use Constant::*;
         match self.case.header.family {
-            Family::V4 => self.ipv4(Source4, Source4Depth, offset_of!(Ipv4Hdr, src_addr)),
-            Family::V6 => self.ipv6(Source6, Source6Depth, offset_of!(Ipv6Hdr, src_addr)),
+            Family::V4 => self.ipv4(Source4, Source4Depth, offset_of!(Ipv4Hdr, src_addr), rows),
+            Family::V6 => self.ipv6(Source6, Source6Depth, offset_of!(Ipv6Hdr, src_addr), rows),
         }
     }
 
+    /// The destination address.
     #[inline(always)]
-    pub fn destination(&self) -> Option<u16> {
+    pub fn destination(&self, rows: &mut impl Rows<'a>) -> Option<()> {
         use Constant::*;
         match self.case.header.family {
-            Family::V4 => self.ipv4(Destination4, Destination4Depth, offset_of!(Ipv4Hdr, dst_addr)),
-            Family::V6 => self.ipv6(Destination6, Destination6Depth, offset_of!(Ipv6Hdr, dst_addr)),
+            Family::V4 => self.ipv4(Destination4, Destination4Depth, offset_of!(Ipv4Hdr, dst_addr), rows),
+            Family::V6 => self.ipv6(Destination6, Destination6Depth, offset_of!(Ipv6Hdr, dst_addr), rows),
         }
     }
 
     #[inline(always)]
-    fn ipv4(&self, first: Constant, depth: Constant, field: usize) -> Option<u16> {
-        if !self.asked(first) {
-            return Some(0);
+    fn ipv4(&self, field: Constant, depth: Constant, at: usize, rows: &mut impl Rows<'a>) -> Option<()> {
+        let first = self.rules.constant(field);
+        if first == 0 {
+            return Some(());
         }
-        let address = self.case.packet.read(self.case.header.offset + field)?;
-        self.short(first, depth, u32::from_be_bytes(address))
+        let address = self.case.packet.read(self.case.header.offset + at)?;
+        rows.also(field, self.short(first, depth, u32::from_be_bytes(address))?);
+        Some(())
     }
 
     #[inline(always)]
-    fn ipv6(&self, first: Constant, depth: Constant, field: usize) -> Option<u16> {
-        if !self.asked(first) {
-            return Some(0);
+    fn ipv6(&self, field: Constant, depth: Constant, at: usize, rows: &mut impl Rows<'a>) -> Option<()> {
+        let first = self.rules.constant(field);
+        if first == 0 {
+            return Some(());
         }
-        let start = self.case.header.offset + field;
+        let start = self.case.header.offset + at;
         let high = u64::from_be_bytes(self.case.packet.read(start)?);
         let low = u64::from_be_bytes(self.case.packet.read(start + 8)?);
         let depth = u32::from(self.rules.constant(depth));
         let entry = self.root(first, (high >> 48) as u32)?;
         let entry = self.steps::<6>(entry, high << 16, depth)?;
-        Some(self.steps::<8>(entry, low, depth.saturating_sub(6))? & !LEAF)
+        let entry = self.steps::<8>(entry, low, depth.saturating_sub(6))?;
+        rows.also(field, self.row(entry & !LEAF)?);
+        Some(())
     }
 
-    /// Looks up 32 bits.
+    /// The row of 32 bits.
     #[inline(always)]
-    fn short(&self, first: Constant, depth: Constant, value: u32) -> Option<u16> {
+    fn short(&self, first: u16, depth: Constant, value: u32) -> Option<&'a Row> {
         let entry = self.root(first, value >> 16)?;
         let depth = u32::from(self.rules.constant(depth));
-        Some(self.steps::<2>(entry, u64::from(value) << 48, depth)? & !LEAF)
+        self.row(self.steps::<2>(entry, u64::from(value) << 48, depth)? & !LEAF)
     }
 
     /// The first step into a trie: 16 bits at once.
     #[inline(always)]
-    fn root(&self, first: Constant, value: u32) -> Option<u16> {
-        self.entry(u32::from(self.rules.constant(first)) + (value >> 8), value as u8)
+    fn root(&self, first: u16, value: u32) -> Option<u16> {
+        self.entry(u32::from(first) + (value >> 8), value as u8)
     }
 
     /// Up to `MOST` steps more, a byte each, from the highest on. The bytes are in a register: each access to the packet
@@ -197,17 +213,34 @@ impl<P: Packet + ?Sized, F: Frame, T: Tables> Fields<'_, P, F, T> {
         Some(entry)
     }
 
-    /// Looks a value up in the pages of a field.
+    /// Looks a value up in the pages of a field; the number of its row, 0 where no rule asks.
     #[inline(always)]
-    pub fn find(&self, first: Constant, value: u32) -> Option<u16> {
-        match self.rules.constant(first) {
-            0 => Some(0),
-            first => Some(self.entry(u32::from(first) + (value >> 8), value as u8)? & !LEAF),
+    pub fn number(&self, field: Constant, value: u32, rows: &mut impl Rows<'a>) -> Option<u16> {
+        let first = self.rules.constant(field);
+        if first == 0 {
+            return Some(0);
         }
+        let number = self.entry(u32::from(first) + (value >> 8), value as u8)? & !LEAF;
+        rows.also(field, self.row(number)?);
+        Some(number)
+    }
+
+    /// The rows behind two, if there are such.
+    #[inline(always)]
+    pub fn either(&self, field: Constant, (one, other): (u16, u16), rows: &mut impl Rows<'a>) -> Option<()> {
+        if self.asked(field) {
+            rows.either(field, self.row(one + 1)?, self.row(other + 1)?);
+        }
+        Some(())
     }
 
     #[inline(always)]
     fn entry(&self, page: u32, byte: u8) -> Option<u16> {
         Some(self.rules.page(page)?.entry(byte))
+    }
+
+    #[inline(always)]
+    fn row(&self, number: u16) -> Option<&'a Row> {
+        self.rules.row(number.into())
     }
 }

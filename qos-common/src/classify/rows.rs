@@ -1,6 +1,6 @@
 //! The rows that a packet's fields lead to, and the first rule that is in all of them.
 
-use super::{Behind, Found, Rules, lookup::Fields};
+use super::{Behind, Found, lookup::Fields};
 use crate::{
     condition::Case,
     packet::Packet,
@@ -20,57 +20,31 @@ pub(super) trait Rows<'a> {
 /// Looks everything up; `None` if the tables are not whole. Each value becomes a row before the next is looked at: the
 /// verifier follows all kinds of values apart, but a row is a row.
 #[inline(always)]
-pub(super) fn gather<'a, P, F, T, R>(case: &Case<'_, P, F>, behind: &Behind, rules: &'a T, rows: &mut R) -> Option<()>
+pub(super) fn gather<'a, P, F, T, R>(
+    case: &'a Case<'a, P, F>,
+    behind: &Behind,
+    rules: &'a T,
+    rows: &mut R,
+) -> Option<()>
 where
     P: Packet + ?Sized,
     F: Frame,
     T: Tables,
     R: Rows<'a>,
 {
-    use Constant::{
-        Destination4, DestinationPort, EitherPort, From, Head, Length, MarkHigh, MarkLow, MarkNot, Protocol, Source4,
-        SourcePort, Tag,
-    };
     let fields = Fields { case, rules };
-    let (source, destination) = fields.ports(behind)?;
-    also(rules, SourcePort, source, rows)?;
-    also(rules, DestinationPort, destination, rows)?;
-    either(rules, EitherPort, (source, destination), rows)?;
-    also(rules, Protocol, fields.find(Protocol, behind.protocol)?, rows)?;
-    also(rules, Length, fields.find(Length, behind.length)?, rows)?;
-    also(rules, Tag, fields.tag()?, rows)?;
-    let (low, high) = fields.mark()?;
-    also(rules, MarkLow, low, rows)?;
-    also(rules, MarkHigh, high, rows)?;
-    either(rules, MarkNot, (low, high), rows)?;
-    also(rules, Head, fields.head()?, rows)?;
-    also(rules, From, fields.from()?, rows)?;
-    also(rules, Source4, fields.source()?, rows)?;
-    also(rules, Destination4, fields.destination()?, rows)
-}
-
-/// The row of a number, if a rule asks for the field. The constant says so, not the number: the verifier would follow both
-/// answers of each field.
-#[inline(always)]
-fn also<'a, T: Rules>(rules: &'a T, field: Constant, number: u16, rows: &mut impl Rows<'a>) -> Option<()> {
-    if rules.constant(field) != 0 {
-        rows.also(field, rules.row(number.into())?);
+    let ports = fields.ports(behind, rows)?;
+    fields.number(Constant::Protocol, behind.protocol, rows)?;
+    if rules.constant(Constant::Seldom) != 0 {
+        fields.either(Constant::EitherPort, ports, rows)?;
+        fields.number(Constant::Length, behind.length, rows)?;
+        fields.tag(rows)?;
+        fields.mark(rows)?;
+        fields.from(rows)?;
     }
-    Some(())
-}
-
-/// The rows behind two, if there are such.
-#[inline(always)]
-fn either<'a, T: Rules>(
-    rules: &'a T,
-    field: Constant,
-    (one, other): (u16, u16),
-    rows: &mut impl Rows<'a>,
-) -> Option<()> {
-    if rules.constant(field) != 0 {
-        rows.either(field, rules.row(u32::from(one) + 1)?, rules.row(u32::from(other) + 1)?);
-    }
-    Some(())
+    fields.head(rows)?;
+    fields.source(rows)?;
+    fields.destination(rows)
 }
 
 /// Up to 64 rules, a bit each: those that are in all rows so far, so that no row has to be remembered.
@@ -127,8 +101,8 @@ impl<'a> Rows<'a> for Many<'a> {
         let place = match field {
             Constant::Head => &mut self.head,
             Constant::Protocol => &mut self.protocol,
-            Constant::Source4 => &mut self.source,
-            Constant::Destination4 => &mut self.destination,
+            Constant::Source4 | Constant::Source6 => &mut self.source,
+            Constant::Destination4 | Constant::Destination6 => &mut self.destination,
             Constant::SourcePort => &mut self.source_port,
             Constant::DestinationPort => &mut self.destination_port,
             Constant::Length => &mut self.length,

@@ -2,6 +2,7 @@
 
 use super::Case;
 use crate::{
+    classify::Report,
     ds::DsField,
     event::{CAPTURED, Event},
     packet::Packet,
@@ -72,19 +73,31 @@ where
         return;
     }
     let time = tables.clock();
-    let told = tables.report(|event| {
-        let ds = case.header.ds;
-        event.time = time;
-        event.bytes = case.weight.bytes as u32;
-        event.slot = teller.0 as u16;
-        event.before = ds.bits();
-        event.after = after(ds, decision).bits();
-        event.family = case.header.family as u8;
-        event.dropped = u8::from(decision == Decision::Drop);
-        copy_headers(case, event);
-    });
-    if !told {
+    if !tables.report(&Told { case, teller, decision, time }) {
         suppress(teller.0, tables);
+    }
+}
+
+/// What is told of a packet.
+struct Told<'a, P: ?Sized, F> {
+    case: &'a Case<'a, P, F>,
+    teller: Teller,
+    decision: Decision,
+    time: u64,
+}
+
+impl<P: Packet + ?Sized, F: Frame> Report for Told<'_, P, F> {
+    #[inline(always)]
+    fn fill(&self, event: &mut Event) {
+        let ds = self.case.header.ds;
+        event.time = self.time;
+        event.bytes = self.case.weight.bytes as u32;
+        event.slot = self.teller.0 as u16;
+        event.before = ds.bits();
+        event.after = after(ds, self.decision).bits();
+        event.family = self.case.header.family as u8;
+        event.dropped = u8::from(self.decision == Decision::Drop);
+        copy_headers(self.case, event);
     }
 }
 

@@ -125,9 +125,10 @@ fn gretap() -> anyhow::Result<()> {
     marks(&Kind { name: "gretap", make: "link add t0 type gretap local {OWN} remote {PEER}", ..ETHERNET })
 }
 
+/// Linux takes the ECN field over here together with the DSCP or not at all.
 #[test]
 fn ip6gre() -> anyhow::Result<()> {
-    let make = "link add t0 type ip6gre local {OWN} remote {PEER} dev {LOWER}";
+    let make = "link add t0 type ip6gre local {OWN} remote {PEER} dev {LOWER} tclass inherit";
     marks(&Kind { name: "ip6gre", make, over_v6: true, ..LAYER3 })
 }
 

@@ -188,4 +188,5 @@ fn constants(plan: &mut Plan, rules: &[&Rule], demands: &[Demand<'_>]) {
     let fragments = demands.iter().any(|demand| demand.fragments != [true; 3]);
     plan.set(Constant::Fragments, u16::from(fragments));
     plan.set(Constant::Ports, u16::from(demands.iter().any(Demand::needs_ports)));
+    plan.conclude();
 }
