@@ -420,3 +420,18 @@ fn seconds(word: &str) -> Result<Duration, String> {
     let seconds: f64 = word.parse().map_err(|_not_a_number| format!("`{word}` is not a number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invocation;
+
+    #[test]
+    fn the_commands_are_those_of_the_command_line() {
+        let without = ["run", "dscp", "demo", "timer", "completions"];
+        let line = Cli::command();
+        let names = line.get_subcommands().map(clap::Command::get_name).filter(|name| !without.contains(name));
+        let known: Vec<_> = invocation::COMMANDS.into_iter().filter(|command| !command.starts_with("run ")).collect();
+        assert_eq!(names.collect::<Vec<_>>(), known);
+    }
+}

@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod explain;
 pub mod hook;
+pub mod invocation;
 pub mod journal_lines;
 pub mod kernel;
 pub mod lab;

@@ -149,14 +149,18 @@ fn metered(rules: &[Rule]) -> Vec<Wants> {
 }
 
 fn refuse_at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> anyhow::Result<()> {
-    let Some(why) = needs_tc(binding).filter(|_| hook.state.via.is_xdp()) else { return Ok(()) };
+    at_xdp(site, hook, binding).map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+/// Why a hook that is at XDP cannot have a binding, with the command that moves it.
+#[must_use]
+pub fn at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> Option<Failure> {
+    let why = needs_tc(binding).filter(|_| hook.state.via.is_xdp())?;
     let (interface, direction) = (site.name_of(hook), hook.pins.direction);
     let name = format!("{interface}:{direction}");
-    Err(Failure::new("needs-tc", format!("{name} is attached by {}: {why}", hook.state.via))
-        .hint(format!(
-            "to move it, losing its counters: qosbpf detach {name} && qosbpf attach {interface} --{direction} --hook tcx"
-        ))
-        .into())
+    let cure = format!("qosbpf detach {name} && qosbpf attach {interface} --{direction} --hook tcx");
+    let failure = Failure::new("needs-tc", format!("{name} is attached by {}: {why}", hook.state.via));
+    Some(failure.hint(format!("to move it, losing its counters: {cure}")))
 }
 
 /// The interfaces as the compiler asks for them: number and name.

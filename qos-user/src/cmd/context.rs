@@ -3,15 +3,16 @@
 use std::{
     env,
     io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::tz::TimeZone;
 
 use crate::{
-    cli::{Cli, Color},
-    kernel::{bpffs, network::Network, pending::Identity, pins::Store},
+    cli::{Cli, Color, ETC},
+    invocation::Invocation,
+    kernel::{bpffs, network::Network, pending::TakenBack, pins::Store},
     render::{Look, harmless},
 };
 
@@ -30,8 +31,8 @@ pub struct Context {
     pub color: bool,
     /// Color on stderr.
     pub color_on_stderr: bool,
-    /// The policy that was taken back before the command began, since nobody had confirmed it in time.
-    pub taken_back: Option<Identity>,
+    /// The policy that was taken back before the command began, since nobody had confirmed it in time or its apply was cut short.
+    pub taken_back: Option<TakenBack>,
     /// Where output goes instead of stdout and stderr.
     captured: Option<Captured>,
 }
@@ -70,13 +71,15 @@ impl Context {
         }
     }
 
-    /// The options without which a command would be about another network namespace, or about other pins.
+    /// How the next command is typed, to be about the same network namespace, pins and saved policy.
     #[must_use]
-    pub fn options(&self) -> Option<String> {
-        let netns = self.netns.as_ref().map(|name| format!("--netns {name}"));
-        let bpffs = (self.bpffs.as_os_str() != bpffs::DEFAULT).then(|| format!("--bpffs {}", self.bpffs.display()));
-        let options: Vec<String> = netns.into_iter().chain(bpffs).collect();
-        (!options.is_empty()).then(|| options.join(" "))
+    pub fn invocation(&self) -> Invocation {
+        let unless = |path: &Path, usual: &str| (path.as_os_str() != usual).then(|| path.display().to_string());
+        Invocation {
+            netns: self.netns.clone(),
+            bpffs: unless(&self.bpffs, bpffs::DEFAULT),
+            etc: unless(&self.etc, ETC),
+        }
     }
 
     /// The same, without color, and what is said is kept.
@@ -121,7 +124,13 @@ impl Context {
     /// How screens look here.
     #[must_use]
     pub fn look(&self) -> Look {
-        Look { zone: TimeZone::system(), ascii: plain_terminal(), color: self.color, quiet: self.quiet }
+        Look {
+            zone: TimeZone::system(),
+            ascii: plain_terminal(),
+            color: self.color,
+            quiet: self.quiet,
+            invocation: self.invocation(),
+        }
     }
 
     /// Prints lines to stdout, without a control character: names come from outside. A reader such as `head` that has seen enough is no fault of ours, and changes no exit code.

@@ -1,5 +1,7 @@
 //! Deadlines: a policy that nobody confirmed, a bypass that ends. Every command looks at them before its own work.
 
+use std::time::Duration;
+
 use super::{
     Context,
     recovery::{Recovered, recover},
@@ -7,14 +9,17 @@ use super::{
 use crate::kernel::{
     boottime::BootTime,
     datapath, past,
-    pending::{Identity, Pending},
+    pending::{Pending, TakenBack},
     pins::{Pin, Store},
     privilege,
 };
 
+/// When deadlines that could not be read, or kept, are looked at again.
+pub const AGAIN: Duration = Duration::from_secs(1);
+
 /// Takes back what is overdue, or says that it is if this process may not. A failure keeps no command from its work. The
 /// policy that was taken back, if one was.
-pub fn settle(context: &Context) -> Option<Identity> {
+pub fn settle(context: &Context) -> Option<TakenBack> {
     // What is wrong with the pins, a command that reads them says better.
     let store = context.store().ok()?;
     match is_due(&store) {
@@ -30,7 +35,7 @@ pub fn settle(context: &Context) -> Option<Identity> {
     }
 }
 
-fn take_back(context: &Context) -> anyhow::Result<Option<Identity>> {
+fn take_back(context: &Context) -> anyhow::Result<Option<TakenBack>> {
     if privilege::missing().is_some() {
         context.warn("qosbpf: ! a rollback is due: run any qosbpf command as root\n");
         return Ok(None);
@@ -43,7 +48,7 @@ fn take_back(context: &Context) -> anyhow::Result<Option<Identity>> {
     }
     // Who keeps the deadline may have been quicker, while this waited for the lock.
     Ok(match waited {
-        Some(waited) if past::is_taken_back(&site.store, &waited)? => Some(waited),
+        Some(waited) if past::is_taken_back(&site.store, &waited)? => Some(TakenBack::late(waited)),
         _ => None,
     })
 }

@@ -26,9 +26,6 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// Where the bpf file system usually is.
-const USUAL_BPFFS: &str = "/sys/fs/bpf";
-
 /// Prints what is found; 3 if something is wrong, 4 if something could not be asked.
 ///
 /// # Errors
@@ -57,12 +54,7 @@ pub fn run(args: &DoctorArgs, context: &Context) -> anyhow::Result<Exit> {
 /// Where cures are typed in.
 #[must_use]
 pub fn shell(context: &Context) -> Shell {
-    let bpffs = context.bpffs.display().to_string();
-    Shell {
-        netns: context.netns.clone(),
-        bpffs: Some(bpffs).filter(|path| path != USUAL_BPFFS),
-        root: geteuid().is_root(),
-    }
+    Shell { invocation: context.invocation(), root: geteuid().is_root() }
 }
 
 fn examine(args: &DoctorArgs, context: &Context) -> anyhow::Result<Vec<Finding>> {

@@ -11,6 +11,7 @@ use qos_common::{
 use crate::{
     cli::DscpArgs,
     error::{Exit, Failure},
+    invocation::Invocation,
     render::{
         Look,
         dscp::{Asked, list, page, single, table},
@@ -45,8 +46,8 @@ fn class(classes: &Classes, dscp: Dscp) -> Option<&str> {
 }
 
 /// The page has no times, no names from outside and nothing that needs a human.
-const fn look() -> Look {
-    Look { zone: TimeZone::UTC, ascii: true, color: false, quiet: false }
+fn look() -> Look {
+    Look { zone: TimeZone::UTC, ascii: true, color: false, quiet: false, invocation: Invocation::default() }
 }
 
 /// Reads a value; a bare number that is a named codepoint's ToS byte too has both readings.

@@ -9,7 +9,7 @@ use crate::kernel::{
     boottime::BootTime,
     datapath,
     network::Network,
-    pending::{Identity, Pending},
+    pending::{Pending, TakenBack},
     pins::Store,
 };
 
@@ -18,12 +18,12 @@ pub struct Recovered {
     /// What is there now.
     pub site: Site,
     /// The policy that was taken back for it.
-    pub taken_back: Option<Identity>,
+    pub taken_back: Option<TakenBack>,
 }
 
 /// What was taken back.
 struct Taken {
-    policy: Option<Identity>,
+    policy: Option<TakenBack>,
     /// Whether hooks are not what they were.
     changed: bool,
 }
@@ -67,10 +67,13 @@ fn take_back(site: &Site, context: &Context) -> anyhow::Result<Taken> {
     let Some(change) = change else {
         return Ok(Taken { policy: None, changed: bypass::end_expired(site, now, context)? });
     };
-    let why = if change.complete { "was not confirmed in time" } else { "was cut short while it was being applied" };
+    let (why, taken_back): (_, fn(_) -> _) = match change.complete {
+        true => ("was not confirmed in time", TakenBack::late),
+        false => ("was cut short while it was being applied", TakenBack::cut_short),
+    };
     undo::run(site, &change, why)?;
     let (to, back) = (&change.to, undo::back_to(&change));
     context.warn(&format!("qosbpf: policy {} {} by {} {why}: {back}\n", to.name, to.hash, change.by));
     bypass::end_expired(&Site::of(site.store.clone(), context)?, now, context)?;
-    Ok(Taken { policy: Some(change.to), changed: true })
+    Ok(Taken { policy: Some(taken_back(change.to)), changed: true })
 }

@@ -12,6 +12,7 @@ use super::{Context, policy::WrongPolicy, wants_color};
 use crate::{
     cli::{Cli, Color, Unparsed},
     error::{Exit, Failure},
+    invocation::Invocation,
     kernel::privilege,
     render::{
         harmless,
@@ -30,17 +31,12 @@ pub fn report(cli: &Cli, error: &anyhow::Error) -> Exit {
     let error = lacking.as_ref().unwrap_or(error);
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     if cli.command.wants_json() {
-        document(&json::failure(&said(error, failure)));
+        document(&json::failure(&said(error, failure, &context.invocation())));
     } else {
         let mut stderr = io::stderr().lock();
         let _nobody_reads = writeln!(stderr, "qosbpf: {}", harmless(&in_one_line(error), false));
         if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
-            let _nobody_reads = writeln!(stderr, "  {}", harmless(hint, false));
-            // A script knows where it is; a person types what is printed.
-            let is_typed = io::stderr().is_terminal() && hint.contains("qosbpf ");
-            if let Some(options) = context.options().filter(|_| is_typed) {
-                let _nobody_reads = writeln!(stderr, "  each with {}", harmless(&options, false));
-            }
+            let _nobody_reads = writeln!(stderr, "  {}", harmless(&context.invocation().completed(hint), false));
         }
     }
     failure.map_or(Exit::Failed, |failure| failure.exit)
@@ -103,12 +99,13 @@ fn wrong_policy(cli: &Cli, wrong: &WrongPolicy, context: &Context) -> Exit {
     Exit::Usage
 }
 
-fn said(error: &anyhow::Error, failure: Option<&Failure>) -> Failure {
+fn said(error: &anyhow::Error, failure: Option<&Failure>, here: &Invocation) -> Failure {
     let general = Failure::new("failed", in_one_line(error));
     match failure {
         None => general,
         Some(Failure { code, exit, hint, place, .. }) => {
-            Failure { code, exit: *exit, hint: hint.clone(), place: place.clone(), ..general }
+            let hint = hint.as_deref().map(|hint| here.completed(hint));
+            Failure { code, exit: *exit, hint, place: place.clone(), ..general }
         }
     }
 }

@@ -9,7 +9,6 @@ use std::{
     os::unix::process::CommandExt as _,
     path,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -28,7 +27,8 @@ use crate::{
 /// Said to the starter once nothing can take the process down with its terminal.
 const READY: &str = "ready\n";
 
-const PAUSE: Duration = Duration::from_secs(1);
+/// Pins that cannot be read for so many looks, the next command may deal with.
+const LOOKS: u32 = 60;
 
 /// Starts the process in this network namespace, and waits until it stands on its own.
 ///
@@ -75,7 +75,7 @@ pub fn spawn(context: &Context) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// That it cannot detach itself, or the pins are not readable.
+/// That it cannot detach itself, or the pins are not readable for long.
 pub fn run(context: &Context) -> anyhow::Result<Exit> {
     setsid().context("setsid")?;
     context.print(READY)?;
@@ -84,11 +84,23 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     dup2_stderr(&null)?;
     // The last: its end is what the starter waits for.
     dup2_stdout(&null)?;
+    let mut unread = 0;
     loop {
         let _said = deadline::settle(context);
-        let Some(next) = deadline::next(&context.store()?)? else { return Ok(Exit::Done) };
         let now = BootTime::now()?;
-        let soon = now.plus(PAUSE);
+        let soon = now.plus(deadline::AGAIN);
+        let next = match context.store().and_then(|store| deadline::next(&store)) {
+            Ok(None) => return Ok(Exit::Done),
+            Ok(Some(next)) => {
+                unread = 0;
+                next
+            }
+            Err(error) if unread == LOOKS => return Err(error),
+            Err(_) => {
+                unread += 1;
+                soon
+            }
+        };
         // What could not be taken back is tried again, but not in haste.
         if next > now { next.min(soon) } else { soon }.sleep_until();
     }

@@ -7,7 +7,7 @@ use qos_common::{ds::Dscp, notation::NotationError};
 use crate::{
     cli::WhyArgs,
     cmd::{
-        Context,
+        Context, conditioner,
         doctor::shell,
         site::{self, Site},
     },
@@ -17,8 +17,8 @@ use crate::{
     },
     error::{Exit, Failure},
     hook::{Direction, HookName},
-    kernel::survey,
-    policy,
+    kernel::{state::Binding, survey},
+    policy::{self, classifier::Idle},
     render::{json, table},
     rules::model::Rule,
 };
@@ -92,13 +92,35 @@ fn rule(name: &str, site: &Site, interface: &str, direction: Direction) -> Optio
     let running = here.iter().find(|rule| rule.name == name);
     let rule = running.or_else(|| policy?.rules().iter().find(|rule| rule.name == name))?;
     let file = binding.map(|binding| binding.policy.file.as_str()).or_else(|| Some(policy?.file())).unwrap_or_default();
-    let by = policy::shadowed_by(here, name);
+    let mut by = policy::shadowed_by(here, name);
+    if by.is_empty() {
+        by = binding.and_then(|binding| shadowed_in_tables(binding, name, site)).into_iter().collect();
+    }
     Some(RuleFacts {
         name: name.to_owned(),
+        asked_at: asked_at(name, site),
         shadowed_by: by.iter().map(|by| format!("rule \"{}\" ({file}:{})", by.name, by.line)).collect(),
         elsewhere: running.is_none().then(|| places(rule)),
         place: format!("{file}:{}", rule.line),
     })
+}
+
+/// The rule that the compiler has found to decide on all that this one would match: it knows sets that are too large for
+/// the language to compare.
+fn shadowed_in_tables<'a>(binding: &'a Binding, name: &str, site: &Site) -> Option<&'a Rule> {
+    let slots: Vec<u16> = (0..).zip(&binding.rules).map(|(slot, _)| slot).collect();
+    let compiled = conditioner::compiled(binding, &slots, &slots, &conditioner::numbered(&site.interfaces)).ok()??;
+    compiled.idle.iter().find_map(|idle| match idle {
+        Idle::Shadowed { by, .. } if binding.rules.get(idle.rule())?.name == name => binding.rules.get(*by),
+        _ => None,
+    })
+}
+
+/// The hooks that ask a rule of this name.
+fn asked_at(name: &str, site: &Site) -> Vec<String> {
+    let asks = |binding: &Binding| binding.rules.iter().any(|rule| rule.name == name);
+    let hooks = site.hooks.iter().filter(|hook| hook.state.binding.as_ref().is_some_and(asks));
+    hooks.map(|hook| format!("{}:{}", site.name_of(hook), hook.pins.direction)).collect()
 }
 
 fn places(rule: &Rule) -> String {

@@ -1,14 +1,13 @@
 //! A cure as it is typed in.
 
-use super::{Cure, host::quoted};
+use super::Cure;
+use crate::invocation::{Invocation, quoted};
 
 /// The shell that a cure is typed into: that of whoever asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shell {
-    /// The network namespace as it was named on the command line.
-    pub netns: Option<String>,
-    /// The bpf file system, if it is not the usual one.
-    pub bpffs: Option<String>,
+    /// With the network namespace as it was named on the command line.
+    pub invocation: Invocation,
     /// Whether it is root's.
     pub root: bool,
 }
@@ -20,7 +19,7 @@ impl Shell {
         match cure {
             Cure::There(command) => Some(self.there(command)),
             Cure::Host(command) => Some(command.clone()),
-            Cure::Own(arguments) => Some(self.own(arguments)),
+            Cure::Own(arguments) => Some(self.invocation.command(arguments)),
             Cure::Privileged(arguments) => Some(self.privileged(arguments)),
             Cure::Advice(_) => None,
         }
@@ -28,7 +27,7 @@ impl Shell {
 
     /// Each part of it is run in the namespace.
     fn there(&self, command: &str) -> String {
-        let Some(netns) = &self.netns else { return command.to_owned() };
+        let Some(netns) = &self.invocation.netns else { return command.to_owned() };
         let enter = match netns.contains('/') {
             true => format!("nsenter --net={}", quoted(netns)),
             false => format!("ip netns exec {}", quoted(netns)),
@@ -36,21 +35,14 @@ impl Shell {
         command.split(" && ").map(|part| format!("{enter} {part}")).collect::<Vec<_>>().join(" && ")
     }
 
-    fn own(&self, arguments: &str) -> String {
-        let option = |name: &str, value: &Option<String>| {
-            value.as_ref().map_or_else(String::new, |value| format!(" --{name} {}", quoted(value)))
-        };
-        format!("qosbpf{}{} {arguments}", option("netns", &self.netns), option("bpffs", &self.bpffs))
-    }
-
     /// Root that lacks a capability was started so: it has to be another shell, and the command asks for what it takes.
     fn privileged(&self, arguments: &str) -> String {
-        let own = self.own(arguments);
+        let own = self.invocation.command(arguments);
         if !self.root {
             return format!("sudo {own}");
         }
         // Entering a network namespace takes one more.
-        let enter = if self.netns.is_some() { ",+sys_admin" } else { "" };
+        let enter = if self.invocation.netns.is_some() { ",+sys_admin" } else { "" };
         format!("setpriv --bounding-set=-all,+net_admin,+perfmon,+bpf{enter} {own}")
     }
 }
@@ -60,7 +52,8 @@ mod tests {
     use super::*;
 
     fn shell(netns: Option<&str>, root: bool) -> Shell {
-        Shell { netns: netns.map(str::to_owned), bpffs: Some("/tmp/b pf".to_owned()), root }
+        let bpffs = Some("/tmp/b pf".to_owned());
+        Shell { invocation: Invocation { netns: netns.map(str::to_owned), bpffs, etc: None }, root }
     }
 
     #[test]
@@ -81,7 +74,7 @@ mod tests {
     #[test]
     fn who_is_not_root_becomes_root_and_who_was_limited_says_what_it_takes() {
         let doctor = Cure::Privileged("doctor".to_owned());
-        let usual = |root| Shell { bpffs: None, ..shell(None, root) };
+        let usual = |root| Shell { invocation: Invocation::default(), root };
         assert_eq!(usual(false).command(&doctor).unwrap(), "sudo qosbpf doctor");
         assert_eq!(
             usual(true).command(&doctor).unwrap(),

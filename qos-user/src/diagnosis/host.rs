@@ -4,6 +4,7 @@ use super::{
     Cure, Finding,
     facts::{Bpffs, BpffsState, Host},
 };
+use crate::invocation::quoted;
 
 /// The oldest kernel that is tried.
 const OLDEST: (u32, u32) = (5, 10);
@@ -119,16 +120,6 @@ fn bpffs(bpffs: &Bpffs) -> Option<Finding> {
             Some(Finding::fail(HOST, "bpffs-foreign", why.clone()).cure(cure))
         }
     }
-}
-
-/// A word as a shell takes it whole.
-#[must_use]
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

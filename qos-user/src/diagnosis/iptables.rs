@@ -2,10 +2,8 @@
 
 use qos_common::ds::{DsField, Dscp};
 
-use super::{
-    host::quoted,
-    outside::{Does, Interfaces, Rule, Stage},
-};
+use super::outside::{Does, Interfaces, Rule, Stage};
+use crate::invocation::quoted;
 
 /// Reads what `iptables-save` or `ip6tables-save` said; `program` is the one that changes its rules.
 #[must_use]

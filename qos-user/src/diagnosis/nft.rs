@@ -9,6 +9,7 @@ use super::{
     facts::Asked,
     outside::{Does, Interfaces, Rule, Stage},
 };
+use crate::invocation::quoted;
 
 /// What matters here of a ruleset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,7 +150,6 @@ impl<'a> Line<'a> {
 
     fn removal(&self) -> String {
         let (family, table, chain) = &self.chain;
-        let quoted = |word: &String| super::host::quoted(word);
         format!("nft delete rule {family} {} {} handle {}", quoted(table), quoted(chain), self.handle)
     }
 

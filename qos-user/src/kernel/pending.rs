@@ -51,6 +51,29 @@ pub struct Identity {
     pub hash: String,
 }
 
+/// A policy that was taken back, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenBack {
+    /// The policy.
+    pub policy: Identity,
+    /// In words.
+    pub why: &'static str,
+}
+
+impl TakenBack {
+    /// One that nobody confirmed in time.
+    #[must_use]
+    pub const fn late(policy: Identity) -> Self {
+        Self { policy, why: "its time was over" }
+    }
+
+    /// One of which the process was killed while it was being applied.
+    #[must_use]
+    pub const fn cut_short(policy: Identity) -> Self {
+        Self { policy, why: "its apply had been cut short" }
+    }
+}
+
 /// What a hook did before a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookBefore {

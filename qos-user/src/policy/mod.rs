@@ -56,7 +56,7 @@ pub use self::{
     limits::{MAX_COUNT_RULES, MAX_RULES},
     schema::schema,
     sets::MAX_PREFIXES,
-    shadow::shadowed_by,
+    shadow::{never_asked, shadowed_by},
     source::{MAX_BYTES, Source},
 };
 pub use crate::rules::model;

@@ -50,6 +50,12 @@ pub fn shadowed_by<'a>(rules: &'a [Rule], name: &str) -> Vec<&'a Rule> {
     together.unwrap_or_default().into_iter().map(|at| earlier[at].0).collect()
 }
 
+/// What is said of a rule with this name.
+#[must_use]
+pub fn never_asked(name: &str) -> String {
+    format!("the rule {} is never asked", quote(name))
+}
+
 /// Whether a rule leaves nothing that this host makes to what is asked after it, on all interfaces that a pattern means.
 pub(super) fn decides_on_all_that_is_local(rule: &Rule, pattern: &str) -> bool {
     let is_asked = rule.on.iter().any(|place| {
@@ -74,10 +80,7 @@ fn check_shadowed(rules: &[Written], bounds: &[Bounds], report: &mut Report) {
             let rule = &rules[*earlier].rule;
             rule.decides() && is_asked_within(&written.rule, rule)
         };
-        let never = || {
-            let name = quote(&written.rule.name);
-            Finding::warning(written.span, format!("the rule {name} is never asked"))
-        };
+        let never = || Finding::warning(written.span, never_asked(&written.rule.name));
         if let Some(earlier) = (0..later).filter(decides).find(|earlier| bounds[later].is_within(&bounds[*earlier])) {
             report.push(never().also(rules[earlier].span, "this one decides on all that it would match"));
         } else if rules.len() <= MOST_TOGETHER {

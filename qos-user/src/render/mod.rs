@@ -2,6 +2,8 @@
 
 use jiff::tz::TimeZone;
 
+use crate::invocation::Invocation;
+
 pub mod csv;
 pub mod dscp;
 mod event;
@@ -28,4 +30,6 @@ pub struct Look {
     pub color: bool,
     /// Leaves out explanations and footnotes.
     pub quiet: bool,
+    /// How our commands are typed in here.
+    pub invocation: Invocation,
 }

@@ -13,10 +13,11 @@ use crate::{
     diagnosis::{Cure, Finding, Level, Report, Shell},
     explain::{Decider, Decision, Explained, Leaves, PassedOver, RulePlace, Stage, TestRun},
     hook::Via,
+    invocation::Invocation,
 };
 
 pub fn look() -> Look {
-    Look { zone: TimeZone::UTC, ascii: true, color: false, quiet: false }
+    Look { zone: TimeZone::UTC, ascii: true, color: false, quiet: false, invocation: Invocation::default() }
 }
 
 /// A hook with a policy in force.
@@ -81,7 +82,7 @@ pub(crate) fn diagnosis() -> Report {
             Finding { details: vec![suspect], ..marker },
         ],
         further: vec![Cure::There("nft -a list ruleset".to_owned())],
-        shell: Shell { netns: Some("edge".to_owned()), bpffs: None, root: true },
+        shell: Shell { invocation: Invocation { netns: Some("edge".to_owned()), ..Invocation::default() }, root: true },
     }
 }
 

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{
     Look,
-    text::{one_line, shorten, under, width, wrap},
+    text::{one_line, shorten, width, wrap},
 };
 
 /// No line is longer.
@@ -32,9 +32,28 @@ impl Tone {
     }
 }
 
+/// Text of a screen before it is broken into lines.
+#[derive(Debug)]
+enum Text {
+    /// As it is.
+    Line(String),
+    /// Goes on below itself, with this indent.
+    Told(usize, String),
+}
+
+impl Text {
+    /// Its lines, with our commands in it as they are typed here.
+    fn lines(&self, look: &Look) -> Vec<String> {
+        match self {
+            Self::Line(line) => vec![line.clone()],
+            Self::Told(indent, text) => wrap(&one_line(&look.invocation.completed(text)), WIDTH, *indent),
+        }
+    }
+}
+
 /// Lines, from top to bottom.
 #[derive(Debug, Default)]
-pub struct Screen(Vec<(Tone, String)>);
+pub struct Screen(Vec<(Tone, Text)>);
 
 impl Screen {
     /// The line above a block.
@@ -55,13 +74,13 @@ impl Screen {
     /// A line behind a lead, under which it goes on; `urgent` if it needs a human, which the lead has to say.
     pub fn told(&mut self, urgent: bool, lead: &str, text: &str) {
         let tone = if urgent { Tone::Alert } else { Tone::Plain };
-        self.0.extend(under(lead, text).into_iter().map(|line| (tone, line)));
+        self.0.push((tone, Text::Told(width(lead), format!("{lead}{text}"))));
     }
 
     /// An empty line, except at the top.
     pub fn blank(&mut self) {
         if !self.0.is_empty() {
-            self.0.push((Tone::Plain, String::new()));
+            self.0.push((Tone::Plain, Text::Line(String::new())));
         }
     }
 
@@ -80,20 +99,20 @@ impl Screen {
                 _ if line.starts_with('!') => Tone::Alert,
                 _ => Tone::Plain,
             };
-            self.0.push((tone, line.to_owned()));
+            self.0.push((tone, Text::Line(line.to_owned())));
         }
     }
 
     fn push(&mut self, tone: Tone, text: &str) {
-        let lines = wrap(&one_line(text), WIDTH, 2);
-        self.0.extend(lines.into_iter().map(|line| (tone, line)));
+        self.0.push((tone, Text::Told(2, text.to_owned())));
     }
 
     /// The text, with a line end after every line.
     pub fn finish(&self, look: &Look) -> String {
         let mut text = String::new();
-        for (tone, line) in &self.0 {
-            let line = if look.ascii { ascii(line) } else { line.clone() };
+        let lines = self.0.iter().flat_map(|(tone, text)| text.lines(look).into_iter().map(move |line| (tone, line)));
+        for (tone, line) in lines {
+            let line = if look.ascii { ascii(&line) } else { line };
             let style = tone.style();
             if look.color && style != Style::new() {
                 text.push_str(&format!("{style}{line}{style:#}\n"));

@@ -18,6 +18,8 @@ pub struct PolicyDiff {
     pub next: PolicyLabel,
     /// Every hook that is there or bound.
     pub hooks: Vec<HookDiff>,
+    /// Whether it leaves out hooks that are there, so that `apply` has to be told.
+    pub prune: bool,
     /// What becomes of the SSH session that asks.
     pub session: Option<String>,
 }
@@ -39,6 +41,8 @@ pub struct HookDiff {
     pub live: bool,
     /// Whether the table is out of the path.
     pub bypassed: bool,
+    /// Why the policy cannot run there as it is attached, and what helps.
+    pub needs_tc: Option<(String, String)>,
     /// Which of this host's own packets are spared, if that changes: now and then.
     pub local: Option<(&'static str, &'static str)>,
     /// Into what it looks, if that changes: now and then.

@@ -290,6 +290,7 @@ pub fn diff() -> PolicyDiff {
         differs,
         live: differs,
         bypassed: false,
+        needs_tc: None,
         local: None,
         inside: None,
         outer: None,
@@ -333,7 +334,7 @@ pub fn diff() -> PolicyDiff {
     let changed = HookDiff { rules, ..hook("ppp0:egress", true, entries) };
     let hooks = vec![hook("lan0:ingress", false, Vec::new()), changed];
     let session = "your SSH session 192.0.2.7:51514 > 203.0.113.1:22: passes, mark CS2 -> DF at ppp0:egress";
-    PolicyDiff { running: Some(policy()), next, hooks, session: Some(session.to_owned()) }
+    PolicyDiff { running: Some(policy()), next, hooks, prune: false, session: Some(session.to_owned()) }
 }
 
 /// The same with a hook that the policy binds and where nothing is attached.

@@ -136,6 +136,12 @@ fn check_says_which_rules_are_never_asked() -> anyhow::Result<()> {
         let mut command = command(&["policy", "check", "-"])?;
         Answer::with_input(command.args(options), text.as_bytes())?.expect(0)
     };
+    // What the language warns of already is not said again.
+    let twice = "version = 1\nname = \"p\"\n".to_owned()
+        + &rule("first", "dscp = \"EF\"", "set = \"DF\"")
+        + &rule("second", "dscp = \"EF\"", "set = \"CS1\"");
+    let answer = Answer::with_input(&mut command(&["policy", "check", "-"])?, twice.as_bytes())?.expect(0)?;
+    assert_eq!(format!("{}{}", answer.stdout, answer.stderr).matches("never asked").count(), 1, "{answer:?}");
     let wanted =
         "rule \"a part of it\" (line 10) is never asked: rule \"all of it\" (line 5) decides on all that it would";
     let told = check(&[])?;

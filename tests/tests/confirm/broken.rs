@@ -1,6 +1,6 @@
 //! A hook that cannot be read keeps no other one from its deadline.
 
-use std::os::unix::fs::chown;
+use std::{os::unix::fs::chown, thread, time::Duration};
 
 use anyhow::ensure;
 
@@ -53,5 +53,21 @@ fn the_next_command_ends_a_bypass_if_the_timer_was_killed() -> anyhow::Result<()
     edge.sleep_past_it();
     edge.ok("stats wan0:egress")?.complains(&["is in the policy's path again"])?;
     assert_eq!(edge.mark_of_ef()?, 34);
+    Ok(())
+}
+
+/// What cannot be read for a moment is read again soon, and the deadline is kept.
+#[test]
+fn the_timer_waits_for_a_pin_that_cannot_be_read() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.ok(&format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()))?;
+    let pending = edge.router.namespace_folder()?.join("pending");
+    chown(&pending, Some(65_534), None)?;
+    // It looks every second.
+    thread::sleep(Duration::from_millis(2_500));
+    ensure!(edge.timers()?.len() == 1, "the timer has ended before its time");
+    chown(&pending, Some(0), None)?;
+    edge.wait_for_timers()?;
+    assert_eq!(edge.mark_of_ef()?, 46);
     Ok(())
 }

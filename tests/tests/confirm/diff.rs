@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context as _;
 use qos_common::{ds::DsField, locate::Family};
 use qosbpf::lab::{capture::Capture, probe, topology::WAN_HOST};
+use qosbpf_tests::typed::shell;
 use serde_json::Value;
 
 use crate::edge::{Edge, KEEP, MARK};
@@ -20,6 +21,43 @@ fn the_same_is_0_and_another_is_3() -> anyhow::Result<()> {
     other.says(&["running policy keep", "lan0:ingress   table t   changed", "+ EF         AF41", "--confirm 60s"])?;
     assert_eq!(edge.in_force()?, "keep");
     edge.ask("policy diff /nowhere.toml")?.expect(2)?;
+    Ok(())
+}
+
+/// Marks at one of the two hooks.
+const LAN: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
+
+/// What the screen ends with can be typed in, and is not refused.
+#[test]
+fn the_command_that_applies_it_is_whole() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let lan = edge.router.policy("lan", LAN)?;
+    let command = format!("{} policy apply {lan} --prune --confirm 60s", edge.typed());
+    edge.ask(&format!("policy diff {lan}"))?.expect(3)?.says(&[&format!("apply: {command}")])?;
+    shell(&command, None)?.expect(0)?;
+    assert_eq!(edge.status()?["policy"]["name"], "lan");
+    let shown = edge.ok("status")?;
+    shown.says(&[&format!("{} policy confirm keeps it", edge.typed())])?;
+    edge.ask(&format!("policy apply {}", edge.keep))?
+        .expect(1)?
+        .complains(&[&format!("{} policy confirm keeps it, {0} policy rollback", edge.typed())])?;
+    edge.ok("policy history")?.says(&[&format!("{} policy rollback N", edge.typed())])?;
+    edge.ok("policy rollback")?;
+    Ok(())
+}
+
+/// XDP cannot do what the policy asks for: `apply` would be refused.
+#[test]
+fn what_needs_tc_at_an_xdp_hook_is_said() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.ok("detach lan0:ingress")?;
+    edge.ok("attach lan0 --ingress --hook xdp-generic")?;
+    let rule = "[[rule]]\nname = \"marked\"\non = \"lan0:ingress\"\nset = \"EF\"\nmark = \"1/1\"\n";
+    let marked = edge.router.policy("marked", &format!("{KEEP}{rule}"))?;
+    let told = edge.ask(&format!("policy diff {marked}"))?.expect(3)?;
+    let told = told.says(&["! needs TC, and would be refused", "rule \"marked\" needs TC"])?;
+    told.says(&[&format!("{} detach lan0:ingress &&", edge.typed())])?;
+    edge.ask(&format!("policy apply {marked}"))?.expect(1)?.complains(&["needs TC"])?;
     Ok(())
 }
 

@@ -71,6 +71,13 @@ impl Edge {
         format!("{line} --etc {}", self.router.folder().join("etc").display())
     }
 
+    /// How `qosbpf` is typed to be about this router.
+    pub fn typed(&self) -> String {
+        let Router { bpffs, .. } = &self.router;
+        let etc = self.router.folder().join("etc");
+        format!("qosbpf --netns {} --bpffs {} --etc {}", self.router.edge().name(), bpffs.display(), etc.display())
+    }
+
     pub fn status(&self) -> anyhow::Result<Value> {
         self.ok("status --json")?.json()
     }

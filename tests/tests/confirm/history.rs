@@ -1,6 +1,7 @@
 //! What was in force before, and the way back to it.
 
 use anyhow::Context as _;
+use qosbpf::kernel::{pending::Pending, pins::Store};
 
 use crate::edge::{Edge, KEEP, MARK};
 
@@ -142,5 +143,35 @@ fn a_rollback_at_the_deadline_goes_back_once() -> anyhow::Result<()> {
         assert!(json.is_empty() || answer.json()?["taken_back"]["name"] == "wash");
         assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("mark", 34));
     }
+    Ok(())
+}
+
+/// What was there had less, and nobody has to say so again.
+#[test]
+fn a_rollback_takes_away_what_was_not_there() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    let lan = MARK.replace("[interface.wan0]\negress = \"t\"\n", "");
+    edge.ok(&format!("policy apply {} --prune", edge.router.policy("lan", &lan)?))?;
+    edge.ok(&format!("policy apply {}", edge.mark))?;
+    let back = edge.ok("policy rollback")?;
+    back.says(&["policy lan", "wan0:egress", "not in the file: counts without a policy"])?;
+    assert_eq!(edge.mark_of_ef()?, 34);
+    Ok(())
+}
+
+/// Its time was not over, and nobody says so.
+#[test]
+fn a_rollback_after_an_apply_that_was_cut_short_says_that() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.ok(&format!("policy apply {} --confirm 1h", edge.mark))?;
+    edge.kill_timers()?;
+    edge.router.edge().run(|| {
+        let store = Store::open(&edge.router.bpffs)?;
+        let change = Pending::read(&store)?.context("a change")?;
+        Pending { complete: false, ..change }.write(&store)
+    })?;
+    let told = edge.ok("policy rollback")?.says(&["policy mark", "is taken back: its apply had been cut short"])?;
+    assert!(!told.stdout.contains("time"), "{told:?}");
+    assert_eq!(edge.mark_of_ef()?, 46);
     Ok(())
 }

@@ -75,7 +75,7 @@ fn a_saved_policy_that_is_not_in_force_is_said_to_be_so() -> anyhow::Result<()> 
     edge.ok("detach --all")?;
     edge.ok("status")?.says(&[
         "! policy keep ",
-        "is saved, and not in force: qosbpf policy apply",
+        "is saved, and not in force: qosbpf --netns",
         "policy.toml --attach",
     ])?;
     let path = edge.router.folder().join("etc/policy.toml");

@@ -134,10 +134,31 @@ fn a_rule_shadowed_by_another() -> anyhow::Result<()> {
     assert!(text.contains("all voice") && text.contains("other") && text.contains("together"), "{text}");
     let asked = why(&router, "wan0:egress all voice")?.expect(0)?;
     asked.says(&["it has decided or counted 20 packets"])?;
-    find(&why(&router, "wan0:egress web")?.expect(3)?, "wan0:egress", "not-asked")?;
+    let elsewhere = find(&why(&router, "wan0:egress web")?.expect(3)?, "wan0:egress", "not-asked")?;
+    assert!(said(&elsewhere).contains("it is at lan0:ingress"), "{elsewhere:#}");
+    assert!(elsewhere["cure"].as_str().is_some_and(|cure| cure.ends_with(" why lan0:ingress web")), "{elsewhere:#}");
     find(&why(&router, "lan0:ingress web")?.expect(4)?, "lan0:ingress", "not-matched")?;
     let marked = router.ask("why wan0:egress EF --sample 0")?.expect(0)?;
     marked.says(&["our policy: 20 EF -> AF41 here", "rule \"all voice\""])?;
+    Ok(())
+}
+
+/// Sets of so many prefixes are compared by the compiler alone.
+#[test]
+fn a_rule_that_another_with_a_large_set_leaves_nothing() -> anyhow::Result<()> {
+    let router = attached()?;
+    let set: String = (0..1100).map(|host| format!("\"10.0.{}.{}\", ", host >> 7, host << 1 & 255)).collect();
+    let policy = router.policy(
+        "p",
+        &format!(
+            "[sets]\nbig = [{set}]\n\
+             [[rule]]\nname = \"all of it\"\non = \"lan0:ingress\"\nmatch = {{ src = \"@big\" }}\nset = \"AF41\"\n\
+             [[rule]]\nname = \"a part\"\non = \"lan0:ingress\"\nmatch = {{ src = \"@big\", proto = \"udp\" }}\nset = \"EF\"\n"
+        ),
+    )?;
+    router.ok(&format!("policy apply {policy} --prune"))?;
+    let shadowed = find(&why(&router, "lan0:ingress a part")?.expect(3)?, "lan0:ingress", "shadowed")?;
+    assert!(said(&shadowed).contains("all of it"), "{shadowed:#}");
     Ok(())
 }
 

@@ -34,7 +34,7 @@ fn a_bypassed_hook_says_so_and_what_the_policy_would_do() -> anyhow::Result<()> 
     router.ok(&format!("policy apply {file}"))?;
     router.ok("policy bypass")?;
     let answer = ask(&router, "lan0:ingress", "udp 192.0.2.2:5 > 198.51.100.2:23 dscp CS6", "")?.expect(0)?;
-    answer.says(&["! BYPASSED", "qosbpf policy resume lan0:ingress", "CS6 -> DF"])?;
+    answer.says(&["! BYPASSED", "policy resume lan0:ingress", "CS6 -> DF"])?;
     Ok(())
 }
 

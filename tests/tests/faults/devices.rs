@@ -62,7 +62,8 @@ fn gone_and_back(hook: &str) -> anyhow::Result<Row> {
     let mut stage = Stage::start(hook)?;
     let before = counted(&stage, "lan0", "ingress")?;
     stage.flow.during(|| run_in(stage.router.edge(), "ip link del lan0"))?;
-    let status = stage.router.ask("status")?.expect(3)?.says(&["the interface is gone: qosbpf detach if-"])?;
+    let status =
+        stage.router.ask("status")?.expect(3)?.says(&["the interface is gone: qosbpf --netns", " detach if-"])?;
     let stats = stage.router.ok("stats --json")?.json()?;
     let gone = stats["hooks"].as_array().and_then(|hooks| hooks.first()).context("the hooks that were there")?;
     let kept = gone["before"].as_array().and_then(|rows| rows.iter().find(|row| row["ds"] == EF)).cloned();

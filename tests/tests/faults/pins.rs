@@ -104,7 +104,7 @@ fn spoiled(stage: Stage, fault: &str, mend: impl FnOnce() -> anyhow::Result<()>)
     for line in ["attach lan0 --egress", "policy bypass lan0:egress"] {
         stage.refused(line, 1, &[fault])?;
     }
-    stage.router.ask("status")?.expect(3)?.says(&["ERROR", "qosbpf detach lan0:egress"])?;
+    stage.router.ask("status")?.expect(3)?.says(&["ERROR", " detach lan0:egress"])?;
     stage.router.ok(&format!("policy apply {policy}"))?;
     stage.flow.pass(50)?;
     mend()?;

@@ -72,7 +72,7 @@ fn a_deleted_interface_is_said_to_be_gone_and_cleaned() -> anyhow::Result<()> {
         router.ok(&format!("attach lan0 --hook {hook}"))?;
         router.ok("attach wan0")?;
         run_in(router.edge(), "ip link del lan0")?;
-        let status = router.ok("status")?.says(&["ingress: the interface is gone", "qosbpf detach if-"])?;
+        let status = router.ok("status")?.says(&["ingress: the interface is gone", " detach if-"])?;
         assert!(status.stdout.contains("wan0:egress"), "{status:?}");
         let stats = router.ok("stats --json")?.json()?;
         assert_eq!(stats["hooks"].as_array().map(Vec::len), Some(4), "what was counted is still there: {stats:#}");
@@ -102,7 +102,7 @@ fn an_interface_made_again_is_attached_anew() -> anyhow::Result<()> {
     let policy = router.policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
     router.ok(&format!("policy apply {policy}"))?;
     run_in(router.edge(), "ip link del lan0")?;
-    router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone: qosbpf detach if-"])?;
+    router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone: qosbpf --netns", " detach if-"])?;
     router.ok("detach --all")?;
     assert_eq!(pins(&router.bpffs)?, [""; 0], "the old hooks and the new ones");
     Ok(())
@@ -135,7 +135,7 @@ fn a_program_that_somebody_removed_is_missing_and_comes_back() -> anyhow::Result
     let router = Router::start()?;
     router.ok("attach lan0 --hook clsact")?;
     run_in(router.edge(), "tc qdisc del dev lan0 clsact")?;
-    router.ask("status")?.expect(3)?.says(&["MISSING", "removed by someone else: qosbpf attach lan0"])?;
+    router.ask("status")?.expect(3)?.says(&["MISSING", "removed by someone else: qosbpf --netns", " attach lan0"])?;
     router.ok("attach lan0 --hook clsact")?.says(&["lan0:ingress  attached:"])?;
     router.ping(false, 184, 2)?;
     assert_eq!(router.counted("lan0:ingress")?.packets()[&184], 2);

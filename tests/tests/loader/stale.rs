@@ -44,7 +44,7 @@ fn spoils_itself_alone(router: &Router, path: &Path, fault: &str) -> anyhow::Res
     router.ok(&format!("policy apply {policy} --attach"))?.says(&["wan0:egress", "changed"])?;
     router.ok("policy bypass")?.says(&["wan0:egress"])?;
     router.ok("policy resume")?;
-    router.ask("status")?.expect(3)?.says(&["ERROR", "wan0:egress", "qosbpf detach lan0:ingress"])?;
+    router.ask("status")?.expect(3)?.says(&["ERROR", "wan0:egress", " detach lan0:ingress"])?;
     let stats = router.ask("stats --json")?.expect(1)?.json()?;
     let hooks: Vec<_> = stats["hooks"].as_array().into_iter().flatten().collect();
     let broken = hooks.iter().find(|hook| hook["interface"] == "lan0").expect("the hook's place");

@@ -106,10 +106,10 @@ fn what_is_missing_is_said_with_what_the_service_does_about_it() -> anyhow::Resu
     lab.serve()?;
     lab.becomes("lan0:ingress", "active")?;
     const WAITS: &str = "there is no such interface (run attaches when it is there)";
-    const DETACHED: &str = "(detached by hand, so run waits for a reload: qosbpf run --reload)";
+    const DETACHED: &str = "(detached by hand, so run waits for a reload: qosbpf --netns";
     lab.ask("status")?.expect(3)?.says(&[WAITS])?;
     lab.ok("detach lan0")?;
-    lab.ask("status")?.expect(3)?.says(&[WAITS, DETACHED])?;
+    lab.ask("status")?.expect(3)?.says(&[WAITS, DETACHED, " run --reload)"])?;
     lab.stop()?;
     let alone = lab.ask("status")?.expect(3)?.stdout;
     assert!(!alone.contains("run attaches") && !alone.contains("run waits"), "{alone}");

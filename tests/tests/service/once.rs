@@ -1,5 +1,7 @@
 //! `run --once`, for images without a service manager.
 
+use std::path::PathBuf;
+
 use qosbpf_tests::{
     router::run_in,
     service::{Lab, MARK},
@@ -15,7 +17,15 @@ fn once_attaches_and_ends() -> anyhow::Result<()> {
     lab.ok("run --once")?;
     run_in(lab.router.edge(), "ip link add ppp0 type veth peer name peer0")?;
     lab.ok("run --once")?.complains(&["ppp0:egress"])?;
-    lab.becomes("ppp0:egress", "active")
+    lab.becomes("ppp0:egress", "active")?;
+    let left = service_folder(&lab)?;
+    anyhow::ensure!(!left.exists(), "{} is left", left.display());
+    Ok(())
+}
+
+/// Where a service of this network namespace has its lock and its socket.
+fn service_folder(lab: &Lab) -> anyhow::Result<PathBuf> {
+    lab.router.edge().run(qosbpf::cmd::control::folder)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
     cmd::{Context, conditioner},
     error::Exit,
     hook::Direction,
-    policy::{Policy, classifier::Idle, model::Rule},
+    policy::{self, Policy, classifier::Idle, model::Rule},
     render::{WIDTH, hanging},
 };
 
@@ -98,7 +98,7 @@ fn compiled(policy: &Policy) -> anyhow::Result<Vec<Compiled>> {
 fn idle(policy: &Policy, rules: &[Rule], idle: &[Idle]) -> Vec<(String, String)> {
     let warned = |rule: &Rule| {
         let mut warnings = policy.warnings().diagnostics().iter();
-        warnings.any(|warning| warning.place().line == rule.line && warning.title().ends_with("is never asked"))
+        warnings.any(|warning| warning.title() == policy::never_asked(&rule.name))
     };
     let told = idle.iter().filter_map(|idle| {
         let rule = rules.get(idle.rule()).filter(|rule| !rule.names_interfaces() && !warned(rule))?;

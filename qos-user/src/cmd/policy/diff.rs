@@ -48,6 +48,7 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
     let hooks = items.iter().map(|item| compare(&site, item, &live(item, snapshot.as_ref(), &rates)));
     let found = PolicyDiff {
         running: site.label(),
+        prune: plan::needs_prune(&items),
         hooks: hooks.collect::<anyhow::Result<_>>()?,
         session: Session::find(&site, &policy, &ApplyOptions::default())?.map(|session| session.to_string()),
         next: label(&policy, context),
@@ -114,12 +115,21 @@ fn compare(site: &Site, item: &Item<'_>, live: &Live<'_>) -> anyhow::Result<Hook
         differs: !entries.is_empty() || !rules.is_empty() || local.is_some() || inside.is_some() || outer.is_some(),
         live: live.tabled.is_some(),
         bypassed: item.bypassed,
+        needs_tc: needs_tc(site, item),
         local,
         inside,
         outer,
         entries,
         rules,
     })
+}
+
+/// Why `apply` would refuse the hook, and the command that moves it.
+fn needs_tc(site: &Site, item: &Item<'_>) -> Option<(String, String)> {
+    let Place::Hook(hook) = item.place else { return None };
+    let changed = item.binding.as_ref().filter(|_| item.effect == Effect::Changed)?;
+    let failure = conditioner::at_xdp(site, hook, changed)?;
+    Some((failure.message, failure.hint?))
 }
 
 /// Into what the hook looks and would look, in words; what `attach` was told counts where a policy does not say.

@@ -196,21 +196,23 @@ fn absent<'a>(how: &ApplyOptions, site: &Site, policy: &Policy) -> Vec<Item<'a>>
 ///
 /// `not-in-file`.
 pub fn refuse_losses(how: &ApplyOptions, file: &str, items: &[Item<'_>]) -> anyhow::Result<()> {
-    if how.prune || how.only.is_some() {
+    if how.prune || how.only.is_some() || !needs_prune(items) {
         return Ok(());
     }
     let lost = with(items, Effect::Lost).map(|hooks| format!("{hooks} would lose its policy"));
     let unnamed = with(items, Effect::Unnamed).map(|hooks| format!("attached at {hooks}"));
     let why: Vec<_> = lost.into_iter().chain(unnamed).collect();
-    if why.is_empty() {
-        return Ok(());
-    }
     Err(Failure::new("not-in-file", format!("{}: {file} binds nothing there", why.join(", ")))
         .hint(
             "a policy is the whole statement for this network namespace: bind it, or the same command with\n  \
              --prune (it goes on counting), or --only IFACE",
         )
         .into())
+}
+
+/// Whether a policy leaves out hooks that are there, which has to be said.
+pub fn needs_prune(items: &[Item<'_>]) -> bool {
+    items.iter().any(|item| matches!(item.effect, Effect::Lost | Effect::Unnamed))
 }
 
 /// The hooks for which a policy means this, in words.

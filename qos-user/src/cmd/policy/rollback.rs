@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{WrongPolicy, apply, undo};
 use crate::{
-    cli::RollbackArgs,
+    cli::{ApplyOptions, RollbackArgs},
     cmd::{
         Context,
         recovery::{Recovered, recover},
@@ -14,7 +14,7 @@ use crate::{
     error::{Exit, Failure},
     kernel::{
         past::{self, Past},
-        pending::{Identity, Pending},
+        pending::{Identity, Pending, TakenBack},
         pins::Store,
     },
     policy::{self, Source},
@@ -35,27 +35,30 @@ pub fn run(args: &RollbackArgs, context: &Context) -> anyhow::Result<Exit> {
     let record = past.record;
     let source = Source::new(&record.file, record.text.into_bytes()).map_err(|report| WrongPolicy { report })?;
     let policy = policy::parse(&source).map_err(|report| WrongPolicy { report })?;
-    apply::apply(&source, &policy, &args.how, context)
+    // What was there had no more: nobody has to say so again.
+    let how = ApplyOptions { prune: args.how.only.is_none(), ..args.how.clone() };
+    apply::apply(&source, &policy, &how, context)
 }
 
 /// Goes back from a policy that waits to be confirmed; whether there was one.
 fn give_up(args: &RollbackArgs, context: &Context) -> anyhow::Result<bool> {
     if let Some(late) = &context.taken_back {
-        say(late, "its time was over", args, context)?;
+        say(&late.policy, late.why, args, context)?;
         return Ok(true);
     }
     let Some(waited) = Pending::read(&context.store()?)?.map(|change| change.to) else { return Ok(false) };
     let (store, _change) = Store::change(&context.bpffs)?;
     let Recovered { site, taken_back } = recover(store, context)?;
     if let Some(late) = &taken_back {
-        say(late, "its time was over", args, context)?;
+        say(&late.policy, late.why, args, context)?;
         return Ok(true);
     }
     let Some(change) = Pending::read(&site.store)? else {
         // Who keeps the deadline was quicker, or somebody has confirmed, while this waited for the lock.
         let gone = past::is_taken_back(&site.store, &waited)?;
         if gone {
-            say(&waited, "its time was over", args, context)?;
+            let late = TakenBack::late(waited);
+            say(&late.policy, late.why, args, context)?;
         }
         return Ok(gone);
     };

@@ -9,11 +9,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    cli::{ApplyOptions, ETC},
-    cmd::Context,
-    kernel::state::Binding,
-    policy::Policy,
-    render::hanging,
+    cli::ApplyOptions, cmd::Context, invocation::Invocation, kernel::state::Binding, policy::Policy, render::hanging,
 };
 
 /// What was done.
@@ -52,10 +48,10 @@ pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
         how_long(applied, context)
     ))?;
     for item in applied.items {
-        context.print(&line(item))?;
+        context.print(&line(item, &context.invocation()))?;
     }
     for warning in applied.warnings {
-        context.print(&hanging("! ", warning))?;
+        context.print(&hanging("! ", &context.invocation().completed(warning)))?;
     }
     if let Some(session) = applied.session.filter(|session| session.is_checked()) {
         context.print(&format!("{session}\n"))?;
@@ -66,21 +62,18 @@ pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn line(item: &Item<'_>) -> String {
+fn line(item: &Item<'_>, here: &Invocation) -> String {
     let Item { name, effect, bypassed, .. } = item;
     let warning = if *bypassed || *effect == Effect::NotAttached { "! " } else { "  " };
     let does = item.binding.as_ref().map_or_else(|| "-".to_owned(), Binding::words);
-    let bypass = if *bypassed { format!("; BYPASSED: qosbpf policy resume {name}") } else { String::new() };
+    let resume = || format!("; BYPASSED: {}", here.command(&format!("policy resume {name}")));
+    let bypass = if *bypassed { resume() } else { String::new() };
     hanging(&format!("{warning}{name:<24} "), &format!("{does:<24} {}{bypass}", effect.word()))
 }
 
 fn how_long(applied: &Applied<'_>, context: &Context) -> String {
     let Some(time) = applied.how.confirm else { return String::new() };
-    let options = context.options().map_or_else(String::new, |options| format!(" {options}"));
-    // It is the command that confirms which saves.
-    let etc = applied.how.save && context.etc.as_os_str() != ETC;
-    let etc = if etc { format!(" --etc {}", context.etc.display()) } else { String::new() };
-    format!(" for {}, and stays if you say so: qosbpf policy confirm{options}{etc}", seconds(time))
+    format!(" for {}, and stays if you say so: {}", seconds(time), context.invocation().command("policy confirm"))
 }
 
 /// `1m 30s`; what is begun counts.

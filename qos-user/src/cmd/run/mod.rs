@@ -66,7 +66,9 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
         tracing::error!("not everything is attached: {error:#}");
     }
     if args.once {
-        return once(&loaded, &context);
+        let done = once(&loaded, &context);
+        instance.leave_nothing();
+        return done;
     }
     Service::new(context, configured, loaded, follower, instance)?.run(&hung_up)
 }

@@ -187,7 +187,7 @@ impl Shared {
         let next = self.context.store().and_then(|store| deadline::next(&store));
         next.unwrap_or_else(|error| {
             tracing::error!("deadlines cannot be read; they are looked at again soon: {error:#}");
-            None
+            BootTime::now().ok().map(|now| now.plus(deadline::AGAIN))
         })
     }
 

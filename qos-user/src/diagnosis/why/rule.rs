@@ -6,6 +6,7 @@ use super::{Scene, mark, since};
 use crate::{
     diagnosis::{Cure, Finding, address},
     hook::Direction,
+    invocation::quoted,
     rules::model::{Field, Rule, pattern_matches},
     snapshot::{Hook, RuleCount},
 };
@@ -19,6 +20,8 @@ pub struct RuleFacts {
     pub shadowed_by: Vec<String>,
     /// Where the policy asks it, if that is not at this hook.
     pub elsewhere: Option<String>,
+    /// The hooks here that do ask it.
+    pub asked_at: Vec<String>,
     /// `file:line`.
     pub place: String,
 }
@@ -48,6 +51,11 @@ pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> Vec
 }
 
 fn not_asked(name: &str, facts: &RuleFacts) -> Finding {
+    if let [first, ..] = &*facts.asked_at {
+        let hooks = facts.asked_at.join(", ");
+        let text = format!("rule \"{}\" is not asked at {name}: it is at {hooks}", facts.name);
+        return Finding::fail(name, "not-asked", text).cure(Cure::Own(format!("why {first} {}", quoted(&facts.name))));
+    }
     let places = facts.elsewhere.as_deref().unwrap_or("nowhere");
     let text = format!("rule \"{}\" is not asked at {name}: on = {places}", facts.name);
     let cure = Cure::Advice(format!("write on = \"{name}\" in {}, and apply it", facts.place));

@@ -25,6 +25,7 @@ const ALGORITHMS: [&Algorithm; 3] = [&SRTCM, &TRTCM, &RFC4115];
 
 const COLORS: [&str; 4] = ["color", "green", "yellow", "red"];
 const KEYS: [&str; 8] = ["type", "cir", "cbs", "pir", "pbs", "eir", "ebs", "overhead"];
+const NUMBERS: [&str; 6] = ["cir", "cbs", "pir", "pbs", "eir", "ebs"];
 
 /// The bytes that may be added to a packet, or taken from it.
 const OVERHEAD: std::ops::RangeInclusive<i64> = -64..=256;
@@ -56,8 +57,15 @@ impl Rules<'_, '_> {
     }
 
     fn kind(&mut self, table: &Table, span: Span) -> Option<MeterKind> {
-        let algorithm = self.algorithm(table, span)?;
+        let algorithm = self.algorithm(table, span);
         self.check_parameters(table, algorithm);
+        let Some(algorithm) = algorithm else {
+            // Whatever type is meant, its numbers are right or wrong.
+            for entry in table.entries().iter().filter(|entry| NUMBERS.contains(&&*entry.key.text)) {
+                let _of_no_use = self.parameter(entry);
+            }
+            return None;
+        };
         let mut missing = Vec::new();
         let mut values = Vec::new();
         for parameter in algorithm.parameters {
@@ -83,6 +91,9 @@ impl Rules<'_, '_> {
 
     fn algorithm(&mut self, table: &Table, span: Span) -> Option<&'static Algorithm> {
         let Some(entry) = table.get("type") else {
+            if words::is_misspelt(table, "type", &KEYS) {
+                return None;
+            }
             let finding = Finding::error(span, "the meter does not say its `type`");
             self.findings.missing(finding.help("write type = \"srtcm\", \"trtcm\" or \"rfc4115\""));
             return None;
@@ -104,11 +115,14 @@ impl Rules<'_, '_> {
         known
     }
 
-    fn check_parameters(&mut self, table: &Table, algorithm: &Algorithm) {
+    fn check_parameters(&mut self, table: &Table, algorithm: Option<&Algorithm>) {
         for Entry { key, .. } in table.entries() {
             if !KEYS.contains(&&*key.text) {
                 words::unknown_key(key, &KEYS, self.findings);
-            } else if !matches!(&*key.text, "type" | "overhead") && !algorithm.parameters.contains(&&*key.text) {
+                continue;
+            }
+            let Some(algorithm) = algorithm else { continue };
+            if !matches!(&*key.text, "type" | "overhead") && !algorithm.parameters.contains(&&*key.text) {
                 let finding = Finding::error(key.span, format!("a {} has no `{}`", algorithm.name, key.text));
                 let parameters = words::sentence(algorithm.parameters.iter().copied());
                 self.findings.error(finding.help(format!("it has {parameters}")));

@@ -7,6 +7,8 @@ rules! {
     meter_without_type: "meter = { cir = \"8mbit\" }";
     meter_of_unknown_type: "meter = { type = \"tbf\" }";
     meter_of_nearly_known_type: "meter = { type = \"trtmc\" }";
+    meter_all_at_once: "meter = { typ = \"trtcm\", cir = \"8mbps\", cbs = 64, overhed = 4 }\nred = \"dorp\"\nlog = \"often\"";
+    meter_of_no_type_with_bad_numbers: "meter = { type = \"tbf\", cir = \"fast\", cbs = \"64kB\" }";
     meter_by_its_rfc: "meter = { type = \"rfc2698\" }";
     meter_lacks_parameters: "meter = { type = \"trtcm\", cir = \"8mbit\" }";
     meter_has_another_ones: "meter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"64kB\", ebs = \"64kB\", pir = \"9mbit\" }";

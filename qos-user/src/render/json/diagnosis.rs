@@ -16,7 +16,7 @@ pub fn diagnosis(report: &Report) -> impl Serialize + '_ {
         schema: SCHEMA,
         time: rfc3339(report.time),
         host: &report.host,
-        netns: report.shell.netns.as_deref(),
+        netns: report.shell.invocation.netns.as_deref(),
         version: VERSION,
         about: report.about.as_deref(),
         summary: report.heading.as_deref(),

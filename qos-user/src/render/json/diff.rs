@@ -15,6 +15,7 @@ pub fn diff(found: &PolicyDiff) -> impl Serialize + use<> {
         "differs": found.differs(),
         "running": running.map(|policy| json!({ "name": policy.name, "hash": policy.hash, "saved": policy.saved })),
         "policy": { "name": found.next.name, "hash": found.next.hash, "saved": found.next.saved, "file": found.next.file },
+        "prune": found.prune,
         "session": found.session,
         "hooks": found.hooks.iter().map(hook).collect::<Vec<_>>(),
     })
@@ -26,6 +27,7 @@ fn hook(hook: &HookDiff) -> Value {
         "differs": hook.differs,
         "result": hook.effect,
         "bypassed": hook.bypassed,
+        "needs_tc": hook.needs_tc.as_ref().map(|(why, _)| why),
         "table": { "old": hook.old_table, "new": hook.new_table },
         "local": hook.local.map(|(old, new)| json!({ "old": old, "new": new })),
         "inside": hook.inside.as_ref().map(|(old, new)| json!({ "old": old, "new": new })),

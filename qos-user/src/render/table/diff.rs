@@ -2,6 +2,7 @@
 
 use super::{NAME, policy_name};
 use crate::{
+    invocation::quoted,
     render::{
         Look,
         screen::Screen,
@@ -30,7 +31,8 @@ pub fn diff(found: &PolicyDiff, look: &Look) -> String {
         screen.line(session);
     }
     if found.differs() {
-        screen.line(&format!("apply: qosbpf policy apply {} --confirm 60s", next.file));
+        let prune = if found.prune { " --prune" } else { "" };
+        screen.line(&format!("apply: qosbpf policy apply {}{prune} --confirm 60s", quoted(&next.file)));
         screen.footnote(
             look,
             "pkt/s = packets of one second: of an entry, that came to the hook in these codepoints, also protected ones; \
@@ -53,6 +55,10 @@ fn block(screen: &mut Screen, hook: &HookDiff) {
     screen.heading(&format!("{}   table {tables}   {}", hook.name, hook.effect));
     if hook.bypassed {
         screen.alert("BYPASSED: nothing changes here until it is resumed");
+    }
+    if let Some((why, cure)) = &hook.needs_tc {
+        screen.alert(&format!("needs TC, and would be refused: {why}"));
+        screen.told(false, "  ", cure);
     }
     if let Some((old, new)) = hook.local {
         screen.line(&format!("  ~ local  {old} -> {new}"));
@@ -151,6 +157,18 @@ mod tests {
         found.hooks[0].differs = true;
         let text = diff(&found, &sample::look());
         assert!(text.contains("  ~ outer  none -> tunnels   for EF LE inside\n"), "{text}");
+    }
+
+    #[test]
+    fn what_apply_would_refuse_is_said_with_what_helps() {
+        let mut found = sample::diff();
+        (found.prune, found.next.file) = (true, "new policy.toml".to_owned());
+        let cure = "to move it: qosbpf detach ppp0:ingress".to_owned();
+        found.hooks[1].needs_tc = Some(("attached by xdp-native: rule \"calls\" sets mark".to_owned(), cure));
+        let text = diff(&found, &sample::look());
+        assert!(text.contains("! needs TC, and would be refused: attached by xdp-native"), "{text}");
+        assert!(text.contains("\n  to move it: qosbpf detach ppp0:ingress\n"), "{text}");
+        assert!(text.contains("apply: qosbpf policy apply 'new policy.toml' --prune --confirm 60s\n"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,94 @@
+//! Commands of ours as they are typed in where another one was: with the options that say which network namespace, which
+//! pins and which saved policy they are about.
+
+/// The commands that are about a network namespace. `run` without an option is the service, in prose.
+pub const COMMANDS: [&str; 11] = [
+    "attach",
+    "detach",
+    "status",
+    "stats",
+    "policy",
+    "expect",
+    "events",
+    "why",
+    "doctor",
+    "run --once",
+    "run --reload",
+];
+
+/// The options of a command line without which the next one would be about something else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Invocation {
+    /// The network namespace as it was named.
+    pub netns: Option<String>,
+    /// The bpf file system, if it is not the usual one.
+    pub bpffs: Option<String>,
+    /// The folder of the saved policy, if it is not the usual one.
+    pub etc: Option<String>,
+}
+
+impl Invocation {
+    /// The command with these arguments.
+    #[must_use]
+    pub fn command(&self, arguments: &str) -> String {
+        format!("qosbpf{} {arguments}", self.options())
+    }
+
+    /// A text with each of our commands in it as it is typed here.
+    #[must_use]
+    pub fn completed(&self, text: &str) -> String {
+        let options = self.options();
+        let mut parts = text.split("qosbpf ");
+        let mut completed = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            completed.push_str("qosbpf");
+            completed.push_str(if begins_with_command(part) { &options } else { "" });
+            completed.push(' ');
+            completed.push_str(part);
+        }
+        completed
+    }
+
+    /// With a space before each.
+    fn options(&self) -> String {
+        let options = [("netns", &self.netns), ("bpffs", &self.bpffs), ("etc", &self.etc)];
+        let given = options.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        given.map(|(name, value)| format!(" --{name} {}", quoted(value))).collect()
+    }
+}
+
+fn begins_with_command(text: &str) -> bool {
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || "-_:/=".contains(c));
+    COMMANDS.iter().any(|command| text.strip_prefix(command).is_some_and(ends))
+}
+
+/// A word as a shell takes it whole.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_in_a_text_is_completed_and_prose_is_not() {
+        let here = Invocation { netns: Some("edge".to_owned()), bpffs: Some("/tmp/b pf".to_owned()), etc: None };
+        let typed = "qosbpf --netns edge --bpffs '/tmp/b pf'";
+        let told = "qosbpf policy confirm keeps it, qosbpf status; qosbpf run --reload";
+        let completed = format!("{typed} policy confirm keeps it, {typed} status; {typed} run --reload");
+        assert_eq!(here.completed(told), completed);
+        assert_eq!(here.completed(&completed), completed, "once is enough");
+        for prose in
+            ["qosbpf run does not do it", "another qosbpf has it", "qosbpf 0.1.0", "qosbpf dscp", "the qosbpf "]
+        {
+            assert_eq!(here.completed(prose), prose);
+        }
+        assert_eq!(Invocation::default().completed(told), told);
+    }
+}
