@@ -8,7 +8,7 @@ use super::{
     text::{one_line, shorten, width, wrap},
 };
 
-/// No line is longer.
+/// No line is longer, but those that are typed in.
 pub const WIDTH: usize = 100;
 
 /// What a line is, which decides its color.
@@ -75,6 +75,12 @@ impl Screen {
     pub fn told(&mut self, urgent: bool, lead: &str, text: &str) {
         let tone = if urgent { Tone::Alert } else { Tone::Plain };
         self.0.push((tone, Text::Told(width(lead), format!("{lead}{text}"))));
+    }
+
+    /// A command behind a lead: one line however long it is, since whoever copies one of two runs another command.
+    pub fn command(&mut self, urgent: bool, lead: &str, command: &str) {
+        let tone = if urgent { Tone::Alert } else { Tone::Plain };
+        self.0.push((tone, Text::Line(one_line(&format!("{lead}{command}")))));
     }
 
     /// An empty line, except at the top.

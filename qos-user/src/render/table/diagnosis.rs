@@ -38,7 +38,7 @@ pub fn why(report: &Report, look: &Look) -> String {
     }
     if !look.quiet {
         let further = report.further.iter().filter_map(|cure| report.shell.command(cure));
-        further.for_each(|command| screen.told(false, " try   ", &command));
+        further.for_each(|command| screen.command(false, " try   ", &command));
     }
     screen.finish(look)
 }
@@ -50,15 +50,11 @@ fn told(screen: &mut Screen, finding: &Finding, lead: &str, shell: &Shell) {
     for detail in &finding.details {
         screen.told(urgent, &margin, detail);
     }
-    if let Some(help) = finding.cure.as_ref().and_then(|cure| help(cure, shell)) {
-        screen.told(urgent, &margin, &format!("cure: {help}"));
-    }
-}
-
-fn help(cure: &Cure, shell: &Shell) -> Option<String> {
-    match cure {
-        Cure::Advice(advice) => Some(advice.clone()),
-        cure => shell.command(cure),
+    let lead = format!("{margin}cure: ");
+    match &finding.cure {
+        Some(Cure::Advice(advice)) => screen.told(urgent, &lead, advice),
+        Some(cure) => shell.command(cure).iter().for_each(|command| screen.command(urgent, &lead, command)),
+        None => {}
     }
 }
 
@@ -147,9 +143,23 @@ mod tests {
         let mut report = sample::diagnosis();
         report.findings.iter_mut().for_each(|finding| finding.text = "word ".repeat(60));
         let text = doctor(&report, &sample::look());
-        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+        let explained = || text.lines().filter(|line| !line.contains("cure: "));
+        assert!(explained().count() > 10 && explained().all(|line| width(line) <= WIDTH), "{text}");
         let quiet = Look { quiet: true, ..sample::look() };
         assert!(!doctor(&report, &quiet).contains("OK  "));
         assert_eq!(exit(&report.findings), Exit::No);
+    }
+
+    #[test]
+    fn a_command_is_one_line_however_long_it_is() {
+        let mut report = sample::diagnosis();
+        let long = format!("iptables -t mangle -D FORWARD {} -j DSCP", "-m comment --comment x ".repeat(20));
+        report.findings.iter_mut().for_each(|finding| finding.cure = Some(Cure::Host(long.clone())));
+        report.further = vec![Cure::Host(long.clone())];
+        let (doctor, why) = (doctor(&report, &sample::look()), why(&report, &sample::look()));
+        let lines =
+            |text: &str, lead: &str| text.lines().filter(|line| line.ends_with(&format!("{lead}{long}"))).count();
+        assert_eq!(lines(&doctor, "cure: "), report.findings.len());
+        assert_eq!((lines(&why, "cure: "), lines(&why, " try   ")), (report.findings.len(), 1));
     }
 }
