@@ -9,12 +9,14 @@ mod cure;
 pub mod facts;
 mod host;
 pub mod iptables;
+mod link;
 mod marks;
 pub mod nft;
 pub mod outside;
 mod port;
 mod programs;
 mod share;
+mod strays;
 pub mod tc;
 #[cfg(test)]
 mod testing;
@@ -179,8 +181,10 @@ pub fn exit(findings: &[Finding]) -> Exit {
 pub fn interfaces(ground: &Ground, names: &BTreeSet<String>, outside: &Outside) -> Vec<Finding> {
     let mut findings = Vec::new();
     for port in ground.ports.iter().filter(|port| names.contains(&port.device.name)) {
+        findings.extend(link::state(port, link::weight(port, names.len() == 1)));
         findings.extend(port::device(port, ground));
         findings.extend(programs::foreign(port));
+        findings.extend(strays::found(port));
         findings.extend(programs::other_version(port));
         findings.extend(bypass::flowtables(&port.device.name, outside));
         findings.extend(bypass::hardware(port));

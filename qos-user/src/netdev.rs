@@ -1,8 +1,12 @@
 //! Network devices and how they stand on each other: where one packet passes two of them, two hooks count it.
 
+mod stacks;
+
 use std::collections::BTreeSet;
 
 use crate::hook::Direction;
+
+pub use self::stacks::{Passed, Stacks};
 
 /// A network device, as rtnetlink tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +23,10 @@ pub struct Netdev {
     pub parent: Option<u32>,
     /// The bridge, bond, team or VRF that it belongs to.
     pub master: Option<u32>,
+    /// Whether it is set down.
+    pub down: bool,
+    /// Whether it is set up, and has nobody at its other end.
+    pub no_carrier: bool,
     /// Bytes of a packet behind the link header.
     pub mtu: u32,
     /// How many queues it receives into.

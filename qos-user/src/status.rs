@@ -19,6 +19,8 @@ pub struct StatusReport {
     pub netns: Option<String>,
     /// The policy in force there.
     pub policy: Option<PolicyLabel>,
+    /// Whether a policy is saved, and none is in force, as after a boot.
+    pub unapplied: bool,
     /// The hooks, by interface, ingress first.
     pub hooks: Vec<HookStatus>,
     /// The policy that waits to be confirmed.
@@ -176,12 +178,12 @@ impl Note {
 }
 
 impl StatusReport {
-    /// 3 if something wanted is not there or not right, or runs another policy than the one in force, so that one command
-    /// is enough to monitor it.
+    /// 3 if something wanted is not there or not right, runs another policy than the one in force, or a policy is saved
+    /// and none is in force, so that one command is enough to monitor it.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let fault = |hook: &HookStatus| matches!(hook.state, State::Missing | State::Error) || hook.unmet;
-        if self.hooks.iter().any(fault) { Exit::No } else { Exit::Done }
+        if self.unapplied || self.hooks.iter().any(fault) { Exit::No } else { Exit::Done }
     }
 }
 

@@ -95,7 +95,7 @@ fn by_subject(mut findings: Vec<Finding>) -> Vec<Finding> {
 
 /// Pins that are not ours, or of another layout: nothing can be attached beside them.
 fn unreadable_pins(error: &anyhow::Error, known: &[Finding]) -> Option<Finding> {
-    let told = known.iter().any(|finding| ["bpffs-foreign", "bpffs-hidden"].contains(&finding.code));
+    let told = known.iter().any(|finding| ["bpffs-foreign", "bpffs-open", "bpffs-hidden"].contains(&finding.code));
     let failure = error.downcast_ref::<Failure>();
     let cure = failure.and_then(|failure| failure.hint.clone()).map(Cure::Advice);
     let finding = Finding::fail("host", failure.map_or("pins", |failure| failure.code), format!("{error:#}"));
@@ -124,7 +124,10 @@ fn broken(site: &Site, names: &BTreeSet<String>) -> Vec<Finding> {
     let unreadable = site.broken.iter().map(|broken| {
         let (name, direction) = (site.name_at(&broken.pins), broken.pins.direction);
         let finding = Finding::fail(&name, "hook-unreadable", format!("{name}:{direction}: {:#}", broken.error));
-        finding.cure(Cure::Own(format!("detach {name}:{direction}")))
+        finding.cure(broken.open_folder().map_or_else(
+            || Cure::Own(format!("detach {name}:{direction}")),
+            |folder| Cure::Host(format!("chmod go-w {}", folder.display())),
+        ))
     });
     let gone = site.hooks.iter().filter(|hook| hook.running == Observed::Gone && site.interface_of(hook).is_some());
     let gone = gone.map(|hook| {

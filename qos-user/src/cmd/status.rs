@@ -66,6 +66,7 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         host: site::host(),
         netns: context.netns.clone(),
         policy: site.label(),
+        unapplied: site.policy.is_none() && site::saved(&context.saved()).is_some(),
         confirm: confirm(site),
         hooks: hooks.into_values().collect(),
         service,
@@ -256,7 +257,10 @@ fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Not
 
 fn status_of_broken(site: &Site, broken: &Broken) -> HookStatus {
     let (interface, direction) = (site.name_at(&broken.pins), broken.pins.direction);
-    let remedy = Note::warning(format!("qosbpf detach {interface}:{direction} removes what is pinned there"));
+    let remedy = Note::warning(broken.open_folder().map_or_else(
+        || format!("qosbpf detach {interface}:{direction} removes what is pinned there"),
+        |folder| format!("look who did it; to close it: chmod go-w {}", folder.display()),
+    ));
     let reason = format!("{:#}", broken.error);
     let ifindex = Some(broken.pins.ifindex);
     let nothing = Missing { interface, ifindex, direction, table: None, reason };

@@ -64,6 +64,8 @@ pub enum BpffsState {
     Hidden,
     /// It, and in it something of qosbpf's name that is not qosbpf's; what is wrong, and its path.
     Foreign(String, String),
+    /// It, and in it a folder of qosbpf's that is root's, with all that is in it, and that others may write to; the same.
+    Open(String, String),
 }
 
 /// Everything that was read of a network namespace.
@@ -110,6 +112,8 @@ pub struct Port {
     pub offloads: Offloads,
     /// The programs at its hooks that are not ours.
     pub foreign: Vec<Program>,
+    /// Programs of ours at its hooks whose pins were not found: somewhere else, or not to be trusted.
+    pub strays: Vec<Program>,
     /// Why programs could not be asked for.
     pub programs_unknown: Option<String>,
     /// Our hooks.

@@ -42,6 +42,7 @@ fn summary(host: &Host) -> Finding {
         BpffsState::Mounted => "bpffs rw",
         BpffsState::ReadOnly => "bpffs ro",
         BpffsState::Foreign(..) => "bpffs with foreign pins",
+        BpffsState::Open(..) => "bpffs with pins that others may change",
         BpffsState::Absent { .. } | BpffsState::Hidden => "no bpffs",
     };
     let text = format!("kernel {} {}, {jit}, {btf}, {rights}, {bpffs}", host.release, host.machine);
@@ -117,7 +118,13 @@ fn bpffs(bpffs: &Bpffs) -> Option<Finding> {
         }
         BpffsState::Foreign(why, folder) => {
             let cure = Cure::Host(format!("rm -r {}", quoted(folder)));
-            Some(Finding::fail(HOST, "bpffs-foreign", why.clone()).cure(cure))
+            let text = format!("{why}: look who made it; what marks by pins in it stops when it is removed");
+            Some(Finding::fail(HOST, "bpffs-foreign", text).cure(cure))
+        }
+        BpffsState::Open(why, folder) => {
+            let cure = Cure::Host(format!("chmod go-w {}", quoted(folder)));
+            let text = format!("{why}: look who did it; all in it is root's, and what marks goes on");
+            Some(Finding::fail(HOST, "bpffs-open", text).cure(cure))
         }
     }
 }
@@ -153,7 +160,7 @@ mod tests {
 
     #[test]
     fn each_fault_of_the_host_has_its_line() {
-        let cases: [(Host, Level, &str); 9] = [
+        let cases: [(Host, Level, &str); 10] = [
             (Host { release: "4.19.0".to_owned(), ..good() }, Level::Fail, "kernel-too-old"),
             (Host { machine: "mips".to_owned(), ..good() }, Level::Warn, "unaligned-access"),
             (Host { jit: Ok(false), ..good() }, Level::Warn, "jit-off"),
@@ -163,6 +170,7 @@ mod tests {
             (with(BpffsState::ReadOnly), Level::Fail, "bpffs-read-only"),
             (with(BpffsState::Hidden), Level::Fail, "bpffs-hidden"),
             (with(BpffsState::Foreign("not root's".to_owned(), "/x y".to_owned())), Level::Fail, "bpffs-foreign"),
+            (with(BpffsState::Open("is open".to_owned(), "/x y".to_owned())), Level::Fail, "bpffs-open"),
         ];
         for (host, level, code) in cases {
             assert_eq!(found(&host), [(level, code)]);

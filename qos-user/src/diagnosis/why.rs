@@ -7,9 +7,16 @@ mod suspects;
 
 use qos_common::ds::Dscp;
 
-use super::{Cure, Finding, bypass, facts::Ground, marks, outside::Outside, port, programs, twice};
+use super::{
+    Cure, Finding, Level, bypass,
+    facts::{Ground, Port},
+    link, marks,
+    outside::Outside,
+    port, programs, twice,
+};
 use crate::{
     hook::Direction,
+    netdev::{Netdev, Stacks},
     snapshot::{Hook, Snapshot, State},
     tcpdump,
 };
@@ -58,7 +65,8 @@ pub struct Answer {
 /// Answers.
 #[must_use]
 pub fn why(scene: &Scene<'_>, about: &About) -> Answer {
-    let mut findings = attachment::findings(scene);
+    let link = scene.ground.port(scene.interface).and_then(|port| link::state(port, Level::Fail));
+    let mut findings: Vec<_> = link.into_iter().chain(attachment::findings(scene)).collect();
     let readable = scene.hook().filter(|hook| hook.counts.is_ok());
     let Some(hook) = readable else {
         return Answer { heading: scene.name(), findings, further: vec![Cure::Own("status".to_owned())] };
@@ -141,6 +149,17 @@ impl<'a> Scene<'a> {
     fn hooks(&self, direction: Direction) -> impl Iterator<Item = &'a Hook> + use<'a> {
         let counting = |hook: &&Hook| hook.counts.is_ok() && !matches!(hook.state, State::Missing | State::Error);
         self.later.hooks.iter().filter(move |hook| hook.direction == direction).filter(counting)
+    }
+
+    /// How the devices with hooks of one direction stand on each other.
+    fn stacks(&self, direction: Direction) -> Stacks {
+        let ports = &self.ground.ports;
+        let devices: Vec<Netdev> = ports.iter().map(|port| port.device.clone()).collect();
+        let attached = self.hooks(direction).map(|hook| hook.ifindex).collect();
+        let looks = |port: &&Port| port.hook(direction).is_some_and(|hook| hook.inside_pppoe);
+        let sessions = ports.iter().filter(looks).map(|port| port.device.ifindex);
+        let sessions: Vec<u32> = sessions.filter(|ifindex| self.ground.pppoe.contains(ifindex)).collect();
+        Stacks::of(&devices, &attached, &sessions)
     }
 
     /// The same hook in the first reading.

@@ -152,6 +152,29 @@ pub fn check_folder(path: &Path) -> anyhow::Result<()> {
     Err(foreign(path, fault))
 }
 
+/// Whether nothing but its mode is wrong with a folder: others may write to it, and it and all that is in it is root's.
+#[must_use]
+pub fn is_only_open(path: &Path) -> bool {
+    let meta = fs::symlink_metadata(path);
+    meta.is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o022 != 0) && is_root_s(path)
+}
+
+fn is_root_s(path: &Path) -> bool {
+    let Ok(meta) = fs::symlink_metadata(path) else { return false };
+    let each = |name: io::Result<fs::DirEntry>| name.is_ok_and(|name| is_root_s(&name.path()));
+    meta.uid() == 0 && (meta.is_file() || meta.is_dir() && fs::read_dir(path).is_ok_and(|mut names| names.all(each)))
+}
+
+/// What helps against a folder or a pin that is refused. Where it is root's, only its mode is to be mended: to remove it
+/// would stop the datapath, which runs.
+fn remedy(path: &Path) -> String {
+    let shown = path.display();
+    if is_only_open(path) {
+        return format!("look who did it; to close it: chmod go-w {shown}");
+    }
+    format!("look who made it; to start over, which ends what marks by it: rm -r {shown}")
+}
+
 /// Refuses a pin that is not a plain file of root's.
 ///
 /// # Errors
@@ -169,7 +192,5 @@ pub fn check_pin(path: &Path) -> anyhow::Result<()> {
 }
 
 fn foreign(path: &Path, fault: &str) -> anyhow::Error {
-    Failure::new("foreign-pin", format!("{} {fault}: refused", path.display()))
-        .hint(format!("look who made it; to start over: rm -r {}", path.display()))
-        .into()
+    Failure::new("foreign-pin", format!("{} {fault}: refused", path.display())).hint(remedy(path)).into()
 }

@@ -181,6 +181,11 @@ pub(super) fn program_name(id: u32) -> Option<String> {
         .and_then(|info| info.name_as_str().map(str::to_owned))
 }
 
+/// Whether a program of this name is one of our object, whoever loaded it.
+pub(super) fn is_our_name(name: &str) -> bool {
+    ["qosbpf_xdp", "qosbpf_ingress", "qosbpf_egress"].iter().any(|ours| name.starts_with(ours))
+}
+
 fn reason(via: Via, wanted: Wanted, refusals: &[(Via, String)]) -> String {
     match (wanted, refusals) {
         (Wanted::Exactly(_), _) => format!("{via}, as asked"),

@@ -3,12 +3,12 @@
 //! The order of work survives a kill at any point. A change is written down (`next-state`), then made in one system
 //! call, then promoted (`state`). Whoever comes next compares the program that runs with the two and finishes or undoes.
 
-use std::{fs, sync::Arc, time::SystemTime};
+use std::{fs, path::Path, sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 
 use super::{
-    counters, document,
+    bpffs, counters, document,
     mechanism::{self, Running},
     network::Network,
     object::{self, Loaded},
@@ -79,6 +79,12 @@ pub struct Broken {
 }
 
 impl Broken {
+    /// Its folder, if others may write to it and nothing else is wrong: to detach would be too much.
+    #[must_use]
+    pub fn open_folder(&self) -> Option<&Path> {
+        Some(self.pins.folder()).filter(|folder| bpffs::is_only_open(folder))
+    }
+
     /// What is wrong, for a command that is about this hook.
     #[must_use]
     pub fn refusal(&self) -> Failure {

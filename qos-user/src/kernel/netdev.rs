@@ -3,7 +3,7 @@
 use std::fs;
 
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::link::{LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use nix::net::if_::if_nametoindex;
 
 use super::network::Network;
@@ -37,7 +37,10 @@ fn carriers(sessions: &str) -> impl Iterator<Item = &str> {
 
 fn device(message: &LinkMessage) -> Netdev {
     let link_type = message.header.link_layer_type.to_string();
-    let mut device = Netdev { ifindex: message.header.index, link_type, ..Netdev::default() };
+    let is = |flag| message.header.flags.contains(flag);
+    let (up, carrier) = (is(LinkFlags::Up), is(LinkFlags::LowerUp));
+    let mut device =
+        Netdev { ifindex: message.header.index, link_type, down: !up, no_carrier: up && !carrier, ..Netdev::default() };
     for attribute in &message.attributes {
         take(&mut device, attribute);
     }

@@ -51,16 +51,24 @@ impl Store {
     ///
     /// `foreign-pin`, `layout`.
     pub fn open(bpffs: &Path) -> anyhow::Result<Self> {
-        let top = bpffs.join("qosbpf");
-        let layout = top.join(format!("v{LAYOUT}"));
-        let store = Self { namespace: layout.join(format!("netns-{}", netns::id()?)), top, layout };
-        for folder in store.folders() {
-            if folder.symlink_metadata().is_ok() {
-                bpffs::check_folder(folder)?;
-            }
+        let store = Self::at(bpffs)?;
+        if let Some((_, error)) = store.refused() {
+            return Err(error);
         }
         store.refuse_other_layouts()?;
         Ok(store)
+    }
+
+    fn at(bpffs: &Path) -> anyhow::Result<Self> {
+        let top = bpffs.join("qosbpf");
+        let layout = top.join(format!("v{LAYOUT}"));
+        Ok(Self { namespace: layout.join(format!("netns-{}", netns::id()?)), top, layout })
+    }
+
+    /// The first folder that is there and that somebody else could have filled.
+    fn refused(&self) -> Option<(&Path, anyhow::Error)> {
+        let there = self.folders().into_iter().filter(|folder| folder.symlink_metadata().is_ok());
+        there.filter_map(|folder| Some((folder, bpffs::check_folder(folder).err()?))).next()
     }
 
     /// The same, with the folders made and locked for a change.
@@ -253,6 +261,13 @@ impl Store {
     }
 }
 
+/// The first of our folders that is there and that somebody else could have filled, and what is wrong with it.
+#[must_use]
+pub fn refused(bpffs: &Path) -> Option<(PathBuf, anyhow::Error)> {
+    let store = Store::at(bpffs).ok()?;
+    store.refused().map(|(folder, error)| (folder.to_owned(), error))
+}
+
 impl Drop for Change {
     fn drop(&mut self) {
         self.store.tidy();
@@ -289,7 +304,7 @@ impl HookPins {
     /// The command that removes the folder, where qosbpf will not.
     #[must_use]
     pub fn removal(&self) -> String {
-        format!("look who made it; to start over: rm -r {}", self.folder.display())
+        format!("look who made it; to start over, which ends what marks by it: rm -r {}", self.folder.display())
     }
 
     /// Makes the folder.

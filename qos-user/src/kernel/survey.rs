@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 pub use self::{machine::host, tools::outside};
 use super::{
+    choice,
     datapath::{Hook, Observed},
     netdev,
     network::{Interface, Network},
@@ -36,6 +37,7 @@ pub fn ground(net: &Network, interfaces: &[Interface], hooks: &[Hook]) -> anyhow
     let ports = devices.into_iter().map(|device| {
         let own: Vec<&Hook> = hooks.iter().filter(|hook| hook.pins.ifindex == device.ifindex).collect();
         let (foreign, programs_unknown) = neighbours::foreign(net, by_index.get(&device.ifindex).copied(), &own);
+        let (strays, foreign) = foreign.into_iter().partition(|program| choice::is_our_name(&program.name));
         let offloads = ethtool::offloads(&device.name);
         Port {
             unreadable: by_index.get(&device.ifindex).and_then(|interface| interface.link.clone().err()),
@@ -43,6 +45,7 @@ pub fn ground(net: &Network, interfaces: &[Interface], hooks: &[Hook]) -> anyhow
             xdp: features.get(&device.ifindex).copied(),
             offloads,
             foreign,
+            strays,
             programs_unknown,
             hooks: own.iter().filter(|hook| hook.running != Observed::Gone).map(|hook| own_hook(hook)).collect(),
             tc: traffic.remove(&device.ifindex).unwrap_or_default(),

@@ -234,6 +234,7 @@ pub fn status() -> StatusReport {
         host: "edge1".to_owned(),
         netns: None,
         policy: Some(policy()),
+        unapplied: false,
         hooks: vec![lan, wan, bypassed, missing, broken],
         confirm: Some(Confirm {
             name: "edge-standard".to_owned(),

@@ -73,7 +73,7 @@ fn a_saved_policy_that_is_not_in_force_is_said_to_be_so() -> anyhow::Result<()> 
     edge.ok("policy save")?;
     assert!(!edge.ok("status")?.stdout.contains("not in force"));
     edge.ok("detach --all")?;
-    edge.ok("status")?.says(&[
+    edge.ask("status")?.expect(3)?.says(&[
         "! policy keep ",
         "is saved, and not in force: qosbpf --netns",
         "policy.toml --attach",

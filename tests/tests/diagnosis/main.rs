@@ -1,4 +1,5 @@
 //! `doctor` and `why` on real faults: each is named, and its cure works when it is typed in.
 
 mod doctor;
+mod operator;
 mod why;

@@ -6,6 +6,7 @@ use super::{Scene, hook_name, since, suspects};
 use crate::{
     diagnosis::{Cure, Finding},
     hook::Direction,
+    netdev::Passed,
     snapshot::{Hook, RuleCount},
 };
 
@@ -169,7 +170,9 @@ struct Way<'a> {
     here: u64,
 }
 
-/// The same packets at both ends: those of the sample, or all of them if the hooks are of the same age.
+type Count = fn(&Hook, &[Dscp]) -> u64;
+
+/// The same packets at both ends, each once: those of the sample, or all of them if the hooks are of the same age.
 fn compared(
     scene: &Scene<'_>,
     from: &[&Hook],
@@ -177,19 +180,31 @@ fn compared(
     to: Option<&Hook>,
     dscps: &[Dscp],
 ) -> Option<(u64, u64, u64)> {
-    let grown = |hook: &Hook, count: fn(&Hook, &[Dscp]) -> u64| {
+    let whole = |hook: &Hook, count: Count| count(hook, dscps);
+    let grown = |hook: &Hook, count: Count| {
         let then = scene.before(hook).map_or(0, |then| count(then, dscps));
         count(hook, dscps).saturating_sub(then)
     };
-    let came: u64 = from.iter().map(|hook| grown(hook, after)).sum();
-    if came > 0 {
-        let left = exits.iter().map(|hook| grown(hook, before)).sum();
-        return Some((came, left, to.map_or(left, |to| grown(to, before))));
+    let counted = |amount: &dyn Fn(&Hook, Count) -> u64| {
+        let left = scene.stacks(Direction::Egress).down(exits.iter().map(|hook| (hook.ifindex, amount(hook, before))));
+        (came(scene, from, amount), left, to.map_or(left, |to| amount(to, before)))
+    };
+    if from.iter().any(|hook| grown(hook, after) > 0) {
+        return Some(counted(&grown));
     }
-    let (came, left) =
-        (from.iter().map(|hook| after(hook, dscps)).sum(), exits.iter().map(|hook| before(hook, dscps)).sum());
     let together = from.iter().all(|from| exits.iter().all(|exit| saw_the_same(scene, from, exit)));
-    together.then(|| (came, left, to.map_or(left, |to| before(to, dscps))))
+    together.then(|| counted(&whole))
+}
+
+/// What left these hooks at ingress, without what those of ours took that stand on them.
+fn came(scene: &Scene<'_>, from: &[&Hook], amount: &dyn Fn(&Hook, Count) -> u64) -> u64 {
+    let passed = scene.hooks(Direction::Ingress).map(|hook| {
+        let asked = from.iter().any(|from| from.ifindex == hook.ifindex);
+        let after = amount(hook, after);
+        let taken = amount(hook, before).saturating_sub(after);
+        (hook.ifindex, Passed { packets: if asked { after } else { 0 }, taken })
+    });
+    scene.stacks(Direction::Ingress).up(passed)
 }
 
 /// Whether what came in by one hook was counted by the other, if it came there: one that is older has seen it all.

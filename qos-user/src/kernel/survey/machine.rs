@@ -7,7 +7,7 @@ use nix::{
     unistd::geteuid,
 };
 
-use super::super::{bpffs, netns, privilege, sys};
+use super::super::{bpffs, netns, pins, privilege, sys};
 use crate::diagnosis::{
     facts::{Bpffs, BpffsState, Host, Lack},
     version,
@@ -108,9 +108,13 @@ fn state(path: &Path) -> BpffsState {
         let hidden = bpffs::refuse_hidden(path).is_err();
         return if hidden { BpffsState::Hidden } else { BpffsState::Absent { folder: path.is_dir() } };
     }
-    let ours = path.join("qosbpf");
-    if let (true, Err(error)) = (ours.symlink_metadata().is_ok(), bpffs::check_folder(&ours)) {
-        return BpffsState::Foreign(format!("{error:#}"), ours.display().to_string());
+    if let Some((folder, error)) = pins::refused(path) {
+        let (why, shown) = (format!("{error:#}"), folder.display().to_string());
+        return if bpffs::is_only_open(&folder) {
+            BpffsState::Open(why, shown)
+        } else {
+            BpffsState::Foreign(why, shown)
+        };
     }
     let read_only = statvfs(path).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY));
     if read_only { BpffsState::ReadOnly } else { BpffsState::Mounted }

@@ -1,0 +1,119 @@
+//! What an operator does with what `doctor` and `why` print: copies it, and believes it.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use qosbpf_tests::{
+    binary::Answer,
+    router::{Router, run_in},
+    typed::{find, findings, has, type_in},
+};
+
+/// A policy that remarks at the WAN's egress.
+fn enforcing() -> anyhow::Result<Router> {
+    let router = Router::start()?;
+    router.ok("attach wan0 --egress")?;
+    let policy = router.policy("p", "[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+    router.ok(&format!("policy apply {policy}"))?;
+    Ok(router)
+}
+
+/// Half of a command is another command.
+#[test]
+fn a_cure_is_one_line_however_long_it_is() -> anyhow::Result<()> {
+    let router = enforcing()?;
+    let comment = "a-comment-of-somebody-who-has-much-to-say-about-this-rule-and-says-it-all";
+    let rule = format!(
+        "-o wan0 -s 10.20.30.0/24 -p udp -m udp --dport 5060:5061 -m comment --comment {comment} -j DSCP --set-dscp 0x08"
+    );
+    run_in(router.edge(), &format!("iptables -t mangle -A FORWARD {rule}"))?;
+    run_in(router.edge(), "iptables -t mangle -A FORWARD -o wan0 -j DSCP --set-dscp 0x0a")?;
+    let documents = router.ask("doctor --sample 0 --json")?.expect(3)?;
+    let found = findings(&documents)?;
+    let cures: Vec<_> = found.iter().filter_map(|finding| finding["cure"].as_str()).collect();
+    assert!(cures.iter().any(|cure| cure.len() > 200 && cure.contains(comment)), "{cures:#?}");
+    for color in ["never", "always"] {
+        let mut doctor = router.command(&format!("--color {color} doctor --sample 0"))?;
+        let screen = Answer::of(doctor.env("COLUMNS", "80"))?.expect(3)?;
+        for cure in &cures {
+            let line = format!("cure: {cure}");
+            assert!(screen.stdout.lines().any(|shown| shown.contains(&line)), "{line}\n{}", screen.stdout);
+        }
+    }
+    Ok(())
+}
+
+/// The folder is root's, and so is all in it: what marks is not to be thrown away.
+#[test]
+fn a_folder_of_pins_that_others_may_write_to_is_closed_and_marking_goes_on() -> anyhow::Result<()> {
+    let router = enforcing()?;
+    router.ok("attach lan0")?;
+    let mut folders = vec![router.bpffs.join("qosbpf"), router.namespace_folder()?];
+    folders.push(router.hook_folder("wan0", "egress")?);
+    for (at, folder) in folders.iter().enumerate() {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777))?;
+        let close = format!("chmod go-w {}", folder.display());
+        let answer = router.ask("doctor --sample 0 --json")?.expect(3)?;
+        let code = if at < 2 { "bpffs-open" } else { "hook-unreadable" };
+        let found = findings(&answer)?.into_iter().find(|finding| finding["code"] == code);
+        let found = found.unwrap_or_default();
+        assert_eq!(found["cure"], close.as_str(), "{}", answer.stdout);
+        assert!(!has(&answer, "xdp-slot-taken")? && !answer.stdout.contains("rm -r"), "{}", answer.stdout);
+        if at < 2 {
+            find(&answer, "wan0", "own-unpinned")?;
+            router.ask("attach wan0")?.expect(1)?.complains(&["look who did it", &close])?;
+            router.ask("status")?.expect(1)?.complains(&["look who did it", &close])?;
+        } else {
+            router.ask("status")?.expect(3)?.says(&["look who did it", &close])?;
+        }
+        type_in(&found, None)?;
+        let healed = router.ask("doctor --sample 0 --json")?;
+        assert!(!has(&healed, code)? && !has(&healed, "own-unpinned")?, "{}", healed.stdout);
+    }
+    router.ping(false, 184, 10)?;
+    let counted = router.counted("wan0:egress")?;
+    let (came, left) = (counted.packets().get(&184).copied(), counted.packets_after().get(&46).copied());
+    assert_eq!((came, left.unwrap_or_default()), (Some(10), 0), "the policy was never out of force");
+    Ok(())
+}
+
+#[test]
+fn a_packet_that_a_bridge_and_its_port_count_came_once() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    for line in [
+        "ip link add br0 address 02:00:00:00:01:01 up type bridge",
+        "ip address flush dev lan0",
+        "ip link set lan0 master br0",
+        "ip address add 192.0.2.1/24 dev br0",
+        "ip neigh replace 192.0.2.2 lladdr 02:00:00:00:01:02 dev br0",
+    ] {
+        run_in(router.edge(), line)?;
+    }
+    for interface in ["lan0", "br0", "wan0"] {
+        router.ok(&format!("attach {interface}"))?;
+    }
+    router.ping(false, 184, 16)?;
+    let answer = router.ask("why wan0:egress EF --sample 0")?.expect(0)?;
+    answer.says(&["comes through: 16 from ", "16 at wan0:egress"])?;
+    router.ask("why wan0:egress --sample 0")?.expect(0)?;
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_is_down_or_has_no_carrier_is_said_first() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach wan0")?;
+    run_in(router.edge(), "ip link set wan0 down")?;
+    let answer = router.ask("doctor --sample 0 --json")?.expect(3)?;
+    let first = findings(&answer)?.into_iter().find(|finding| finding["subject"] == "wan0").unwrap_or_default();
+    assert_eq!((first["code"].as_str(), first["level"].as_str()), (Some("link-down"), Some("warn")), "{first:#}");
+    let asked = router.ask("why wan0:egress --sample 0 --json")?.expect(3)?;
+    assert_eq!(findings(&asked)?[0]["code"], "link-down", "{}", asked.stdout);
+    type_in(&first, None)?;
+    assert!(!has(&router.ask("doctor --sample 0 --json")?, "link-down")?);
+    run_in(router.lab().wan(), "ip link set eth0 down")?;
+    let answer = router.ask("doctor wan0 --sample 0 --json")?.expect(3)?;
+    let found = find(&answer, "wan0", "no-carrier")?;
+    assert!(found["advice"].as_str().is_some_and(|advice| advice.contains("peer")), "{found:#}");
+    find(&router.ask("why wan0:egress --sample 0 --json")?.expect(3)?, "wan0", "no-carrier")?;
+    Ok(())
+}
