@@ -35,6 +35,17 @@ fn it_is_3_if_a_line_is_left_and_the_policy_is_printed_all_the_same() -> anyhow:
     Ok(())
 }
 
+/// What differs of a line that is in the policy is said, and that the rest is carried over.
+#[test]
+fn a_line_that_is_carried_over_in_part_is_said_to_be_so() -> anyhow::Result<()> {
+    let text = "*mangle\n-A PREROUTING -p icmp -j TOS --set-tos 0x10/0x3f\nCOMMIT\n";
+    let answer = import(&[], text)?.expect(3)?;
+    assert!(answer.stderr.starts_with("stdin:2: carried over in part: "), "{}", answer.stderr);
+    assert!(answer.stdout.contains("# carried over in part, line 2: -A PREROUTING"), "{}", answer.stdout);
+    assert_eq!(import(&["--json"], text)?.expect(3)?.json()?["left"][0]["in_part"], true);
+    Ok(())
+}
+
 #[test]
 fn the_document_says_the_same() -> anyhow::Result<()> {
     let answer = import(&["--json", "-"], PARTLY)?.expect(3)?;

@@ -72,7 +72,7 @@ fn said(imported: &Imported) -> String {
         let quoted = if remark.text.is_empty() { String::new() } else { format!("    {}\n", remark.text) };
         format!("{}:{}: {word}: {}\n{quoted}", remark.file, remark.line, remark.reason)
     };
-    let mut text = imported.left.iter().map(|remark| line("not carried over", remark)).collect::<String>();
+    let mut text = imported.left.iter().map(|remark| line(remark.word(), remark)).collect::<String>();
     text.extend(imported.notes.iter().map(|remark| line("note", remark)));
     let rules = if imported.rules == 1 { "1 rule".to_owned() } else { format!("{} rules", imported.rules) };
     let left = match imported.left.len() {

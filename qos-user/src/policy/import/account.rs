@@ -47,7 +47,7 @@ impl Read {
                 1 => format!("1 line has nothing to do with marking: {}", first.number),
                 count => format!("{count} lines have nothing to do with marking: {}", numbers(&beside)),
             };
-            self.notes.push(Left { line: first, text: String::new(), reason });
+            self.notes.push(Left { line: first, text: String::new(), reason, in_part: false });
             beside = others;
         }
     }

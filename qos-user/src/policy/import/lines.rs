@@ -60,7 +60,8 @@ impl Lines {
 
     pub fn remark(&self, left: &Left) -> Remark {
         let file = self.0.get(left.line.file).map_or_else(String::new, |input| input.file.clone());
-        Remark { file, line: left.line.number, text: left.text.clone(), reason: left.reason.clone() }
+        let Left { line, text, reason, in_part } = left.clone();
+        Remark { file, line: line.number, text, reason, in_part }
     }
 
     /// The names of the inputs.

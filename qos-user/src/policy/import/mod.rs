@@ -23,6 +23,8 @@ mod spans;
 mod tests;
 mod writer;
 
+use std::collections::BTreeSet;
+
 pub use self::lines::{Input, Kind};
 use self::{
     account::Account,
@@ -58,6 +60,8 @@ pub(in crate::policy) struct Left {
     pub line: Line,
     pub text: String,
     pub reason: String,
+    /// Whether the rest of the line is in the policy.
+    pub in_part: bool,
 }
 
 /// The same for those who read it.
@@ -71,6 +75,22 @@ pub struct Remark {
     pub text: String,
     /// Why it was not carried over, or what is to be known.
     pub reason: String,
+    /// Whether the rest of the line is in the policy.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub in_part: bool,
+}
+
+/// What is said of a line that is left.
+const fn left_word(in_part: bool) -> &'static str {
+    if in_part { "carried over in part" } else { "not carried over" }
+}
+
+impl Remark {
+    /// Whether nothing or only a part of it is carried over, in words.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        left_word(self.in_part)
+    }
 }
 
 /// How the text is to be taken.
@@ -132,7 +152,7 @@ struct Read {
 impl Read {
     /// Notes that a line, or a part of it, is not carried over.
     fn leave(&mut self, lines: &Lines, line: Line, reason: impl Into<String>) {
-        self.left.push(Left { line, text: lines.text(line).to_owned(), reason: reason.into() });
+        self.left.push(Left { line, text: lines.text(line).to_owned(), reason: reason.into(), in_part: false });
     }
 
     /// Leaves a block of lines for one reason, which names them.
@@ -153,7 +173,7 @@ impl Read {
 
     /// Notes what is to be known about a line.
     fn note(&mut self, lines: &Lines, line: Line, reason: impl Into<String>) {
-        self.notes.push(Left { line, text: lines.text(line).to_owned(), reason: reason.into() });
+        self.notes.push(Left { line, text: lines.text(line).to_owned(), reason: reason.into(), in_part: false });
     }
 }
 
@@ -189,6 +209,7 @@ pub fn import(inputs: Vec<Input>, options: &Options) -> Result<Imported, Unreada
     leave_what_is_no_rule(&mut lists, &mut read, &lines);
     leave_shared_meters(&lists, &mut read, &lines);
     read.balance(&lines);
+    note_what_is_in_part(&mut read.left, &lists);
     settle(&mut read.left);
     settle(&mut read.notes);
     let text = written(kind, &read, lists, &lines, options);
@@ -227,6 +248,13 @@ fn leave_shared_meters(lists: &[(Direction, List)], read: &mut Read, lines: &Lin
             read.leave(lines, *line, "several rules come of this class, and each has a bucket of its own");
         }
     }
+}
+
+/// A line that has a part in a rule is not left as a whole.
+fn note_what_is_in_part(left: &mut [Left], lists: &[(Direction, List)]) {
+    let entries = lists.iter().flat_map(|(_, list)| &list.entries);
+    let carried: BTreeSet<Line> = entries.flat_map(|entry| entry.lines.iter().copied()).collect();
+    left.iter_mut().for_each(|left| left.in_part = carried.contains(&left.line));
 }
 
 /// In the order of the text, and each once.

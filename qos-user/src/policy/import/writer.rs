@@ -10,6 +10,7 @@ use super::{
     Left, Line,
     condition::Condition,
     first_match::{Entry, Fate, List},
+    left_word,
     matching::{self, Sets, dscp_word, key, quoted},
     program::Meter,
 };
@@ -247,7 +248,8 @@ fn comments<'a>(quote: &dyn Quote, left: impl Iterator<Item = &'a Left>) -> Stri
         let said = shortened(&left.text, LONGEST_QUOTE);
         let _infallible = writeln!(
             text,
-            "\n# not carried over, {}: {said}\n#   {}",
+            "\n# {}, {}: {said}\n#   {}",
+            left_word(left.in_part),
             quote.place(left.line),
             shortened(&left.reason, 400)
         );
