@@ -91,3 +91,28 @@ fn a_rule_is_named_for_what_it_marked_and_what_it_dropped() -> anyhow::Result<()
     assert!(dropped["dropped"][0]["by"].as_str().is_some_and(|by| by.starts_with("rule \"no CS1\"")), "{dropped:#}");
     Ok(())
 }
+
+/// Where an answer is no, the other hooks have their say: who made another mark, and who makes none.
+#[test]
+fn another_hook_that_marked_or_is_bypassed_is_named() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let text = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
+    router.ok(&format!("attach lan0 --policy {}", router.policy("p", text)?))?;
+    router.ok("attach wan0")?;
+    let lan = router.lab().lan().name();
+    let ping = format!("ip netns exec {lan} ping -q -n -Q 184 -c 2 -i 0.1 -W 1 198.51.100.2 >&2");
+    let asked = expect(&router, "wan0:egress EF>=2 --within 1s", &ping)?.expect(3)?;
+    asked.says(&["lan0:ingress meanwhile: EF before +2 after +0, 2 became AF41"])?;
+    router.ok("policy bypass lan0:ingress")?;
+    let asked = expect(&router, "wan0:egress AF41>=2 --within 1s", &ping)?.expect(3)?;
+    let resume = format!(
+        "lan0:ingress is BYPASSED: qosbpf --netns {} --bpffs {} policy resume lan0:ingress",
+        router.edge().name(),
+        router.bpffs.display()
+    );
+    asked.says(&[&resume])?;
+    let document = expect(&router, "lan0:ingress AF41>=2 --within 1s --json", &ping)?.expect(3)?.json()?;
+    assert_eq!(document["hints"], serde_json::json!([resume]), "{document:#}");
+    expect(&router, "wan0:egress EF>=2", &ping)?.expect(0)?;
+    Ok(())
+}

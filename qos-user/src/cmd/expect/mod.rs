@@ -1,5 +1,6 @@
 //! `qosbpf expect`: runs a command, and says whether the counters moved as told.
 
+mod elsewhere;
 mod expectation;
 mod verdict;
 
@@ -12,6 +13,7 @@ use std::{
 };
 
 use self::{
+    elsewhere::Earlier,
     expectation::{Comparison, Expectation},
     verdict::{Command as Ran, Moved, Side, Verdict},
 };
@@ -48,6 +50,7 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
     let side = if args.before { Side::Before } else { Side::After };
     let earlier = counters::read(&hook.pins)?;
     let hits = site::rules_of(hook)?;
+    let others = Earlier::read(&site, hook);
     let command = run_command(&args.command, args.json)?;
     let settled = settle(&earlier, hook, &expectations, side, args.within);
     same_counters(hook, &args.hook, context)?;
@@ -65,6 +68,8 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
         outer: outer.as_ref().map(|table| (table, file)),
         rules: hits.iter().zip(hit).filter(|(_, hit)| *hit).map(|(count, _)| (&count.rule, file)).collect(),
         aside: aside(hook, &args.hook),
+        elsewhere: others.moved(),
+        here: context.invocation(),
         command,
     };
     if args.json {

@@ -3,9 +3,10 @@
 use qos_common::{abi::Counter, ds::Dscp};
 use serde_json::{Value, json};
 
-use super::expectation::Expectation;
+use super::{elsewhere::Elsewhere, expectation::Expectation};
 use crate::{
     error::Exit,
+    invocation::Invocation,
     rules::model::Rule,
     snapshot::{Counts, TableLabel},
 };
@@ -60,6 +61,19 @@ impl Moved {
         })
     }
 
+    /// Whether anything came.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.before.iter().any(|packets| *packets > 0)
+    }
+
+    /// What packets of an expectation's codepoints have become that is none of these.
+    pub fn away<'a>(&'a self, expectation: &'a Expectation) -> impl Iterator<Item = (Dscp, u64)> + 'a {
+        let within = |dscp: &Dscp| expectation.dscps.contains(dscp);
+        let away = self.remarked.iter().filter(move |(from, to, _)| within(from) && !within(to));
+        away.map(|(_, to, packets)| (*to, *packets))
+    }
+
     /// How many packets of an expectation's codepoints moved on one side.
     #[must_use]
     pub fn packets(&self, expectation: &Expectation, side: Side) -> u64 {
@@ -90,6 +104,10 @@ pub struct Verdict<'a> {
     pub rules: Vec<(&'a Rule, &'a str)>,
     /// What else explains a verdict: no table at the hook, or one that is out of the path.
     pub aside: Option<String>,
+    /// What the other hooks of this router have counted.
+    pub elsewhere: Vec<Elsewhere>,
+    /// How our commands are typed here.
+    pub here: Invocation,
     /// The command that was to make the traffic.
     pub command: Command,
 }
@@ -162,15 +180,23 @@ impl Verdict<'_> {
                 lines.extend(self.instead(expectation));
             }
         }
-        if self.answer() == Answer::No {
-            lines.extend(self.aside.iter().map(|aside| format!("  {aside}")));
-        }
+        lines.extend(self.hints().iter().map(|hint| format!("  {hint}")));
         lines.extend(self.meanwhile());
         lines.push(format!("command: {}", self.command.ended));
         if self.answer() == Answer::Unknown {
             lines.push("  it failed, and nothing came: that says nothing about the hook".to_owned());
         }
         lines.join("\n") + "\n"
+    }
+
+    /// What else there is to know where something is not as expected.
+    fn hints(&self) -> Vec<String> {
+        if self.answer() != Answer::No {
+            return Vec::new();
+        }
+        let unmet = || self.expectations.iter().filter(|expectation| !self.met(expectation));
+        let elsewhere = self.elsewhere.iter().flat_map(|other| other.hints(unmet()));
+        self.aside.iter().cloned().chain(elsewhere).map(|hint| self.here.completed(&hint)).collect()
     }
 
     fn line(&self, expectation: &Expectation) -> String {
@@ -290,6 +316,7 @@ impl Verdict<'_> {
             "not_asked": unasked,
             "protected": self.moved.protected,
             "uncounted": self.moved.uncounted,
+            "hints": self.hints(),
             "command": self.command.ended,
         })
     }
@@ -333,6 +360,8 @@ mod tests {
             outer: None,
             rules: Vec::new(),
             aside: None,
+            elsewhere: Vec::new(),
+            here: Invocation::default(),
             command: Command { ended: "ping ended".to_owned(), failed },
         };
         assert_eq!(verdict.document()["verdict"], verdict.answer().word());

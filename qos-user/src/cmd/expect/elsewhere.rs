@@ -1,0 +1,74 @@
+//! What the other hooks of this router have counted meanwhile, where a verdict is no.
+
+use super::{
+    expectation::Expectation,
+    verdict::{Moved, Side},
+};
+use crate::{
+    cmd::site::Site,
+    kernel::{
+        counters,
+        datapath::{Hook, Observed},
+    },
+    snapshot::Counts,
+};
+
+/// The other hooks with what they had counted.
+#[derive(Debug)]
+pub struct Earlier<'a>(Vec<(&'a Hook, String, Counts)>);
+
+impl<'a> Earlier<'a> {
+    /// Reads them; one that cannot be read has nothing to say.
+    #[must_use]
+    pub fn read(site: &'a Site, asked: &Hook) -> Self {
+        let others = site.hooks.iter().filter(|hook| hook.pins != asked.pins && hook.running != Observed::Gone);
+        let read = others.filter_map(|hook| {
+            let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
+            Some((hook, name, counters::read(&hook.pins).ok()?))
+        });
+        Self(read.collect())
+    }
+
+    /// What they have counted since.
+    #[must_use]
+    pub fn moved(&self) -> Vec<Elsewhere> {
+        let moved = self.0.iter().filter_map(|(hook, name, earlier)| {
+            let moved = Moved::between(earlier, &counters::read(&hook.pins).ok()?)?;
+            Some(Elsewhere { hook: name.clone(), moved, bypassed: hook.state.bypass.is_some() })
+        });
+        moved.collect()
+    }
+}
+
+/// Another hook.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// As `IFACE:DIR`.
+    pub hook: String,
+    /// What moved there.
+    pub moved: Moved,
+    /// Whether its policy is out of the path.
+    pub bypassed: bool,
+}
+
+impl Elsewhere {
+    /// What it says of expectations that are not met.
+    #[must_use]
+    pub fn hints<'a>(&self, unmet: impl Iterator<Item = &'a Expectation>) -> Vec<String> {
+        let Self { hook, .. } = self;
+        // Of all codepoints that nobody names it would say what is the same everywhere.
+        let named = unmet.filter(|expectation| expectation.name != "other");
+        let mut hints: Vec<_> = named.filter_map(|expectation| self.hint(expectation)).collect();
+        if self.bypassed && self.moved.any() {
+            hints.push(format!("{hook} is BYPASSED: qosbpf policy resume {hook}"));
+        }
+        hints
+    }
+
+    fn hint(&self, expectation: &Expectation) -> Option<String> {
+        let [before, after] = [Side::Before, Side::After].map(|side| self.moved.packets(expectation, side));
+        let became = self.moved.away(expectation).map(|(to, packets)| format!(", {packets} became {to}"));
+        let (hook, name, became) = (&self.hook, &expectation.name, became.collect::<String>());
+        (before > 0 || after > 0).then(|| format!("{hook} meanwhile: {name} before +{before}  after +{after}{became}"))
+    }
+}
