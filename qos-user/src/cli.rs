@@ -1,7 +1,8 @@
 //! The command line: the only file that knows how it is parsed.
 
-use std::{io::Write, path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, io::Write, path::PathBuf, time::Duration};
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 mod diagnosis;
@@ -51,17 +52,36 @@ impl Unparsed {
 }
 
 impl Cli {
+    /// Parses a command line; `--json`, which each command has of its own, may stand before the command too.
+    fn anywhere(arguments: Vec<OsString>) -> clap::error::Result<Self> {
+        Self::try_parse_from(&arguments).or_else(|error| match error.kind() {
+            ErrorKind::UnknownArgument if arguments.iter().any(|word| word == "--json") => {
+                Self::try_parse_from(with_json_last(&arguments)).map_err(|_worse| error)
+            }
+            _ => Err(error),
+        })
+    }
+
     /// Reads the command line of this process.
     ///
     /// # Errors
     ///
     /// What is to be said instead of running a command.
     pub fn read() -> Result<Self, Unparsed> {
-        Self::try_parse().map_err(|error| {
+        let arguments: Vec<_> = env::args_os().collect();
+        Self::anywhere(arguments).map_err(|error| {
             let text = error.render();
             Unparsed { asked_for: !error.use_stderr(), text: text.to_string(), colored: text.ansi().to_string() }
         })
     }
+}
+
+/// The same command line with `--json` behind all else that is ours.
+fn with_json_last(arguments: &[OsString]) -> Vec<OsString> {
+    let ours = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
+    let (ours, others) = arguments.split_at(ours);
+    let rest = ours.iter().filter(|word| *word != "--json").cloned();
+    rest.chain(["--json".into()]).chain(others.iter().cloned()).collect()
 }
 
 /// Options of every command.
@@ -425,6 +445,21 @@ fn seconds(word: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
     use crate::invocation;
+
+    #[test]
+    fn json_may_stand_before_the_command() {
+        let read = |line: &str| Cli::anywhere(line.split(' ').map(OsString::from).collect());
+        for line in ["qosbpf --json status", "qosbpf status --json", "qosbpf --netns edge policy --json show"] {
+            assert!(read(line).unwrap().command.wants_json(), "{line}");
+        }
+        let expect = read("qosbpf --json expect a:egress EF=1 -- ls --json").unwrap().command;
+        let Command::Expect(ExpectArgs { json: true, command, .. }) = expect else { panic!("{expect:?}") };
+        assert_eq!(command, ["ls", "--json"]);
+        let wrong = |line: &str| read(line).unwrap_err().to_string();
+        assert!(wrong("qosbpf --jsn status").contains("'--jsn'"));
+        assert!(wrong("qosbpf --json demo").contains("'--json'"), "{}", wrong("qosbpf --json demo"));
+        assert!(!read("qosbpf status").unwrap().command.wants_json());
+    }
 
     #[test]
     fn the_commands_are_those_of_the_command_line() {

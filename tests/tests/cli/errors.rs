@@ -66,6 +66,15 @@ fn mistakes_about_this_host() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `--json` may stand before the command, and so say that an error is a document.
+#[test]
+fn json_may_stand_before_the_command() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    assert_eq!(router.ok("--json status")?.json()?["schema"], 1);
+    assert_eq!(router.ask("--json stats lan0")?.expect(1)?.json()?["error"]["code"], "not-attached");
+    Ok(())
+}
+
 /// With `--json` an error is a document too: alone on stdout, and in words on stderr.
 #[test]
 fn an_error_is_one_document() -> anyhow::Result<()> {
