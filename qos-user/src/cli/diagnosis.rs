@@ -29,7 +29,8 @@ pub struct DoctorArgs {
 pub struct WhyArgs {
     /// Where: IFACE:ingress or IFACE:egress.
     pub hook: HookName,
-    /// A codepoint, a class of the policy, or a rule of it; none: the hook as a whole.
+    /// A codepoint, a class of the policy, or a rule of it (`rule=NAME` if it is called as one of these); none: the hook
+    /// as a whole.
     #[arg(value_name = "DSCP|RULE")]
     pub what: Option<String>,
     /// Watch the counters for so many seconds; 0 for not at all.

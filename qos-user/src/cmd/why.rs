@@ -64,9 +64,12 @@ fn no_hook(name: &HookName) -> Failure {
     Failure::new("usage", format!("`{name}` is an interface, and counters are at a hook")).exit(Exit::Usage).hint(hint)
 }
 
-/// A codepoint, else a class, else a rule: names of classes do not read as codepoints.
+/// A codepoint, else a class, else a rule: names of classes do not read as codepoints. `rule=` says that a rule is meant.
 fn about(word: Option<&str>, site: &Site, interface: &str, direction: Direction) -> anyhow::Result<About> {
     let Some(word) = word else { return Ok(About::Hook) };
+    if let Some(name) = word.strip_prefix("rule=") {
+        return rule(name, site, interface, direction).map(About::Rule).ok_or_else(|| unknown(name, site).into());
+    }
     match word.parse::<Dscp>() {
         Ok(dscp) => return Ok(About::Marks(dscp.to_string(), vec![dscp])),
         Err(NotationError::NotSixBits(Some(dscp))) => {

@@ -31,6 +31,7 @@ pub(super) fn warnings(source: &Source, policy: &Checked) -> Report {
     check_tables(policy, &mut report);
     check_classes(policy, &mut report);
     check_sets(policy, &mut report);
+    check_names(policy, &mut report);
     shadow::check(policy, &mut report);
     report.sort();
     report
@@ -156,6 +157,18 @@ fn check_classes(policy: &Checked, report: &mut Report) {
     for class in policy.classes.iter().filter(|class| !used(&class.name)) {
         let title = format!("no table and no rule uses the class {}", quote(&class.name));
         report.push(Finding::warning(class.span, title));
+    }
+}
+
+/// `why` takes both by name.
+fn check_names(policy: &Checked, report: &mut Report) {
+    for written in &policy.rules {
+        let name = &written.rule.name;
+        if let Some(class) = policy.classes.iter().find(|class| class.name == *name) {
+            let title = format!("a class and a rule are called {}", quote(name));
+            let finding = Finding::warning(written.span, title).also(class.span, "the class");
+            report.push(finding.help("where either is meant, the name alone is the class, and `rule=NAME` the rule"));
+        }
     }
 }
 

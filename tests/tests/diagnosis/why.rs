@@ -132,6 +132,9 @@ fn a_rule_shadowed_by_another() -> anyhow::Result<()> {
     assert!(text.contains("is never asked") && text.contains("all voice"), "{text}");
     let text = said(&find(&why(&router, "wan0:egress echo")?.expect(3)?, "wan0:egress", "shadowed")?);
     assert!(text.contains("all voice") && text.contains("other") && text.contains("together"), "{text}");
+    // A rule that is called as a codepoint is.
+    let named = why(&router, "wan0:egress rule=echo")?.expect(3)?;
+    find(&named, "wan0:egress", "shadowed")?;
     let asked = why(&router, "wan0:egress all voice")?.expect(0)?;
     asked.says(&["it has decided or counted 20 packets"])?;
     let elsewhere = find(&why(&router, "wan0:egress web")?.expect(3)?, "wan0:egress", "not-asked")?;

@@ -23,6 +23,7 @@ warnings! {
     local_without_egress: "[interface.x]\ningress = \"a\"\nlocal = \"keep\"\n[remark.a]\nother = 0";
     nothing_bound: "[interface.x]";
     glob_never_wins: "[interface.a12345678901234]\negress = \"a\"\n[interface.\"a12345678901234*\"]\negress = \"a\"\n[remark.a]\nother = 0";
+    class_and_rule_of_one_name: "[classes]\nvoice = [\"EF\"]\n[[rule]]\nname = \"voice\"\non = \"all\"\nmatch = { dscp = \"voice\" }\nset = \"AF41\"\n";
     set_unused: "[sets]\na = [\"10.0.0.1\"]";
     rule_shadowed: "[[rule]]\nname = \"a\"\non = \"ppp*:egress\"\nmatch = { dscp = [\"EF\", \"VA\"], src = \"10.0.0.0/8\" }\nset = \"DF\"\n[[rule]]\nname = \"b\"\non = \"ppp0:egress\"\nmatch = { dscp = \"EF\", src = \"10.1.0.0/16\", proto = \"udp\" }\nset = \"EF\"\n";
     rule_shadowed_by_not: "[[rule]]\nname = \"a\"\non = \"all\"\nmatch = { dst-port-not = \"1-1023\", mark = \"0x10/0x10\" }\ndrop = true\n[[rule]]\nname = \"b\"\non = \"x:ingress\"\nmatch = { dst-port = \"2000-3000\", mark = \"0x11/0x1f\" }\nset = \"EF\"\n";
