@@ -24,8 +24,9 @@ use self::{
 };
 use crate::{setup, shell};
 
-/// The kernels that are tried if none is named: the oldest that is supported, and one of each since.
-const KERNELS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "newest"];
+/// The kernels that are tried if none is named: the oldest that is supported, one of each since, and one for all machines,
+/// which has PPPoE.
+const KERNELS: [&str; 6] = ["5.10", "6.1", "6.12", "6.18", "newest", "6.1-full"];
 
 /// Those that each change has to pass.
 const ESSENTIAL: [&str; 3] = ["5.10", "6.1", "newest"];
@@ -33,26 +34,36 @@ const ESSENTIAL: [&str; 3] = ["5.10", "6.1", "newest"];
 /// How many guests run at a time; each has one processor.
 const GUESTS: usize = 2;
 
+/// What came of the kernels that were asked for.
+#[derive(Default)]
+struct Tried {
+    /// Those that ran, in the order in which they were asked for.
+    reports: Vec<Report>,
+    /// Those that did not, and why.
+    missing: Vec<String>,
+}
+
 /// Tries the kernels named, or all, and writes the page if it was all; `record` takes what was measured as the budget.
 ///
 /// # Errors
 ///
-/// That a test fails in a guest, that a guest does not come to its end, or that no kernel can be had.
+/// That a test fails in a guest, that a guest does not come to its end, or that a kernel cannot be had.
 pub fn run(named: &[String], record: bool) -> anyhow::Result<()> {
     setup::run()?;
     let all = named.is_empty();
     let named: Vec<&str> = if all { KERNELS.to_vec() } else { named.iter().map(String::as_str).collect() };
-    let reports = try_kernels(&named, Effort::whole(record))?;
-    let page = page::page(&reports, &today()?);
+    let tried = try_kernels(&named, Effort::whole(record))?;
+    let page = page::page(&tried.reports, &today()?);
     println!("{page}");
-    if all {
+    // A page that lacks a kernel says of it that it was never supported.
+    if all && tried.missing.is_empty() {
         fs::write(qos_build::root().join("docs/kernels.md"), &page).context("docs/kernels.md")?;
         println!("vm: written to docs/kernels.md");
     }
     if record {
-        reports.iter().try_for_each(write_record)?;
+        tried.reports.iter().filter(|report| !report.full).try_for_each(write_record)?;
     }
-    verdict(&reports)
+    verdict(&tried)
 }
 
 /// The kernels that each change has to pass, where everything is installed.
@@ -61,79 +72,85 @@ pub fn run(named: &[String], record: bool) -> anyhow::Result<()> {
 ///
 /// As [`run`].
 pub fn run_essential() -> anyhow::Result<()> {
-    let reports = try_kernels(&ESSENTIAL, Effort::brief())?;
-    println!("{}", page::page(&reports, &today()?));
-    verdict(&reports)
+    let tried = try_kernels(&ESSENTIAL, Effort::brief())?;
+    println!("{}", page::page(&tried.reports, &today()?));
+    verdict(&tried)
 }
 
-fn try_kernels(named: &[&str], effort: Effort) -> anyhow::Result<Vec<Report>> {
+fn try_kernels(named: &[&str], effort: Effort) -> anyhow::Result<Tried> {
     setup::run_for_guests()?;
     let folder = shell::target_folder().join("vm");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let archive = Archive::open(&folder)?;
     let packages = archive.packages()?;
-    let mut kernels = Vec::new();
+    let (mut kernels, mut tried) = (Vec::new(), Tried::default());
     for name in named {
-        kernels.extend(fetch(name, &packages, &archive)?);
-    }
-    if kernels.is_empty() {
-        bail!("none of the kernels {} can be had", named.join(", "));
-    }
-    let base = Base::build(&folder)?;
-    run_guests(&kernels, &base, effort)
-}
-
-/// A kernel that the archive does not have any more is a warning; that none is left is an error of its own.
-fn fetch(name: &str, packages: &[Package], archive: &Archive) -> anyhow::Result<Option<Kernel>> {
-    let folder = shell::target_folder().join("vm");
-    let Some(package) = Wanted::read(name).choose(packages) else {
-        println!("vm: warning: kernel {name} is not tried: the archive has none of it any more");
-        return Ok(None);
-    };
-    match Kernel::fetch(package, archive, &folder) {
-        Ok(kernel) => Ok(Some(kernel)),
-        Err(error) => {
-            println!("vm: warning: kernel {name} is not tried: {error:#}");
-            Ok(None)
+        match fetch(name, &packages, &archive) {
+            Ok(kernel) => kernels.push(kernel),
+            Err(error) => tried.missing.push(format!("{name}: {error:#}")),
         }
     }
+    let base = Base::build(&folder)?;
+    for result in run_guests(&kernels, &base, effort)? {
+        match result {
+            Ok(report) => tried.reports.push(report),
+            Err(error) => tried.missing.push(format!("{error:#}")),
+        }
+    }
+    Ok(tried)
+}
+
+fn fetch(name: &str, packages: &[Package], archive: &Archive) -> anyhow::Result<Kernel> {
+    let package = Wanted::read(name).choose(packages).context("the archive has none of it any more")?;
+    Kernel::fetch(package, archive, &shell::target_folder().join("vm"))
 }
 
 /// A few guests at a time, the newest kernels first, which take the longest; the reports are in the order of the kernels.
-fn run_guests(kernels: &[Kernel], base: &Base, effort: Effort) -> anyhow::Result<Vec<Report>> {
-    let folder = shell::target_folder().join("vm");
+fn run_guests(kernels: &[Kernel], base: &Base, effort: Effort) -> anyhow::Result<Vec<anyhow::Result<Report>>> {
     let queue = Mutex::new(kernels.iter().enumerate().rev());
     let next = || queue.lock().ok().and_then(|mut queue| queue.next());
     let work = || {
         let mut done = Vec::new();
         while let Some((number, kernel)) = next() {
-            let image = base.for_kernel(kernel, &folder, effort);
-            let report = image.and_then(|image| machine::run(kernel, &image, &folder));
-            done.push((number, report.with_context(|| format!("kernel {}", kernel.release))));
+            let report = run_guest(kernel, base, effort).with_context(|| format!("kernel {}", kernel.release));
+            done.push((number, report));
         }
         done
     };
-    let mut done: Vec<_> = thread::scope(|scope| {
+    let mut done = Vec::new();
+    thread::scope(|scope| {
         let workers: Vec<_> = (0..GUESTS).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().filter_map(|worker| worker.join().ok()).flatten().collect()
-    });
+        workers.into_iter().try_for_each(|worker| {
+            done.extend(worker.join().ok().context("a guest was not waited for: see above")?);
+            anyhow::Ok(())
+        })
+    })?;
     done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, report)| report).collect()
+    Ok(done.into_iter().map(|(_, report)| report).collect())
 }
 
-fn verdict(reports: &[Report]) -> anyhow::Result<()> {
-    let failed: Vec<&str> =
-        reports.iter().filter(|report| !report.passed()).map(|report| report.release.as_str()).collect();
-    for report in reports {
+fn run_guest(kernel: &Kernel, base: &Base, effort: Effort) -> anyhow::Result<Report> {
+    let folder = shell::target_folder().join("vm");
+    let effort = if kernel.full { Effort::full() } else { effort };
+    let image = base.for_kernel(kernel, &folder, effort)?;
+    let report = machine::run(kernel, &image, &folder)?;
+    Ok(Report { full: kernel.full, asked: effort.tests, ..report })
+}
+
+fn verdict(tried: &Tried) -> anyhow::Result<()> {
+    for report in &tried.reports {
         println!("vm: {}: {}", report.release, report.sum);
         for (test, _) in report.tests.iter().filter(|(_, passed)| !passed) {
             println!("vm: {}: failed: {test}", report.release);
         }
     }
-    if failed.is_empty() && !reports.is_empty() {
+    let failed = tried.reports.iter().filter(|report| !report.passed()).map(|report| report.release.clone());
+    let wrong: Vec<String> = failed.chain(tried.missing.iter().cloned()).collect();
+    if wrong.is_empty() {
         return Ok(());
     }
-    bail!("tests failed on {}; the consoles are in {}", failed.join(", "), shell::target_folder().join("vm").display())
+    let consoles = shell::target_folder().join("vm");
+    bail!("tests failed, or were not run, on {}; the consoles are in {}", wrong.join("; "), consoles.display())
 }
 
 /// The budget of a series other than that of the common record, in a file of its own.

@@ -40,6 +40,8 @@ const OPTIONAL: [&str; 5] = ["pppoe", "sch_cake", "nf_tables", "nf_flow_table_in
 pub struct Kernel {
     /// As `uname -r` says it.
     pub release: String,
+    /// Whether it is for all machines, and not for clouds alone.
+    pub full: bool,
     /// What qemu boots.
     pub image: PathBuf,
     /// The folder that has `lib/modules`.
@@ -65,10 +67,10 @@ impl Kernel {
             fs::create_dir_all(folder.join("kernels"))?;
             fs::rename(&fresh, &unpacked).context("the unpacked kernel")?;
         }
-        Self::find(&unpacked).with_context(|| format!("kernel {package}"))
+        Self::find(&unpacked, package.full).with_context(|| format!("kernel {package}"))
     }
 
-    fn find(unpacked: &Path) -> anyhow::Result<Self> {
+    fn find(unpacked: &Path, full: bool) -> anyhow::Result<Self> {
         let base =
             [unpacked.to_owned(), unpacked.join("usr")].into_iter().find(|base| base.join("lib/modules").exists());
         let base = base.context("no modules in the package")?;
@@ -77,7 +79,7 @@ impl Kernel {
         let release = release.display().to_string();
         let images = [unpacked.join(format!("boot/vmlinuz-{release}")), modules.join(&release).join("vmlinuz")];
         let image = images.into_iter().find(|image| image.exists()).context("no kernel in the package")?;
-        Ok(Self { release, image, base })
+        Ok(Self { release, full, image, base })
     }
 
     /// Copies the modules, and what they depend on, to a folder, unpacked; their names in the order of loading.

@@ -26,8 +26,10 @@ pub fn page(reports: &[Report], date: &str) -> String {
          Written by `cargo xtask vm` on {date}: qosbpf and its kernel tests in guests with Debian's cloud kernels, in\n\
          software emulation. `-` is what the kernel does not have; the last section says what was left out for that.\n"
     );
-    [intro, programs(reports), mechanisms(reports), auto(reports), costs(reports), faults(reports), left_out(reports)]
-        .join("\n")
+    let tables = [programs, mechanisms, auto, costs, faults];
+    let whole: Vec<&Report> = reports.iter().filter(|report| !report.full).collect();
+    let sections = tables.iter().map(|table| table(&whole)).chain([left_out(reports)]);
+    [intro].into_iter().chain(sections).collect::<Vec<_>>().join("\n")
 }
 
 /// One line, as the columns of a table.
@@ -41,7 +43,7 @@ fn head(titles: impl IntoIterator<Item = String>) -> String {
     row(titles) + &rule
 }
 
-fn programs(reports: &[Report]) -> String {
+fn programs(reports: &[&Report]) -> String {
     let mut text = "## The programs\n\nLoaded in every specialisation, that with 1,024 rules of all kinds of field \
         included; what they do to a packet,\nwith rules and without, is what the same code does on the host.\n\n"
         .to_owned();
@@ -79,7 +81,7 @@ const fn word(passed: Option<bool>) -> &'static str {
     }
 }
 
-fn mechanisms(reports: &[Report]) -> String {
+fn mechanisms(reports: &[&Report]) -> String {
     let mut text =
         "## Ways to attach\n\nBy each, EF is remarked to one mark and another in turn, while it is sent: none is \
         lost, each is counted and has\nthe one mark or the other.\n\n"
@@ -107,7 +109,7 @@ fn test_name(mechanism: &str) -> String {
     }
 }
 
-fn auto(reports: &[Report]) -> String {
+fn auto(reports: &[&Report]) -> String {
     let mut text = "## What `auto` takes on a veth device\n\n".to_owned();
     text += &head(["kernel", "ingress", "egress"].map(str::to_owned));
     for report in reports {
@@ -121,7 +123,7 @@ fn auto(reports: &[Report]) -> String {
 }
 
 /// A row for whatever `tests/tests/budget` measures: rules and meters appear when they are measured there.
-fn costs(reports: &[Report]) -> String {
+fn costs(reports: &[&Report]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for (name, _) in reports.iter().flat_map(|report| &report.costs) {
         if !names.contains(&name.as_str()) {
@@ -151,7 +153,7 @@ fn cost_cell(cost: Cost) -> String {
 }
 
 /// What is done to the machine as a whole, while packets flow.
-fn faults(reports: &[Report]) -> String {
+fn faults(reports: &[&Report]) -> String {
     let mut text = "## Faults of the machine\n\nEach while EF is sent and remarked; the other faults are in \
         [reliability.md](reliability.md).\n\n"
         .to_owned();
@@ -167,7 +169,8 @@ fn faults(reports: &[Report]) -> String {
 fn left_out(reports: &[Report]) -> String {
     let mut text = "## Tests\n\n".to_owned();
     for report in reports {
-        let _infallible = writeln!(text, "- {}: {} in {} s", report.release, report.sum, report.seconds);
+        let what = if report.full { ", for all machines, of which only PPPoE is tried" } else { "" };
+        let _infallible = writeln!(text, "- {}{what}: {} in {} s", report.release, report.sum, report.seconds);
         for what in &report.left_out {
             let _infallible = writeln!(text, "  - left out: {what}");
         }
