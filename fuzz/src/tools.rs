@@ -1,7 +1,10 @@
 //! Any text as what nft, iptables and tc answer to `doctor` and `why`: rules are found in it or not.
 
 use qosbpf::{
-    diagnosis::{iptables, nft, tc},
+    diagnosis::{
+        iptables, nft,
+        tc::{self, Place},
+    },
     hook::Direction,
 };
 
@@ -14,9 +17,12 @@ pub fn hold(input: &[u8]) {
     let _ruleset = nft::read(json, text);
     let _rules = iptables::read("iptables", said);
     let _washes = tc::washes(said, "wan0");
-    for direction in Direction::BOTH {
-        if let Ok((rewrites, _)) = tc::filters(said, direction) {
-            assert!(rewrites.iter().all(|filter| filter.action.is_some() && filter.direction == direction));
+    let lists = Direction::BOTH.map(Place::List);
+    for place in lists.into_iter().chain([Place::Parent("1:".to_owned()), Place::Root]) {
+        let Ok(found) = tc::filters(said, &place) else { continue };
+        for filter in found.rewrites.iter().chain(&found.programs) {
+            assert!(filter.action.is_some() && filter.place == place);
+            assert_eq!(filter.removal("wan0").is_some(), filter.handle.is_some());
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod address;
 mod bypass;
+mod command;
 mod cure;
 pub mod facts;
 mod host;
@@ -28,9 +29,10 @@ use std::{collections::BTreeSet, time::SystemTime};
 use serde::Serialize;
 
 use self::{facts::Ground, outside::Outside};
-use crate::error::Exit;
+use crate::{error::Exit, hook::Direction};
 
 pub use self::{
+    command::Command,
     cure::Shell,
     host::{host, version},
     share::{Sample, share},
@@ -40,7 +42,7 @@ pub use self::{
 #[must_use]
 pub fn translated_address(
     interface: &str,
-    direction: crate::hook::Direction,
+    direction: Direction,
     rule: &crate::rules::model::Rule,
     outside: &Outside,
 ) -> Option<Finding> {
@@ -67,15 +69,27 @@ pub enum Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cure {
     /// A command of another tool, in the network namespace that was asked about.
-    There(String),
+    There(Command),
     /// A command of another tool, about the whole host.
-    Host(String),
+    Host(Command),
     /// A command of qosbpf, without its name and global options.
-    Own(String),
-    /// The same, which only a process with these capabilities can run.
-    Privileged(String),
+    Own(Command),
+    /// The same, for whoever is not root and may become it.
+    Privileged(Command),
     /// No command: what to change in a policy or a setting.
     Advice(String),
+}
+
+impl Cure {
+    /// Our hook at an interface.
+    #[must_use]
+    pub fn attach(interface: &str, direction: Direction) -> Self {
+        let option = match direction {
+            Direction::Ingress => "--ingress",
+            Direction::Egress => "--egress",
+        };
+        Self::Own(Command::new("attach").words(option).operand(interface))
+    }
 }
 
 /// One thing that was found.
@@ -129,6 +143,11 @@ impl Finding {
     pub fn cure(mut self, cure: Cure) -> Self {
         self.cure = Some(cure);
         self
+    }
+
+    /// The same with what helps, if anything does.
+    fn cures(self, cure: Option<Cure>) -> Self {
+        Self { cure, ..self }
     }
 
     /// The same with what belongs to it.
@@ -190,6 +209,7 @@ pub fn interfaces(ground: &Ground, names: &BTreeSet<String>, outside: &Outside) 
         findings.extend(bypass::hardware(port));
         findings.extend(twice::counted_twice(port, ground));
         findings.extend(marks::on_the_wire(port));
+        findings.extend(marks::run_by_tc(port));
         findings.extend(marks::inside(&port.device.name, ground, outside));
         findings.extend(address::translated(port, outside));
     }

@@ -1,6 +1,8 @@
 //! Commands of ours as they are typed in where another one was: with the options that say which network namespace, which
 //! pins and which saved policy they are about.
 
+use crate::printable::is_printable;
+
 /// The commands that are about a network namespace. `run` without an option is the service, in prose.
 pub const COMMANDS: [&str; 11] = [
     "attach",
@@ -69,12 +71,39 @@ pub fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
+    // A shell takes away line ends at the end of what a command says.
+    if !word.chars().all(is_printable) && !word.ends_with('\n') {
+        return format!("\"$(printf '{}')\"", escaped(word));
+    }
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// For printf(1): what must not reach a terminal, and what means something to it or in quotes, by its bytes.
+fn escaped(word: &str) -> String {
+    let mut escaped = String::new();
+    let mut bytes = [0; 4];
+    for (at, c) in word.chars().enumerate() {
+        let is_option = at == 0 && c == '-';
+        if is_printable(c) && !is_option && !matches!(c, '\'' | '%' | '\\') {
+            escaped.push(c);
+        } else {
+            escaped.extend(c.encode_utf8(&mut bytes).bytes().map(|byte| format!("\\{byte:03o}")));
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(["a-b", "a b", "a'b", ""].map(quoted), ["a-b", "'a b'", r"'a'\''b'", "''"]);
+        assert_eq!(quoted("\u{1b}[3%'a"), r#""$(printf '\033[3\045\047a')""#);
+        assert_eq!(quoted("-\u{7}"), r#""$(printf '\055\007')""#);
+        assert_eq!(quoted("\u{202e}0"), r#""$(printf '\342\200\2560')""#);
+    }
 
     #[test]
     fn each_command_in_a_text_is_completed_and_prose_is_not() {

@@ -2,7 +2,7 @@
 
 mod stacks;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::hook::Direction;
 
@@ -107,18 +107,37 @@ impl Tie {
     }
 }
 
-/// The pairs of devices at which hooks count the same packet. `pppoe` are the devices over which sessions run.
+/// The pairs of devices at which hooks count the same packet, and which ways. `pppoe` are the devices over which sessions
+/// run.
 #[must_use]
-pub fn counted_twice(devices: &[Netdev], hooks: &[Counting], pppoe: &[u32]) -> BTreeSet<Twice> {
-    let pairs = Direction::BOTH.into_iter().flat_map(|direction| {
+pub fn counted_twice(devices: &[Netdev], hooks: &[Counting], pppoe: &[u32]) -> BTreeMap<Twice, Vec<Direction>> {
+    let mut pairs: BTreeMap<Twice, Vec<Direction>> = BTreeMap::new();
+    for direction in Direction::BOTH {
         let here = || hooks.iter().filter(move |hook| hook.direction == direction);
         let attached = here().map(|hook| hook.ifindex).collect();
         // An Ethernet's hook sees the packets of a session only if it looks into it.
         let looking = here().filter(|hook| hook.looks_inside).map(|hook| hook.ifindex);
         let sessions: Vec<u32> = looking.filter(|ifindex| pppoe.contains(ifindex)).collect();
-        twice(devices, &attached, &sessions)
-    });
-    pairs.collect()
+        for pair in twice(devices, &attached, &sessions) {
+            pairs.entry(pair).or_default().push(direction);
+        }
+    }
+    pairs
+}
+
+impl Twice {
+    /// The names of both: `wan0.7`, `wan0`.
+    #[must_use]
+    pub fn names<'a>(&self, devices: &'a [Netdev]) -> Option<(&'a str, &'a str)> {
+        let name = |ifindex| devices.iter().find(|device| device.ifindex == ifindex).map(|device| device.name.as_str());
+        Some((name(self.upper)?, name(self.lower)?))
+    }
+
+    /// `wan0.7 is a VLAN of wan0`, by their names.
+    #[must_use]
+    pub fn words(&self, (upper, lower): (&str, &str)) -> String {
+        format!("{upper} is {} {lower}", self.tie.words())
+    }
 }
 
 /// Kinds of devices that put a packet into another one.
@@ -254,6 +273,8 @@ mod tests {
         assert_eq!(count(&[at(1, egress, false), at(3, egress, false)], &[]), 1);
         let both = [at(1, ingress, false), at(3, ingress, false), at(1, egress, false), at(3, egress, false)];
         assert_eq!(count(&both, &[]), 1, "a pair is one, both ways");
+        let ways = |hooks: &[Counting]| counted_twice(&devices, hooks, &[]).into_values().next().unwrap();
+        assert_eq!([ways(&both), ways(&both[1..])], [vec![ingress, egress], vec![egress]]);
         for (looks, pppoe, expected) in [(true, &[1][..], 1), (false, &[1], 0), (true, &[], 0)] {
             assert_eq!(count(&[at(1, egress, looks), at(2, egress, false)], pppoe), expected);
         }

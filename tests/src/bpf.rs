@@ -131,6 +131,21 @@ pub fn query_tcx() -> io::Result<()> {
     bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr).map(drop)
 }
 
+/// Attaches an XDP program to an interface by a link, which ends with its descriptor.
+///
+/// # Errors
+///
+/// What bpf(2) reports for `BPF_LINK_CREATE`.
+pub fn link_xdp(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.__bindgen_anon_2.target_ifindex = ifindex;
+    attr.link_create.attach_type = bpf_attach_type::BPF_XDP as u32;
+    let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Pins an object.
 ///
 /// # Errors

@@ -3,11 +3,13 @@
 //! A test that needs such a thing says so in one line of standard error, and which line is the same everywhere:
 //! `left out: WHAT: WHY`. The matrix of kernels prints them.
 
-use std::{io, os::fd::AsFd as _, sync::OnceLock};
+use std::{io, os::fd::AsFd as _, process::Command, sync::OnceLock};
 
+use anyhow::bail;
 use qosbpf::kernel::testrun::{Input, SkBuff, test_run};
 
 use crate::{
+    binary::Answer,
     bpf::{self, Kind},
     lab,
 };
@@ -25,6 +27,8 @@ pub enum Feature {
     IngressInterface,
     /// VLAN devices (the module 8021q).
     Vlan,
+    /// Flowtables of nft, and rules that put flows into them.
+    Flowtable,
 }
 
 impl Feature {
@@ -35,6 +39,7 @@ impl Feature {
             Self::ChecksumComplete => "the check of the sum beside a packet in a test run",
             Self::IngressInterface => "the interface of a packet in a test run",
             Self::Vlan => "VLAN devices (8021q)",
+            Self::Flowtable => "flowtables of nft",
         }
     }
 
@@ -44,7 +49,7 @@ impl Feature {
     ///
     /// What the kernel says to a question that every kernel can answer: that this is not root, for one.
     pub fn is_here(self) -> anyhow::Result<bool> {
-        static ANSWERS: [OnceLock<bool>; 5] = [const { OnceLock::new() }; 5];
+        static ANSWERS: [OnceLock<bool>; 6] = [const { OnceLock::new() }; 6];
         let answer = &ANSWERS[self as usize];
         if let Some(here) = answer.get() {
             return Ok(*here);
@@ -61,6 +66,7 @@ impl Feature {
             Self::ChecksumComplete => known(run(Input { checksum_complete: true, ..PACKET })),
             Self::IngressInterface => known(run(Input { context: Some(&SkBuff::from_interface(LOOPBACK)), ..PACKET })),
             Self::Vlan => has_vlan_devices(),
+            Self::Flowtable => has_flowtables(),
         }
     }
 
@@ -115,6 +121,24 @@ fn has_vlan_devices() -> anyhow::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.to_string().contains("Unknown device type") => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// nft says the same of a kernel without them as of a chain or a device that is not there, so it is asked where all is.
+fn has_flowtables() -> anyhow::Result<bool> {
+    const RULESET: &str = "table inet t {
+        flowtable ft { hook ingress priority 0; devices = { near }; }
+        chain c { type filter hook forward priority 0; ip protocol udp flow add @ft; }
+    }";
+    let answer = lab::in_namespace(|| {
+        lab::cable()?;
+        Answer::of(Command::new("nft").arg(RULESET.replace("near", lab::NEAR)))
+    })?;
+    let lacks = ["No such file or directory", "Operation not supported"];
+    match answer.code {
+        0 => Ok(true),
+        _ if lacks.iter().any(|lack| answer.stderr.contains(lack)) => Ok(false),
+        _ => bail!("nft: {}", answer.stderr),
     }
 }
 

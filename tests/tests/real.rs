@@ -1,15 +1,15 @@
 //! `doctor` and `why` on what a kernel has as modules: VLAN devices, bonds, CAKE, flowtables of nft. A kernel without them
 //! leaves these tests out, and says so; guests have them (`cargo xtask vm`).
 
-use std::net::SocketAddr;
+use std::{env, fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context as _, ensure};
 use qosbpf::lab::topology::{LAN_HOST, WAN_HOST};
 use qosbpf_tests::{
     binary::Answer,
-    features::left_out,
+    features::{Feature, left_out},
     router::{Router, run_in},
-    typed::{find, has, type_in},
+    typed::{find, findings, has, type_in},
     udp,
 };
 
@@ -24,11 +24,13 @@ fn doctor(router: &Router) -> anyhow::Result<Answer> {
 
 /// Runs lines in the router; whether the kernel has what they need, else it has been said.
 fn made(router: &Router, what: &str, lines: &[&str]) -> anyhow::Result<bool> {
-    const LACKS: [&str; 4] = [
+    // Never what is also said of a name that is not there: a typo would leave the test out.
+    const LACKS: [&str; 5] = [
         "Unknown device type",
         "Specified qdisc kind is unknown",
         "Operation not supported",
-        "No such file or directory",
+        "TC classifier not found",
+        "Failed to load TC action module",
     ];
     for line in lines {
         if let Err(error) = run_in(router.edge(), line) {
@@ -108,6 +110,78 @@ fn cake_that_washes() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The real tc, but that it says `ctinfo` of what mirrors: an action that this kernel may not have.
+fn tc_that_says_ctinfo(folder: &Path) -> anyhow::Result<()> {
+    let path = format!("{}:/usr/sbin:/sbin", env::var("PATH")?);
+    let tc = env::split_paths(&path).map(|part| part.join("tc")).find(|tc| tc.exists()).context("tc")?;
+    let tc = tc.display();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in\n\"-j filter show \"*) {tc} \"$@\" | \
+         sed 's/\"kind\":\"mirred\"/\"kind\":\"ctinfo\",\"dscp\":\"0xfc000000\"/g' ;;\n*) exec {tc} \"$@\" ;;\nesac\n"
+    );
+    let wrapper = folder.join("tc");
+    fs::write(&wrapper, script)?;
+    Ok(fs::set_permissions(wrapper, fs::Permissions::from_mode(0o755))?)
+}
+
+/// Where filters can be: the list of `ingress`, a classful qdisc, a class of it, the list of clsact; and a priority and
+/// chain. Filters of u32 of one priority are listed at each class of a qdisc, wherever they are.
+const PLACES: [(&str, &str, &str); 4] = [
+    ("lan0", "ingress", "pref 5 chain 3"),
+    ("wan0", "parent 1:", "pref 5"),
+    ("wan0", "parent 1:1", "pref 6"),
+    ("wan0", "egress", "pref 7"),
+];
+
+/// At each place one filter that rewrites, and beside it one of the same priority that does not.
+#[test]
+fn filters_of_tc_are_found_at_every_place_and_their_neighbours_stay() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0 --ingress")?;
+    router.ok("attach wan0 --egress")?;
+    let mut lines = vec![
+        "tc qdisc add dev lan0 ingress".to_owned(),
+        "tc qdisc add dev wan0 clsact".to_owned(),
+        "tc qdisc add dev wan0 root handle 1: htb default 10".to_owned(),
+        "tc class add dev wan0 parent 1: classid 1:1 htb rate 100mbit quantum 1514".to_owned(),
+        "tc class add dev wan0 parent 1:1 classid 1:10 htb rate 100mbit quantum 1514".to_owned(),
+    ];
+    for (device, place, which) in PLACES {
+        for does in ["action mirred egress mirror dev lo", "flowid 1:10"] {
+            let matches = "u32 match ip dsfield 0xb8 0xfc";
+            lines.push(format!("tc filter add dev {device} {place} protocol ip {which} {matches} {does}"));
+        }
+    }
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    if !made(&router, "doctor on filters of tc", &lines)? {
+        return Ok(());
+    }
+    let tools = tempfile::tempdir()?;
+    tc_that_says_ctinfo(tools.path())?;
+    let ask = |line: &str| {
+        let path = format!("{}:{}", tools.path().display(), env::var("PATH")?);
+        Answer::of(router.command(line)?.env("PATH", path))
+    };
+    let rewriting = || {
+        let found = findings(&ask("doctor --sample 0 --json")?)?;
+        Ok::<_, anyhow::Error>(found.into_iter().filter(|found| found["code"] == "tc-rewrites").collect::<Vec<_>>())
+    };
+    let found = rewriting()?;
+    ensure!(found.len() == PLACES.len(), "{found:#?}");
+    find(&ask("why wan0:egress --sample 0 --json")?, "wan0", "tc-rewrites")?;
+    for finding in &found {
+        type_in(finding, Some(tools.path()))?;
+    }
+    ensure!(rewriting()?.is_empty(), "the cures have not helped");
+    let left = |(device, place, _)| {
+        let said = run_in(router.edge(), &format!("tc filter show dev {device} {place}"))?.stdout;
+        Ok::<_, anyhow::Error>(said.matches("flowid 1:10").count())
+    };
+    let left = PLACES.into_iter().map(left).collect::<anyhow::Result<Vec<_>>>()?;
+    ensure!(left == [1; 4], "neighbours went too: {left:?}");
+    Ok(())
+}
+
 /// Both ways so often: the kernel moves a flow into the flowtable once it has seen an answer.
 const ROUNDS: usize = 20;
 
@@ -124,8 +198,11 @@ fn a_flowtable_that_takes_flows() -> anyhow::Result<()> {
         "nft add rule inet fw through udp dport 7311 counter",
         "nft add rule inet fw through ip protocol udp flow add @ft",
     ];
-    if !made(&router, "doctor on a flowtable of nft", &lines)? {
+    if Feature::Flowtable.leaves_out("doctor on a flowtable of nft")? {
         return Ok(());
+    }
+    for line in lines {
+        run_in(router.edge(), line)?;
     }
     for _ in 0..ROUNDS {
         udp::send(router.lab().lan(), lan(FROM), wan(TO), EF, 1)?;

@@ -6,15 +6,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use nix::unistd::geteuid;
-
 use crate::{
     cli::DoctorArgs,
     cmd::{
         Context,
         site::{self, Site},
     },
-    diagnosis::{self, Cure, Finding, Report, Sample, Shell, facts::Ground},
+    diagnosis::{self, Command, Cure, Finding, Report, Sample, Shell, facts::Ground},
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
@@ -54,7 +52,7 @@ pub fn run(args: &DoctorArgs, context: &Context) -> anyhow::Result<Exit> {
 /// Where cures are typed in.
 #[must_use]
 pub fn shell(context: &Context) -> Shell {
-    Shell { invocation: context.invocation(), root: geteuid().is_root() }
+    Shell { invocation: context.invocation() }
 }
 
 fn examine(args: &DoctorArgs, context: &Context) -> anyhow::Result<Vec<Finding>> {
@@ -125,15 +123,15 @@ fn broken(site: &Site, names: &BTreeSet<String>) -> Vec<Finding> {
         let (name, direction) = (site.name_at(&broken.pins), broken.pins.direction);
         let finding = Finding::fail(&name, "hook-unreadable", format!("{name}:{direction}: {:#}", broken.error));
         finding.cure(broken.open_folder().map_or_else(
-            || Cure::Own(format!("detach {name}:{direction}")),
-            |folder| Cure::Host(format!("chmod go-w {}", folder.display())),
+            || Cure::Own(Command::new("detach").operand(format_args!("{name}:{direction}"))),
+            |folder| Cure::Host(Command::new("chmod go-w").word(folder.display())),
         ))
     });
     let gone = site.hooks.iter().filter(|hook| hook.running == Observed::Gone && site.interface_of(hook).is_some());
     let gone = gone.map(|hook| {
         let (name, direction) = (site.name_of(hook), hook.pins.direction);
         let text = format!("{name}:{direction}: the program was removed by someone else");
-        Finding::fail(&name, "program-removed", text).cure(Cure::Own(format!("attach {name} --{direction}")))
+        Finding::fail(&name, "program-removed", text).cure(Cure::attach(&name, direction))
     });
     unreadable.chain(gone).filter(|finding| names.contains(&finding.subject)).collect()
 }

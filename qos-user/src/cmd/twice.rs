@@ -7,7 +7,7 @@ use crate::{
         datapath::{Hook, Observed},
         netdev,
     },
-    netdev::{Counting, Netdev, Twice, counted_twice},
+    netdev::{Counting, Twice, counted_twice},
 };
 
 /// What is to be said of hooks that have just been attached beside those that were there.
@@ -20,8 +20,12 @@ pub fn warnings(site: &Site, new: &[&Hook]) -> anyhow::Result<Vec<String>> {
     let hooks: Vec<Counting> = attached(site, new).map(counting).collect();
     let fresh = |ifindex: u32| new.iter().any(|hook| hook.pins.ifindex == ifindex);
     let pairs = counted_twice(&devices, &hooks, &netdev::pppoe());
-    let pairs = pairs.iter().filter(|pair| fresh(pair.upper) || fresh(pair.lower));
-    Ok(pairs.filter_map(|pair| say(&devices, pair)).collect())
+    let pairs = pairs.keys().filter(|pair| fresh(pair.upper) || fresh(pair.lower));
+    let say = |pair: &Twice| {
+        let words = pair.words(pair.names(&devices)?);
+        Some(format!("{words}: a packet that passes both counts at both"))
+    };
+    Ok(pairs.filter_map(say).collect())
 }
 
 fn attached<'a>(site: &'a Site, new: &'a [&Hook]) -> impl Iterator<Item = &'a Hook> {
@@ -33,10 +37,4 @@ fn attached<'a>(site: &'a Site, new: &'a [&Hook]) -> impl Iterator<Item = &'a Ho
 fn counting(hook: &Hook) -> Counting {
     let looks_inside = hook.state.inside().contains(&Layer::Pppoe);
     Counting { ifindex: hook.pins.ifindex, direction: hook.pins.direction, looks_inside }
-}
-
-fn say(devices: &[Netdev], pair: &Twice) -> Option<String> {
-    let name = |ifindex| Some(&*devices.iter().find(|device| device.ifindex == ifindex)?.name);
-    let (upper, lower) = (name(pair.upper)?, name(pair.lower)?);
-    Some(format!("{upper} is {} {lower}: a packet that passes both counts at both", pair.tie.words()))
 }

@@ -1,6 +1,6 @@
 //! Ways by which packets pass the router without us, or without what marks them.
 
-use super::{Cure, Finding, facts::Port, nft::Flowtable, outside::Outside, tc};
+use super::{Command, Cure, Finding, facts::Port, nft::Flowtable, outside::Outside};
 
 /// Flowtables of nft that take packets from an interface.
 pub(super) fn flowtables(interface: &str, outside: &Outside) -> Vec<Finding> {
@@ -12,28 +12,27 @@ pub(super) fn flowtables(interface: &str, outside: &Outside) -> Vec<Finding> {
 /// forwards by itself takes packets past us.
 fn flowtable(interface: &str, table: &Flowtable) -> Finding {
     let Flowtable { table: of, name, .. } = table;
-    let removal: Vec<_> = table.fed_by.iter().map(|(_, removal)| removal.as_str()).collect();
-    let cure = Cure::There(removal.join(" && "));
+    let removals = table.fed_by.iter().map(|(_, removal)| removal.clone());
+    let cure = removals.reduce(Command::then).map(Cure::There);
     let fed_by = table.fed_by.iter().map(|(place, _)| format!("fed by {place}"));
     if table.hardware {
         let text = format!("nft flowtable {of} {name} with flags offload: the device forwards flows past us");
-        return Finding::fail(interface, "flowtable-hardware", text).details(fed_by).cure(cure);
+        return Finding::fail(interface, "flowtable-hardware", text).details(fed_by).cures(cure);
     }
     let text = format!(
         "nft flowtable {of} {name}: after its first packets a flow skips routing and nft's rules, so also the marks \
          they set; our hooks see it"
     );
-    Finding::warn(interface, "flowtable", text).details(fed_by).cure(cure)
+    Finding::warn(interface, "flowtable", text).details(fed_by).cures(cure)
 }
 
 /// Filters of tc that run in the device.
 pub(super) fn hardware(port: &Port) -> Vec<Finding> {
     let name = &port.device.name;
     let in_hardware = port.tc.in_hardware.iter().map(|filter| {
-        let tc::Filter { kind, direction, pref, .. } = filter;
-        let text =
-            format!("tc filter {kind} pref {pref} at {direction} runs in the device: what it takes passes us by");
-        let cure = format!("ethtool -K {name} hw-tc-offload off");
+        let (words, place) = (filter.words(), filter.place.label());
+        let text = format!("tc filter {words} at {place} runs in the device: what it takes passes us by");
+        let cure = Command::new("ethtool -K").word(name).words("hw-tc-offload off");
         Finding::fail(name, "tc-hardware", text).cure(Cure::There(cure))
     });
     let unknown = port.tc.unknown.iter().map(|why| {
@@ -50,13 +49,17 @@ pub(super) fn hardware(port: &Port) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::{
-        diagnosis::{Level, nft, testing::port},
+        diagnosis::{
+            Level, nft,
+            tc::Place,
+            testing::{filter, port},
+        },
         hook::Direction,
     };
 
     fn outside(hardware: bool, fed: bool) -> Outside {
         let rule =
-            ("nft table inet fw chain fwd handle 5".to_owned(), "nft delete rule inet fw fwd handle 5".to_owned());
+            ("nft table inet fw chain fwd handle 5".to_owned(), Command::new("nft delete rule inet fw fwd handle 5"));
         let table = Flowtable {
             table: "inet fw".to_owned(),
             name: "ft".to_owned(),
@@ -73,7 +76,7 @@ mod tests {
         assert_eq!((found.level, found.code), (Level::Warn, "flowtable"));
         assert!(found.text.contains("inet fw ft"), "{}", found.text);
         assert_eq!(found.details, ["fed by nft table inet fw chain fwd handle 5"]);
-        assert_eq!(found.cure, Some(Cure::There("nft delete rule inet fw fwd handle 5".to_owned())));
+        assert_eq!(found.cure, Some(Cure::There(Command::new("nft delete rule inet fw fwd handle 5"))));
         assert_eq!(flowtables("wan0", &outside(true, true))[0].level, Level::Fail);
         assert!(flowtables("dmz0", &outside(true, true)).is_empty());
         assert!(flowtables("wan0", &outside(true, false)).is_empty(), "nothing puts flows into it");
@@ -81,12 +84,12 @@ mod tests {
 
     #[test]
     fn filters_in_hardware_pass_us_by() {
-        let filter = tc::Filter { kind: "flower".to_owned(), direction: Direction::Ingress, pref: 10, action: None };
+        let filter = filter(Place::List(Direction::Ingress), 10, None);
         let mut port = port("wan0");
         port.tc.in_hardware.push(filter);
         let found = hardware(&port).remove(0);
         assert_eq!((found.level, found.code), (Level::Fail, "tc-hardware"));
-        assert_eq!(found.cure, Some(Cure::There("ethtool -K wan0 hw-tc-offload off".to_owned())));
+        assert_eq!(found.cure, Some(Cure::There(Command::new("ethtool -K wan0 hw-tc-offload off"))));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Host {
     pub missing: Vec<(&'static str, &'static str)>,
     /// Whether this process is root.
     pub root: bool,
+    /// Whether a capability that is missing is out of the bounding set too.
+    pub bounded: bool,
     /// The bpf file system.
     pub bpffs: Bpffs,
 }

@@ -1,10 +1,9 @@
 //! The host: kernel, privileges, bpf file system.
 
 use super::{
-    Cure, Finding,
+    Command, Cure, Finding,
     facts::{Bpffs, BpffsState, Host},
 };
-use crate::invocation::quoted;
 
 /// The oldest kernel that is tried.
 const OLDEST: (u32, u32) = (5, 10);
@@ -73,7 +72,7 @@ fn jit(host: &Host) -> Option<Finding> {
         Ok(true) => None,
         Ok(false) => {
             let text = "BPF programs are interpreted: some ten times slower";
-            let cure = Cure::Host("sysctl -w net.core.bpf_jit_enable=1".to_owned());
+            let cure = Cure::Host(Command::new("sysctl -w net.core.bpf_jit_enable=1"));
             Some(Finding::warn(HOST, "jit-off", text).cure(cure))
         }
         Err(why) => Some(Finding::unknown(HOST, "jit-unknown", format!("whether the JIT is on: {why}"))),
@@ -93,7 +92,21 @@ fn capabilities(host: &Host) -> Option<Finding> {
     }
     let missing: Vec<_> = host.missing.iter().map(|(name, why)| format!("{name} ({why})")).collect();
     let text = format!("this process lacks {}", missing.join(", "));
-    Some(Finding::fail(HOST, "capability", text).cure(Cure::Privileged("doctor".to_owned())))
+    Some(Finding::fail(HOST, "capability", text).cure(to_get_them(host)))
+}
+
+/// Nobody gets back what is out of the bounding set, not even root: whoever starts the process has to leave it in.
+fn to_get_them(host: &Host) -> Cure {
+    if !host.bounded && !host.root {
+        return Cure::Privileged(Command::new("doctor"));
+    }
+    let names: Vec<_> = host.missing.iter().map(|(name, _)| *name).collect();
+    let short: Vec<_> = names.iter().map(|name| format!("--cap-add {}", name.trim_start_matches("CAP_"))).collect();
+    let (names, short) = (names.join(" "), short.join(" "));
+    Cure::Advice(format!(
+        "no command in this shell gives it back. In a unit add it to CapabilityBoundingSet= and \
+         AmbientCapabilities=: {names}; a container is started with {short}"
+    ))
 }
 
 fn bpffs(bpffs: &Bpffs) -> Option<Finding> {
@@ -102,13 +115,13 @@ fn bpffs(bpffs: &Bpffs) -> Option<Finding> {
         BpffsState::Mounted => None,
         BpffsState::ReadOnly => {
             let text = format!("{path} is mounted read-only: nothing can be pinned");
-            let cure = Cure::Host(format!("mount -o remount,rw {}", quoted(path)));
+            let cure = Cure::Host(Command::new("mount -o remount,rw").word(path));
             Some(Finding::fail(HOST, "bpffs-read-only", text).cure(cure))
         }
         BpffsState::Absent { folder } => {
             let text = format!("no bpf file system at {path}: nothing is pinned; attach mounts one if it may");
-            let mount = format!("mount -t bpf bpf {}", quoted(path));
-            let mount = if *folder { mount } else { format!("mkdir -p {} && {mount}", quoted(path)) };
+            let mount = Command::new("mount -t bpf bpf").word(path);
+            let mount = if *folder { mount } else { Command::new("mkdir -p").word(path).then(mount) };
             Some(Finding::warn(HOST, "bpffs-absent", text).cure(Cure::Host(mount)))
         }
         BpffsState::Hidden => {
@@ -117,12 +130,12 @@ fn bpffs(bpffs: &Bpffs) -> Option<Finding> {
             Some(Finding::fail(HOST, "bpffs-hidden", text).cure(cure))
         }
         BpffsState::Foreign(why, folder) => {
-            let cure = Cure::Host(format!("rm -r {}", quoted(folder)));
+            let cure = Cure::Host(Command::new("rm -r").word(folder));
             let text = format!("{why}: look who made it; what marks by pins in it stops when it is removed");
             Some(Finding::fail(HOST, "bpffs-foreign", text).cure(cure))
         }
         BpffsState::Open(why, folder) => {
-            let cure = Cure::Host(format!("chmod go-w {}", quoted(folder)));
+            let cure = Cure::Host(Command::new("chmod go-w").word(folder));
             let text = format!("{why}: look who did it; all in it is root's, and what marks goes on");
             Some(Finding::fail(HOST, "bpffs-open", text).cure(cure))
         }
@@ -144,6 +157,7 @@ mod tests {
             lockdown: Some("none".to_owned()),
             missing: Vec::new(),
             root: true,
+            bounded: false,
             bpffs: Bpffs { path: "/sys/fs/bpf".to_owned(), state: BpffsState::Mounted },
         }
     }
@@ -177,6 +191,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn who_may_becomes_root_and_who_was_limited_is_started_otherwise() {
+        let cure = |root, bounded| {
+            let host = Host { missing: vec![("CAP_PERFMON", "x")], root, bounded, ..good() };
+            super::host(&host).into_iter().find(|finding| finding.code == "capability").and_then(|found| found.cure)
+        };
+        assert_eq!(cure(false, false), Some(Cure::Privileged(Command::new("doctor"))));
+        for limited in [cure(true, true), cure(false, true), cure(true, false)] {
+            let Some(Cure::Advice(advice)) = limited else { panic!("{limited:?}") };
+            for said in ["CapabilityBoundingSet=", "AmbientCapabilities=: CAP_PERFMON;", "--cap-add PERFMON"] {
+                assert!(advice.contains(said), "{advice}");
+            }
+        }
+    }
+
     fn with(state: BpffsState) -> Host {
         Host { bpffs: Bpffs { path: "/sys/fs/bpf".to_owned(), state }, ..good() }
     }
@@ -192,12 +221,8 @@ mod tests {
     #[test]
     fn the_mount_is_made_where_there_is_no_folder_too() {
         let cure = |folder| host(&with(BpffsState::Absent { folder }))[1].cure.clone();
-        assert_eq!(cure(true), Some(Cure::Host("mount -t bpf bpf /sys/fs/bpf".to_owned())));
-        assert_eq!(cure(false), Some(Cure::Host("mkdir -p /sys/fs/bpf && mount -t bpf bpf /sys/fs/bpf".to_owned())));
-    }
-
-    #[test]
-    fn words_are_quoted_for_a_shell() {
-        assert_eq!(["a-b", "a b", "a'b", ""].map(quoted), ["a-b", "'a b'", r"'a'\''b'", "''"]);
+        assert_eq!(cure(true), Some(Cure::Host(Command::new("mount -t bpf bpf /sys/fs/bpf"))));
+        let made = Command::new("mkdir -p /sys/fs/bpf").then(Command::new("mount -t bpf bpf /sys/fs/bpf"));
+        assert_eq!(cure(false), Some(Cure::Host(made)));
     }
 }

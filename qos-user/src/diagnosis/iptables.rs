@@ -2,8 +2,10 @@
 
 use qos_common::ds::{DsField, Dscp};
 
-use super::outside::{Does, Interfaces, Rule, Stage};
-use crate::invocation::quoted;
+use super::{
+    Command,
+    outside::{Does, Interfaces, Rule, Stage},
+};
 
 /// Reads what `iptables-save` or `ip6tables-save` said; `program` is the one that changes its rules.
 #[must_use]
@@ -27,7 +29,8 @@ pub fn read(program: &str, saved: &str) -> Vec<Rule> {
 fn read_rule(program: &str, table: &str, text: &str, words: &[String], number: usize) -> Option<Rule> {
     let chain = words.first()?;
     let does = does(words)?;
-    let specification = words.iter().skip(1).map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let removal = Command::new("").word(program).words("-t").word(table).words("-D");
+    let removal = words.iter().fold(removal, |removal, word| removal.word(word));
     Some(Rule {
         place: format!("{program} -t {table} {chain} {number}"),
         text: text.split_once(' ').map_or(text, |(_, rule)| rule).to_owned(),
@@ -36,7 +39,7 @@ fn read_rule(program: &str, table: &str, text: &str, words: &[String], number: u
         iif: interfaces(words, "-i"),
         oif: interfaces(words, "-o"),
         dscps: codepoints(words),
-        removal: format!("{program} -t {table} -D {} {specification}", quoted(chain)),
+        removal,
     })
 }
 
@@ -51,7 +54,8 @@ fn words(line: &str) -> Vec<String> {
                 escaped = false;
             }
             '\\' if quoted => escaped = true,
-            '"' => (quoted, begun) = (!quoted, true),
+            // In the middle of a word it is a part of it, such as of a name of an interface.
+            '"' if quoted || word.is_empty() => (quoted, begun) = (!quoted, true),
             ' ' if !quoted => {
                 if begun || !word.is_empty() {
                     words.push(std::mem::take(&mut word));
@@ -135,7 +139,7 @@ mod tests {
         let mark = |value| Does::Mark(Dscp::new(value));
         assert_eq!(does, [mark(8), mark(4), Does::DestinationNat, Does::SourceNat]);
         assert_eq!(
-            rules[1].removal,
+            rules[1].removal.to_string(),
             "iptables -t mangle -D POSTROUTING '!' -o lan0 -m dscp --dscp 0x2e -m comment --comment 'a b' \
              -j TOS --set-tos 0x10/0xff"
         );
@@ -161,5 +165,6 @@ mod tests {
     fn words_are_those_of_the_line() {
         assert_eq!(words(r#"A --comment "say \"x\" now" -j B"#), ["A", "--comment", "say \"x\" now", "-j", "B"]);
         assert_eq!(words(r#"A --comment "" "#), ["A", "--comment", ""]);
+        assert_eq!(words(r#"A -o q"uo -j B"#), ["A", "-o", "q\"uo", "-j", "B"]);
     }
 }

@@ -1,13 +1,13 @@
 //! An interface that is down, or has nobody at its other end: whatever else is well, no packet passes it.
 
-use super::{Cure, Finding, Level, facts::Port};
+use super::{Command, Cure, Finding, Level, facts::Port};
 
 /// What is wrong with the link, where that is a fault of this level; elsewhere it is only told.
 pub(super) fn state(port: &Port, level: Level) -> Option<Finding> {
     let name = &port.device.name;
     if port.device.down {
         let text = "state DOWN: nothing comes in or leaves by it";
-        let cure = Cure::There(format!("ip link set {name} up"));
+        let cure = Cure::There(Command::new("ip link set dev").word(name).words("up"));
         return Some(Finding::new(level, name, "link-down", text).cure(cure));
     }
     let text = "NO-CARRIER: it is up, and nothing comes in or leaves by it";

@@ -1,7 +1,7 @@
 //! Who else changes marks, and who else looks at them.
 
 use super::{
-    Cure, Finding, Level,
+    Command, Cure, Finding, Level,
     facts::{Ground, OwnHook, Port, ProgramAt},
     outside::{Outside, Rule},
     tc,
@@ -21,7 +21,7 @@ pub(super) fn on_the_wire(port: &Port) -> Vec<Finding> {
 pub(super) fn behind_us(port: &Port, direction: Direction) -> Vec<Finding> {
     let name = &port.device.name;
     let washes = port.tc.washes.iter().filter(|_| direction == Direction::Egress).map(|wash| washed(name, wash));
-    let filters = port.tc.rewrites.iter().filter(|filter| filter.direction == direction);
+    let filters = port.tc.rewrites.iter().filter(|filter| filter.place.direction() == direction);
     washes.chain(filters.map(|filter| rewritten(port, filter))).collect()
 }
 
@@ -43,42 +43,64 @@ fn others(port: &Port, direction: Direction, before: bool) -> Vec<String> {
         ProgramAt::Xdp { .. } => direction == Direction::Ingress && before,
         ProgramAt::Tcx(at) | ProgramAt::Clsact(at, _) => at == direction && program.before_us == Some(before),
     });
-    let filters = port.tc.rewrites.iter();
-    let filters = filters.filter(|filter| filter.direction == direction && comes_before(hook, filter.pref) == before);
-    let filters = filters
-        .map(|filter| format!("tc filter {} pref {} at {name} {direction} rewrites marks", filter.kind, filter.pref));
-    filters.chain(programs.map(|it| format!("program {} \"{}\" at {name} {direction}", it.id, it.name))).collect()
+    let here = |filter: &&tc::Filter| filter.place.direction() == direction && comes_before(hook, filter) == before;
+    let told = |filter: &tc::Filter, does: &str| {
+        format!("tc filter {} at {name} {} {does}", filter.words(), filter.place.label())
+    };
+    let rewrites = port.tc.rewrites.iter().filter(here).map(|filter| told(filter, "rewrites marks"));
+    let runs = port.tc.programs.iter().filter(here).map(|filter| told(filter, "runs a program"));
+    rewrites
+        .chain(runs)
+        .chain(programs.map(|it| format!("program {} \"{}\" at {name} {direction}", it.id, it.name)))
+        .collect()
 }
 
 fn washed(name: &str, wash: &tc::Wash) -> Finding {
     let tc::Wash { kind, parent } = wash;
     let text = format!("qdisc {kind} at {parent} clears marks: those counted as AFTER at {name}:egress are not sent");
+    let at = |command: Command| {
+        parent.split_whitespace().fold(command.words("dev").word(name), |command, word| command.word(word))
+    };
     let cure = match kind.as_str() {
-        "cake" => format!("tc qdisc change dev {name} {parent} cake nowash"),
-        _ => format!("tc qdisc del dev {name} {parent}"),
+        "cake" => at(Command::new("tc qdisc change")).words("cake nowash"),
+        _ => at(Command::new("tc qdisc del")),
     };
     Finding::warn(name, "wash", text).cure(Cure::There(cure))
 }
 
 fn rewritten(port: &Port, filter: &tc::Filter) -> Finding {
     let name = &port.device.name;
-    let tc::Filter { kind, direction, pref, action } = filter;
-    let action = action.as_deref().unwrap_or("an action");
-    let order = match (port.hook(*direction), direction) {
+    let (direction, action) = (filter.place.direction(), filter.action.as_deref().unwrap_or("an action"));
+    let order = match (port.hook(direction), direction) {
         (None, _) => "",
-        (Some(hook), _) if comes_before(hook, *pref) => " before us",
+        (Some(hook), _) if comes_before(hook, filter) => " before us",
         (Some(_), Direction::Egress) => " after us: marks counted as AFTER are changed on the wire",
         (Some(_), Direction::Ingress) => " after us: marks counted as AFTER are changed on their way",
     };
-    let text = format!("tc filter {kind} pref {pref} at {name} {direction} rewrites marks by {action}{order}");
-    let cure = Cure::There(format!("tc filter del dev {name} {direction} pref {pref}"));
-    let level = if port.hook(*direction).is_some() { Level::Warn } else { Level::Info };
+    let (words, place) = (filter.words(), filter.place.label());
+    let text = format!("tc filter {words} at {name} {place} rewrites marks by {action}{order}");
+    let cure = match filter.removal(name) {
+        Some(removal) => Cure::There(removal),
+        None => Cure::Advice("tc does not tell its handle: without it, its neighbours would be removed too".to_owned()),
+    };
+    let level = if port.hook(direction).is_some() { Level::Warn } else { Level::Info };
     Finding::new(level, name, "tc-rewrites", text).cure(cure)
 }
 
-/// XDP and TCX come before clsact; in clsact the smaller number comes first.
-fn comes_before(hook: &OwnHook, pref: u16) -> bool {
-    hook.via == Via::Clsact && pref < OUR_PRIORITY
+/// XDP and TCX come before clsact; in clsact the smaller number comes first. Qdiscs come behind all of them.
+fn comes_before(hook: &OwnHook, filter: &tc::Filter) -> bool {
+    matches!(filter.place, tc::Place::List(_)) && hook.via == Via::Clsact && filter.pref < OUR_PRIORITY
+}
+
+/// Programs that tc runs where no hook for programs is.
+pub(super) fn run_by_tc(port: &Port) -> Vec<Finding> {
+    let name = &port.device.name;
+    let told = |filter: &tc::Filter| {
+        let (words, place) = (filter.words(), filter.place.label());
+        let text = format!("tc filter {words} at {place} runs a program: what it does to marks is not known");
+        Finding::info(name, "tc-program", text)
+    };
+    port.tc.programs.iter().map(told).collect()
 }
 
 /// Rules of packet filters that set marks of packets that come in, or leave, by an interface: between our hooks.
@@ -114,7 +136,8 @@ pub(super) fn routed_by_mark(ground: &Ground) -> Vec<Finding> {
             "ip -{} rule {}: tos {:#04x} goes by table {}: it sees marks as they are behind our ingress{effect}",
             rule.family, rule.priority, rule.tos, rule.table
         );
-        let cure = format!("ip -{} rule del priority {}", rule.family, rule.priority);
+        let cure =
+            Command::new("ip").word(format_args!("-{}", rule.family)).words("rule del priority").word(rule.priority);
         Finding::new(level, "host", "routed-by-mark", text).cure(Cure::There(cure))
     });
     found.collect()
@@ -126,7 +149,7 @@ mod tests {
     use crate::diagnosis::{
         facts::{Program, RoutingRule},
         iptables, nft,
-        testing::{enforcing, ground, own, port},
+        testing::{enforcing, filter, ground, own, port},
     };
 
     fn outside() -> Outside {
@@ -142,29 +165,28 @@ mod tests {
         port.tc.washes = vec![tc::Wash { kind: "cake".to_owned(), parent: "root".to_owned() }];
         let found = on_the_wire(&port).remove(0);
         assert_eq!((found.level, found.code), (Level::Warn, "wash"));
-        assert_eq!(found.cure, Some(Cure::There("tc qdisc change dev wan0 root cake nowash".to_owned())));
+        assert_eq!(found.cure, Some(Cure::There(Command::new("tc qdisc change dev wan0 root cake nowash"))));
     }
 
     #[test]
     fn a_filter_that_rewrites_is_before_or_after_us() {
-        let filter = |pref, direction| tc::Filter {
-            kind: "flower".to_owned(),
-            direction,
-            pref,
-            action: Some("pedit".to_owned()),
-        };
-        let told = |via: Option<Via>, pref, direction| {
+        let told_at = |via: Option<Via>, pref, place: tc::Place| {
+            let direction = place.direction();
             let mut port = port("wan0");
             port.hooks.extend(via.map(|via| own(direction, via)));
-            port.tc.rewrites = vec![filter(pref, direction)];
+            port.tc.rewrites = vec![filter(place, pref, Some("pedit"))];
             on_the_wire(&port).remove(0)
         };
+        let told = |via, pref, direction| told_at(via, pref, tc::Place::List(direction));
         let egress = told(Some(Via::Tcx), 10, Direction::Egress);
         assert!(egress.text.contains("after us: marks counted as AFTER are changed on the wire"), "{}", egress.text);
-        assert_eq!(egress.cure, Some(Cure::There("tc filter del dev wan0 egress pref 10".to_owned())));
+        let removal = "tc filter del dev wan0 egress protocol ip pref 10 chain 0 handle 0x1 flower";
+        assert_eq!(egress.cure, Some(Cure::There(Command::new(removal))));
         assert!(told(Some(Via::Clsact), 10, Direction::Egress).text.ends_with("by pedit before us"));
         assert!(told(Some(Via::Clsact), 30_000, Direction::Ingress).text.contains("on their way"));
         assert_eq!(told(None, 10, Direction::Egress).level, Level::Info);
+        let classful = told_at(Some(Via::Clsact), 10, tc::Place::Parent("1:".to_owned()));
+        assert!(classful.text.contains("at wan0 parent 1: rewrites marks by pedit after us"), "{}", classful.text);
     }
 
     #[test]
@@ -189,7 +211,7 @@ mod tests {
         assert_eq!(remarked.level, Level::Warn);
         assert!(remarked.text.contains("ip -4 rule 32765: tos 0x10 goes by table 100"), "{}", remarked.text);
         assert!(remarked.text.ends_with("lan0:ingress remarks before it"), "{}", remarked.text);
-        assert_eq!(remarked.cure, Some(Cure::There("ip -4 rule del priority 32765".to_owned())));
+        assert_eq!(remarked.cure, Some(Cure::There(Command::new("ip -4 rule del priority 32765"))));
     }
 
     #[test]

@@ -6,10 +6,10 @@ use qos_common::ds::Dscp;
 use serde_json::Value;
 
 use super::{
+    Command,
     facts::Asked,
     outside::{Does, Interfaces, Rule, Stage},
 };
-use crate::invocation::quoted;
 
 /// What matters here of a ruleset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Flowtable {
     /// Whether the device may forward by itself.
     pub hardware: bool,
     /// The rules that put flows into it: place, and the command that removes it.
-    pub fed_by: Vec<(String, String)>,
+    pub fed_by: Vec<(String, Command)>,
 }
 
 type Key = (String, String, String);
@@ -148,9 +148,10 @@ impl<'a> Line<'a> {
         format!("nft table {family} {table} chain {chain} handle {}", self.handle)
     }
 
-    fn removal(&self) -> String {
+    fn removal(&self) -> Command {
         let (family, table, chain) = &self.chain;
-        format!("nft delete rule {family} {} {} handle {}", quoted(table), quoted(chain), self.handle)
+        let place = Command::new("nft delete rule").word(family).word(table).word(chain);
+        place.words("handle").word(&self.handle)
     }
 
     fn feed(&self, flowtables: &mut [Flowtable]) {
@@ -293,7 +294,7 @@ mod tests {
                 (format!("{place} 15: oifname != \"lan0\" ip dscp ef ip dscp set 0x03"), mark(3)),
             ]
         );
-        assert_eq!(rules[0].removal, "nft delete rule inet qos post handle 6");
+        assert_eq!(rules[0].removal.to_string(), "nft delete rule inet qos post handle 6");
         assert!(rules.iter().all(|rule| rule.stage == Stage::Outgoing));
     }
 
@@ -347,7 +348,7 @@ mod tests {
         assert_eq!(ft.interfaces, ["lan0", "wan0"]);
         assert_eq!(
             ft.fed_by,
-            [("nft table inet fw chain fwd handle 5".to_owned(), "nft delete rule inet fw fwd handle 5".to_owned())]
+            [("nft table inet fw chain fwd handle 5".to_owned(), Command::new("nft delete rule inet fw fwd handle 5"))]
         );
         assert!(!ft.hardware && idle.fed_by.is_empty() && idle.interfaces == ["lan0"]);
         let text = "table inet fw { # handle 1\n\tflowtable ft {\n\t\thook ingress priority filter\n\

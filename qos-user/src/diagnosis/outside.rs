@@ -2,7 +2,7 @@
 
 use qos_common::ds::Dscp;
 
-use super::{Finding, facts::Asked, iptables, nft};
+use super::{Command, Finding, facts::Asked, iptables, nft};
 use crate::{hook::Direction, rules::model::pattern_matches};
 
 /// What was asked of the packet filters, each in its own words.
@@ -38,7 +38,7 @@ pub struct Rule {
     /// The codepoints that it matches, a bit each; all if it does not look.
     pub dscps: u64,
     /// The command that removes it.
-    pub removal: String,
+    pub removal: Command,
 }
 
 /// What a rule does.

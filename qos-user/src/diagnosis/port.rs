@@ -1,7 +1,7 @@
 //! What an interface is and what its driver can do.
 
 use super::{
-    Cure, Finding,
+    Command, Cure, Finding,
     facts::{Ground, Port, ProgramAt},
 };
 use crate::{hook::Direction, rules::model::Field};
@@ -62,7 +62,7 @@ fn pieces(port: &Port) -> Option<Finding> {
         return Some(Finding::info(name, "jumbo-frags", text));
     }
     let text = format!("MTU {mtu} is more than this driver gives XDP in one piece: attach takes TC, a little slower");
-    let cure = Cure::There(format!("ip link set dev {name} mtu {ONE_PIECE}"));
+    let cure = Cure::There(Command::new("ip link set dev").word(name).words("mtu").word(ONE_PIECE));
     Some(Finding::info(name, "jumbo-no-xdp", text).cure(cure))
 }
 
@@ -82,7 +82,7 @@ fn vlan_tags(port: &Port, ground: &Ground) -> Option<Finding> {
     let name = &port.device.name;
     let text = "rxvlan on: at XDP no VLAN tag is seen; bytes lack 4 a tag, and rules on vlan or pcp match nothing";
     if has_vlans(port, ground) || looks_at_tags(port) {
-        let cure = Cure::There(format!("ethtool -K {name} rxvlan off"));
+        let cure = Cure::There(Command::new("ethtool -K").word(name).words("rxvlan off"));
         return Some(Finding::warn(name, "rxvlan", text).cure(cure));
     }
     Some(Finding::info(name, "rxvlan", "rxvlan on: XDP would see no VLAN tag; there are no VLANs here"))
@@ -108,9 +108,10 @@ fn merging(port: &Port) -> Option<Finding> {
     if on.is_empty() || !native || port.hook(Direction::Ingress).is_some() {
         return None;
     }
-    let switches: Vec<_> = on.iter().map(|word| format!("{word} off")).collect();
+    let switch = |command: Command, word: &&'static str| command.words(word).words("off");
+    let command = on.iter().fold(Command::new("ethtool -K").word(name), switch);
     let text = format!("{} on: the device merges packets, and drivers refuse native XDP with it", on.join(" and "));
-    Some(Finding::warn(name, "merging", text).cure(Cure::There(format!("ethtool -K {name} {}", switches.join(" ")))))
+    Some(Finding::warn(name, "merging", text).cure(Cure::There(command)))
 }
 
 fn is_taken(port: &Port) -> bool {
@@ -189,7 +190,7 @@ mod tests {
         let merging = Offloads { lro: Some(true), gro_hw: Some(true), ..Offloads::default() };
         let merging = Port { offloads: merging, ..port("wan0") };
         let found = device(&merging, &Ground::default());
-        let cure = Cure::There("ethtool -K wan0 lro off rx-gro-hw off".to_owned());
+        let cure = Cure::There(Command::new("ethtool -K wan0 lro off rx-gro-hw off"));
         assert_eq!((found[1].code, &found[1].cure), ("merging", &Some(cure)));
         assert!(codes(&Port { xdp: None, ..merging }, &Ground::default()).is_empty());
     }

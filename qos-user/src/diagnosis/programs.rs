@@ -1,7 +1,7 @@
 //! Programs of others at our hooks, and ours of another version.
 
 use super::{
-    Cure, Finding,
+    Command, Cure, Finding,
     facts::{Port, Program, ProgramAt},
 };
 
@@ -27,9 +27,9 @@ fn slot_taken(name: &str, program: &Program, native: bool) -> Finding {
     let mode = if native { "native" } else { "generic" };
     let text = format!("XDP slot taken by {} ({mode}): it sees packets before us, and ours goes to TC", label(program));
     let cure = match program.link {
-        Some(link) => format!("bpftool link detach id {link}"),
-        None if native => format!("ip link set dev {name} xdpdrv off"),
-        None => format!("ip link set dev {name} xdpgeneric off"),
+        Some(link) => Command::new("bpftool link detach id").word(link),
+        None if native => Command::new("ip link set dev").word(name).words("xdpdrv off"),
+        None => Command::new("ip link set dev").word(name).words("xdpgeneric off"),
     };
     Finding::warn(name, "xdp-slot-taken", text).cure(Cure::There(cure))
 }
@@ -59,7 +59,7 @@ pub(super) fn other_version(port: &Port) -> Vec<Finding> {
             hook.version,
             crate::VERSION
         );
-        Finding::warn(name, "other-version", text).cure(Cure::Own(format!("attach {name} --{direction}")))
+        Finding::warn(name, "other-version", text).cure(Cure::attach(name, direction))
     };
     others.map(finding).collect()
 }
@@ -85,9 +85,9 @@ mod tests {
         let found = at(ProgramAt::Xdp { native: true }, None, None);
         assert_eq!(found.level, Level::Warn);
         assert!(found.text.contains("program 91 \"cil_to_netdev\" (native)"), "{}", found.text);
-        assert_eq!(found.cure, Some(Cure::There("ip link set dev wan0 xdpdrv off".to_owned())));
+        assert_eq!(found.cure, Some(Cure::There(Command::new("ip link set dev wan0 xdpdrv off"))));
         let linked = at(ProgramAt::Xdp { native: false }, None, Some(7));
-        assert_eq!(linked.cure, Some(Cure::There("bpftool link detach id 7".to_owned())));
+        assert_eq!(linked.cure, Some(Cure::There(Command::new("bpftool link detach id 7"))));
     }
 
     #[test]
@@ -111,6 +111,6 @@ mod tests {
         assert!(other_version(&Port { hooks: vec![hook.clone()], ..port("wan0") }).is_empty());
         hook.version = "0.0.9".to_owned();
         let found = other_version(&Port { hooks: vec![hook], ..port("wan0") });
-        assert_eq!(found[0].cure, Some(Cure::Own("attach wan0 --egress".to_owned())));
+        assert_eq!(found[0].cure, Some(Cure::attach("wan0", Direction::Egress)));
     }
 }

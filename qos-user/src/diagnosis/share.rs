@@ -1,6 +1,6 @@
 //! Our counters beside the device's own, over the same time.
 
-use super::{Cure, Finding};
+use super::{Command, Cure, Finding};
 use crate::{hook::Direction, snapshot::Snapshot};
 
 /// Below this many packets a share says nothing.
@@ -84,7 +84,7 @@ pub fn share(sample: &Sample) -> Finding {
     }
     let percent = unseen as f64 / 10.0;
     let text = format!("{hook}: we do not see {percent:.1} % of the packets ({numbers})");
-    let cure = Cure::Own(format!("why {hook}"));
+    let cure = Cure::Own(Command::new("why").operand(&hook));
     Finding::warn(interface, "unseen", text).cure(cure)
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::facts::Asked;
+use super::{Command, facts::Asked};
 use crate::hook::Direction;
 
 /// What tc has on one interface.
@@ -14,9 +14,34 @@ pub struct Traffic {
     pub washes: Vec<Wash>,
     /// Filters that rewrite the DS field.
     pub rewrites: Vec<Filter>,
+    /// Filters that run a program, which may do anything, where no hook for programs is.
+    pub programs: Vec<Filter>,
     /// Filters that run in hardware.
     pub in_hardware: Vec<Filter>,
 }
+
+impl Traffic {
+    /// With the filters of one more place.
+    pub fn add(&mut self, filters: Filters) {
+        self.rewrites.extend(filters.rewrites);
+        self.programs.extend(filters.programs);
+        self.in_hardware.extend(filters.in_hardware);
+    }
+}
+
+/// Filters that matter here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filters {
+    /// Those that rewrite the DS field.
+    pub rewrites: Vec<Filter>,
+    /// Those that run a program.
+    pub programs: Vec<Filter>,
+    /// Those that run in hardware.
+    pub in_hardware: Vec<Filter>,
+}
+
+/// Kinds of queueing disciplines that can change marks.
+pub const WASHING: [&str; 2] = ["cake", "dsmark"];
 
 /// A queueing discipline that changes marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,17 +52,112 @@ pub struct Wash {
     pub parent: String,
 }
 
-/// A filter of tc.
+/// Where filters are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// One of the two lists of clsact; `ingress` has the first.
+    List(Direction),
+    /// A classful qdisc or a class of one, such as `1:` or `1:10`.
+    Parent(String),
+    /// The root qdisc that the kernel made, which has no number.
+    Root,
+}
+
+impl Place {
+    /// As tc is told.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        match self {
+            Self::List(direction) => vec![direction.as_str().to_owned()],
+            Self::Parent(parent) => vec!["parent".to_owned(), parent.clone()],
+            Self::Root => Vec::new(),
+        }
+    }
+
+    /// Which way packets go there.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        match self {
+            Self::List(direction) => *direction,
+            Self::Parent(_) | Self::Root => Direction::Egress,
+        }
+    }
+
+    /// After the interface's name: `egress`, `parent 1:`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Root => "root".to_owned(),
+            _ => self.words().join(" "),
+        }
+    }
+}
+
+/// A filter of tc, by all that tells it from its neighbours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// Its kind, such as `flower`.
     pub kind: String,
-    /// Where it is: a direction of clsact.
-    pub direction: Direction,
+    /// Where it is.
+    pub place: Place,
+    /// The block that it is in, if several interfaces share it.
+    pub block: Option<u64>,
+    /// Which packets it is asked for: `ip`, `all`.
+    pub protocol: String,
     /// Its priority.
     pub pref: u16,
-    /// What it does, for a filter that rewrites: `pedit`, `ctinfo`.
+    /// Its chain.
+    pub chain: u64,
+    /// Its handle in its priority, if tc tells it.
+    pub handle: Option<String>,
+    /// What it does, for a filter that rewrites or runs a program: `pedit`, `ctinfo`, `bpf`.
     pub action: Option<String>,
+}
+
+impl Filter {
+    fn new(item: &Value, place: &Place) -> Self {
+        let options = &item["options"];
+        Self {
+            kind: text(&item["kind"]),
+            place: place.clone(),
+            block: item["block"].as_u64(),
+            protocol: text(&item["protocol"]),
+            pref: item["pref"].as_u64().and_then(|pref| u16::try_from(pref).ok()).unwrap_or_default(),
+            chain: item["chain"].as_u64().unwrap_or_default(),
+            handle: handle(&options["fh"]).or_else(|| handle(&options["handle"])),
+            action: None,
+        }
+    }
+
+    /// As people read it: `u32 protocol ip pref 10 chain 0 handle 800::800`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Self { kind, protocol, pref, chain, .. } = self;
+        let handle = self.handle.as_deref().map_or_else(String::new, |handle| format!(" handle {handle}"));
+        format!("{kind} protocol {protocol} pref {pref} chain {chain}{handle}")
+    }
+
+    /// The command that removes it and nothing else; without its handle there is none.
+    #[must_use]
+    pub fn removal(&self, interface: &str) -> Option<Command> {
+        let handle = self.handle.as_ref()?;
+        let del = Command::new("tc filter del");
+        let del = match self.block {
+            Some(block) => del.words("block").word(block),
+            None => self.place.words().iter().fold(del.words("dev").word(interface), |del, word| del.word(word)),
+        };
+        let del = del.words("protocol").word(&self.protocol).words("pref").word(self.pref);
+        Some(del.words("chain").word(self.chain).words("handle").word(handle).word(&self.kind))
+    }
+}
+
+/// Some kinds tell a number, others have it written.
+fn handle(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => number.as_u64().map(|number| format!("{number:#x}")),
+        Value::String(written) => Some(written.clone()),
+        _ => None,
+    }
 }
 
 /// Reads what tc said of all queueing disciplines, for one interface.
@@ -60,30 +180,32 @@ fn parent(qdisc: &Value) -> String {
     if qdisc["root"] == true { "root".to_owned() } else { format!("parent {}", text(&qdisc["parent"])) }
 }
 
-/// Reads what tc said of the filters of one direction: those that rewrite, and those that run in hardware.
+/// Reads what tc said of the filters at one place: those that rewrite, run a program, or run in hardware.
 ///
 /// # Errors
 ///
 /// That it is no list of tc.
-pub fn filters(said: &str, direction: Direction) -> Asked<(Vec<Filter>, Vec<Filter>)> {
-    let (mut rewrites, mut in_hardware) = (Vec::new(), Vec::new());
+pub fn filters(said: &str, place: &Place) -> Asked<Filters> {
+    let mut found = Filters::default();
     for item in list(said)? {
         let options = &item["options"];
-        let action = options["actions"].as_array().into_iter().flatten().find(|action| rewrites_mark(action));
-        let filter = Filter {
-            kind: text(&item["kind"]),
-            direction,
-            pref: item["pref"].as_u64().and_then(|pref| u16::try_from(pref).ok()).unwrap_or_default(),
-            action: action.map(|action| text(&action["kind"])),
+        let plain = Filter::new(&item, place);
+        let actions = || options["actions"].as_array().into_iter().flatten();
+        let action = |is: fn(&Value) -> bool| {
+            let action = actions().find(|action| is(action))?;
+            Some(Filter { action: Some(text(&action["kind"])), ..plain.clone() })
         };
         if options["in_hw"] == true {
-            in_hardware.push(filter.clone());
+            found.in_hardware.push(plain.clone());
         }
-        if filter.action.is_some() {
-            rewrites.push(filter);
+        found.rewrites.extend(action(rewrites_mark));
+        found.programs.extend(action(|action| action["kind"] == "bpf"));
+        // The lists of clsact are hooks for programs, which are told by their names.
+        if plain.kind == "bpf" && plain.handle.is_some() && !matches!(place, Place::List(_)) {
+            found.programs.push(Filter { action: Some(plain.kind.clone()), ..plain });
         }
     }
-    Ok((rewrites, in_hardware))
+    Ok(found)
 }
 
 fn list(said: &str) -> Asked<Vec<Value>> {
@@ -154,11 +276,13 @@ mod tests {
         )
     }
 
+    const EGRESS: Place = Place::List(Direction::Egress);
+
     #[test]
     fn pedit_of_the_six_bits_is_found_and_nothing_else() {
         let rewrites = |htype, mask| {
-            let (rewrites, _) = filters(&flower(htype, mask, false), Direction::Egress).unwrap();
-            rewrites.iter().map(|filter| filter.pref).collect::<Vec<_>>()
+            let found = filters(&flower(htype, mask, false), &EGRESS).unwrap();
+            found.rewrites.iter().map(|filter| filter.pref).collect::<Vec<_>>()
         };
         assert_eq!(rewrites("ipv4", "ff00ffff"), [10]);
         assert_eq!(rewrites("network", "ff03ffff"), [10]);
@@ -169,9 +293,53 @@ mod tests {
 
     #[test]
     fn filters_in_hardware_are_found() {
-        let (_, hardware) = filters(&flower("tcp", "0", true), Direction::Ingress).unwrap();
-        let filter = Filter { kind: "flower".to_owned(), direction: Direction::Ingress, pref: 10, action: None };
-        assert_eq!(hardware, [filter]);
+        let place = Place::List(Direction::Ingress);
+        let found = filters(&flower("tcp", "0", true), &place).unwrap();
+        let words: Vec<_> = found.in_hardware.iter().map(Filter::words).collect();
+        assert_eq!(words, ["flower protocol ip pref 10 chain 0 handle 0x1"]);
+        assert_eq!((&found.in_hardware[0].place, found.in_hardware[0].action.is_none()), (&place, true));
+    }
+
+    /// What tc 6.1 said on Linux 6.18, but that the action was another one.
+    fn u32(front: &str) -> String {
+        format!(
+            r#"[{{{front}"protocol":"ip","pref":5,"kind":"u32","chain":3}},{{{front}"protocol":"ip","pref":5,"kind":"u32",
+            "chain":3,"options":{{"fh":"800:","ht_divisor":1}}}},{{{front}"protocol":"ip","pref":5,"kind":"u32","chain":3,
+            "options":{{"fh":"800::800","order":2048,"key_ht":"800","bkt":"0","not_in_hw":true,"match":
+            {{"value":"b80000","mask":"fc0000","offmask":"","off":0}},"actions":[{{"order":1,"kind":"ctinfo","zone":0,
+            "control_action":{{"type":"pipe"}},"dscp":["0xfc000000","0x1000000"],"index":3,"ref":1,"bind":1}}]}}}}]"#
+        )
+    }
+
+    #[test]
+    fn the_cure_removes_one_filter_and_none_of_its_neighbours() {
+        let removal = |front, place: Place| {
+            let found = filters(&u32(front), &place).unwrap().rewrites;
+            assert_eq!(found.len(), 1, "{found:?}");
+            found[0].removal("x;reboot").unwrap().to_string()
+        };
+        let which = "protocol ip pref 5 chain 3 handle 800::800 u32";
+        let cases = [
+            (Place::List(Direction::Ingress), "ingress "),
+            (Place::Parent("1:10".to_owned()), "parent 1:10 "),
+            (Place::Root, ""),
+        ];
+        for (place, words) in cases {
+            assert_eq!(removal("", place), format!("tc filter del dev 'x;reboot' {words}{which}"));
+        }
+        assert_eq!(removal(r#""block":7,"#, EGRESS), format!("tc filter del block 7 {which}"));
+        let mut nameless = filters(&u32(""), &EGRESS).unwrap().rewrites.remove(0);
+        nameless.handle = None;
+        assert_eq!(nameless.removal("wan0"), None);
+    }
+
+    #[test]
+    fn a_program_is_told_where_no_hook_for_programs_is() {
+        let bpf = r#"[{"protocol":"all","pref":4,"kind":"bpf","chain":0},{"protocol":"all","pref":4,"kind":"bpf","chain":0,
+            "options":{"handle":"0x1","bpf_name":"x","direct-action":true,"not_in_hw":true,"prog":{"id":9}}}]"#;
+        let count = |said: &str, place: &Place| filters(said, place).unwrap().programs.len();
+        assert_eq!([count(bpf, &EGRESS), count(bpf, &Place::Parent("1:".to_owned()))], [0, 1]);
+        assert_eq!(count(&u32("").replace("ctinfo", "bpf"), &EGRESS), 1);
     }
 
     /// What tc 6.1 said on Linux 6.18.
@@ -181,6 +349,6 @@ mod tests {
             "chain":0,"options":{"fh":"800:","ht_divisor":1}},{"protocol":"all","pref":5,"kind":"u32","chain":0,
             "options":{"fh":"800::800","order":2048,"key_ht":"800","bkt":"0","flowid":"1:1","not_in_hw":true,
             "match":{"value":"b80000","mask":"fc0000","offmask":"","off":0}}}]"#;
-        assert_eq!(filters(said, Direction::Egress).unwrap(), (Vec::new(), Vec::new()));
+        assert_eq!(filters(said, &EGRESS).unwrap(), Filters::default());
     }
 }

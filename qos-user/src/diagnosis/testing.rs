@@ -1,6 +1,9 @@
 //! Interfaces and hooks for the tests of this folder.
 
-use super::facts::{Ground, OwnHook, Port, XdpFeatures};
+use super::{
+    facts::{Ground, OwnHook, Port, XdpFeatures},
+    tc::{Filter, Place},
+};
 use crate::{
     hook::{Direction, Via},
     netdev::Netdev,
@@ -18,6 +21,19 @@ pub(super) fn port(name: &str) -> Port {
     };
     let xdp = Some(XdpFeatures { native: true, frags: true });
     Port { device, driver: Some("igc".to_owned()), xdp, ..Port::default() }
+}
+
+pub(super) fn filter(place: Place, pref: u16, action: Option<&str>) -> Filter {
+    Filter {
+        kind: "flower".to_owned(),
+        place,
+        block: None,
+        protocol: "ip".to_owned(),
+        pref,
+        chain: 0,
+        handle: Some("0x1".to_owned()),
+        action: action.map(str::to_owned),
+    }
 }
 
 pub(super) fn ground(ports: Vec<Port>) -> Ground {

@@ -1,18 +1,21 @@
 //! Packets that two of our hooks count.
 
 use super::{
-    Cure, Finding,
+    Command, Cure, Finding,
     facts::{Ground, Port},
 };
-use crate::netdev::{self, Counting, Netdev, Twice};
+use crate::{
+    hook::Direction,
+    netdev::{self, Counting, Netdev, Twice},
+};
 
 /// The hooks below this interface that count its packets too.
 pub(super) fn counted_twice(port: &Port, ground: &Ground) -> Vec<Finding> {
     let devices: Vec<Netdev> = ground.ports.iter().map(|port| port.device.clone()).collect();
     let hooks: Vec<Counting> = ground.ports.iter().flat_map(counting).collect();
     let pairs = netdev::counted_twice(&devices, &hooks, &ground.pppoe);
-    let here = pairs.iter().filter(|twice| twice.upper == port.device.ifindex);
-    here.filter_map(|twice| finding(twice, port, ground)).collect()
+    let here = pairs.iter().filter(|(pair, _)| pair.upper == port.device.ifindex);
+    here.filter_map(|(pair, ways)| Some(finding(pair, pair.names(&devices)?, ways))).collect()
 }
 
 fn counting(port: &Port) -> impl Iterator<Item = Counting> {
@@ -20,19 +23,23 @@ fn counting(port: &Port) -> impl Iterator<Item = Counting> {
     port.hooks.iter().map(move |hook| Counting { ifindex, direction: hook.direction, looks_inside: hook.inside_pppoe })
 }
 
-fn finding(twice: &Twice, port: &Port, ground: &Ground) -> Option<Finding> {
-    let lower = ground.ports.iter().find(|lower| lower.device.ifindex == twice.lower)?;
-    let (upper, lower, tie) = (&port.device.name, &lower.device.name, twice.tie.words());
-    let text = format!("counted twice: {upper} is {tie} {lower}, and both are attached; sums over them are too high");
-    Some(Finding::warn(upper, "counted-twice", text).cure(Cure::Own(format!("detach {upper}"))))
+/// The cure leaves the upper one's hooks that count alone.
+fn finding(pair: &Twice, names: (&str, &str), ways: &[Direction]) -> Finding {
+    let (upper, words) = (names.0, pair.words(names));
+    let (at, hook) = match ways {
+        [way] => (format!(" at {way}"), format!("{upper}:{way}")),
+        _ => (String::new(), upper.to_owned()),
+    };
+    let text = format!("counted twice{at}: {words}, and both are attached; sums over them are too high");
+    Finding::warn(upper, "counted-twice", text).cure(Cure::Own(Command::new("detach").operand(hook)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        diagnosis::testing::{enforcing, ground, port},
-        hook::Direction,
+        diagnosis::testing::{enforcing, ground, own, port},
+        hook::Via,
     };
 
     fn bond() -> [Port; 2] {
@@ -49,7 +56,16 @@ mod tests {
         let [bond, member] = bond();
         let found = counted_twice(&bond, &ground(vec![bond.clone(), member.clone()]));
         assert!(found[0].text.contains("bond0 is the bond of eth0"), "{}", found[0].text);
-        assert_eq!(found[0].cure, Some(Cure::Own("detach bond0".to_owned())));
+        assert_eq!(found[0].cure, Some(Cure::Own(Command::new("detach bond0:egress"))));
+        let both_ways = |port: &Port| {
+            let mut port = port.clone();
+            port.hooks.push(own(Direction::Ingress, Via::Tcx));
+            port
+        };
+        let one_way = counted_twice(&bond, &ground(vec![both_ways(&bond), member.clone()])).remove(0);
+        assert_eq!(one_way.cure, Some(Cure::Own(Command::new("detach bond0:egress"))), "ingress is counted once");
+        let both = counted_twice(&bond, &ground(vec![both_ways(&bond), both_ways(&member)])).remove(0);
+        assert_eq!(both.cure, Some(Cure::Own(Command::new("detach bond0"))));
         assert!(counted_twice(&member, &ground(vec![bond.clone(), member.clone()])).is_empty(), "said once");
         let mut other_way = member.clone();
         other_way.hooks[0].direction = Direction::Ingress;

@@ -8,7 +8,7 @@ mod suspects;
 use qos_common::ds::Dscp;
 
 use super::{
-    Cure, Finding, Level, bypass,
+    Command, Cure, Finding, Level, bypass,
     facts::{Ground, Port},
     link, marks,
     outside::Outside,
@@ -69,7 +69,7 @@ pub fn why(scene: &Scene<'_>, about: &About) -> Answer {
     let mut findings: Vec<_> = link.into_iter().chain(attachment::findings(scene)).collect();
     let readable = scene.hook().filter(|hook| hook.counts.is_ok());
     let Some(hook) = readable else {
-        return Answer { heading: scene.name(), findings, further: vec![Cure::Own("status".to_owned())] };
+        return Answer { heading: scene.name(), findings, further: vec![Cure::Own(Command::new("status"))] };
     };
     let (heading, rest) = match about {
         About::Hook => (whole_heading(scene, hook), mark::lost(scene)),
@@ -113,14 +113,12 @@ fn surroundings(scene: &Scene<'_>, whole: bool) -> Vec<Finding> {
 const MOST_IN_A_FILTER: usize = 4;
 
 fn further(scene: &Scene<'_>, dscps: &[Dscp]) -> Vec<Cure> {
-    let filter = match dscps.len() {
-        1..=MOST_IN_A_FILTER => format!("'{}'", tcpdump::any(dscps)),
-        _ => "ip or ip6".to_owned(),
+    let tcpdump = Command::new("tcpdump -n -v -c 5 -i").word(scene.interface);
+    let tcpdump = match dscps.len() {
+        1..=MOST_IN_A_FILTER => tcpdump.word(tcpdump::any(dscps)),
+        _ => tcpdump.words("ip or ip6"),
     };
-    vec![
-        Cure::There(format!("tcpdump -n -v -c 5 -i {} {filter}", scene.interface)),
-        Cure::Own(format!("doctor {}", scene.interface)),
-    ]
+    vec![Cure::There(tcpdump), Cure::Own(Command::new("doctor").operand(scene.interface))]
 }
 
 impl About {

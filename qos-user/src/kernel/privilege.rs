@@ -19,8 +19,19 @@ const SYS_ADMIN: u32 = 21;
 /// The capabilities that this process lacks, each with what it is for.
 #[must_use]
 pub fn lacking() -> Vec<(&'static str, &'static str)> {
-    let Some(effective) = effective() else { return Vec::new() };
-    let has = |bit: u32| effective & (1 << bit) != 0;
+    out_of("CapEff:")
+}
+
+/// Whether some of them cannot be had by any program that this process starts.
+#[must_use]
+pub fn is_bounded() -> bool {
+    !out_of("CapBnd:").is_empty()
+}
+
+/// The capabilities that are not in a set of this process, as `/proc/self/status` calls it.
+fn out_of(set: &str) -> Vec<(&'static str, &'static str)> {
+    let Some(set) = capabilities(set) else { return Vec::new() };
+    let has = |bit: u32| set & (1 << bit) != 0;
     let lacks = |bit: u32| !(has(bit) || bit > 32 && has(SYS_ADMIN));
     NEEDED.iter().filter(|(_, bit, _)| lacks(*bit)).map(|(name, _, why)| (*name, *why)).collect()
 }
@@ -54,8 +65,8 @@ pub fn demand() -> anyhow::Result<()> {
         .into())
 }
 
-fn effective() -> Option<u64> {
+fn capabilities(set: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(set))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }

@@ -4,6 +4,7 @@ mod driver;
 mod ethtool;
 mod machine;
 mod neighbours;
+mod places;
 mod raw_netlink;
 mod routing;
 mod tools;

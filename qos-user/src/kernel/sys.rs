@@ -67,6 +67,20 @@ pub fn write_array<const BYTES: usize>(map: BorrowedFd<'_>, values: &[[u8; BYTES
     bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
 }
 
+/// Opens a link by its id (Linux 5.8).
+///
+/// # Errors
+///
+/// What bpf(2) reports for `BPF_LINK_GET_FD_BY_ID`: that it is gone, or that this process may not.
+pub fn link_by_id(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: as above.
+    let mut attr: bpf_attr = unsafe { mem::zeroed() };
+    attr.__bindgen_anon_6.__bindgen_anon_1.link_id = id;
+    let fd = bpf(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attr)?;
+    // SAFETY: as above.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// The interface that a link of XDP or TCX is attached to; 0 once the device is gone.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use qos_common::{
 use super::Look;
 pub use crate::snapshot::sample::*;
 use crate::{
-    diagnosis::{Cure, Finding, Level, Report, Shell},
+    diagnosis::{Command, Cure, Finding, Level, Report, Shell},
     explain::{Decider, Decision, Explained, Leaves, PassedOver, RulePlace, Stage, TestRun},
     hook::Via,
     invocation::Invocation,
@@ -63,7 +63,7 @@ pub(crate) fn diagnosis() -> Report {
         details: Vec::new(),
         cure,
     };
-    let there = |command: &str| Some(Cure::There(command.to_owned()));
+    let there = |command| Some(Cure::There(Command::new(command)));
     let marker =
         finding("wan0", Level::Warn, "EF is lost inside this router", there("nft delete rule inet q p handle 4"));
     let suspect = "suspect: nft table inet q chain p handle 4: oifname \"wan0\" ip dscp set cs0".to_owned();
@@ -78,11 +78,11 @@ pub(crate) fn diagnosis() -> Report {
             finding("wan0", Level::Info, "also at tcx egress: program 91 \"cil_to_netdev\" (before us)", None),
             finding("wan0", Level::Fail, "tc filter in hardware", there("ethtool -K wan0 hw-tc-offload off")),
             finding("wan0", Level::Warn, "a rule on src", Some(Cure::Advice("ask it at lan0:ingress".to_owned()))),
-            finding("host", Level::Fail, "no CAP_PERFMON", Some(Cure::Privileged("doctor".to_owned()))),
+            finding("host", Level::Fail, "no CAP_PERFMON", Some(Cure::Privileged(Command::new("doctor")))),
             Finding { details: vec![suspect], ..marker },
         ],
-        further: vec![Cure::There("nft -a list ruleset".to_owned())],
-        shell: Shell { invocation: Invocation { netns: Some("edge".to_owned()), ..Invocation::default() }, root: true },
+        further: vec![Cure::There(Command::new("nft -a list ruleset"))],
+        shell: Shell { invocation: Invocation { netns: Some("edge".to_owned()), ..Invocation::default() } },
     }
 }
 

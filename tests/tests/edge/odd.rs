@@ -1,12 +1,23 @@
 //! Names with every odd character, of interfaces and of rules: each output says them so that its reader gets them whole,
 //! and none of them controls a terminal.
 
-use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt as _};
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    fs,
+    os::{
+        fd::AsFd as _,
+        unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    },
+    path::Path,
+};
 
 use anyhow::{Context as _, ensure};
 use qosbpf_tests::{
     binary::Answer,
+    bpf::{Kind, load_constant, pin},
     router::{Router, words},
+    typed::{find, has, shell},
 };
 use serde_json::Value;
 
@@ -129,6 +140,65 @@ fn interfaces_of_every_name() -> anyhow::Result<()> {
         is_tame(&ask(&router, "detach", name)?.expect(0)?)?;
     }
     router.ok("status")?.says(&["nothing is attached"])?;
+    Ok(())
+}
+
+/// What a shell would do something with, or a command take for an option.
+const SHELL: [&str; 6] = ["$(>pwned)", "x;>pwned", "`>pwned`", "x&&>pwned", "|tee>pwned", "-q"];
+
+/// A `tcpdump` that says which interface it was told.
+const TCPDUMP: &str = "#!/bin/sh\nprintf '%s' \"$6\" > asked\n";
+
+/// Types a line in, in a folder in which no name may have made anything.
+fn typed(folder: &Path, line: &str) -> anyhow::Result<()> {
+    let answer = shell(&format!("cd {} || exit 9\n{line}", folder.display()), Some(folder))?;
+    ensure!(answer.code == 0, "{line}: {answer:?}");
+    ensure!(!folder.join("pwned").exists(), "a name was run: {line}");
+    Ok(())
+}
+
+/// A bridge of that name with a member, an XDP program of somebody else, and hooks that count twice.
+fn trouble(router: &Router, name: &str, program: &Path) -> anyhow::Result<()> {
+    router.edge().run(|| {
+        Answer::of(words("ip link add name").arg(name).args(["type", "bridge"]))?.expect(0)?;
+        Answer::of(words("ip link set dev member master").arg(name))?.expect(0)?;
+        let slot = ["xdpgeneric", "pinned", &program.display().to_string()].map(str::to_owned);
+        Answer::of(words("ip link set up dev").arg(name).args(slot))?.expect(0)
+    })?;
+    ask(router, "attach --egress --", name)?.expect(0).map(drop)
+}
+
+#[test]
+fn cures_with_every_name_are_typed_in() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let tools = tempfile::tempdir()?;
+    let tcpdump = tools.path().join("tcpdump");
+    fs::write(&tcpdump, TCPDUMP)?;
+    fs::set_permissions(&tcpdump, fs::Permissions::from_mode(0o755))?;
+    let program = router.bpffs.join("foreign");
+    pin(load_constant(Kind::Xdp, c"foreign", 2)?.as_fd(), &program)?;
+    add(&router, OsStr::new("member"), 0)?;
+    router.ok("attach member --egress")?;
+    for name in INTERFACES.into_iter().chain(SHELL) {
+        trouble(&router, name, &program)?;
+        let why = ask(&router, "why --sample 0 --json --", &format!("{name}:ingress"))?.expect(3)?;
+        let absent = find(&why, &format!("{name}:ingress"), "not-attached")?;
+        typed(tools.path(), absent["cure"].as_str().context("a cure")?)?;
+        let why = ask(&router, "why --sample 0 --json --", &format!("{name}:egress"))?;
+        let further = why.json()?["further"].clone();
+        let mut further = further.as_array().into_iter().flatten().filter_map(Value::as_str);
+        typed(tools.path(), further.find(|command| command.contains("tcpdump")).context("tcpdump")?)?;
+        ensure!(fs::read_to_string(tools.path().join("asked"))? == name, "tcpdump was told another name");
+        let script = ask(&router, "doctor --sample 0 --fix-script --", name)?.expect(3)?;
+        is_tame(&script)?;
+        typed(tools.path(), &script.stdout)?;
+        let cured = ask(&router, "doctor --sample 0 --json --", name)?;
+        for code in ["xdp-slot-taken", "counted-twice"] {
+            ensure!(script.stdout.contains("xdpgeneric off") && !has(&cured, code)?, "{code}: {cured:?} {script:?}");
+        }
+        ask(&router, "detach --", name)?.expect(0)?;
+        router.edge().run(|| Answer::of(words("ip link del dev").arg(name))?.expect(0))?;
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::Scene;
 use crate::{
-    diagnosis::{Cure, Finding, Sample},
+    diagnosis::{Command, Cure, Finding, Sample},
     snapshot::{Hook, State},
 };
 
@@ -12,7 +12,7 @@ pub(super) fn findings(scene: &Scene<'_>) -> Vec<Finding> {
     let Some(hook) = scene.hook() else { return vec![absent(scene)] };
     if let Err(why) = &hook.counts {
         let text = format!("its counters cannot be read: {why}");
-        return vec![Finding::fail(&name, "unreadable", text).cure(Cure::Own(format!("detach {name}")))];
+        return vec![Finding::fail(&name, "unreadable", text).cure(Cure::Own(Command::new("detach").operand(&name)))];
     }
     let mut findings = vec![state(scene, hook)];
     findings.extend(other_policy(scene, hook));
@@ -22,7 +22,7 @@ pub(super) fn findings(scene: &Scene<'_>) -> Vec<Finding> {
 }
 
 fn attach(scene: &Scene<'_>) -> Cure {
-    Cure::Own(format!("attach {} --{}", scene.interface, scene.direction))
+    Cure::attach(scene.interface, scene.direction)
 }
 
 fn absent(scene: &Scene<'_>) -> Finding {
@@ -45,7 +45,7 @@ fn state(scene: &Scene<'_>, hook: &Hook) -> Finding {
     match hook.state {
         State::Bypassed => {
             let text = format!("the policy is out of the path (bypass): {via} counts, and changes nothing");
-            Finding::fail(&name, "bypassed", text).cure(Cure::Own(format!("policy resume {name}")))
+            Finding::fail(&name, "bypassed", text).cure(Cure::Own(Command::new("policy resume").operand(&name)))
         }
         State::Missing | State::Error => {
             Finding::fail(&name, "program-removed", "the program was removed by someone else").cure(attach(scene))
@@ -68,7 +68,7 @@ fn other_policy(scene: &Scene<'_>, hook: &Hook) -> Option<Finding> {
         in_force.hash,
         scene.name()
     );
-    let cure = Cure::Own(format!("policy apply {}", in_force.file));
+    let cure = Cure::Own(Command::new("policy apply").operand(&in_force.file));
     (runs.hash != in_force.hash).then(|| Finding::warn(&scene.name(), "other-policy", text).cure(cure))
 }
 
@@ -83,7 +83,7 @@ fn device(name: &str, hook: &Hook) -> Option<Finding> {
     let percent = unseen as f64 / 10.0;
     let text =
         format!("we do not see {percent:.1} % of the device's packets: {ours} of {device}; they take another way");
-    Some(Finding::warn(name, "unseen", text).cure(Cure::Own(format!("doctor {}", hook.interface))))
+    Some(Finding::warn(name, "unseen", text).cure(Cure::Own(Command::new("doctor").operand(&hook.interface))))
 }
 
 fn no_ip(name: &str, hook: &Hook) -> Option<Finding> {

@@ -4,7 +4,7 @@ use qos_common::ds::Dscp;
 
 use super::{Scene, hook_name, since, suspects};
 use crate::{
-    diagnosis::{Cure, Finding},
+    diagnosis::{Command, Cure, Finding},
     hook::Direction,
     netdev::Passed,
     snapshot::{Hook, RuleCount},
@@ -124,7 +124,7 @@ fn came_nowhere(scene: &Scene<'_>, hook: &Hook, word: &str) -> Finding {
         return Finding::info(&name, "none-came", text);
     };
     let text = format!("no {word} came in where we count; {} have no hook at ingress", blind.join(", "));
-    Finding::unknown(&name, "blind", text).cure(Cure::Own(format!("attach {first} --ingress")))
+    Finding::unknown(&name, "blind", text).cure(Cure::attach(first, Direction::Ingress))
 }
 
 /// What came in with these codepoints, and what of it reached the hooks at egress.
@@ -138,8 +138,10 @@ fn way(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, word: &str, dscps: 
     let Some((came, left, here)) = compared(scene, from, &exits, to, dscps) else {
         let text =
             "the hooks were attached at different times, and nothing came while we looked: repeat it while it flows";
-        findings
-            .push(Finding::unknown(&name, "not-comparable", text).cure(Cure::Own(format!("why {name} --sample 10"))));
+        findings.push(
+            Finding::unknown(&name, "not-comparable", text)
+                .cure(Cure::Own(Command::new("why --sample 10").operand(&name))),
+        );
         return findings;
     };
     // What our own policy took here, it has been said of.
@@ -238,7 +240,7 @@ fn judged(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, way: &Way<'_>) -
     if suspects.words.is_empty() {
         let text =
             format!("{word} is not seen between {from_words} and {to_word} ({numbers}): for this host, or dropped");
-        return Finding::unknown(&name, "vanished", text).cure(Cure::There("nft -a list ruleset".to_owned()));
+        return Finding::unknown(&name, "vanished", text).cure(Cure::There(Command::new("nft -a list ruleset")));
     }
     let text = format!("{word} is lost inside this router, between {from_words} and {to_word} ({numbers})");
     let words = suspects.words.iter().enumerate().map(|(at, words)| format!("suspect {}: {words}", at + 1));

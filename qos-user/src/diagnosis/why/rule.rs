@@ -4,7 +4,7 @@ use qos_common::ds::Dscp;
 
 use super::{Scene, mark, since};
 use crate::{
-    diagnosis::{Cure, Finding, address},
+    diagnosis::{Command, Cure, Finding, address},
     hook::Direction,
     invocation::quoted,
     rules::model::{Field, Rule, pattern_matches},
@@ -54,7 +54,8 @@ fn not_asked(name: &str, facts: &RuleFacts) -> Finding {
     if let [first, ..] = &*facts.asked_at {
         let hooks = facts.asked_at.join(", ");
         let text = format!("rule \"{}\" is not asked at {name}: it is at {hooks}", facts.name);
-        return Finding::fail(name, "not-asked", text).cure(Cure::Own(format!("why {first} {}", quoted(&facts.name))));
+        return Finding::fail(name, "not-asked", text)
+            .cure(Cure::Own(Command::new("why").operand(first).operand(&facts.name)));
     }
     let places = facts.elsewhere.as_deref().unwrap_or("nowhere");
     let text = format!("rule \"{}\" is not asked at {name}: on = {places}", facts.name);
@@ -102,7 +103,7 @@ fn no_tag(scene: &Scene<'_>, rule: &Rule) -> Option<Finding> {
     let at_xdp = port.hook(Direction::Ingress).is_some_and(|hook| hook.via.is_xdp());
     let stripped = scene.direction == Direction::Ingress && at_xdp && port.offloads.rx_vlan == Some(true);
     let text = format!("rule \"{}\" looks at VLAN tags, which the device takes off before XDP", rule.name);
-    let cure = Cure::There(format!("ethtool -K {} rxvlan off", scene.interface));
+    let cure = Cure::There(Command::new("ethtool -K").word(scene.interface).words("rxvlan off"));
     (looks && stripped).then(|| Finding::fail(&scene.name(), "rxvlan", text).cure(cure))
 }
 
@@ -121,7 +122,8 @@ fn unhit(scene: &Scene<'_>, hook: &Hook, rule: &RuleCount) -> Vec<Finding> {
     let details = deciding
         .map(|other| format!("decided before it: rule \"{}\", {} packets", other.rule.name, other.counted.packets));
     let text = format!("{came} packets with its codepoints came, and none matched all of: {}", rule.rule.matches());
-    let cure = Cure::Advice(format!("qosbpf policy explain {name} 'PACKET' says which condition was not so"));
+    let asked = quoted(&name);
+    let cure = Cure::Advice(format!("qosbpf policy explain {asked} 'PACKET' says which condition was not so"));
     vec![Finding::unknown(&name, "not-matched", text).details(details).cure(cure)]
 }
 

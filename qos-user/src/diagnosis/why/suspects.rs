@@ -5,6 +5,7 @@ use qos_common::ds::Dscp;
 use super::Scene;
 use crate::{
     diagnosis::{
+        Command,
         facts::{Route, RoutingRule},
         marks,
         outside::Rule,
@@ -19,7 +20,7 @@ pub(super) struct Suspects {
     /// What each is, rules first, then programs, routes, flowtables.
     pub words: Vec<String>,
     /// The command that takes the rule away, if there is one: which of several it was, nothing here can tell.
-    pub removal: Option<String>,
+    pub removal: Option<Command>,
 }
 
 /// Who may have taken these codepoints from packets that came in by `from` and should leave by `to`; any interface if

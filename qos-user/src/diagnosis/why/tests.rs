@@ -63,8 +63,8 @@ fn a_mark_that_passes_is_no_fault() {
     let answer = ask(&snapshot(100, 100), &router(), &Outside::default(), &ef());
     assert_eq!(codes(&answer), ["attached", "arrived", "passed"]);
     assert_eq!(exit(&answer.findings), Exit::Done);
-    let filter = "'ip[1] & 0xfc == 0xb8 or ip6[0:2] & 0xfc0 == 0xb80'";
-    assert_eq!(answer.further[0], Cure::There(format!("tcpdump -n -v -c 5 -i wan0 {filter}")));
+    let filter = "ip[1] & 0xfc == 0xb8 or ip6[0:2] & 0xfc0 == 0xb80";
+    assert_eq!(answer.further[0], Cure::There(Command::new("tcpdump -n -v -c 5 -i wan0").word(filter)));
     assert!(answer.heading.starts_with("EF at wan0:egress: before 100, after 100, since 2026-"), "{}", answer.heading);
 }
 
@@ -89,7 +89,7 @@ fn the_only_rule_that_may_have_done_it_can_be_taken_away() {
     let outside = Outside { iptables: vec![("iptables".to_owned(), Ok(vec![rule]))], ..Outside::default() };
     let answer = ask(&snapshot(1204, 0), &router(), &outside, &ef());
     let lost = of(&answer, "lost-inside");
-    assert_eq!(lost.cure, Some(Cure::There("nft delete rule inet qos post handle 6".to_owned())));
+    assert_eq!(lost.cure, Some(Cure::There(Command::new("nft delete rule inet qos post handle 6"))));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn where_nothing_came_in_the_interfaces_that_are_not_counted_are_named() {
     ground.ports.push(port("lan1"));
     let answer = ask(&snapshot(0, 0), &ground, &Outside::default(), &ef());
     let blind = of(&answer, "blind");
-    assert_eq!((blind.level, &blind.cure), (Level::Unknown, &Some(Cure::Own("attach lan1 --ingress".to_owned()))));
+    assert_eq!((blind.level, &blind.cure), (Level::Unknown, &Some(Cure::attach("lan1", Direction::Ingress))));
 }
 
 #[test]
@@ -159,12 +159,12 @@ fn a_hook_that_is_not_there_or_bypassed_is_the_fault() {
     bypassed.hooks[1].state = State::Bypassed;
     let found = ask(&bypassed, &router(), &Outside::default(), &About::Hook);
     let fault = of(&found, "bypassed");
-    assert_eq!((fault.level, &fault.cure), (Level::Fail, &Some(Cure::Own("policy resume wan0:egress".to_owned()))));
+    assert_eq!((fault.level, &fault.cure), (Level::Fail, &Some(Cure::Own(Command::new("policy resume wan0:egress")))));
     let mut absent = snapshot(1, 1);
     absent.hooks.truncate(1);
     let found = ask(&absent, &router(), &Outside::default(), &About::Hook);
     assert_eq!(codes(&found), ["not-attached"]);
-    assert_eq!(found.findings[0].cure, Some(Cure::Own("attach wan0 --egress".to_owned())));
+    assert_eq!(found.findings[0].cure, Some(Cure::attach("wan0", Direction::Egress)));
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub fn host(bpf_fs: &Path) -> Host {
         lockdown: lockdown(),
         missing: privilege::lacking(),
         root: geteuid().is_root(),
+        bounded: privilege::is_bounded(),
         bpffs: file_system(bpf_fs),
     }
 }

@@ -1,6 +1,11 @@
 //! Programs of others at the hooks of an interface.
 
-use aya::programs::{links::LinkType, loaded_links};
+use std::os::fd::AsFd as _;
+
+use aya::programs::{
+    links::{LinkInfo, LinkType},
+    loaded_links,
+};
 
 use super::super::{
     choice::program_name,
@@ -40,19 +45,27 @@ fn named(id: u32) -> String {
 fn slot(interface: &Interface, own: &[&Hook]) -> Option<Program> {
     let slot = interface.xdp?;
     let ours = own.iter().any(|hook| hook.state.via.is_xdp() && hook.state.program_id == slot.program_id);
-    let link = || {
-        let mut links = loaded_links().filter_map(Result::ok);
-        links.find(|link| {
-            link.program_id() == slot.program_id && link.link_type().is_ok_and(|kind| kind == LinkType::Xdp)
-        })
-    };
     (!ours).then(|| Program {
         id: slot.program_id,
         name: named(slot.program_id),
         at: ProgramAt::Xdp { native: slot.native },
         before_us: None,
-        link: link().map(|link| link.id()),
+        link: link_at(interface.ifindex, slot.program_id),
     })
+}
+
+/// The link by which a program is in an interface's slot. The same program may be in others by links of their own; and
+/// interfaces of other network namespaces may have the same number: then which it is cannot be told.
+fn link_at(ifindex: u32, program_id: u32) -> Option<u32> {
+    let of_program =
+        |link: &LinkInfo| link.program_id() == program_id && link.link_type().is_ok_and(|kind| kind == LinkType::Xdp);
+    let is_here = |id: &u32| {
+        let link = sys::link_by_id(*id);
+        link.and_then(|link| sys::link_interface(link.as_fd())).is_ok_and(|at| at == ifindex)
+    };
+    let links = loaded_links().filter_map(Result::ok).filter(of_program).map(|link| link.id());
+    let here: Vec<_> = links.filter(is_here).collect();
+    if let [link] = *here { Some(link) } else { None }
 }
 
 fn tcx(ifindex: u32, direction: Direction, ours: Option<&Hook>) -> anyhow::Result<Vec<Program>> {

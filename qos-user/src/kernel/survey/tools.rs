@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    env,
+    ffi::OsString,
+    fs, io,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     process::{Command, Output, Stdio},
     sync::mpsc,
     thread,
@@ -24,7 +27,6 @@ use crate::{
         outside::Outside,
         tc::{self, Traffic},
     },
-    hook::Direction,
     netdev::Netdev,
 };
 
@@ -39,9 +41,6 @@ const LEGACY_TABLES: [&str; 2] = ["/proc/thread-self/net/ip_tables_names", "/pro
 
 /// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_GETTABLE`.
 const GET_TABLES: u16 = 10 << 8 | 1;
-
-/// Queueing disciplines below which nothing can change a mark.
-const PLAIN: [&str; 8] = ["noqueue", "noop", "pfifo_fast", "pfifo", "bfifo", "fq_codel", "fq", "tbf"];
 
 const NOT_INSTALLED: &str = "not installed";
 
@@ -95,19 +94,15 @@ pub fn traffic(net: &Network, devices: &[Netdev]) -> BTreeMap<u32, Traffic> {
 }
 
 fn of_device(net: &Network, device: &Netdev, qdiscs: &Asked<String>) -> Traffic {
-    let Ok(there) = net.qdiscs(device.ifindex) else { return Traffic::default() };
-    let plain = PLAIN.contains(&there.root.kind.as_str());
-    if plain && !there.clsact {
-        return Traffic::default();
-    }
+    let Ok(there) = net.queueing(device.ifindex) else { return Traffic::default() };
     let read = || {
-        let washes = if plain { Vec::new() } else { tc::washes(qdiscs.as_ref()?, &device.name)? };
+        let washes = if there.may_wash { tc::washes(qdiscs.as_ref()?, &device.name)? } else { Vec::new() };
         let mut traffic = Traffic { washes, ..Traffic::default() };
-        for direction in Direction::BOTH.into_iter().filter(|_| there.clsact) {
-            let said = run("tc", &["-j", "filter", "show", "dev", &device.name, direction.as_str()])?;
-            let (rewrites, in_hardware) = tc::filters(&said, direction)?;
-            traffic.rewrites.extend(rewrites);
-            traffic.in_hardware.extend(in_hardware);
+        for place in &there.places {
+            let words = place.words();
+            let show =
+                ["-j", "filter", "show", "dev", &device.name].into_iter().chain(words.iter().map(String::as_str));
+            traffic.add(tc::filters(&run("tc", &show.collect::<Vec<_>>())?, place)?);
         }
         Ok::<_, String>(traffic)
     };
@@ -116,9 +111,8 @@ fn of_device(net: &Network, device: &Netdev, qdiscs: &Asked<String>) -> Traffic 
 
 /// Runs a tool to its end.
 fn run(program: &str, arguments: &[&str]) -> Asked<String> {
-    let path = env::var("PATH").unwrap_or_default();
     let mut command = Command::new(program);
-    command.args(arguments).env("PATH", format!("{path}:{SYSTEM}")).env("LC_ALL", "C");
+    command.args(arguments).env("PATH", search_path(env::var_os("PATH"))).env("LC_ALL", "C");
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => NOT_INSTALLED.to_owned(),
@@ -136,6 +130,14 @@ fn run(program: &str, arguments: &[&str]) -> Asked<String> {
     }
 }
 
+/// An empty part would mean the folder that somebody happens to be in.
+fn search_path(path: Option<OsString>) -> OsString {
+    let path = path.unwrap_or_default();
+    let parts = path.as_bytes().split(|byte| *byte == b':').chain([SYSTEM.as_bytes()]);
+    let parts: Vec<_> = parts.filter(|part| part.starts_with(b"/")).collect();
+    OsString::from_vec(parts.join(&b':'))
+}
+
 fn said(output: &Output) -> Asked<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -148,6 +150,14 @@ fn said(output: &Output) -> Asked<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_tool_is_taken_from_the_current_folder() {
+        let path = |path: Option<&str>| search_path(path.map(OsString::from)).into_string().unwrap();
+        assert_eq!(path(None), SYSTEM);
+        assert_eq!(path(Some("")), SYSTEM);
+        assert_eq!(path(Some(":/usr/bin::/bin:.:bin:")), format!("/usr/bin:/bin:{SYSTEM}"));
+    }
 
     #[test]
     fn a_tool_that_is_missing_or_fails_is_said() {

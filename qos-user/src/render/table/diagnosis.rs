@@ -126,6 +126,7 @@ fn line(cure: &Cure, shell: &Shell) -> Option<String> {
 mod tests {
     use super::*;
     use crate::{
+        diagnosis::Command,
         error::Exit,
         render::{sample, screen::WIDTH},
     };
@@ -153,7 +154,8 @@ mod tests {
     #[test]
     fn a_command_is_one_line_however_long_it_is() {
         let mut report = sample::diagnosis();
-        let long = format!("iptables -t mangle -D FORWARD {} -j DSCP", "-m comment --comment x ".repeat(20));
+        let rule = Command::new("iptables -t mangle -D FORWARD");
+        let long = (0..20).fold(rule, |rule, _| rule.words("-m comment --comment x")).words("-j DSCP");
         report.findings.iter_mut().for_each(|finding| finding.cure = Some(Cure::Host(long.clone())));
         report.further = vec![Cure::Host(long.clone())];
         let (doctor, why) = (doctor(&report, &sample::look()), why(&report, &sample::look()));
