@@ -2,6 +2,9 @@
 #pragma once
 #include "locate.h"
 
+/* Read where it is asked for: kept from one question to the next, it would go through the stack. */
+#define GSO_SIZE(skb) (*(volatile __u32 *)&(skb)->gso_size)
+
 INLINE int is_extension(__u8 next)
 {
 	return next == 0 || next == 43 || next == 44 || next == 51 || next == 60 || next == 135 || next == 139 || next == 140;
@@ -24,15 +27,17 @@ INLINE __u32 transport_length(__u8 *at, __u8 *end, __u8 protocol)
 }
 
 /* Link header, IP header and what is before the payload; 0 where the transport header is out of sight. */
-INLINE __u32 headers_length(__u8 *data, __u8 *end, struct header *ip)
+INLINE __u32 headers_of_ipv4(__u8 *data, __u8 *end, __u8 *ip)
 {
-	if (ip->what == IPV4) {
-		if (*(__u16 *)(ip->at + 6) & BE16(0x1fff))
-			return 0;
-		__u8 *at = ip->at + (ip->at[0] & 15) * 4;
-		return at - data + transport_length(at, end, ip->at[9]);
-	}
-	__u8 next = ip->at[6], *at = ip->at + 40;
+	if (*(__u16 *)(ip + 6) & BE16(0x1fff))
+		return 0;
+	__u8 *at = ip + (ip[0] & 15) * 4;
+	return at - data + transport_length(at, end, ip[9]);
+}
+
+INLINE __u32 headers_of_ipv6(__u8 *data, __u8 *end, __u8 *ip)
+{
+	__u8 next = ip[6], *at = ip + 40;
 #pragma unroll
 	for (int header = 0; header <= 8; header++) {
 		if (!is_extension(next))
@@ -46,20 +51,27 @@ INLINE __u32 headers_length(__u8 *data, __u8 *end, struct header *ip)
 	return 0;
 }
 
-INLINE struct counter weigh(struct __sk_buff *skb, __u8 *data, __u8 *end, struct header *ip, int egress)
+/* A super-packet's segments, and their bytes on the wire. */
+INLINE struct counter segments(struct __sk_buff *skb, __u32 headers, __u32 tag)
 {
-	__u32 tag = skb->vlan_present ? 4 : 0, size = skb->gso_size;
-	if (!size)
-		return (struct counter){1, skb->len + tag};
-	__u32 segments = skb->gso_segs;
-	if (segments && egress)
-		return (struct counter){segments, skb->wire_len + (__u64)segments * tag};
-	__u32 headers = headers_length(data, end, ip);
-	if (!segments) {
-		__u32 payload = skb->len > headers ? skb->len - headers : 0;
+	__u32 segments = skb->gso_segs, len = skb->len, size = GSO_SIZE(skb);
+	if (!segments && size) {
+		__u32 payload = len > headers ? len - headers : 0;
 		segments = (payload + size - 1) / size;
 		if (!segments)
 			segments = 1;
 	}
-	return (struct counter){segments, skb->len + (__u64)(segments - 1) * headers + (__u64)segments * tag};
+	return (struct counter){segments, len + (__u64)(segments - 1) * headers + (__u64)segments * tag};
+}
+
+/* Where the kernel has said what a super-packet takes on the wire, as it does on the way out, that is it. */
+INLINE int is_summed(struct __sk_buff *skb, int egress)
+{
+	return egress && skb->gso_segs;
+}
+
+INLINE struct counter summed(struct __sk_buff *skb, __u32 tag)
+{
+	__u32 segments = skb->gso_segs;
+	return (struct counter){segments, skb->wire_len + (__u64)segments * tag};
 }

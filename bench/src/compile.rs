@@ -1,16 +1,19 @@
 //! The C programs, compiled here by clang.
 
-use std::{mem::offset_of, path::Path, process::Command};
+use std::{env, mem::offset_of, path::Path, process::Command};
 
 use anyhow::{Context as _, bail};
 use aya::{Ebpf, EbpfLoader};
 use qos_common::{abi::Counters, ds::Dscp, policy::Table};
 use tempfile::TempDir;
 
-const SOURCES: [(&str, &str); 5] = [
+const SOURCES: [(&str, &str); 8] = [
     ("kernel.h", include_str!("../floors/kernel.h")),
     ("locate.h", include_str!("../floors/locate.h")),
     ("weigh.h", include_str!("../floors/weigh.h")),
+    ("least.h", include_str!("../floors/least.h")),
+    ("lean.h", include_str!("../floors/lean.h")),
+    ("whole.h", include_str!("../floors/whole.h")),
     ("floors.bpf.c", include_str!("../floors/floors.bpf.c")),
     ("traffic.bpf.c", include_str!("../floors/traffic.bpf.c")),
 ];
@@ -48,11 +51,12 @@ impl Objects {
         for (name, text) in SOURCES {
             std::fs::write(folder.path().join(name), text)?;
         }
-        let version = Command::new("clang").arg("--version").output().context("clang")?;
+        let clang = newest_clang();
+        let version = Command::new(&clang).arg("--version").output().with_context(|| clang.clone())?;
         let version = String::from_utf8_lossy(&version.stdout);
         Ok(Self {
-            floors: compile(folder.path(), "floors.bpf.c")?,
-            traffic: compile(folder.path(), "traffic.bpf.c")?,
+            floors: compile(&clang, folder.path(), "floors.bpf.c")?,
+            traffic: compile(&clang, folder.path(), "traffic.bpf.c")?,
             compiler: version.lines().next().unwrap_or_default().to_owned(),
         })
     }
@@ -63,8 +67,11 @@ impl Objects {
     ///
     /// What aya or bpf(2) says.
     pub fn floors(&self, table: &Table) -> anyhow::Result<Ebpf> {
-        let loaded = EbpfLoader::new().override_global("TABLE", table.bytes().as_slice(), true).load(&self.floors);
-        loaded.context("the floors")
+        let mut loader = EbpfLoader::new();
+        let by_ds = by_ds(table);
+        loader.override_global("TABLE", table.bytes().as_slice(), true);
+        loader.override_global("DS_TABLE", by_ds.as_slice(), true);
+        loader.load(&self.floors).context("the floors")
     }
 
     /// The object of the floors.
@@ -87,12 +94,30 @@ impl Objects {
     }
 }
 
-fn compile(folder: &Path, source: &str) -> anyhow::Result<Vec<u8>> {
+/// The newest clang of those whose version is in their name, as Debian and Ubuntu have them; else the one without.
+fn newest_clang() -> String {
+    let folders = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+    let files = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
+    let names = files.filter_map(|file| file.file_name().into_string().ok());
+    newest(names).map_or_else(|| "clang".to_owned(), |version| format!("clang-{version}"))
+}
+
+fn newest(names: impl Iterator<Item = String>) -> Option<u32> {
+    names.filter_map(|name| name.strip_prefix("clang-")?.parse().ok()).max()
+}
+
+/// The table by whole DS byte, ECN kept.
+pub fn by_ds(table: &Table) -> [u8; 256] {
+    let bytes = table.bytes();
+    std::array::from_fn(|ds| bytes[ds >> 2] << 2 | ds as u8 & 3)
+}
+
+fn compile(clang: &str, folder: &Path, source: &str) -> anyhow::Result<Vec<u8>> {
     let object = folder.join("object");
-    let mut clang = Command::new("clang");
+    let mut clang = Command::new(clang);
     clang.current_dir(folder).args(["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-c", source, "-o"]);
     // Where Debian and Ubuntu have the headers that depend on the architecture.
-    clang.arg(&object).arg(format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH));
+    clang.arg(&object).arg(format!("-I/usr/include/{}-linux-gnu", env::consts::ARCH));
     clang.args(layout().map(|(name, word)| format!("-D{name}={word}")));
     let output = clang.output().context("clang")?;
     if !output.status.success() {
@@ -152,6 +177,19 @@ mod tests {
         for dscp in Dscp::all() {
             assert!(table.get(dscp) != dscp && table.get(table.get(dscp)) == dscp);
         }
+    }
+
+    #[test]
+    fn the_newest_clang_is_taken() {
+        let names = ["clang", "clang-9", "clang-22", "clang-14", "clang-format-30"].map(str::to_owned);
+        assert_eq!(newest(names.into_iter()), Some(22));
+        assert_eq!(newest(["clang".to_owned()].into_iter()), None);
+    }
+
+    #[test]
+    fn the_table_by_ds_byte_keeps_ecn() {
+        let table = by_ds(&involution());
+        assert!((0..=255_u8).all(|ds| table[usize::from(ds)] == (ds >> 2 ^ 46) << 2 | ds & 3));
     }
 
     #[test]

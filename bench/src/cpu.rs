@@ -1,8 +1,13 @@
 //! CPU time, priced where it is spent: other tenants of a CPU slow the wall clock, and hardly this.
 
-use std::{fs, io, thread, time::Duration};
+use std::{
+    fs, io,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     time::ClockId,
@@ -42,7 +47,7 @@ pub fn thread_ns() -> nix::Result<f64> {
 
 /// The thread that does what a CPU has put off of its network work.
 #[derive(Clone, Debug)]
-pub struct SoftIrq(String);
+pub struct SoftIrq(PathBuf);
 
 impl SoftIrq {
     /// That of a CPU.
@@ -55,10 +60,15 @@ impl SoftIrq {
         for entry in fs::read_dir("/proc").context("/proc")? {
             let path = entry?.path();
             if fs::read_to_string(path.join("comm")).is_ok_and(|name| name == wanted) {
-                return Ok(Self(path.join("schedstat").display().to_string()));
+                return Ok(Self(path));
             }
         }
         anyhow::bail!("no thread {}", wanted.trim())
+    }
+
+    fn read(&self, name: &str) -> anyhow::Result<String> {
+        let path = self.0.join(name);
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
     }
 
     /// Nanoseconds of CPU time that it has used.
@@ -67,26 +77,59 @@ impl SoftIrq {
     ///
     /// That it cannot be read.
     pub fn ns(&self) -> anyhow::Result<f64> {
-        let text = fs::read_to_string(&self.0).with_context(|| self.0.clone())?;
+        let text = self.read("schedstat")?;
         let first = text.split_whitespace().next().context("schedstat is empty")?;
         Ok(first.parse()?)
     }
+
+    /// Waits until it sleeps: then what was put off is done, and its CPU time is whole.
+    fn settle(&self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        while !is_asleep(&self.read("stat")?) {
+            ensure!(start.elapsed() < PATIENCE, "ksoftirqd has not come to an end for {PATIENCE:?}");
+            thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
+    }
+}
+
+/// How long what was put off may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The state behind the name, which is in brackets (proc_pid_stat(5)).
+fn is_asleep(stat: &str) -> bool {
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['S', 'I']))
 }
 
 /// What a piece of network work costs on this thread and, where it was put off, on `softirq`.
 ///
 /// # Errors
 ///
-/// Those of `work`, or that a clock cannot be read.
+/// Those of `work`, that a clock cannot be read, or that what was put off does not end.
 pub fn price<T>(softirq: &SoftIrq, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, f64)> {
+    softirq.settle()?;
     let (before, put_off) = (thread_ns()?, softirq.ns()?);
     let result = work()?;
-    // What was put off is done within a tick.
-    thread::sleep(Duration::from_millis(2));
-    Ok((result, thread_ns()? - before + softirq.ns()? - put_off))
+    let ns = thread_ns()? - before;
+    // Sleeping lets it have the CPU, if it waits for that.
+    thread::sleep(Duration::from_micros(200));
+    softirq.settle()?;
+    Ok((result, ns + softirq.ns()? - put_off))
 }
 
 /// The text of a small file of the kernel's, if it has it.
 pub fn kernel_text(path: &str) -> io::Result<String> {
     fs::read_to_string(path).map(|text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_sleeps_if_its_state_says_so() {
+        assert!(is_asleep("23 (ksoftirqd/1) S 2 0 0"));
+        assert!(!is_asleep("23 (ksoftirqd/1) R 2 0 0"));
+        assert!(!is_asleep("23 (a) S) R 2 0 0") && !is_asleep(""));
+    }
 }

@@ -27,10 +27,10 @@ impl Effort {
     /// For figures to quote.
     pub const FULL: Self = Self {
         name: "full",
-        rounds: 21,
-        repeat: 500_000,
-        router_rounds: 15,
-        shots: 6,
+        rounds: 20,
+        repeat: 400_000,
+        router_rounds: 11,
+        shots: 4,
         packets: 64 * 320,
         commands: 21,
         idle: Duration::from_secs(60),

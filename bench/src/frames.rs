@@ -11,6 +11,8 @@ pub struct Sample {
     pub frame: Vec<u8>,
     /// Whether it is a super-packet, which only TC has.
     pub gso: Option<Gso>,
+    /// The interface that it came in by; 0 for what this host made. At TC alone.
+    pub ingress: u32,
 }
 
 /// A super-packet.
@@ -24,8 +26,9 @@ pub struct Gso {
     pub wire: u32,
 }
 
-/// Bytes of `struct __sk_buff`, and where a test run takes a super-packet's fields from.
+/// Bytes of `struct __sk_buff`, and where a test run takes fields from.
 const SK_BUFF: usize = 192;
+const INGRESS_IFINDEX: usize = 36;
 const WIRE_LEN: usize = 160;
 const GSO_SEGS: usize = 164;
 const GSO_SIZE: usize = 176;
@@ -40,7 +43,9 @@ const SEGMENTS: u32 = 2;
 impl Sample {
     /// The context of a test run; `None` for a packet that is nothing special.
     pub fn context(&self) -> Option<[u8; SK_BUFF]> {
-        self.gso?;
+        if self.gso.is_none() && self.ingress == 0 {
+            return None;
+        }
         let mut context = [0; SK_BUFF];
         for (at, value) in self.words() {
             if let Some(field) = context.get_mut(at..at + 4) {
@@ -50,16 +55,17 @@ impl Sample {
         Some(context)
     }
 
-    /// What `struct __sk_buff` says of a super-packet, and where; all zero for another one.
-    pub fn words(&self) -> [(usize, u32); 3] {
+    /// What `struct __sk_buff` says of it, and where.
+    pub fn words(&self) -> [(usize, u32); 4] {
         let gso = self.gso.unwrap_or(Gso { size: 0, segments: 0, wire: 0 });
-        [(WIRE_LEN, gso.wire), (GSO_SEGS, gso.segments), (GSO_SIZE, gso.size)]
+        let ingress = (INGRESS_IFINDEX, self.ingress);
+        [ingress, (WIRE_LEN, gso.wire), (GSO_SEGS, gso.segments), (GSO_SIZE, gso.size)]
     }
 }
 
 /// All of them.
 pub fn all() -> Vec<Sample> {
-    let plain = |name, frame| Sample { name, frame, gso: None };
+    let plain = |name, frame| Sample { name, frame, gso: None, ingress: 0 };
     let packet4 = Ipv4::default().packet(&udp(&SHORT));
     // Router alert, then no operation.
     let options = Ipv4 { options: vec![0x94, 4, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1], ..Ipv4::default() };
@@ -98,7 +104,7 @@ fn super_packet(name: &'static str, family: u16) -> Sample {
     let frame = ethernet(&[], family, &packet);
     let headers = frame.len() as u32 - SEGMENT * SEGMENTS;
     let gso = Gso { size: SEGMENT, segments: SEGMENTS, wire: SEGMENTS * (headers + SEGMENT) };
-    Sample { name, frame, gso: Some(gso) }
+    Sample { name, frame, gso: Some(gso), ingress: 0 }
 }
 
 #[cfg(test)]

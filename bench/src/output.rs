@@ -13,12 +13,9 @@ use crate::{
         self,
         listing::{listing, name},
     },
-    report::Report,
+    report::{Gap, Outcome, Report},
     walks::Pair,
 };
-
-/// The most that qosbpf may cost by the floor of the same contract before it has to say why.
-const EXPLAINED: f64 = 1.05;
 
 /// Says what is being done; a terminal that has gone is no reason to stop.
 pub fn progress(text: &str) {
@@ -44,8 +41,7 @@ pub fn write(report: &Report, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes listings into the folder: where programs were measured, of those that were dearer than their floor by more than
-/// they may; else of all.
+/// Writes listings into the folder: of what promises that are not kept compare; where none could be, of all.
 ///
 /// # Errors
 ///
@@ -54,7 +50,7 @@ pub fn listings(report: &Report, pairs: &[Pair], folder: &Path) -> anyhow::Resul
     let folder = folder.join("performance/disassembly");
     // Those of an earlier run are of other programs.
     let _none = fs::remove_dir_all(&folder);
-    let wanted: Vec<&Pair> = pairs.iter().filter(|pair| is_dear(report, pair)).collect();
+    let wanted: Vec<&Pair> = pairs.iter().filter(|pair| is_asked_for(report, pair)).collect();
     if wanted.is_empty() {
         return Ok(());
     }
@@ -66,13 +62,83 @@ pub fn listings(report: &Report, pairs: &[Pair], folder: &Path) -> anyhow::Resul
     Ok(())
 }
 
-fn is_dear(report: &Report, pair: &Pair) -> bool {
-    let case = report.program.iter().find(|case| case.hook == pair.hook.name() && case.frame == pair.frame);
-    let ratios = case.iter().flat_map(|case| &case.ratios);
-    let mut whole = ratios.filter(|ratio| ratio.of == pair.name && ratio.to.contains("whole"));
-    report.program.is_empty() || whole.any(|ratio| ratio.ratio.median > EXPLAINED)
+fn is_asked_for(report: &Report, pair: &Pair) -> bool {
+    let ways = [pair.hook.name(), pair.base, pair.name];
+    let mut broken = report.goals.iter().filter(|goal| goal.outcome == Outcome::NotKept);
+    let is_measured = !report.program.is_empty() || !report.rules.is_empty() || !report.scaling.is_empty();
+    !is_measured || broken.any(|goal| goal.ways == Some(ways))
+}
+
+/// Whether all was measured that is not declared as a gap.
+pub fn is_whole(report: &Report) -> bool {
+    missing(report).next().is_none()
+}
+
+/// What failed: parts and candidates, then promises for no declared reason.
+fn missing(report: &Report) -> impl Iterator<Item = &Gap> {
+    let gaps = report.goals.iter().filter_map(|goal| goal.gap.as_ref());
+    report.not_measured.iter().chain(gaps).filter(|gap| !gap.declared)
+}
+
+/// Says last what is missing, and which promises are not kept.
+pub fn verdict(report: &Report) {
+    for gap in report.not_measured.iter().filter(|gap| !gap.declared) {
+        progress(&format!("FAILED: {}: {}", gap.what, gap.why));
+    }
+    let of = |outcome| report.goals.iter().filter(move |goal| goal.outcome == outcome);
+    for goal in of(Outcome::NotMeasured) {
+        let why = goal.gap.as_ref().map_or("", |gap| &gap.why);
+        progress(&format!("NOT MEASURED: {}: {why}", goal.what));
+    }
+    for goal in of(Outcome::NotKept) {
+        progress(&format!("NOT KEPT: {}: {}", goal.what, render::against_bound(goal)));
+    }
+    if !report.goals.is_empty() {
+        let [kept, broken, unknown] =
+            [Outcome::Kept, Outcome::NotKept, Outcome::NotMeasured].map(|outcome| of(outcome).count());
+        progress(&format!("{kept} promises kept, {broken} NOT KEPT, {unknown} NOT MEASURED"));
+    }
 }
 
 fn put(path: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{goals, program::candidate::Hook, report::Goal};
+
+    fn pair(name: &'static str) -> Pair {
+        Pair { hook: Hook::Xdp, frame: "IPv4", base: "one rule", name, left: Vec::new(), right: Vec::new() }
+    }
+
+    #[test]
+    fn listings_are_of_promises_that_are_not_kept() {
+        let ways = Some(["XDP", "one rule", "swap"]);
+        let goal = |outcome| Goal {
+            what: String::new(),
+            bound: 1.0,
+            at_least: false,
+            outcome,
+            measured: Some(2.0),
+            gap: None,
+            ways,
+        };
+        let case = crate::report::Case { hook: "XDP", frame: "IPv4", rows: Vec::new(), ratios: Vec::new(), noise: 0.0 };
+        let report = |outcome| Report { goals: vec![goal(outcome)], program: vec![case.clone()], ..Report::default() };
+        assert!(is_asked_for(&report(Outcome::NotKept), &pair("swap")));
+        assert!(!is_asked_for(&report(Outcome::NotKept), &pair("lock")));
+        assert!(!is_asked_for(&report(Outcome::Kept), &pair("swap")));
+        assert!(is_asked_for(&Report::default(), &pair("lock")), "the disassembly alone is of all");
+    }
+
+    #[test]
+    fn a_run_with_a_gap_that_nobody_declared_is_not_whole() {
+        assert!(is_whole(&Report::default()));
+        let gap = |declared| Gap { what: "nft".to_owned(), why: "lost".to_owned(), declared };
+        assert!(is_whole(&Report { not_measured: vec![gap(true)], ..Report::default() }));
+        assert!(!is_whole(&Report { not_measured: vec![gap(false)], ..Report::default() }));
+        assert!(!is_whole(&Report { goals: goals::judge(&Report::default()), ..Report::default() }));
+    }
 }

@@ -7,7 +7,6 @@ pub mod candidate;
 mod contract;
 pub mod rules;
 
-use anyhow::Context as _;
 use aya::programs::SchedClassifier;
 use qosbpf::kernel::pins::{HookPins, Pin};
 
@@ -17,33 +16,47 @@ use crate::{
     compile::Objects,
     effort::Effort,
     frames::{self, Sample},
-    report::{Case, Ratio, Row},
-    samples::{Samples, order},
+    report::{Case, Gap, Ratio, Row},
+    samples::{Samples, mean, noise, order},
 };
 
 /// What is judged against what.
-const COMPARED: [(&str, &str); 4] = [
+const COMPARED: [(&str, &str); 6] = [
     (candidate::OURS, candidate::WHOLE),
     (candidate::OURS_COUNTING, candidate::WHOLE_COUNT),
+    (candidate::OURS, candidate::LEAST),
+    (candidate::OURS_COUNTING, candidate::LEAST_COUNT),
     (candidate::OURS, candidate::LEAN),
     (candidate::OURS_COUNTING, candidate::LEAN_COUNT),
 ];
 
-/// Checks that the floors do what qosbpf does, and measures both.
+/// Checks that the floors do what qosbpf does, and measures both; a hook that fails is a gap, and the others go on.
 ///
 /// # Errors
 ///
-/// Where they differ; or what bpf(2) says.
-pub fn measure(objects: &Objects, effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Case>> {
-    let compared = contract::check(objects)?;
-    step(&format!("floors and qosbpf did and counted the same on {compared} test runs"))?;
+/// That the run is to end.
+pub fn measure(objects: &Objects, effort: &Effort, gaps: &mut Vec<Gap>, step: Step<'_>) -> anyhow::Result<Vec<Case>> {
     let mut cases = Vec::new();
     for hook in Hook::ALL {
-        let mut candidates = Candidate::load_all(objects, hook)?;
-        for sample in frames::all().iter().filter(|sample| hook.takes(sample)) {
-            step(&format!("program: {}, {}", hook.name(), sample.name))?;
-            cases.push(case(hook, &mut candidates, sample, effort)?);
+        match at(hook, objects, effort, step) {
+            Ok(measured) => cases.extend(measured),
+            Err(error) => gaps.push(Gap::failed(format!("program, {}", hook.name()), &error)),
         }
+        step(&format!("program: {} is done", hook.name()))?;
+    }
+    Ok(cases)
+}
+
+fn at(hook: Hook, objects: &Objects, effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Case>> {
+    let compared = contract::check(objects, hook)?;
+    step(&format!("{}: floor and qosbpf did and counted the same on {compared} test runs", hook.name()))?;
+    let mut candidates = Candidate::load_all(objects, hook)?;
+    let mut cases = Vec::new();
+    for sample in frames::all().iter().filter(|sample| hook.takes(sample)) {
+        step(&format!("program: {}, {}", hook.name(), sample.name))?;
+        let taken = rounds(&mut candidates, sample, effort)?;
+        let ratios = COMPARED.iter().filter_map(|(of, to)| ratio(&taken, of, to)).collect();
+        cases.push(case(hook, sample, &taken, ratios)?);
     }
     Ok(cases)
 }
@@ -57,7 +70,10 @@ pub fn measure_rules(effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Case
     rules::measure(effort, step)
 }
 
-fn case(hook: Hook, candidates: &mut [Candidate], sample: &Sample, effort: &Effort) -> anyhow::Result<Case> {
+/// Candidates by name, with a figure of each round.
+type Taken = Vec<(&'static str, Samples)>;
+
+fn rounds(candidates: &mut [Candidate], sample: &Sample, effort: &Effort) -> anyhow::Result<Taken> {
     let mut samples = vec![Samples::default(); candidates.len()];
     for candidate in &mut *candidates {
         candidate.time(sample, effort.repeat / 10 + 1)?;
@@ -67,11 +83,15 @@ fn case(hook: Hook, candidates: &mut [Candidate], sample: &Sample, effort: &Effo
             samples[index].push(candidates[index].time(sample, effort.repeat)?);
         }
     }
-    let named: Vec<(&'static str, Samples)> = candidates.iter().map(|candidate| candidate.name).zip(samples).collect();
-    let first = &named.first().context("no candidates")?.1;
-    let rows = named.iter().map(|(name, samples)| row(name, samples, first)).collect();
-    let ratios = COMPARED.iter().filter_map(|(of, to)| ratio(&named, of, to)).collect();
-    Ok(Case { hook: hook.name(), frame: sample.name, rows, ratios })
+    Ok(candidates.iter().map(|candidate| candidate.name).zip(samples).collect())
+}
+
+/// The first two candidates are the same, and what all are compared with is the middle of both.
+fn case(hook: Hook, sample: &Sample, taken: &Taken, ratios: Vec<Ratio>) -> anyhow::Result<Case> {
+    let [(_, first), (_, again), ..] = taken.as_slice() else { anyhow::bail!("no candidates") };
+    let base = mean(first, again);
+    let rows = taken.iter().map(|(name, samples)| row(name, samples, &base)).collect();
+    Ok(Case { hook: hook.name(), frame: sample.name, rows, ratios, noise: noise(first, again) })
 }
 
 /// The program of a hook, for test runs: for these it does not matter of which type the handle is, and that of XDP asks
@@ -84,15 +104,18 @@ pub fn attached(hook: &HookPins) -> anyhow::Result<SchedClassifier> {
     Ok(SchedClassifier::from_pin(hook.path(Pin::Program))?)
 }
 
-/// A row of figures, with what it costs above `first` in the same rounds.
-pub fn row(name: &str, samples: &Samples, first: &Samples) -> Row {
-    let above = samples.paired(first, |this, first| this - first).spread();
-    Row { name: name.to_owned(), ns: samples.spread(), above }
+/// A row of figures, with what it costs above `base` in the same rounds.
+pub fn row(name: &str, samples: &Samples, base: &Samples) -> Row {
+    let above = samples.paired(base, |this, base| this - base).spread();
+    Row { name: name.to_owned(), ns: samples.spread(), above, rounds: samples.rounds() }
 }
 
-fn ratio(named: &[(&'static str, Samples)], of: &'static str, to: &'static str) -> Option<Ratio> {
-    let find = |wanted: &str| named.iter().find(|(name, _)| *name == wanted).map(|(_, samples)| samples);
-    let (ours, floor) = (find(of)?, find(to)?);
+fn find<'a>(taken: &'a Taken, wanted: &str) -> Option<&'a Samples> {
+    taken.iter().find(|(name, _)| *name == wanted).map(|(_, samples)| samples)
+}
+
+fn ratio(taken: &Taken, of: &'static str, to: &'static str) -> Option<Ratio> {
+    let (ours, floor) = (find(taken, of)?, find(taken, to)?);
     let (ratio, ns) = (ours.paired(floor, |a, b| a / b), ours.paired(floor, |a, b| a - b));
     Some(Ratio { of, to, ratio: ratio.spread(), ns: ns.spread() })
 }

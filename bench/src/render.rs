@@ -4,8 +4,10 @@ mod charts;
 pub mod listing;
 mod markdown;
 mod svg;
+mod table;
 
 pub use self::{charts::charts, markdown::page};
+use crate::report::Goal;
 
 /// A figure with as many digits as it deserves.
 fn number(value: f64) -> String {
@@ -19,6 +21,16 @@ fn number(value: f64) -> String {
 /// A figure with its sign.
 fn signed(value: f64) -> String {
     if value < 0.0 { number(value) } else { format!("+{}", number(value)) }
+}
+
+/// What was measured, and what it has to be.
+pub fn against_bound(goal: &Goal) -> String {
+    let measured = goal.measured.map(number).unwrap_or_default();
+    format!("{measured}, and promised is {}", bound(goal))
+}
+
+fn bound(goal: &Goal) -> String {
+    format!("{} {}", if goal.at_least { "at least" } else { "at most" }, number(goal.bound))
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ pub struct Report {
     pub rules: Vec<Case>,
     /// Figures of a forwarding router, a set for each job.
     pub router: Vec<Job>,
-    /// Policies switched under load.
-    pub switch: Option<Switch>,
+    /// Policies switched under load, by hook.
+    pub switch: Vec<Switch>,
     /// Commands, memory, size.
     pub user: Vec<Fact>,
     /// Several CPUs.
@@ -65,10 +65,12 @@ pub struct Case {
     pub hook: &'static str,
     /// The frame.
     pub frame: &'static str,
-    /// Programs, the empty one first.
+    /// Programs, the empty one and its twin first.
     pub rows: Vec<Row>,
-    /// qosbpf against floors.
+    /// qosbpf against floors; of rules, an adversarial packet against a typical one.
     pub ratios: Vec<Ratio>,
+    /// How far the first two rows lie apart, which are the same, in ns.
+    pub noise: f64,
 }
 
 /// A figure in ns for each packet.
@@ -78,11 +80,13 @@ pub struct Row {
     pub name: String,
     /// The whole, in ns.
     pub ns: Spread,
-    /// What it costs above the first row, in ns: the middle of the differences of each round.
+    /// What it costs above the middle of the first two rows, in ns: of the differences of each round.
     pub above: Spread,
+    /// The whole in each round, in ns.
+    pub rounds: Vec<f64>,
 }
 
-/// A ratio of wholes, and the difference in ns, both in the same round.
+/// A ratio, and the difference in ns, both in the same round: of wholes, or of what rules add.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ratio {
     /// What is judged.
@@ -128,8 +132,10 @@ pub struct Job {
     pub name: &'static str,
     /// In one sentence.
     pub what: &'static str,
-    /// Candidates, the unmarked router first; all have passed the gates.
+    /// Candidates, the unmarked router and its twin first; all have passed the gates.
     pub rows: Vec<Routed>,
+    /// How far the first two rows lie apart, which are the same, in ns.
+    pub noise: f64,
 }
 
 /// A candidate of the router.
@@ -138,21 +144,39 @@ pub struct Routed {
     /// Cost for each packet.
     #[serde(flatten)]
     pub row: Row,
-    /// The whole divided by that of the first row, by rounds.
+    /// The whole divided by the middle of the first two rows, by rounds.
     pub ratio: Spread,
-    /// Packets sent, all of which arrived with the mark that they had to have and a right checksum.
+    /// Packets sent, all of which arrived with the mark that they had to have and a right checksum, and were counted by
+    /// whoever marked.
     pub packets: u64,
 }
 
-/// Policies switched while packets came; not one was lost, or it would not be here.
+/// Policies switched while packets came.
 #[derive(Clone, Debug, Serialize)]
 pub struct Switch {
+    /// The hook.
+    pub hook: &'static str,
     /// How often.
     pub switches: usize,
-    /// Packets meanwhile, all of which arrived, marked by one policy or the other.
+    /// Bursts of packets meanwhile.
+    pub bursts: Bursts,
+    /// Packets meanwhile; of those that arrived each was marked by one policy or the other.
     pub packets: u64,
-    /// What the program costs that a switch leaves, by test run; first the one that was attached with the policy.
+    /// Packets that did not arrive.
+    pub lost: u64,
+    /// What the program costs that a switch leaves, by test run; first the one that was attached with the policy, twice.
     pub afterwards: Vec<Row>,
+}
+
+/// Bursts by the policies that they met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Bursts {
+    /// The one that marks alone.
+    pub marked: usize,
+    /// The one that keeps alone.
+    pub kept: usize,
+    /// Both: a switch came in between.
+    pub both: usize,
 }
 
 /// A figure of userspace.
@@ -175,6 +199,10 @@ pub struct Scale {
     pub cpus: usize,
     /// CPU time for each packet, in ns.
     pub ns: Spread,
+    /// What it takes above the same program without a meter or a log, on as many CPUs, in ns.
+    pub above: Option<Spread>,
+    /// CPU time for each packet in each round, in ns.
+    pub rounds: Vec<f64>,
     /// Packets handed over, all rounds.
     pub sent: u64,
     /// Packets counted.
@@ -188,6 +216,8 @@ pub struct Gap {
     pub what: String,
     /// Why not.
     pub why: String,
+    /// Whether it is known: not built, not asked for, not to be had here. Else something failed.
+    pub declared: bool,
 }
 
 /// A promise.
@@ -199,8 +229,27 @@ pub struct Goal {
     pub bound: f64,
     /// Whether `bound` is the least.
     pub at_least: bool,
+    /// How it came out.
+    pub outcome: Outcome,
     /// What was measured.
-    pub measured: f64,
+    pub measured: Option<f64>,
+    /// Why nothing was measured, and whether that is a declared gap.
+    pub gap: Option<Gap>,
+    /// The two programs whose ways say why it is not kept: hook, base, name.
+    #[serde(skip)]
+    pub ways: Option<[&'static str; 3]>,
+}
+
+/// How a promise came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It is kept.
+    Kept,
+    /// It is not.
+    NotKept,
+    /// Nobody knows.
+    NotMeasured,
 }
 
 impl Count {
@@ -210,16 +259,15 @@ impl Count {
     }
 }
 
-impl Goal {
-    /// Whether the promise is kept.
-    pub fn is_met(&self) -> bool {
-        if self.at_least { self.measured >= self.bound } else { self.measured <= self.bound }
-    }
-}
-
 impl Gap {
-    /// Something that was not measured, and why.
+    /// Something that is known not to be measured, and why.
     pub fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { what: what.into(), why: why.into() }
+        Self { what: what.into(), why: why.into(), declared: true }
+    }
+
+    /// Something that should have been measured, and failed.
+    pub fn failed(what: impl Into<String>, error: &anyhow::Error) -> Self {
+        let why = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
+        Self { what: what.into(), why, declared: false }
     }
 }

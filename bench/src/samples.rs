@@ -38,6 +38,11 @@ impl Samples {
         sorted.get((share * last as f64).round() as usize).copied().unwrap_or(0.0)
     }
 
+    /// Each of them, to a thousandth.
+    pub fn rounds(&self) -> Vec<f64> {
+        self.0.iter().map(|value| (value * 1e3).round() / 1e3).collect()
+    }
+
     /// Middle and spread.
     pub fn spread(&self) -> Spread {
         Spread { p25: self.quantile(0.25), median: self.quantile(0.5), p75: self.quantile(0.75) }
@@ -55,9 +60,27 @@ impl FromIterator<f64> for Samples {
     }
 }
 
-/// The order of a round: each round begins with the next candidate, so that none always follows the same one.
-pub fn order(round: usize, candidates: usize) -> impl Iterator<Item = usize> {
-    (0..candidates).map(move |index| (index + round) % candidates)
+/// Round by round the middle of two figures: of two that measure the same.
+pub fn mean(one: &Samples, other: &Samples) -> Samples {
+    one.paired(other, f64::midpoint)
+}
+
+/// How far two figures lie apart that should be none: no smaller difference is told from nothing.
+pub fn noise(one: &Samples, other: &Samples) -> f64 {
+    let apart = other.paired(one, |a, b| a - b).spread();
+    apart.p25.abs().max(apart.p75.abs())
+}
+
+/// The order of a round. Over as many rounds as there are candidates (twice as many, if their number is odd) each one
+/// comes equally often behind each other one: what it leaves in caches meets all of them alike (E. J. Williams, 1949).
+pub fn order(round: usize, candidates: usize) -> Vec<usize> {
+    let zigzag = (0..candidates).map(|place| if place % 2 == 0 { candidates - place / 2 } else { place / 2 + 1 });
+    let mut order: Vec<usize> = zigzag.map(|index| (index + round) % candidates).collect();
+    let is_second_half = round / candidates.max(1) % 2 == 1;
+    if candidates % 2 == 1 && is_second_half {
+        order.reverse();
+    }
+    order
 }
 
 #[cfg(test)]
@@ -78,9 +101,50 @@ mod tests {
         assert_eq!(ours.paired(&floor, |a, b| a / b).quantile(0.5), 2.0);
     }
 
+    /// How often each candidate came behind each other one.
+    fn behind(rounds: usize, candidates: usize) -> Vec<Vec<usize>> {
+        let mut counts = vec![vec![0; candidates]; candidates];
+        for round in 0..rounds {
+            let order = order(round, candidates);
+            order.windows(2).for_each(|pair| counts[pair[1]][pair[0]] += 1);
+            let mut sorted = order;
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..candidates).collect::<Vec<_>>(), "each once a round");
+        }
+        counts
+    }
+
     #[test]
-    fn every_round_has_every_candidate_in_another_order() {
-        assert_eq!(order(0, 3).collect::<Vec<_>>(), [0, 1, 2]);
-        assert_eq!(order(4, 3).collect::<Vec<_>>(), [1, 2, 0]);
+    fn each_comes_equally_often_behind_each_other_one() {
+        for candidates in 2..=15 {
+            let cycle = if candidates % 2 == 0 { candidates } else { 2 * candidates };
+            let counts = behind(cycle, candidates);
+            let (wanted, cells) = (cycle / candidates, counts.iter().enumerate());
+            let unequal = cells.filter(|(at, row)| {
+                row.iter().enumerate().any(|(before, count)| *count != if before == *at { 0 } else { wanted })
+            });
+            assert_eq!(unequal.count(), 0, "{candidates}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn in_a_few_rounds_too_nobody_has_the_same_one_before_it_thrice() {
+        for candidates in 3..=15 {
+            assert!(behind(candidates, candidates).iter().flatten().all(|count| *count <= 2));
+        }
+    }
+
+    #[test]
+    fn an_order_of_few_is_one() {
+        assert!(order(5, 0).is_empty());
+        assert_eq!(order(5, 1), [0]);
+    }
+
+    #[test]
+    fn noise_is_what_two_that_are_alike_differ_by() {
+        let one: Samples = [10.0, 10.0, 10.0].into_iter().collect();
+        let other: Samples = [7.0, 11.0, 12.0].into_iter().collect();
+        assert_eq!(noise(&one, &other), 3.0);
+        assert_eq!(mean(&one, &other).rounds(), [8.5, 10.5, 11.0]);
     }
 }

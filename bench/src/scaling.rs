@@ -1,14 +1,11 @@
-//! One program on one CPU and on several at once, and whether it counts every packet.
+//! Programs on one CPU and on several at once, and whether they count every packet.
 
 pub mod metered;
+mod race;
 
-use std::{
-    net::{Ipv4Addr, UdpSocket},
-    sync::Barrier,
-    thread,
-};
+use std::net::{Ipv4Addr, UdpSocket};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use aya::programs::{LinkOrder, TcAttachType, TestRun as _, TestRunOptions, tc::TcAttachOptions};
 use qos_common::{locate::Link, policy::Local};
 use qosbpf::{
@@ -23,36 +20,50 @@ use qosbpf::{
     },
 };
 
+use self::race::{Taken, race, together};
 use crate::{
     Step,
     compile::involution,
     cpu,
     effort::Effort,
     frames,
-    report::Scale,
-    samples::{Samples, order},
+    report::{Gap, Scale},
+    samples::Spread,
 };
 
 /// The discard protocol's.
 const PORT: u16 = 9;
 
-/// Measures on one CPU and on all of them.
+/// Measures on one CPU, two, four and so on, and all of them.
 ///
 /// # Errors
 ///
-/// That packets were not counted; or what the kernel says.
-pub fn measure(effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Scale>> {
+/// That the run is to end.
+pub fn measure(effort: &Effort, gaps: &mut Vec<Gap>, step: Step<'_>) -> anyhow::Result<Vec<Scale>> {
     let cpus = cpu::usable()?;
+    let sets = sets(&cpus);
+    if sets.len() == 1 {
+        gaps.push(Gap::new("scaling, 2 CPUs", "this process may use one CPU"));
+    }
     let mut scales = Vec::new();
     step("scaling: XDP, test runs")?;
-    scales.extend(test_runs(effort, &cpus)?);
-    step("scaling: TCX egress, packet sockets")?;
-    scales.extend(sockets(effort, &cpus)?);
-    for scale in &scales {
-        let Scale { name, cpus, sent, counted, .. } = scale;
-        ensure!(sent == counted, "{name} on {cpus} CPUs: {sent} packets sent, {counted} counted");
+    match test_runs(effort, &sets, gaps) {
+        Ok(measured) => scales.extend(measured),
+        Err(error) => gaps.push(Gap::failed("scaling", &error)),
     }
+    step("scaling: TCX egress, packet sockets")?;
+    match sockets(effort, &sets, gaps) {
+        Ok(measured) => scales.extend(measured),
+        Err(error) => gaps.push(Gap::failed("scaling, TCX egress", &error)),
+    }
+    step("scaling: done")?;
     Ok(scales)
+}
+
+/// The first CPU, the first two, four and so on, and all of them.
+fn sets(cpus: &[usize]) -> Vec<&[usize]> {
+    let powers = (0..).map(|power| 1_usize << power).take_while(|count| *count < cpus.len());
+    powers.map(|count| &cpus[..count]).chain([cpus]).collect()
 }
 
 fn load(program: Program) -> anyhow::Result<Loaded> {
@@ -60,38 +71,73 @@ fn load(program: Program) -> anyhow::Result<Loaded> {
     object::load(program, &Specialisation { table: Some(involution()), local: Local::Policy, ..counting }, None)
 }
 
-/// Programs, each run at the same time on one CPU or on all.
-fn test_runs(effort: &Effort, cpus: &[usize]) -> anyhow::Result<Vec<Scale>> {
-    let mut programs = vec![("XDP, a test run on each CPU".to_owned(), load(Program::Xdp)?)];
+/// All programs on all sets of CPUs, one after the other in each round.
+fn test_runs(effort: &Effort, sets: &[&[usize]], gaps: &mut Vec<Gap>) -> anyhow::Result<Vec<Scale>> {
+    let mut programs = vec![("a table", load(Program::Xdp)?)];
     programs.extend(metered::programs()?);
     let frame = frames::all().into_iter().next().context("no frame")?.frame;
-    let run = |loaded: &mut Loaded, cpus: &[usize]| {
+    let lanes = programs.len() * sets.len();
+    let taken = race(effort.rounds, lanes, |lane| {
+        let (loaded, cpus) = (&mut programs[lane / sets.len()].1, sets[lane % sets.len()]);
+        let before = counted(loaded)?;
         let xdp = &*loaded.xdp()?;
-        together(cpus, || {
+        let mut turn = together(cpus, || {
             let options = TestRunOptions { data_in: Some(&frame), repeat: effort.repeat, ..TestRunOptions::default() };
             xdp.test_run(options)?;
             Ok(u64::from(effort.repeat))
-        })
-    };
+        })?;
+        turn.counted = counted(loaded)? - before;
+        Ok(turn)
+    })?;
+    let by_program: Vec<&[Taken]> = taken.chunks(sets.len()).collect();
+    let bases = metered::BASES.map(|base| programs.iter().position(|(name, _)| *name == base));
     let mut scales = Vec::new();
-    for (name, loaded) in &mut programs {
-        scales.extend(rounds(name, effort, cpus, loaded, run)?);
+    for (index, (name, loaded)) in programs.iter_mut().enumerate() {
+        let own = by_program[index];
+        if let Err(error) = metered::is_green(name, loaded.ebpf(), own.iter().map(|taken| taken.sent).sum()) {
+            gaps.push(Gap::failed(format!("scaling, {name}"), &error));
+            continue;
+        }
+        for (set, own) in own.iter().enumerate() {
+            let bases = bases.map(|base| base.map(|base| &by_program[base][set]));
+            let above = bases[0].zip(bases[1]).filter(|_| index > 0).and_then(|(one, again)| own.above(one, again));
+            scales.extend(scale(format!("XDP, {name}, a test run on each CPU"), sets[set].len(), own, above, gaps));
+        }
     }
     Ok(scales)
 }
 
-/// One hook of a device, and senders on one CPU or on all.
-fn sockets(effort: &Effort, cpus: &[usize]) -> anyhow::Result<Vec<Scale>> {
+/// A row, or a gap where in no round all CPUs were at work at once.
+fn scale(name: String, cpus: usize, taken: &Taken, above: Option<Spread>, gaps: &mut Vec<Gap>) -> Option<Scale> {
+    let samples = taken.samples();
+    if samples.rounds().is_empty() {
+        let why = format!("in no round of {name} all CPUs were at work at once");
+        gaps.push(Gap { what: format!("scaling, {cpus} CPUs"), why, declared: false });
+        return None;
+    }
+    let (ns, rounds) = (samples.spread(), samples.rounds());
+    Some(Scale { name, cpus, ns, above, rounds, sent: taken.sent, counted: taken.counted })
+}
+
+/// One hook of a device, and senders on one CPU and on several.
+fn sockets(effort: &Effort, sets: &[&[usize]], gaps: &mut Vec<Gap>) -> anyhow::Result<Vec<Scale>> {
     let lab = Lab::start()?;
     // Open and never read: once it is full, datagrams end here without an answer.
     let _sink = lab.edge().run(|| Ok(UdpSocket::bind((EDGE_LAN.v4, PORT))?))?;
-    lab.lan().run(|| {
+    let taken = lab.lan().run(|| {
         let mut loaded = load(Program::Tc(Direction::Egress))?;
         let first = TcAttachOptions::TcxOrder(LinkOrder::first());
         loaded.tc()?.attach_with_options(LAN_HOST.device, TcAttachType::Egress, first).context("TCX (Linux 6.6)")?;
-        let run = |_: &mut Loaded, cpus: &[usize]| together(cpus, || send(effort.packets));
-        rounds("TCX egress, a UDP socket on each CPU", effort, cpus, &mut loaded, run)
-    })
+        race(effort.rounds, sets.len(), |set| {
+            let before = counted(&mut loaded)?;
+            let mut turn = together(sets[set], || send(effort.packets))?;
+            turn.counted = counted(&mut loaded)? - before;
+            Ok(turn)
+        })
+    })?;
+    let rows = sets.iter().zip(&taken);
+    let name = "TCX egress, a UDP socket on each CPU";
+    Ok(rows.filter_map(|(cpus, taken)| scale(name.to_owned(), cpus.len(), taken, None, gaps)).collect())
 }
 
 /// Sends datagrams; each that the kernel takes has met the hook, also if the device then dropped it.
@@ -103,63 +149,21 @@ fn send(packets: u32) -> anyhow::Result<u64> {
     Ok(u64::from(packets))
 }
 
-/// Does `work` on all these CPUs at once, each in a thread of its own; says how many packets all handed over, and the
-/// CPU time of one.
-fn together(cpus: &[usize], work: impl Fn() -> anyhow::Result<u64> + Sync) -> anyhow::Result<(u64, f64)> {
-    let start = Barrier::new(cpus.len());
-    let results: anyhow::Result<Vec<(u64, f64)>> = thread::scope(|scope| {
-        let one = |cpu: usize| {
-            let (start, work) = (&start, &work);
-            scope.spawn(move || {
-                let pinned = cpu::pin(cpu);
-                start.wait();
-                pinned?;
-                let before = cpu::thread_ns()?;
-                let packets = work()?;
-                Ok((packets, cpu::thread_ns()? - before))
-            })
-        };
-        let threads: Vec<_> = cpus.iter().map(|cpu| one(*cpu)).collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, anyhow::Result<(u64, f64)>>| {
-            thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause))
-        };
-        threads.into_iter().map(join).collect()
-    });
-    let results = results?;
-    let packets = results.iter().map(|(packets, _)| packets).sum();
-    Ok((packets, results.iter().map(|(_, ns)| ns).sum::<f64>() / packets as f64))
-}
-
-/// Interleaves one CPU and all of them, and compares what was sent with what was counted.
-fn rounds(
-    name: &str,
-    effort: &Effort,
-    cpus: &[usize],
-    loaded: &mut Loaded,
-    run: impl Fn(&mut Loaded, &[usize]) -> anyhow::Result<(u64, f64)>,
-) -> anyhow::Result<Vec<Scale>> {
-    let sets = [&cpus[..1], cpus];
-    let mut taken = [(0, 0, Samples::default()), (0, 0, Samples::default())];
-    for round in 0..effort.rounds {
-        for index in order(round, sets.len()) {
-            let before = counted(loaded)?;
-            let (sent, ns) = run(loaded, sets[index])?;
-            let now = counted(loaded)?;
-            taken[index].0 += sent;
-            taken[index].1 += now - before;
-            taken[index].2.push(ns);
-        }
-    }
-    let scales = sets.iter().zip(taken).map(|(set, (sent, counted, samples))| Scale {
-        name: name.to_owned(),
-        cpus: set.len(),
-        ns: samples.spread(),
-        sent,
-        counted,
-    });
-    Ok(scales.collect())
-}
-
 fn counted(loaded: &mut Loaded) -> anyhow::Result<u64> {
     Ok(counters::read_maps(loaded.ebpf())?.totals().before.packets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_double_and_end_with_all() {
+        let counts = |cpus: usize| {
+            let cpus: Vec<usize> = (0..cpus).collect();
+            sets(&cpus).iter().map(|set| set.len()).collect::<Vec<_>>()
+        };
+        assert_eq!((counts(1), counts(2), counts(4)), (vec![1], vec![1, 2], vec![1, 2, 4]));
+        assert_eq!((counts(6), counts(3)), (vec![1, 2, 4, 6], vec![1, 2, 3]));
+    }
 }

@@ -26,7 +26,7 @@ pub use self::{
 use crate::{
     Step,
     effort::Effort,
-    report::Fact,
+    report::{Fact, Gap},
     samples::{Samples, Spread},
     thousand,
 };
@@ -51,19 +51,43 @@ pub fn command(qosbpf: &Path, lab: &Lab, words: &[&str]) -> Command {
 ///
 /// # Errors
 ///
-/// That a command fails.
-pub fn measure(qosbpf: &Path, effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Fact>> {
+/// That the run is to end; what fails is a gap.
+pub fn measure(qosbpf: &Path, effort: &Effort, gaps: &mut Vec<Gap>, step: Step<'_>) -> anyhow::Result<Vec<Fact>> {
     let lab = Lab::start()?;
     let desk = Desk { qosbpf, lab: &lab, times: effort.commands };
-    let mut facts = commands::measure(&desk, step)?;
+    let mut found = Found { desk: &desk, facts: Vec::new(), gaps };
+    found.keep(&[WARM, COLD], commands::measure(&desk, step));
     step("user: a policy of a thousand rules")?;
-    facts.extend(thousand::measure(&desk)?);
+    found.keep(&thousand::PROMISED.map(|(name, _)| name), thousand::measure(&desk));
     step("user: system calls and memory")?;
-    facts.extend(calls::measure(&desk)?);
-    facts.extend(kernel::measure(&desk)?);
-    facts.extend(size::measure(qosbpf)?);
-    facts.extend(service::measure(&desk, effort, step)?);
-    Ok(facts)
+    found.keep(&[READS], calls::measure(&desk));
+    found.keep(&["memory of the kernel"], kernel::measure(&desk));
+    found.keep(&[STRIPPED], size::measure(qosbpf));
+    step("user: the service")?;
+    found.keep(&[IDLE], service::measure(&desk, effort, step));
+    step("user: done")?;
+    Ok(found.facts)
+}
+
+/// What was measured, and what was not.
+struct Found<'a> {
+    desk: &'a Desk<'a>,
+    facts: Vec<Fact>,
+    gaps: &'a mut Vec<Gap>,
+}
+
+impl Found<'_> {
+    /// Takes what was measured; where that failed, a gap by the names of what it should have been.
+    fn keep(&mut self, names: &[&str], measured: anyhow::Result<Vec<Fact>>) {
+        match measured {
+            Ok(measured) => self.facts.extend(measured),
+            Err(error) => {
+                // What it left attached would be in the way of what comes next.
+                let _left = self.desk.time(&["detach", "--all"]);
+                self.gaps.extend(names.iter().map(|name| Gap::failed(*name, &error)));
+            }
+        }
+    }
 }
 
 /// Something that was measured several times.

@@ -8,18 +8,23 @@ use qosbpf::kernel::object::{Form, Specialisation};
 use qosbpf_tests::walk::{Context, INGRESS_IFINDEX, Kind, Memory, Taken, Walker};
 
 use crate::{
-    compile::{Objects, involution},
+    compile::{Objects, by_ds, involution},
     frames::{self, Sample},
     program::{
-        candidate::{Hook, OURS, OURS_COUNTING, WHOLE, WHOLE_COUNT},
+        candidate::{Hook, LEAST, LEAST_COUNT, OURS, OURS_COUNTING, WHOLE, WHOLE_COUNT},
         rules,
     },
     report::{Count, Walked},
     scaling::metered,
 };
 
-/// What floors are called in tables.
-const FLOOR: &str = "C, whole";
+/// What is compared with what: ours, the floor, and whether there is a table.
+const FLOORS: [(&str, &str, bool); 4] = [
+    (OURS_COUNTING, WHOLE_COUNT, false),
+    (OURS, WHOLE, true),
+    (OURS_COUNTING, LEAST_COUNT, false),
+    (OURS, LEAST, true),
+];
 
 /// A packet's ways through two programs.
 pub struct Pair {
@@ -53,14 +58,15 @@ impl Pair {
 pub fn all(objects: &Objects) -> anyhow::Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     for hook in Hook::ALL {
-        for (name, floor, table) in [(OURS_COUNTING, WHOLE_COUNT, None), (OURS, WHOLE, Some(involution()))] {
-            let counting = Specialisation::counting(Link::Ethernet);
-            let mut ours = ours(hook, None, &Specialisation { table, local: Local::KeepControl, ..counting })?;
-            let table = involution();
-            let mut floor =
-                Walker::new(objects.floor_object(), hook.floor(floor)?, &[("TABLE", table.bytes().as_slice())])?;
+        for (name, floor, remarks) in FLOORS {
+            let (counting, table) = (Specialisation::counting(Link::Ethernet), involution());
+            let wanted = Specialisation { table: remarks.then_some(table), local: Local::KeepControl, ..counting };
+            let mut ours = ours(hook, None, &wanted)?;
+            let (bytes, by_ds) = (*table.bytes(), by_ds(&table));
+            let constants: [(&str, &[u8]); 2] = [("TABLE", &bytes), ("DS_TABLE", &by_ds)];
+            let mut walker = Walker::new(objects.floor_object(), hook.floor(floor)?, &constants)?;
             for sample in frames::all().into_iter().filter(|sample| hook.takes(sample)) {
-                pairs.push(pair(hook, &sample, (FLOOR, &mut floor), (name, &mut ours))?);
+                pairs.push(pair(hook, &sample, (floor, &mut walker), (name, &mut ours))?);
             }
         }
     }

@@ -22,6 +22,9 @@ use crate::{
 
 /// The names of candidates, which ratios are made of.
 pub const EMPTY: &str = "empty";
+pub const EMPTY_AGAIN: &str = "empty, again";
+pub const LEAST_COUNT: &str = "C, least, count";
+pub const LEAST: &str = "C, least, count and remark";
 pub const LEAN_COUNT: &str = "C, lean, count";
 pub const LEAN: &str = "C, lean, count and remark";
 pub const WHOLE_COUNT: &str = "C, whole, count";
@@ -57,15 +60,35 @@ impl Hook {
     }
 
     /// The floors of this hook.
-    const fn floors(self) -> [(&'static str, &'static str); 5] {
-        let [pass, count, remark, whole_count, whole] = match self {
-            Self::Xdp => ["xdp_pass", "xdp_count", "xdp_count_remark", "xdp_whole_count", "xdp_whole"],
-            Self::Tc(Direction::Ingress) => ["tc_pass", "tc_count", "tc_count_remark", "tc_whole_count", "tc_whole"],
-            Self::Tc(Direction::Egress) => {
-                ["tc_pass", "tc_count", "tc_count_remark", "tc_egress_whole_count", "tc_egress_whole"]
+    const fn floors(self) -> [(&'static str, &'static str); 8] {
+        let [pass, least_count, least, lean_count, lean, whole_count, whole] = match self {
+            Self::Xdp => [
+                "xdp_pass",
+                "xdp_least_count",
+                "xdp_least",
+                "xdp_lean_count",
+                "xdp_lean",
+                "xdp_whole_count",
+                "xdp_whole",
+            ],
+            Self::Tc(direction) => {
+                let [whole_count, whole] = match direction {
+                    Direction::Ingress => ["tc_whole_count", "tc_whole"],
+                    Direction::Egress => ["tc_egress_whole_count", "tc_egress_whole"],
+                };
+                ["tc_pass", "tc_least_count", "tc_least", "tc_lean_count", "tc_lean", whole_count, whole]
             }
         };
-        [(EMPTY, pass), (LEAN_COUNT, count), (LEAN, remark), (WHOLE_COUNT, whole_count), (WHOLE, whole)]
+        [
+            (EMPTY, pass),
+            (EMPTY_AGAIN, pass),
+            (LEAST_COUNT, least_count),
+            (LEAST, least),
+            (LEAN_COUNT, lean_count),
+            (LEAN, lean),
+            (WHOLE_COUNT, whole_count),
+            (WHOLE, whole),
+        ]
     }
 
     /// The program of a floor by the name of the candidate.
@@ -103,17 +126,15 @@ enum Object {
 }
 
 impl Candidate {
-    /// All candidates of a hook, the empty one first.
+    /// All candidates of a hook, the empty one and its twin first.
     ///
     /// # Errors
     ///
     /// What bpf(2) says.
     pub fn load_all(objects: &Objects, hook: Hook) -> anyhow::Result<Vec<Self>> {
-        let mut all = Vec::new();
-        for (name, program) in hook.floors() {
-            all.push(Self::floor(objects, name, program)?);
-        }
-        all.insert(4, Self::ours(hook, None)?);
+        let floors = hook.floors().into_iter().map(|(name, program)| Self::floor(objects, name, program));
+        let mut all = floors.collect::<anyhow::Result<Vec<_>>>()?;
+        all.push(Self::ours(hook, None)?);
         all.push(Self::ours(hook, Some(involution()))?);
         Ok(all)
     }

@@ -4,7 +4,10 @@
 //! no other; for the adversarial packet every rule matches in one field, so that every word of the rows has to be looked at.
 //! The rules keep the mark, and so does the table: what is measured is the search.
 
-use std::sync::Arc;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use qos_common::{locate::Link, policy::Local};
@@ -19,8 +22,9 @@ use qosbpf::{
 };
 
 use super::{
+    Taken,
     candidate::{Candidate, Hook},
-    case,
+    case, find, rounds,
 };
 use crate::{
     Step,
@@ -28,20 +32,25 @@ use crate::{
     effort::Effort,
     frames::Sample,
     report::{Case, Ratio},
+    samples::mean,
 };
 
-/// How many rules, with the names of typical and adversarial packet.
-const SIZES: [(u16, [&str; 2]); 3] = [
-    (16, ["16 rules", "16 rules, adversarial"]),
-    (256, ["256 rules", "256 rules, adversarial"]),
-    (1024, ["1,024 rules", "1,024 rules, adversarial"]),
+/// How many rules, with the names of a typical packet and of adversarial ones.
+const SIZES: [(u16, [&str; 3]); 3] = [
+    (16, ["16 rules", "16 rules, adversarial", "16 rules, adversarial hosts"]),
+    (256, ["256 rules", "256 rules, adversarial", "256 rules, adversarial hosts"]),
+    (1024, ["1,024 rules", "1,024 rules, adversarial", "1,024 rules, adversarial hosts"]),
 ];
 
-/// The table alone.
+/// The table alone, twice.
 const TABLE: &str = "a table alone";
+const TABLE_AGAIN: &str = "a table alone, again";
 
 /// The discard protocol's.
 const PORT: u16 = 9;
+
+/// The packet's address within its network, on both sides.
+const HOST: u32 = 1;
 
 /// Measures both families.
 ///
@@ -53,23 +62,26 @@ pub fn measure(effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Case>> {
     let mut cases = Vec::new();
     for sample in samples() {
         step(&format!("program: rules, {}", sample.name))?;
-        cases.push(measured(case(Hook::Xdp, &mut candidates, &sample, effort)?)?);
+        let taken = rounds(&mut candidates, &sample, effort)?;
+        cases.push(case(Hook::Xdp, &sample, &taken, ratios(&taken)?)?);
     }
     Ok(cases)
 }
 
-/// With the adversarial packet against the typical one, by wholes.
-fn measured(mut case: Case) -> anyhow::Result<Case> {
-    let find = |name: &str| case.rows.iter().find(|row| row.name == name).context("a row is missing");
+/// What an adversarial packet takes above the table against what a typical one takes above it, round by round.
+fn ratios(taken: &Taken) -> anyhow::Result<Vec<Ratio>> {
+    let named = |name: &str| find(taken, name).context("a candidate is missing");
+    let base = mean(named(TABLE)?, named(TABLE_AGAIN)?);
+    let above = |name| anyhow::Ok(named(name)?.paired(&base, |a, b| a - b));
     let mut ratios = Vec::new();
-    for (_, [typical, adversarial]) in SIZES {
-        let (to, of) = (find(typical)?, find(adversarial)?);
-        let ns = crate::samples::Spread::of(of.ns.median - to.ns.median);
-        let ratio = crate::samples::Spread::of(of.ns.median / to.ns.median);
-        ratios.push(Ratio { of: adversarial, to: typical, ratio, ns });
+    for (_, [to, adversarial @ ..]) in SIZES {
+        for of in adversarial {
+            let (ours, typical) = (above(of)?, above(to)?);
+            let (ratio, ns) = (ours.paired(&typical, |a, b| a / b), ours.paired(&typical, |a, b| a - b));
+            ratios.push(Ratio { of, to, ratio: ratio.spread(), ns: ns.spread() });
+        }
     }
-    case.ratios = ratios;
-    Ok(case)
+    Ok(ratios)
 }
 
 fn load_all() -> anyhow::Result<Vec<Candidate>> {
@@ -85,9 +97,10 @@ pub fn wanted() -> anyhow::Result<Vec<(&'static str, Specialisation)>> {
     // The frames are in DF, which stays; another codepoint would change, so that there is a write in the program.
     let counting = Specialisation::counting(Link::Ethernet);
     let alone = Specialisation { table: Some(one_value(0)), local: Local::Policy, ..counting };
-    let mut wanted = vec![(TABLE, alone.clone())];
+    let mut wanted = vec![(TABLE, alone.clone()), (TABLE_AGAIN, alone.clone())];
     for (count, names) in SIZES {
-        for (name, fill) in names.into_iter().zip([typical as fn(u16, bool) -> Vec<Condition>, adversarial]) {
+        let fills = [typical as fn(u16, bool) -> Vec<Condition>, adversarial, adversarial_hosts];
+        for (name, fill) in names.into_iter().zip(fills) {
             let rules = Some(Arc::new(tables(count, fill)?));
             wanted.push((name, Specialisation { rules, ..alone.clone() }));
         }
@@ -118,21 +131,30 @@ fn rule(index: u16, conditions: Vec<Condition>) -> Rule {
 /// Values of its own in each field; the last rule has those of the packet.
 fn typical(index: u16, last: bool) -> Vec<Condition> {
     let (network, port) = if last { (0, PORT) } else { (index + 1, 1000 + index) };
-    conditions(network, network, port)
+    conditions(networks(0, network), networks(1, network), port)
 }
 
 /// The packet's source in every other rule, its port in those between, its destination in all.
 fn adversarial(index: u16, last: bool) -> Vec<Condition> {
+    adversarially(networks, index, last)
+}
+
+/// The same by hosts: the longest prefixes, which are searched to their end.
+fn adversarial_hosts(index: u16, last: bool) -> Vec<Condition> {
+    adversarially(hosts, index, last)
+}
+
+fn adversarially(prefixes: fn(u8, u16) -> Prefixes, index: u16, last: bool) -> Vec<Condition> {
     let even = index.is_multiple_of(2);
     let source = if even || last { 0 } else { index + 1 };
     let port = if even && !last { 1000 + index } else { PORT };
-    conditions(source, 0, port)
+    conditions(prefixes(0, source), prefixes(1, 0), port)
 }
 
-fn conditions(source: u16, destination: u16, port: u16) -> Vec<Condition> {
+fn conditions(source: Prefixes, destination: Prefixes, port: u16) -> Vec<Condition> {
     let fields = [
-        Field::Src(networks(0, source)),
-        Field::Dst(networks(1, destination)),
+        Field::Src(source),
+        Field::Dst(destination),
         Field::Proto(vec![(protocol::UDP, protocol::UDP)]),
         Field::DstPort(vec![(port, port)]),
     ];
@@ -147,18 +169,30 @@ fn networks(side: u8, number: u16) -> Prefixes {
     Prefixes { v4: vec![(v4, 24)], v6: vec![(v6, 64)] }
 }
 
+/// One address of such a network, as a /32 and a /128; that of number 0 is the packet's.
+fn hosts(side: u8, number: u16) -> Prefixes {
+    let Prefixes { v4, v6 } = networks(side, number);
+    let v4 = v4.into_iter().map(|(network, _)| (network | Ipv4Addr::from(HOST), 32)).collect();
+    let v6 = v6.into_iter().map(|(network, _)| (network | Ipv6Addr::from(u128::from(HOST)), 128)).collect();
+    Prefixes { v4, v6 }
+}
+
 /// A packet of each family that the last rule matches.
 pub fn samples() -> [Sample; 2] {
     let mut packet4 = Ipv4::default().packet(&udp(&[0; 18]));
-    packet4[12..20].copy_from_slice(&[10, 0, 0, 1, 11, 0, 0, 1]);
     packet4[22..24].copy_from_slice(&PORT.to_be_bytes());
     let mut packet6 = Ipv6::default().packet(&udp(&[0; 18]));
     for side in 0..2_u8 {
-        let network = networks(side, 0).v6;
-        let address = network.first().map(|(address, _)| address.octets()).unwrap_or_default();
-        packet6[8 + 16 * usize::from(side)..][..16].copy_from_slice(&address);
+        let Prefixes { v4, v6 } = hosts(side, 0);
+        let v4 = v4.first().map(|(address, _)| address.octets()).unwrap_or_default();
+        let v6 = v6.first().map(|(address, _)| address.octets()).unwrap_or_default();
+        packet4[12 + 4 * usize::from(side)..][..4].copy_from_slice(&v4);
+        packet6[8 + 16 * usize::from(side)..][..16].copy_from_slice(&v6);
     }
     packet6[42..44].copy_from_slice(&PORT.to_be_bytes());
-    let sample = |name, family, packet: &[u8]| Sample { name, frame: ethernet(&[], family, packet), gso: None };
+    let sample = |name, family, packet: &[u8]| {
+        let frame = ethernet(&[], family, packet);
+        Sample { name, frame, gso: None, ingress: 0 }
+    };
     [sample("IPv4", ether_type::IPV4, &packet4), sample("IPv6", ether_type::IPV6, &packet6)]
 }

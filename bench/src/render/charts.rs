@@ -27,7 +27,7 @@ fn programs(report: &Report) -> Vec<Group> {
     let shown = report.program.iter().filter(|case| SHOWN.contains(&case.frame));
     let group = |case: &crate::report::Case| Group {
         name: format!("{}, {}", case.hook, case.frame),
-        bars: case.rows.iter().skip(1).map(bar).collect(),
+        bars: case.rows.iter().skip(2).map(bar).collect(),
     };
     shown.map(group).collect()
 }
@@ -35,7 +35,7 @@ fn programs(report: &Report) -> Vec<Group> {
 fn routers(report: &Report) -> Vec<Group> {
     let group = |job: &crate::report::Job| Group {
         name: job.name.to_owned(),
-        bars: job.rows.iter().skip(1).map(|routed| bar(&routed.row)).collect(),
+        bars: job.rows.iter().skip(2).map(|routed| bar(&routed.row)).collect(),
     };
     report.router.iter().map(group).collect()
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use qosbpf_tests::walk::Taken;
 use similar::{Algorithm, DiffTag, capture_diff_slices};
 
-use super::markdown::table;
+use super::table::table;
 use crate::walks::{Pair, kind};
 
 /// The width of an instruction, and of the line that it comes from.
@@ -14,7 +14,7 @@ const LINE: usize = 32;
 
 /// The name of the file of a pair.
 pub fn name(pair: &Pair) -> String {
-    let words = format!("{} {} {}", pair.hook.name(), pair.name, pair.frame).to_lowercase();
+    let words = format!("{} {} {} {}", pair.hook.name(), pair.name, pair.base, pair.frame).to_lowercase();
     let words: Vec<&str> =
         words.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     words.join("-") + ".txt"

@@ -20,11 +20,11 @@ use crate::{
     frames,
     program::{attached, row},
     report::Row,
-    samples::{Samples, order},
+    samples::{Samples, mean, order},
     user,
 };
 
-/// The names of the rows; the second one shows what no difference looks like.
+/// The names of the rows; the first two show what no difference looks like, and the third is compared with their middle.
 pub const ATTACHED: &str = "attached with the policy";
 pub const AGAIN: &str = "attached with it, again";
 pub const SWITCHED: &str = "switched to it";
@@ -34,7 +34,7 @@ pub const SWITCHED: &str = "switched to it";
 /// # Errors
 ///
 /// What qosbpf or bpf(2) says.
-pub fn measure(lab: &Lab, qosbpf: &Path, effort: &Effort) -> anyhow::Result<Vec<Row>> {
+pub fn measure(lab: &Lab, qosbpf: &Path, effort: &Effort, hook: &str) -> anyhow::Result<Vec<Row>> {
     let files =
         [("involution.toml", ruleset::by_table(changes(), DEVICE)), ("afterwards-keep.toml", ruleset::keep(DEVICE))];
     let [policy, keep] = files.map(|(name, text)| (lab.folder().join(name), text));
@@ -43,7 +43,7 @@ pub fn measure(lab: &Lab, qosbpf: &Path, effort: &Effort) -> anyhow::Result<Vec<
     }
     let [policy, keep] = [policy, keep].map(|(path, _)| path.display().to_string());
     let run = |words: &[&str]| run_command(&mut user::command(qosbpf, lab, words), "");
-    let attach = || run(&["attach", DEVICE, "--ingress", "--hook", "xdp", "--policy", &policy]);
+    let attach = || run(&["attach", DEVICE, "--ingress", "--hook", hook, "--policy", &policy]);
     attach()?;
     let first = program(lab)?;
     run(&["detach", "--all"])?;
@@ -53,9 +53,7 @@ pub fn measure(lab: &Lab, qosbpf: &Path, effort: &Effort) -> anyhow::Result<Vec<
         run(&["policy", "apply", file])?;
     }
     let switched = program(lab)?;
-    let rows = compare(&[(ATTACHED, first), (AGAIN, again), (SWITCHED, switched)], effort);
-    run(&["detach", "--all"])?;
-    rows
+    compare(&[(ATTACHED, first), (AGAIN, again), (SWITCHED, switched)], effort)
 }
 
 /// The involution, so that every repetition of a test run rewrites.
@@ -81,6 +79,7 @@ fn compare(programs: &[(&'static str, SchedClassifier)], effort: &Effort) -> any
             samples[index].push((cpu::thread_ns()? - before) / f64::from(effort.repeat));
         }
     }
+    let base = mean(&samples[0], &samples[1]);
     let named = programs.iter().zip(&samples);
-    Ok(named.map(|((name, _), taken)| row(name, taken, &samples[0])).collect())
+    Ok(named.map(|((name, _), taken)| row(name, taken, &base)).collect())
 }

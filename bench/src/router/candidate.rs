@@ -11,9 +11,9 @@ use aya::{
     Ebpf,
     programs::{LinkOrder, Program, TcAttachType, XdpMode, tc::TcAttachOptions},
 };
-use qosbpf::lab::Lab;
+use qosbpf::{kernel::counters, lab::Lab};
 
-use super::{job::Spec, ruleset};
+use super::{counted, job::Spec, ruleset};
 use crate::compile::Objects;
 
 /// The device on which packets come to the router.
@@ -77,17 +77,14 @@ impl Candidate {
         !matches!(self, Self::Nothing | Self::Twin)
     }
 
-    /// Whether the whole run fails with it; what is not of this repository may be missing in a kernel.
-    pub const fn must_work(self) -> bool {
-        !matches!(
-            self,
-            Self::Nft
-                | Self::NftSet
-                | Self::Iptables
-                | Self::Tc
-                | Self::Floor(Mechanism::Tcx)
-                | Self::Qosbpf(Mechanism::Tcx)
-        )
+    /// Whether it is of this repository; another one may be missing.
+    pub const fn is_ours(self) -> bool {
+        !matches!(self, Self::Nft | Self::NftSet | Self::Iptables | Self::Tc)
+    }
+
+    /// Whether the kernel has to have TCX for it.
+    pub const fn is_tcx(self) -> bool {
+        matches!(self, Self::Floor(Mechanism::Tcx) | Self::Qosbpf(Mechanism::Tcx))
     }
 }
 
@@ -144,11 +141,42 @@ impl<'a> Installer<'a> {
         }
     }
 
+    /// How many packets it says it has counted since it was installed; `None` for who counts nothing.
+    ///
+    /// # Errors
+    ///
+    /// That it does not say.
+    pub fn counted(&self, candidate: &Candidate) -> anyhow::Result<Option<u64>> {
+        let edge = |program: &str, arguments: &[&str]| {
+            self.lab.edge().run(|| output_of(Command::new(program).args(arguments)))
+        };
+        let packets = match candidate {
+            Candidate::Nothing | Candidate::Twin => return Ok(None),
+            Candidate::Floor(_) => {
+                let floor = self.floor.as_ref().context("no floor is attached")?;
+                counters::read_maps(floor)?.totals().before.packets
+            }
+            Candidate::Qosbpf(_) | Candidate::Switched => {
+                let mut command = crate::user::command(self.qosbpf, self.lab, &["stats", "--json"]);
+                counted::by_qosbpf(&output_of(&mut command)?, DEVICE)?
+            }
+            Candidate::Nft | Candidate::NftSet => counted::by_nft(&edge("nft", &["-j", "list", "ruleset"])?)?,
+            Candidate::Iptables => {
+                let text = edge(self.iptables("-save"), &["-c", "-t", "mangle"])?;
+                counted::by_iptables(&text, self.job.cycle)
+            }
+            Candidate::Tc => counted::by_tc(&edge("tc", &["-s", "-j", "filter", "show", "dev", DEVICE, "ingress"])?)?,
+        };
+        Ok(Some(packets))
+    }
+
     fn iptables(&self, suffix: &str) -> &'static str {
         match (self.job.ipv6, suffix) {
             (false, "") => "iptables",
+            (false, "-save") => "iptables-save",
             (false, _) => "iptables-restore",
             (true, "") => "ip6tables",
+            (true, "-save") => "ip6tables-save",
             (true, _) => "ip6tables-restore",
         }
     }
@@ -220,8 +248,17 @@ pub fn run(program: &str, arguments: &[&str], input: &str) -> anyhow::Result<()>
 ///
 /// Those of [`run`].
 pub fn run_command(command: &mut Command, input: &str) -> anyhow::Result<()> {
+    said(command.stdout(Stdio::null()), input).map(drop)
+}
+
+/// What a command prints.
+fn output_of(command: &mut Command) -> anyhow::Result<String> {
+    said(command.stdout(Stdio::piped()), "")
+}
+
+fn said(command: &mut Command, input: &str) -> anyhow::Result<String> {
     let name = command.get_program().display().to_string();
-    let piped = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let piped = command.stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().with_context(|| name.clone())?;
     if let Some(mut stdin) = child.stdin.take() {
         // Who does not read what is given says why.
@@ -231,5 +268,5 @@ pub fn run_command(command: &mut Command, input: &str) -> anyhow::Result<()> {
     if !output.status.success() {
         bail!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -1,4 +1,5 @@
-//! What a figure has to pass: nothing lost, no bad checksum, and the job done on every packet.
+//! What a figure has to pass: nothing lost, no bad checksum, the job done on every packet, and each one
+//! counted by whoever did it.
 
 use anyhow::ensure;
 use qos_common::ds::Dscp;
@@ -16,6 +17,17 @@ pub fn check(shot: &Shot, job: &Spec, candidate: &Candidate) -> anyhow::Result<(
     ensure!(shot.bad_checksum == 0, "{} packets arrived with a bad header checksum", shot.bad_checksum);
     let wanted = expected(shot.sent, job, candidate.marks());
     ensure!(shot.by_dscp == wanted, "the marks are not those of the job: {:?}", shot.by_dscp);
+    Ok(())
+}
+
+/// Checks what a candidate has counted in its turn; who marks nothing counts nothing.
+///
+/// # Errors
+///
+/// That it is not what was sent.
+pub fn counted(sent: u64, counted: Option<u64>) -> anyhow::Result<()> {
+    let counted = counted.unwrap_or(sent);
+    ensure!(counted == sent, "{sent} packets were sent in its turn, and it has counted {counted}");
     Ok(())
 }
 
@@ -38,6 +50,12 @@ mod tests {
 
     fn shot(by_dscp: [u64; 64]) -> Shot {
         Shot { sent: 64, by_dscp, bad_checksum: 0, cpu_ns: 1.0 }
+    }
+
+    #[test]
+    fn who_counts_has_to_count_what_was_sent() {
+        assert!(counted(64, Some(64)).is_ok() && counted(64, None).is_ok());
+        assert!(counted(64, Some(63)).is_err() && counted(64, Some(65)).is_err() && counted(64, Some(0)).is_err());
     }
 
     #[test]

@@ -127,11 +127,15 @@ pub fn tc(job: &Spec, device: &str) -> String {
         "qdisc add dev {device} clsact\n{filter} handle 10: u32 divisor 64\n\
         {filter} u32 link 10: hashkey mask {mask} at 0 match u32 0 0\n"
     );
-    let marks = lines(changes(job), |(from, to)| {
-        let munge = format!("action pedit ex munge {field} set {} retain 0xfc{csum}", u32::from(to) << 2);
+    let changes = changes(job);
+    let marks = lines(changes.iter(), |(from, to)| {
+        let munge = format!("action pedit ex munge {field} set {} retain 0xfc{csum}", u32::from(*to) << 2);
         format!("{filter} u32 ht 10:{from:x}: match u32 0 0 {munge}")
     });
-    head + &marks
+    let is_changed = |dscp: &u8| changes.iter().any(|(from, _)| from == dscp);
+    // What does not change is counted all the same.
+    let counts = (0..64).filter(|dscp| job.cycle && !is_changed(dscp));
+    head + &marks + &lines(counts, |dscp| format!("{filter} u32 ht 10:{dscp:x}: match u32 0 0 action ok"))
 }
 
 #[cfg(test)]
@@ -149,6 +153,16 @@ mod tests {
                 assert_eq!(compiled.get(Dscp::new(from).unwrap()).value(), to);
             }
         }
+    }
+
+    #[test]
+    fn tc_counts_each_codepoint_once() {
+        let text = tc(&JOBS[0], "lan0");
+        for dscp in 0..64 {
+            let filters = text.lines().filter(|line| line.contains(&format!(" ht 10:{dscp:x}: ")));
+            assert_eq!(filters.count(), 1, "{dscp}");
+        }
+        assert_eq!(text.matches("action ok").count(), 44);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
+use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 
 use super::once;
@@ -10,15 +11,14 @@ use crate::report::Fact;
 /// The name of a fact that a goal asks for.
 pub const STRIPPED: &str = "size of the binary, stripped";
 
-/// As it is, and stripped where there is a `strip`.
+/// As it is, and stripped.
 pub(super) fn measure(qosbpf: &Path) -> anyhow::Result<Vec<Fact>> {
     let mib = |path: &Path| -> anyhow::Result<f64> { Ok(fs::metadata(path)?.len() as f64 / f64::from(1 << 20)) };
     let mut facts = vec![once("size of the binary, with symbols", "MiB", mib(qosbpf)?)];
     let folder = TempDir::new()?;
     let stripped = folder.path().join("qosbpf");
-    let status = Command::new("strip").arg("-o").arg(&stripped).arg(qosbpf).status();
-    if status.is_ok_and(|status| status.success()) {
-        facts.push(once(STRIPPED, "MiB", mib(&stripped)?));
-    }
+    let status = Command::new("strip").arg("-o").arg(&stripped).arg(qosbpf).status().context("strip")?;
+    ensure!(status.success(), "strip ended with {status}");
+    facts.push(once(STRIPPED, "MiB", mib(&stripped)?));
     Ok(facts)
 }

@@ -49,11 +49,13 @@ fn get(packages: &[&str]) -> Command {
 
 /// Those of which the lists have no version.
 fn lacking<'a>(packages: &[&'a str]) -> Vec<&'a str> {
-    let available = |package: &&str| {
-        let policy = shell::output(Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C"));
-        policy.is_some_and(|policy| has_candidate(&policy))
-    };
-    packages.iter().copied().filter(|package| !available(package)).collect()
+    packages.iter().copied().filter(|package| !has(package)).collect()
+}
+
+/// Whether the lists have a version of a package.
+pub fn has(package: &str) -> bool {
+    let policy = shell::output(Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C"));
+    policy.is_some_and(|policy| has_candidate(&policy))
 }
 
 /// Whether the words of `apt-cache policy PACKAGE` name a version to install.

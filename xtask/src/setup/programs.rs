@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::need::{Cure, Need};
+use super::{
+    apt,
+    need::{Cure, Need},
+};
 use crate::shell;
 
 /// Something of the system: how its presence is seen, its package, what it is for.
@@ -40,12 +43,12 @@ const PARTS: [Part; 10] = [
 
 /// What measuring needs beside them.
 const OF_BENCH: [Part; 2] = [
-    Part { sign: Sign::Program("clang"), package: "clang", why: "compiles the floors that qosbpf is measured against" },
     Part {
         sign: Sign::File("/usr/include/linux/bpf.h"),
         package: "linux-libc-dev",
         why: "what the floors need of the kernel's interface",
     },
+    Part { sign: Sign::Program("strip"), package: "binutils", why: "how large the binary is without symbols" },
 ];
 
 /// For fuzzing.
@@ -79,7 +82,19 @@ pub fn needs() -> Vec<Need> {
 
 /// What is missing to measure.
 pub fn for_bench() -> Vec<Need> {
-    missing(&OF_BENCH, is_there)
+    let mut needs = missing(&OF_BENCH, is_there);
+    needs.extend(clang(shell::has_program, apt::has));
+    needs
+}
+
+/// The clang of the LLVM that compiles qosbpf, so that floors have a compiler that is as good; where there is no package of
+/// it, the one of the distribution.
+fn clang(has_program: impl Fn(&str) -> bool, has_package: impl Fn(&str) -> bool) -> Option<Need> {
+    let same = qos_build::compiler().and_then(|compiler| compiler.llvm_major()).map(|llvm| format!("clang-{llvm}"));
+    let same = same.filter(|name| has_program(name) || has_package(name));
+    let name = same.unwrap_or_else(|| "clang".to_owned());
+    let why = "compiles the floors that qosbpf is measured against";
+    (!has_program(&name)).then(|| Need { what: name.clone(), why, cure: Cure::Package(name) })
 }
 
 /// What is missing to fuzz.
@@ -109,6 +124,14 @@ fn missing(parts: &[Part], present: impl Fn(&Sign) -> bool) -> Vec<Need> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_clang_is_asked_for_where_there_is_one() {
+        let asked = |there: bool, package: bool| clang(|_| there, |_| package).map(|need| need.what);
+        assert_eq!(asked(true, false), None);
+        assert!(asked(false, true).is_some_and(|name| name.starts_with("clang-")));
+        assert_eq!(asked(false, false).as_deref(), Some("clang"));
+    }
 
     #[test]
     fn what_is_there_is_not_asked_for() {
