@@ -8,7 +8,9 @@ use super::{BASE, Kind, STACK, Taken, Walk, Walker, text};
 /// A walk that has not ended by then never will.
 const MOST: u32 = 100_000;
 
-/// What a register holds, and whether the verifier knows it from constants alone.
+/// What a register holds, and whether the verifier knows it in every program: it was loaded from read-only data, or computed
+/// from that alone. A number of the program itself is not that: where ways join that bring different ones, the verifier
+/// keeps the question.
 #[derive(Clone, Copy, Debug, Default)]
 struct Value {
     bits: u64,
@@ -117,8 +119,8 @@ impl<'a> Step<'a> {
     fn wide(&self, kind: usize, low: i32, high: i32) -> anyhow::Result<Value> {
         let map = || self.walker.maps.get(low as usize).context("no such map");
         match kind {
-            0 => Ok(Value::known(u64::from(low.cast_unsigned()) | u64::from(high.cast_unsigned()) << 32)),
-            1 => map().map(|_| Value::known(low as u64)),
+            0 => Ok(Value::unknown(u64::from(low.cast_unsigned()) | u64::from(high.cast_unsigned()) << 32)),
+            1 => map().map(|_| Value::unknown(low as u64)),
             2 => Ok(Value::known(map()?.address + high as u64)),
             _ => bail!("a wide load of kind {kind}"),
         }
@@ -155,8 +157,7 @@ impl<'a> Step<'a> {
 
     /// The second operand: a register's value or the instruction's own.
     fn operand(&self, instruction: &bpf_insn) -> Value {
-        const REGISTER: u8 = 8;
-        if instruction.code & REGISTER != 0 {
+        if is_register(instruction) {
             return self.registers[instruction.src_reg() as usize];
         }
         Value::known(i64::from(instruction.imm).cast_unsigned())
@@ -190,7 +191,8 @@ impl<'a> Step<'a> {
             other => bail!("arithmetic {other:#x}"),
         };
         let moves = instruction.code >> 4 == 0xb;
-        Ok(Value { bits: if wide { bits } else { bits & LOW }, known: right.known && (moves || left.known) })
+        let known = if moves { right.known && is_register(instruction) } else { left.known && right.known };
+        Ok(Value { bits: if wide { bits } else { bits & LOW }, known })
     }
 
     fn jump(&mut self, instruction: &bpf_insn) -> anyhow::Result<isize> {
@@ -262,6 +264,12 @@ pub(super) fn helper(number: i32) -> String {
 }
 
 const LOW: u64 = 0xffff_ffff;
+
+/// Whether the second operand is a register's value.
+const fn is_register(instruction: &bpf_insn) -> bool {
+    const REGISTER: u8 = 8;
+    instruction.code & REGISTER != 0
+}
 
 fn on_stack(address: u64) -> bool {
     (BASE..BASE + STACK as u64).contains(&address)
