@@ -17,6 +17,9 @@ pub struct Effort {
     pub shots: usize,
     /// Packets in a shot: a multiple of 64, so that each codepoint is sent equally often.
     pub packets: u32,
+    /// The share of the time from the first start to the last end in which all CPUs have to be at work in a turn of
+    /// several.
+    pub at_once: f64,
     /// How often a command is run.
     pub commands: usize,
     /// How long a process is watched that should do nothing: the service looks at everything every 30 seconds.
@@ -32,6 +35,7 @@ impl Effort {
         router_rounds: 11,
         shots: 4,
         packets: 64 * 320,
+        at_once: 0.9,
         commands: 21,
         idle: Duration::from_secs(60),
     };
@@ -44,6 +48,8 @@ impl Effort {
         router_rounds: 2,
         shots: 2,
         packets: 64 * 40,
+        // Its turns are shorter than a thread may have to wait for its CPU.
+        at_once: 0.0,
         commands: 3,
         idle: Duration::from_secs(2),
     };

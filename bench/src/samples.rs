@@ -142,9 +142,9 @@ mod tests {
 
     #[test]
     fn noise_is_what_two_that_are_alike_differ_by() {
-        let one: Samples = [10.0, 10.0, 10.0].into_iter().collect();
-        let other: Samples = [7.0, 11.0, 12.0].into_iter().collect();
-        assert_eq!(noise(&one, &other), 3.0);
-        assert_eq!(mean(&one, &other).rounds(), [8.5, 10.5, 11.0]);
+        let one: Samples = [10.0; 5].into_iter().collect();
+        let other: Samples = [7.0, 7.5, 11.0, 11.0, 12.0].into_iter().collect();
+        assert_eq!(noise(&one, &other), 2.5);
+        assert_eq!(mean(&one, &other).rounds(), [8.5, 8.75, 10.5, 10.5, 11.0]);
     }
 }

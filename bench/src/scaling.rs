@@ -77,7 +77,7 @@ fn test_runs(effort: &Effort, sets: &[&[usize]], gaps: &mut Vec<Gap>) -> anyhow:
     programs.extend(metered::programs()?);
     let frame = frames::all().into_iter().next().context("no frame")?.frame;
     let lanes = programs.len() * sets.len();
-    let taken = race(effort.rounds, lanes, |lane| {
+    let taken = race(effort, lanes, |lane| {
         let (loaded, cpus) = (&mut programs[lane / sets.len()].1, sets[lane % sets.len()]);
         let before = counted(loaded)?;
         let xdp = &*loaded.xdp()?;
@@ -128,7 +128,7 @@ fn sockets(effort: &Effort, sets: &[&[usize]], gaps: &mut Vec<Gap>) -> anyhow::R
         let mut loaded = load(Program::Tc(Direction::Egress))?;
         let first = TcAttachOptions::TcxOrder(LinkOrder::first());
         loaded.tc()?.attach_with_options(LAN_HOST.device, TcAttachType::Egress, first).context("TCX (Linux 6.6)")?;
-        race(effort.rounds, sets.len(), |set| {
+        race(effort, sets.len(), |set| {
             let before = counted(&mut loaded)?;
             let mut turn = together(sets[set], || send(effort.packets))?;
             turn.counted = counted(&mut loaded)? - before;

@@ -54,9 +54,9 @@ impl Hook {
         }
     }
 
-    /// Whether such a frame comes here: XDP has no super-packets.
+    /// Whether such a frame comes here: XDP has no super-packets, and is not told who made one.
     pub const fn takes(self, sample: &Sample) -> bool {
-        matches!(self, Self::Tc(_)) || sample.gso.is_none()
+        matches!(self, Self::Tc(_)) || (sample.gso.is_none() && sample.ingress == 0)
     }
 
     /// The floors of this hook.

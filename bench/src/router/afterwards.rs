@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use qos_common::ds::Dscp;
 use qosbpf::{kernel::pins::Store, lab::Lab};
@@ -53,6 +53,8 @@ pub fn measure(lab: &Lab, qosbpf: &Path, effort: &Effort, hook: &str) -> anyhow:
         run(&["policy", "apply", file])?;
     }
     let switched = program(lab)?;
+    // None of them is attached while they are compared: the kernel finds one that is by a shorter way.
+    run(&["detach", "--all"])?;
     compare(&[(ATTACHED, first), (AGAIN, again), (SWITCHED, switched)], effort)
 }
 
@@ -70,6 +72,7 @@ fn program(lab: &Lab) -> anyhow::Result<SchedClassifier> {
 
 fn compare(programs: &[(&'static str, SchedClassifier)], effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let frame = frames::all().into_iter().next().context("no frame")?.frame;
+    programs.iter().try_for_each(|(name, program)| does_its_job(program, &frame).context(*name))?;
     let mut samples = vec![Samples::default(); programs.len()];
     for round in 0..effort.rounds {
         for index in order(round, programs.len()) {
@@ -83,3 +86,18 @@ fn compare(programs: &[(&'static str, SchedClassifier)], effort: &Effort) -> any
     let named = programs.iter().zip(&samples);
     Ok(named.map(|((name, _), taken)| row(name, taken, &base)).collect())
 }
+
+/// Checks that a program makes of the frame what the policy says.
+fn does_its_job(program: &SchedClassifier, frame: &[u8]) -> anyhow::Result<()> {
+    let mut output = vec![0; frame.len()];
+    let options =
+        TestRunOptions { data_in: Some(frame), data_out: Some(&mut output), repeat: 1, ..TestRunOptions::default() };
+    program.test_run(options)?;
+    let (before, after) = (frame[DS_FIELD] >> 2, output[DS_FIELD] >> 2);
+    let wanted = Dscp::new(before).map(|dscp| involution().get(dscp).value());
+    ensure!(Some(after) == wanted, "DSCP {before} became {after} instead of {wanted:?}");
+    Ok(())
+}
+
+/// Behind the Ethernet header and the first byte of IPv4.
+const DS_FIELD: usize = 15;

@@ -165,7 +165,7 @@ mod tests {
             shot.by_dscp[to.index()] = 20;
         }
         met.add(&shot, job).unwrap();
-        shot.by_dscp[1] = 9;
+        shot.by_dscp[1] -= 1;
         met.add(&shot, job).unwrap();
         assert_eq!(met.bursts, Bursts { kept: 1, both: 1, marked: 2 });
         assert_eq!((met.packets, met.lost), (4 * 640, 1));

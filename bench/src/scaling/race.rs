@@ -4,11 +4,9 @@ use std::{sync::Barrier, thread, time::Instant};
 
 use crate::{
     cpu,
+    effort::Effort,
     samples::{Samples, Spread, mean, order},
 };
-
-/// The share of the time from the first start to the last end in which all have to be at work.
-const AT_ONCE: f64 = 0.9;
 
 /// How often a turn is taken again in which they were not.
 const ATTEMPTS: usize = 8;
@@ -65,18 +63,18 @@ impl Taken {
 ///
 /// Those of `run`.
 pub fn race(
-    rounds: usize,
+    effort: &Effort,
     lanes: usize,
     mut run: impl FnMut(usize) -> anyhow::Result<Turn>,
 ) -> anyhow::Result<Vec<Taken>> {
     let mut taken = vec![Taken::default(); lanes];
-    for round in 0..rounds {
+    for round in 0..effort.rounds {
         for lane in order(round, lanes) {
             let mut figure = None;
             for _ in 0..ATTEMPTS {
                 let turn = run(lane)?;
                 taken[lane].add(turn);
-                if turn.at_once >= AT_ONCE {
+                if turn.at_once >= effort.at_once {
                     figure = Some(turn.ns);
                     break;
                 }
@@ -156,7 +154,8 @@ mod tests {
     #[test]
     fn a_round_in_which_they_were_not_at_work_at_once_has_no_figure() {
         let mut turns = 0;
-        let taken = race(2, 1, |_| {
+        let effort = Effort { rounds: 2, ..Effort::FULL };
+        let taken = race(&effort, 1, |_| {
             turns += 1;
             let at_once = if turns > ATTEMPTS { 1.0 } else { 0.5 };
             Ok(Turn { sent: 1, counted: 1, ns: 7.0, at_once })

@@ -18,18 +18,32 @@ pub(super) fn measure(desk: &Desk<'_>) -> anyhow::Result<Vec<Fact>> {
     memory("stats --json", stats.peak);
     memory("policy apply", follow(&desk.command(&["policy", "apply", &b]))?.peak);
     memory("detach", follow(&desk.command(&["detach", "--all"]))?.peak);
+    let metered = desk.file("metered.toml", METERED)?;
+    desk.time(&["attach", "lan0", "--ingress", "--policy", &metered])?;
+    let ruled = follow(&desk.command(&["stats", "--json"]))?;
+    desk.time(&["detach", "--all"])?;
     let count = |name: String, calls: u32| once(name, "", f64::from(calls));
     facts.push(count("system calls of `stats --json`".to_owned(), stats.calls));
     facts.push(count("system calls of `stats --json` that are bpf(2)".to_owned(), stats.bpf));
     // A hook's state and the policy lie in maps of one value, which everybody has to read who wants to know of it.
-    let read = |map: &str| stats.lookups.get(map).copied().unwrap_or(0);
-    facts.push(count(READS.to_owned(), COUNTERS.iter().map(|(map, wanted)| read(map).abs_diff(*wanted)).sum()));
-    let each = |(map, wanted): &(&str, u32)| {
-        count(format!("system calls of `stats --json` that read map {map}, of {wanted} entries"), read(map))
-    };
-    facts.extend(COUNTERS.iter().map(each));
+    let mut amiss = 0;
+    for (what, trace, wanted) in [("a table", &stats, TABLE), ("a meter", &ruled, METER)] {
+        for (map, wanted) in wanted {
+            let calls = trace.lookups.get(map).copied().unwrap_or(0);
+            amiss += calls.abs_diff(wanted);
+            facts
+                .push(count(format!("of these, of a hook with {what}, that read map {map} of {wanted} values"), calls));
+        }
+    }
+    facts.push(count(READS.to_owned(), amiss));
     Ok(facts)
 }
 
-/// The maps with counters, and how many entries each has: one system call reads one entry of all CPUs.
-const COUNTERS: [(&str, u32); 4] = [("COUNTERS", 1), ("REMARKED", 2), ("RULES", 2), ("COLORS", 1)];
+/// A policy whose hook has all maps with counters.
+const METERED: &str = "version = 1\nname = \"m\"\n[[rule]]\nname = \"metered\"\non = \"lan0:ingress\"\n\
+                       meter = { type = \"trtcm\", cir = \"8mbit\", cbs = \"10kB\", pir = \"16mbit\", pbs = \"10kB\" }\n";
+
+/// The maps with counters, by how many values a hook has of each: one system call reads one value of all CPUs. A hook that
+/// never had rules has none for them.
+const TABLE: [(&str, u32); 4] = [("COUNTERS", 1), ("REMARKED", 2), ("RULES", 0), ("COLORS", 0)];
+const METER: [(&str, u32); 4] = [("COUNTERS", 1), ("REMARKED", 2), ("RULES", 2), ("COLORS", 1)];
