@@ -116,6 +116,8 @@ pub struct Port {
     pub foreign: Vec<Program>,
     /// Programs of ours at its hooks whose pins were not found: somewhere else, or not to be trusted.
     pub strays: Vec<Program>,
+    /// The setting by which this host does not forward what comes in by it, if there is one: IPv4, IPv6.
+    pub forwards_not: [Option<String>; 2],
     /// Why programs could not be asked for.
     pub programs_unknown: Option<String>,
     /// Our hooks.

@@ -102,7 +102,7 @@ pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
             Err(error) => refusals.push((via, format!("{error:#}"))),
         }
     }
-    abandon(pins, nothing_worked(interface, pins.direction, &refusals))
+    abandon(pins, nothing_worked(request, &refusals))
 }
 
 fn refuse_xdp_at_egress(wanted: Wanted, direction: Direction) -> anyhow::Result<()> {
@@ -225,7 +225,13 @@ impl Request<'_> {
     }
 }
 
-fn nothing_worked(interface: &Interface, direction: Direction, refusals: &[(Via, String)]) -> anyhow::Error {
+fn nothing_worked(request: &Request<'_>, refusals: &[(Via, String)]) -> anyhow::Error {
+    let (name, direction) = (&request.interface.name, request.pins.direction);
     let refusals: Vec<_> = refusals.iter().map(|(via, why)| format!("{via}: {why}")).collect();
-    Failure::new("attach", format!("{}:{direction}: cannot attach: {}", interface.name, refusals.join("; "))).into()
+    let failure = Failure::new("attach", format!("{name}:{direction}: cannot attach: {}", refusals.join("; ")));
+    let taken = request.interface.xdp.is_some() && matches!(request.wanted, Wanted::Exactly(via) if via.is_xdp());
+    let hint = || {
+        format!("qosbpf attach {name} --{direction} takes TC beside it; qosbpf doctor {name} says how to free the slot")
+    };
+    if taken { failure.hint(hint()).into() } else { failure.into() }
 }

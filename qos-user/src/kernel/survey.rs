@@ -2,6 +2,7 @@
 
 mod driver;
 mod ethtool;
+mod forwarding;
 mod machine;
 mod neighbours;
 mod places;
@@ -47,6 +48,7 @@ pub fn ground(net: &Network, interfaces: &[Interface], hooks: &[Hook]) -> anyhow
             offloads,
             foreign,
             strays,
+            forwards_not: forwarding::off(&device.name),
             programs_unknown,
             hooks: own.iter().filter(|hook| hook.running != Observed::Gone).map(|hook| own_hook(hook)).collect(),
             tc: traffic.remove(&device.ifindex).unwrap_or_default(),

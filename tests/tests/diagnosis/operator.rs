@@ -1,11 +1,17 @@
 //! What an operator does with what `doctor` and `why` print: copies it, and believes it.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
+};
 
+use qosbpf::lab::topology::{LAN_HOST, WAN_HOST};
 use qosbpf_tests::{
     binary::Answer,
     router::{Router, run_in},
     typed::{find, findings, has, type_in},
+    udp,
 };
 
 /// A policy that remarks at the WAN's egress.
@@ -116,4 +122,30 @@ fn an_interface_that_is_down_or_has_no_carrier_is_said_first() -> anyhow::Result
     assert!(found["advice"].as_str().is_some_and(|advice| advice.contains("peer")), "{found:#}");
     find(&router.ask("why wan0:egress --sample 0 --json")?.expect(3)?, "wan0", "no-carrier")?;
     Ok(())
+}
+
+#[test]
+fn a_host_that_does_not_forward_is_named_before_any_suspect() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0")?;
+    router.ok("attach wan0")?;
+    for line in [
+        "sysctl -q -w net.ipv4.ip_forward=0",
+        "ip link add vpn0 type veth peer name far0",
+        "ip link set far0 up",
+        "ip link set vpn0 up",
+        "ip route add 203.0.113.0/24 dev vpn0",
+        "iptables -t mangle -A FORWARD -o wan0 -j DSCP --set-dscp 8",
+    ] {
+        run_in(router.edge(), line)?;
+    }
+    let [from, to] = [(LAN_HOST, 0), (WAN_HOST, 5060)].map(|(end, port)| SocketAddr::new(IpAddr::V4(end.v4), port));
+    udp::send(router.lab().lan(), from, to, 184, 20)?;
+    let answer = router.ask("why wan0:egress EF --sample 0 --json")?.expect(3)?;
+    let found = find(&answer, "wan0:egress", "not-forwarded")?;
+    assert!(found["text"].as_str().is_some_and(|text| text.contains("net/ipv4/ip_forward is 0")), "{found:#}");
+    assert!(!has(&answer, "lost-inside")?, "{}", answer.stdout);
+    router.ask("why lan0:ingress EF --sample 0")?.expect(4)?.says(&["net/ipv4/ip_forward is 0"])?;
+    type_in(&found, None)?;
+    router.ping(false, 0, 3)
 }

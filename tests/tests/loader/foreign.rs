@@ -33,7 +33,7 @@ fn an_xdp_program_in_the_slot_stays_there() -> anyhow::Result<()> {
     let earlier = programs(router.edge(), "lan0")?;
 
     let refused = router.ask("attach lan0 --hook xdp")?.expect(1)?;
-    refused.complains(&["lan0:ingress", "the XDP slot is taken by program", "\"foreign\""])?;
+    refused.complains(&["lan0:ingress", "the XDP slot is taken by program", "\"foreign\"", "takes TC beside it"])?;
     assert_eq!(programs(router.edge(), "lan0")?, earlier);
     let policy = router.policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
     router.ask(&format!("attach lan0 --hook xdp --policy {policy}"))?.expect(1)?;

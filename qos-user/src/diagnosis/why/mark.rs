@@ -2,7 +2,7 @@
 
 use qos_common::ds::Dscp;
 
-use super::{Scene, hook_name, since, suspects};
+use super::{Scene, forwarding, hook_name, since, suspects};
 use crate::{
     diagnosis::{Command, Cure, Finding},
     hook::Direction,
@@ -235,6 +235,9 @@ fn judged(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, way: &Way<'_>) -
             "{word} leaves by another interface: {came} came in, {left} left, {here} at {to_word}: see the routes"
         );
         return Finding::info(&name, "elsewhere", text).details(elsewhere(scene, to, dscps));
+    }
+    if let Some(off) = forwarding::off(scene, from, dscps, to.is_some()) {
+        return off.details([format!("{word}: {came} came, {here} were counted")]);
     }
     let numbers = format!("{came} came, {here} were counted");
     if suspects.words.is_empty() {

@@ -1,6 +1,6 @@
 //! `doctor` and `why`: a line for each finding, and what helps.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use crate::{
     diagnosis::{Cure, Finding, Level, Report, Shell, exit},
@@ -104,11 +104,16 @@ pub fn fix_script(report: &Report) -> String {
         text::one_line(&report.host),
         rfc3339(report.time)
     );
+    let mut written = BTreeSet::new();
     for finding in report.findings.iter().filter(|finding| finding.level >= Level::Warn) {
         let said = format!("{} {}: {}", finding.subject, word(finding.level), finding.text);
         let _infallible = writeln!(script, "\n# {}", text::one_line(&said));
         let cure = finding.cure.as_ref().and_then(|cure| line(cure, &report.shell));
-        let _infallible = writeln!(script, "{}", cure.unwrap_or_else(|| "# no command helps".to_owned()));
+        let cure = cure.unwrap_or_else(|| "# no command helps".to_owned());
+        // A rule that is about two interfaces is found at both, and there is only one to take away.
+        let is_new = cure.starts_with('#') || written.insert(cure.clone());
+        let line = if is_new { cure } else { "# as above".to_owned() };
+        let _infallible = writeln!(script, "{line}");
     }
     script
 }
@@ -163,5 +168,15 @@ mod tests {
             |text: &str, lead: &str| text.lines().filter(|line| line.ends_with(&format!("{lead}{long}"))).count();
         assert_eq!(lines(&doctor, "cure: "), report.findings.len());
         assert_eq!((lines(&why, "cure: "), lines(&why, " try   ")), (report.findings.len(), 1));
+    }
+
+    #[test]
+    fn what_is_found_twice_is_taken_away_once() {
+        let mut report = sample::diagnosis();
+        let found = report.findings.last().cloned().unwrap();
+        report.findings.push(Finding { subject: "lan0".to_owned(), ..found });
+        let script = fix_script(&report);
+        assert_eq!(script.matches("nft delete rule inet q p handle 4").count(), 1, "{script}");
+        assert!(script.contains("# lan0 WARN: EF is lost inside this router\n# as above\n"), "{script}");
     }
 }

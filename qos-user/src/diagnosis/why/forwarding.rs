@@ -1,0 +1,38 @@
+//! A host that does not forward at all: nobody else needs to be suspected.
+
+use qos_common::ds::Dscp;
+
+use super::{Scene, hook_name};
+use crate::{
+    diagnosis::{Command, Cure, Finding, Level},
+    snapshot::Hook,
+};
+
+const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
+
+/// The first hook of `from` at which packets came that this host does not forward, and the setting that says so. `fault` if
+/// they were to go through; else they may be for this host.
+pub(super) fn off(scene: &Scene<'_>, from: &[&Hook], dscps: &[Dscp], fault: bool) -> Option<Finding> {
+    let (hook, family, setting) = from.iter().find_map(|hook| {
+        let port = scene.ground.port(&hook.interface)?;
+        let families = FAMILIES.iter().zip(&port.forwards_not).zip(came(hook, dscps));
+        let mut off = families.filter(|((_, off), came)| off.is_some() && *came);
+        let ((family, setting), _) = off.next()?;
+        Some((hook, *family, setting.clone()?))
+    })?;
+    let text = format!("this host does not forward {family} that comes in by {}: {setting} is 0", hook_name(hook));
+    let level = if fault { Level::Fail } else { Level::Unknown };
+    let cure = Cure::There(Command::new("sysctl -w").word(format_args!("{setting}=1")));
+    Some(Finding::new(level, &scene.name(), "not-forwarded", text).cure(cure))
+}
+
+/// Whether packets with these codepoints came, IPv4 and IPv6.
+fn came(hook: &Hook, dscps: &[Dscp]) -> [bool; 2] {
+    let Ok(counts) = &hook.counts else { return [false; 2] };
+    let bytes = || dscps.iter().flat_map(|dscp| (0..4).map(move |ecn| usize::from(dscp.value() << 2 | ecn)));
+    let of = |family: usize| {
+        let sums = [&counts.sums.kept, &counts.sums.changed].map(|sums| &sums[family]);
+        bytes().any(|ds| sums.iter().any(|sum| sum.get(ds).is_some_and(|counter| counter.packets > 0)))
+    };
+    [of(0), of(1)]
+}
