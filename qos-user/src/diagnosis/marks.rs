@@ -2,11 +2,14 @@
 
 use super::{
     Command, Cure, Finding, Level,
-    facts::{Ground, OwnHook, Port, ProgramAt},
+    facts::{Ground, OwnHook, Port, ProgramAt, RoutingRule},
     outside::{Outside, Rule},
     tc,
 };
 use crate::hook::{Direction, Via};
+
+/// `IPTOS_TOS_MASK`: what a `tos` of a routing rule may have in IPv4.
+const OLD_TOS: u8 = 0x1e;
 
 /// Our filter of clsact has this priority.
 const OUR_PRIORITY: u16 = 0x5153;
@@ -125,6 +128,18 @@ fn marker(interface: &str, rule: &Rule, ground: &Ground) -> Finding {
     Finding::new(level, interface, "marked-by-others", text).cure(Cure::There(rule.removal.clone()))
 }
 
+/// Several rules may have one priority: the command says what this one matches.
+fn removed(rule: &RoutingRule) -> Command {
+    let RoutingRule { family, priority, tos, table } = rule;
+    let command = Command::new("ip").word(format_args!("-{family}")).words("rule del priority").word(priority);
+    // A rule of IPv4 has but four bits of the old field, unless it matches the codepoint.
+    let command = match family {
+        4 if tos & !OLD_TOS != 0 => command.words("dscp").word(tos >> 2),
+        _ => command.words("tos").word(format_args!("{tos:#04x}")),
+    };
+    command.words("lookup").word(table)
+}
+
 /// Routing by the DS field: what we change at ingress changes the way.
 pub(super) fn routed_by_mark(ground: &Ground) -> Vec<Finding> {
     let remarks = |port: &&Port| port.hook(Direction::Ingress).is_some_and(|hook| hook.enforces);
@@ -136,9 +151,7 @@ pub(super) fn routed_by_mark(ground: &Ground) -> Vec<Finding> {
             "ip -{} rule {}: tos {:#04x} goes by table {}: it sees marks as they are behind our ingress{effect}",
             rule.family, rule.priority, rule.tos, rule.table
         );
-        let cure =
-            Command::new("ip").word(format_args!("-{}", rule.family)).words("rule del priority").word(rule.priority);
-        Finding::new(level, "host", "routed-by-mark", text).cure(Cure::There(cure))
+        Finding::new(level, "host", "routed-by-mark", text).cure(Cure::There(removed(rule)))
     });
     found.collect()
 }
@@ -147,7 +160,7 @@ pub(super) fn routed_by_mark(ground: &Ground) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::diagnosis::{
-        facts::{Program, RoutingRule},
+        facts::Program,
         iptables, nft,
         testing::{enforcing, filter, ground, own, port},
     };
@@ -211,7 +224,7 @@ mod tests {
         assert_eq!(remarked.level, Level::Warn);
         assert!(remarked.text.contains("ip -4 rule 32765: tos 0x10 goes by table 100"), "{}", remarked.text);
         assert!(remarked.text.ends_with("lan0:ingress remarks before it"), "{}", remarked.text);
-        assert_eq!(remarked.cure, Some(Cure::There(Command::new("ip -4 rule del priority 32765"))));
+        assert_eq!(remarked.cure, Some(Cure::There(Command::new("ip -4 rule del priority 32765 tos 0x10 lookup 100"))));
     }
 
     #[test]

@@ -80,12 +80,22 @@ fn vlan_tags(port: &Port, ground: &Ground) -> Option<Finding> {
         return None;
     }
     let name = &port.device.name;
-    let text = "rxvlan on: at XDP no VLAN tag is seen; bytes lack 4 a tag, and rules on vlan or pcp match nothing";
-    if has_vlans(port, ground) || looks_at_tags(port) {
-        let cure = Cure::There(Command::new("ethtool -K").word(name).words("rxvlan off"));
-        return Some(Finding::warn(name, "rxvlan", text).cure(cure));
+    let who = if is_veth(port) { "the peer's txvlan, if that is on" } else { "rxvlan on" };
+    let text = format!("{who}: at XDP no VLAN tag is seen; bytes lack 4 a tag, and rules on vlan or pcp match nothing");
+    let matters = has_vlans(port, ground) || looks_at_tags(port);
+    matters.then(|| Finding::warn(name, "rxvlan", text).cure(tags_in_frames(port)))
+}
+
+fn is_veth(port: &Port) -> bool {
+    port.device.kind.as_deref() == Some("veth")
+}
+
+/// What makes tags visible to XDP. A veth takes none off: its peer hands them over beside the packet.
+pub(super) fn tags_in_frames(port: &Port) -> Cure {
+    if is_veth(port) {
+        return Cure::Advice("at its peer, in the namespace where that is: ethtool -K PEER txvlan off".to_owned());
     }
-    Some(Finding::info(name, "rxvlan", "rxvlan on: XDP would see no VLAN tag; there are no VLANs here"))
+    Cure::There(Command::new("ethtool -K").word(&port.device.name).words("rxvlan off"))
 }
 
 fn has_vlans(port: &Port, ground: &Ground) -> bool {
@@ -178,11 +188,15 @@ mod tests {
             ..port("wan0.7")
         };
         let with_vlan = ground(vec![stripping.clone(), vlan]);
-        assert_eq!(codes(&stripping, &Ground::default()), [(Level::Info, "rxvlan")]);
+        assert!(codes(&stripping, &Ground::default()).is_empty(), "no VLAN, no word of it");
         assert_eq!(codes(&stripping, &with_vlan), [(Level::Warn, "rxvlan")]);
         let by = |via| Port { hooks: vec![own(Direction::Ingress, via)], ..stripping.clone() };
         assert_eq!(codes(&by(Via::XdpNative), &with_vlan), [(Level::Warn, "rxvlan")]);
         assert!(codes(&by(Via::Tcx), &with_vlan).is_empty());
+        assert!(matches!(tags_in_frames(&stripping), Cure::There(_)));
+        let mut veth = stripping;
+        veth.device.kind = Some("veth".to_owned());
+        assert!(matches!(tags_in_frames(&veth), Cure::Advice(advice) if advice.ends_with("txvlan off")));
     }
 
     #[test]

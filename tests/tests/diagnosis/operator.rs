@@ -149,3 +149,28 @@ fn a_host_that_does_not_forward_is_named_before_any_suspect() -> anyhow::Result<
     type_in(&found, None)?;
     router.ping(false, 0, 3)
 }
+
+/// Several routing rules may have one priority.
+#[test]
+fn the_cure_of_a_routing_rule_takes_that_one_away() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let policy = router.policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+    router.ok("attach lan0 --ingress")?;
+    router.ok(&format!("policy apply {policy}"))?;
+    for line in [
+        "ip rule add priority 100 from 10.9.0.0/16 lookup 77",
+        "ip rule add priority 100 tos 0x10 lookup 78",
+        "ip -6 rule add priority 100 tos 0xb8 lookup 79",
+    ] {
+        run_in(router.edge(), line)?;
+    }
+    let answer = router.ask("doctor --sample 0 --json")?.expect(3)?;
+    let routed: Vec<_> = findings(&answer)?.into_iter().filter(|found| found["code"] == "routed-by-mark").collect();
+    assert_eq!(routed.len(), 2, "{routed:#?}");
+    for found in &routed {
+        type_in(found, None)?;
+    }
+    let left = run_in(router.edge(), "ip rule")?.stdout + &run_in(router.edge(), "ip -6 rule")?.stdout;
+    assert!(left.contains("lookup 77") && !left.contains("lookup 78") && !left.contains("lookup 79"), "{left}");
+    Ok(())
+}

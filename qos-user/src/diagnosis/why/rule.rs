@@ -4,7 +4,7 @@ use qos_common::ds::Dscp;
 
 use super::{Scene, mark, since};
 use crate::{
-    diagnosis::{Command, Cure, Finding, address},
+    diagnosis::{Command, Cure, Finding, address, port},
     hook::Direction,
     invocation::quoted,
     rules::model::{Field, Rule, pattern_matches},
@@ -103,8 +103,7 @@ fn no_tag(scene: &Scene<'_>, rule: &Rule) -> Option<Finding> {
     let at_xdp = port.hook(Direction::Ingress).is_some_and(|hook| hook.via.is_xdp());
     let stripped = scene.direction == Direction::Ingress && at_xdp && port.offloads.rx_vlan == Some(true);
     let text = format!("rule \"{}\" looks at VLAN tags, which the device takes off before XDP", rule.name);
-    let cure = Cure::There(Command::new("ethtool -K").word(scene.interface).words("rxvlan off"));
-    (looks && stripped).then(|| Finding::fail(&scene.name(), "rxvlan", text).cure(cure))
+    (looks && stripped).then(|| Finding::fail(&scene.name(), "rxvlan", text).cure(port::tags_in_frames(port)))
 }
 
 /// Nothing forbids it: either its codepoints do not come, or something else of it does not match.
