@@ -32,10 +32,10 @@ impl Effort {
         name: "full",
         rounds: 20,
         repeat: 400_000,
-        router_rounds: 11,
+        router_rounds: 13,
         shots: 4,
         packets: 64 * 320,
-        at_once: 0.9,
+        at_once: 0.8,
         commands: 21,
         idle: Duration::from_secs(60),
     };

@@ -35,11 +35,11 @@ use crate::{
     samples::mean,
 };
 
-/// How many rules, with the names of a typical packet and of adversarial ones.
-const SIZES: [(u16, [&str; 3]); 3] = [
-    (16, ["16 rules", "16 rules, adversarial", "16 rules, adversarial hosts"]),
-    (256, ["256 rules", "256 rules, adversarial", "256 rules, adversarial hosts"]),
-    (1024, ["1,024 rules", "1,024 rules, adversarial", "1,024 rules, adversarial hosts"]),
+/// How many rules, with the names of a typical and an adversarial packet, by networks and by hosts.
+const SIZES: [(u16, [&str; 4]); 3] = [
+    (16, ["16 rules", "16 rules, adversarial", "16 rules, hosts", "16 rules, adversarial hosts"]),
+    (256, ["256 rules", "256 rules, adversarial", "256 rules, hosts", "256 rules, adversarial hosts"]),
+    (1024, ["1,024 rules", "1,024 rules, adversarial", "1,024 rules, hosts", "1,024 rules, adversarial hosts"]),
 ];
 
 /// The table alone, twice.
@@ -74,8 +74,8 @@ fn ratios(taken: &Taken) -> anyhow::Result<Vec<Ratio>> {
     let base = mean(named(TABLE)?, named(TABLE_AGAIN)?);
     let above = |name| anyhow::Ok(named(name)?.paired(&base, |a, b| a - b));
     let mut ratios = Vec::new();
-    for (_, [to, adversarial @ ..]) in SIZES {
-        for of in adversarial {
+    for (_, [typical, adversarial, typical_hosts, adversarial_hosts]) in SIZES {
+        for (of, to) in [(adversarial, typical), (adversarial_hosts, typical_hosts)] {
             let (ours, typical) = (above(of)?, above(to)?);
             let (ratio, ns) = (ours.paired(&typical, |a, b| a / b), ours.paired(&typical, |a, b| a - b));
             ratios.push(Ratio { of, to, ratio: ratio.spread(), ns: ns.spread() });
@@ -99,7 +99,7 @@ pub fn wanted() -> anyhow::Result<Vec<(&'static str, Specialisation)>> {
     let alone = Specialisation { table: Some(one_value(0)), local: Local::Policy, ..counting };
     let mut wanted = vec![(TABLE, alone.clone()), (TABLE_AGAIN, alone.clone())];
     for (count, names) in SIZES {
-        let fills = [typical as fn(u16, bool) -> Vec<Condition>, adversarial, adversarial_hosts];
+        let fills = [typical as fn(u16, bool) -> Vec<Condition>, adversarial, typical_hosts, adversarial_hosts];
         for (name, fill) in names.into_iter().zip(fills) {
             let rules = Some(Arc::new(tables(count, fill)?));
             wanted.push((name, Specialisation { rules, ..alone.clone() }));
@@ -130,8 +130,17 @@ fn rule(index: u16, conditions: Vec<Condition>) -> Rule {
 
 /// Values of its own in each field; the last rule has those of the packet.
 fn typical(index: u16, last: bool) -> Vec<Condition> {
+    typically(networks, index, last)
+}
+
+/// The same by hosts: the longest prefixes, which are searched to their end.
+fn typical_hosts(index: u16, last: bool) -> Vec<Condition> {
+    typically(hosts, index, last)
+}
+
+fn typically(prefixes: fn(u8, u16) -> Prefixes, index: u16, last: bool) -> Vec<Condition> {
     let (network, port) = if last { (0, PORT) } else { (index + 1, 1000 + index) };
-    conditions(networks(0, network), networks(1, network), port)
+    conditions(prefixes(0, network), prefixes(1, network), port)
 }
 
 /// The packet's source in every other rule, its port in those between, its destination in all.
@@ -139,7 +148,7 @@ fn adversarial(index: u16, last: bool) -> Vec<Condition> {
     adversarially(networks, index, last)
 }
 
-/// The same by hosts: the longest prefixes, which are searched to their end.
+/// The same by hosts.
 fn adversarial_hosts(index: u16, last: bool) -> Vec<Condition> {
     adversarially(hosts, index, last)
 }

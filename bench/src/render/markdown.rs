@@ -65,7 +65,7 @@ often as the job says, and whoever marks\nhas itself counted what was sent, read
 the middle of two routers without marking in the same\nround; these two show what no difference looks like.";
 
 const SCALING: &str = "Each round has every program, on one CPU and on several at once, in another order each time. On \
-several CPUs only rounds are\ntaken in which all were at work for nine tenths of the time. `above` is above the same \
+several CPUs only rounds are\ntaken in which all were at work for four fifths of the time. `above` is above the same \
 program with one rule for all packets and\nneither meter nor log, on as many CPUs in the same round. Meters have to \
 have found each packet green.";
 
