@@ -1,6 +1,6 @@
 //! `qosbpf why`: why a counter is zero, or a mark is not what was meant.
 
-use std::{thread, time::SystemTime};
+use std::{collections::BTreeMap, thread, time::SystemTime};
 
 use qos_common::{ds::Dscp, notation::NotationError};
 
@@ -34,13 +34,25 @@ pub fn run(args: &WhyArgs, context: &Context) -> anyhow::Result<Exit> {
     let site = Site::read(context)?;
     site.net.interface(interface)?;
     let about = about(args.what.as_deref(), &site, interface, direction)?;
-    let earlier = site.snapshot(&[], context)?;
+    let (earlier, sent_before) = (site.snapshot(&[], context)?, sent(&site)?);
     thread::sleep(args.sample);
     let mut later = site.again()?.snapshot(&[], context)?;
+    let sent: BTreeMap<u32, u64> = sent(&site)?
+        .into_iter()
+        .filter_map(|(ifindex, now)| Some((ifindex, now.checked_sub(*sent_before.get(&ifindex)?)?)))
+        .collect();
     (later.policy, later.missing) = (earlier.policy.clone(), earlier.missing.clone());
     let ground = survey::ground(&site.net, &site.interfaces, &site.hooks)?;
     let outside = survey::outside();
-    let scene = Scene { interface, direction, earlier: &earlier, later: &later, ground: &ground, outside: &outside };
+    let scene = Scene {
+        interface,
+        direction,
+        earlier: &earlier,
+        later: &later,
+        ground: &ground,
+        outside: &outside,
+        sent: &sent,
+    };
     let answer = diagnosis::why::why(&scene, &about);
     let report = Report {
         time: SystemTime::now(),
@@ -57,6 +69,12 @@ pub fn run(args: &WhyArgs, context: &Context) -> anyhow::Result<Exit> {
         context.screen(&table::why(&report, &context.look()))?;
     }
     Ok(diagnosis::exit(&report.findings))
+}
+
+/// How many packets each device has sent.
+fn sent(site: &Site) -> anyhow::Result<BTreeMap<u32, u64>> {
+    let interfaces = site.net.interfaces()?;
+    Ok(interfaces.iter().map(|interface| (interface.ifindex, interface.sent.packets)).collect())
 }
 
 fn no_hook(name: &HookName) -> Failure {

@@ -6,6 +6,8 @@ mod mark;
 mod rule;
 mod suspects;
 
+use std::collections::BTreeMap;
+
 use qos_common::ds::Dscp;
 
 use super::{
@@ -50,6 +52,8 @@ pub struct Scene<'a> {
     pub ground: &'a Ground,
     /// Packet filters.
     pub outside: &'a Outside,
+    /// How many packets each device sent between the readings, by index.
+    pub sent: &'a BTreeMap<u32, u64>,
 }
 
 /// The answer: what stands above it, what was found, and commands that show more.

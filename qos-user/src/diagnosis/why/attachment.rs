@@ -2,7 +2,10 @@
 
 use super::Scene;
 use crate::{
-    diagnosis::{Command, Cure, Finding, Sample},
+    diagnosis::{
+        Command, Cure, Finding, Sample,
+        share::{HIDDEN, Seen},
+    },
     snapshot::{Hook, State},
 };
 
@@ -75,14 +78,21 @@ fn other_policy(scene: &Scene<'_>, hook: &Hook) -> Option<Finding> {
 /// Since it was attached.
 fn device(name: &str, hook: &Hook) -> Option<Finding> {
     let sample = Sample::whole(hook)?;
-    let unseen = sample.unseen()?;
-    let (ours, device) = (sample.ours, sample.device);
-    if unseen <= 10 {
-        return Some(Finding::ok(name, "share", format!("the device agrees: we saw {ours}, it counted {device}")));
-    }
-    let percent = unseen as f64 / 10.0;
-    let text =
-        format!("we do not see {percent:.1} % of the device's packets: {ours} of {device}; they take another way");
+    let (ours, device) = (sample.ours.packets, sample.device.packets);
+    let (thousandths, of) = match sample.seen() {
+        Seen::Few => return None,
+        Seen::All => {
+            return Some(Finding::ok(name, "share", format!("the device agrees: we saw {ours}, it counted {device}")));
+        }
+        // What was asked may have an answer all the same.
+        Seen::Hidden => {
+            let text = format!("we saw {ours}, the device counted {device}: {HIDDEN}");
+            return Some(Finding::info(name, "share-hidden", text));
+        }
+        Seen::NotAll { thousandths, of } => (thousandths, of),
+    };
+    let percent = thousandths as f64 / 10.0;
+    let text = format!("we do not see {percent:.1} % of the {of}: {}; they take another way", sample.numbers(of));
     Some(Finding::warn(name, "unseen", text).cure(Cure::Own(Command::new("doctor").operand(&hook.interface))))
 }
 

@@ -37,6 +37,11 @@ fn after(hook: &Hook, dscps: &[Dscp]) -> u64 {
     hook.counts.as_ref().map_or(0, |counts| dscps.iter().map(|dscp| counts.after(*dscp).packets).sum())
 }
 
+fn others(hook: &Hook, dscps: &[Dscp]) -> u64 {
+    let all = hook.counts.as_ref().map_or(0, |counts| counts.totals().before.packets);
+    all.saturating_sub(before(hook, dscps))
+}
+
 /// What is found of these codepoints.
 pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<Finding> {
     let mut findings = by_policy(hook, "here", dscps);
@@ -135,7 +140,7 @@ fn way(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, word: &str, dscps: 
         .hooks(Direction::Egress)
         .filter(|exit| from.iter().all(|from| from.interface != exit.interface))
         .collect();
-    let Some((came, left, here)) = compared(scene, from, &exits, to, dscps) else {
+    let Some(way) = compared(scene, from, &exits, to, dscps) else {
         let text =
             "the hooks were attached at different times, and nothing came while we looked: repeat it while it flows";
         findings.push(
@@ -145,8 +150,8 @@ fn way(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, word: &str, dscps: 
         return findings;
     };
     // What our own policy took here, it has been said of.
-    if came > 0 {
-        findings.push(judged(scene, from, to, &Way { word, dscps, came, left, here }));
+    if way.came > 0 {
+        findings.push(judged(scene, from, to, word, &way));
     }
     findings
 }
@@ -161,41 +166,54 @@ fn arrived(name: &str, hook: &Hook, word: &str, dscps: &[Dscp]) -> Finding {
 }
 
 /// Packets with certain codepoints.
-struct Way<'a> {
-    word: &'a str,
-    dscps: &'a [Dscp],
+pub(super) struct Way<'a> {
+    pub dscps: &'a [Dscp],
     /// Left our hooks at ingress.
     came: u64,
     /// Came to any of our hooks at egress.
     left: u64,
     /// Came to the one asked about.
     here: u64,
+    /// With other codepoints came to any of our hooks at egress.
+    pub others: u64,
+    /// Whether these are the packets of the sample.
+    pub sampled: bool,
+}
+
+impl Way<'_> {
+    /// Came in, and to none of our hooks at egress.
+    pub(super) const fn missing(&self) -> u64 {
+        self.came.saturating_sub(self.left)
+    }
 }
 
 type Count = fn(&Hook, &[Dscp]) -> u64;
 
 /// The same packets at both ends, each once: those of the sample, or all of them if the hooks are of the same age.
-fn compared(
+fn compared<'a>(
     scene: &Scene<'_>,
     from: &[&Hook],
     exits: &[&Hook],
     to: Option<&Hook>,
-    dscps: &[Dscp],
-) -> Option<(u64, u64, u64)> {
+    dscps: &'a [Dscp],
+) -> Option<Way<'a>> {
     let whole = |hook: &Hook, count: Count| count(hook, dscps);
     let grown = |hook: &Hook, count: Count| {
         let then = scene.before(hook).map_or(0, |then| count(then, dscps));
         count(hook, dscps).saturating_sub(then)
     };
-    let counted = |amount: &dyn Fn(&Hook, Count) -> u64| {
-        let left = scene.stacks(Direction::Egress).down(exits.iter().map(|hook| (hook.ifindex, amount(hook, before))));
-        (came(scene, from, amount), left, to.map_or(left, |to| amount(to, before)))
+    let counted = |amount: &dyn Fn(&Hook, Count) -> u64, sampled| {
+        let stacks = scene.stacks(Direction::Egress);
+        let all = |count: Count| stacks.down(exits.iter().map(|hook| (hook.ifindex, amount(hook, count))));
+        let (left, others) = (all(before), all(others));
+        let here = to.map_or(left, |to| amount(to, before));
+        Way { dscps, came: came(scene, from, amount), left, here, others, sampled }
     };
     if from.iter().any(|hook| grown(hook, after) > 0) {
-        return Some(counted(&grown));
+        return Some(counted(&grown, true));
     }
     let together = from.iter().all(|from| exits.iter().all(|exit| saw_the_same(scene, from, exit)));
-    together.then(|| counted(&whole))
+    together.then(|| counted(&whole, false))
 }
 
 /// What left these hooks at ingress, without what those of ours took that stand on them.
@@ -217,10 +235,10 @@ fn saw_the_same(scene: &Scene<'_>, from: &Hook, exit: &Hook) -> bool {
 }
 
 /// One in ten may be for this host, or under way.
-fn judged(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, way: &Way<'_>) -> Finding {
+fn judged(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, word: &str, way: &Way<'_>) -> Finding {
     let name = scene.name();
-    let Way { word, dscps, came, left, here } = way;
-    let suspects = suspects::between(scene, from, to.map(|to| to.interface.as_str()), dscps);
+    let Way { dscps, came, left, here, .. } = way;
+    let suspects = suspects::between(scene, from, to.map(|to| to.interface.as_str()), way);
     let from_words = from.iter().map(|hook| hook_name(hook)).collect::<Vec<_>>().join(", ");
     let to_word = to.map_or_else(|| "the hooks at egress".to_owned(), hook_name);
     if here * 10 >= came * 9 {
@@ -243,7 +261,9 @@ fn judged(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, way: &Way<'_>) -
     if suspects.words.is_empty() {
         let text =
             format!("{word} is not seen between {from_words} and {to_word} ({numbers}): for this host, or dropped");
-        return Finding::unknown(&name, "vanished", text).cure(Cure::There(Command::new("nft -a list ruleset")));
+        let ways = suspects.possible.into_iter().map(|way| format!("or: {way}"));
+        let cure = Cure::There(Command::new("nft -a list ruleset"));
+        return Finding::unknown(&name, "vanished", text).details(ways).cure(cure);
     }
     let text = format!("{word} is lost inside this router, between {from_words} and {to_word} ({numbers})");
     let words = suspects.words.iter().enumerate().map(|(at, words)| format!("suspect {}: {words}", at + 1));

@@ -2,13 +2,14 @@
 
 use qos_common::ds::Dscp;
 
-use super::Scene;
+use super::{Scene, mark::Way};
 use crate::{
     diagnosis::{
         Command,
-        facts::{Route, RoutingRule},
+        facts::{Port, Route, RoutingRule},
         marks,
         outside::Rule,
+        share::FEW,
     },
     hook::Direction,
     snapshot::Hook,
@@ -17,22 +18,26 @@ use crate::{
 /// Suspects between hooks at ingress and the ways out.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    /// What each is, rules first, then programs, routes, flowtables.
+    /// What each is, rules first, then programs, routes.
     pub words: Vec<String>,
+    /// Ways out by which packets may have left, of which the numbers do not say so.
+    pub possible: Vec<String>,
     /// The command that takes the rule away, if there is one: which of several it was, nothing here can tell.
     pub removal: Option<Command>,
 }
 
 /// Who may have taken these codepoints from packets that came in by `from` and should leave by `to`; any interface if
 /// that is not known.
-pub(super) fn between(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, dscps: &[Dscp]) -> Suspects {
-    let rules = rules(scene, from, to, dscps);
+pub(super) fn between(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, way: &Way<'_>) -> Suspects {
+    // Packets that got another codepoint leave with that one.
+    let may_be_marked = way.others * 10 >= way.missing() * 9;
+    let rules = if may_be_marked { rules(scene, from, to, way.dscps) } else { Vec::new() };
     let removal = if let [rule] = rules.as_slice() { Some(rule.removal.clone()) } else { None };
     let mut words: Vec<String> = rules.iter().map(|rule| rule.words()).collect();
     words.extend(programs(scene, from, to));
-    words.extend(routes(scene, from));
-    words.extend(flowtables(scene, from, to));
-    Suspects { words, removal }
+    let (by_numbers, possible): (Vec<_>, Vec<_>) = routes(scene, from, way).partition(|(left, _)| *left);
+    words.extend(by_numbers.into_iter().map(|(_, words)| words));
+    Suspects { words, possible: possible.into_iter().map(|(_, words)| words).collect(), removal }
 }
 
 fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, dscps: &[Dscp]) -> Vec<&'a Rule> {
@@ -55,25 +60,31 @@ fn programs(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>) -> Vec<String> 
     behind.chain(before.flat_map(|port| marks::before_us(port, Direction::Egress))).collect()
 }
 
-/// Ways out that have no hook, but those by which the packets came in.
-fn routes(scene: &Scene<'_>, from: &[&Hook]) -> Vec<String> {
+/// Ways out that have no hook, but those by which the packets came in; and whether the device sent about as many as are
+/// missing, which is the only sign that they left there.
+fn routes(scene: &Scene<'_>, from: &[&Hook], way: &Way<'_>) -> impl Iterator<Item = (bool, String)> {
     let has_hook = |name: &str| scene.hooks(Direction::Egress).any(|hook| hook.interface == name);
     let came_by = |name: &str| from.iter().any(|hook| hook.interface == name);
-    let mut found = Vec::new();
-    for port in &scene.ground.ports {
-        let name = &port.device.name;
-        if has_hook(name) || came_by(name) || name == "lo" {
-            continue;
+    let out = |port: &Port| {
+        let (name, ifindex) = (&port.device.name, port.device.ifindex);
+        let sent = scene.sent.get(&ifindex).copied().unwrap_or_default();
+        let idle = way.sampled && sent == 0;
+        let routes: Vec<_> = scene.ground.routes.iter().filter(|route| route.ifindex == ifindex).collect();
+        if has_hook(name) || came_by(name) || name == "lo" || routes.is_empty() || idle {
+            return None;
         }
-        let routes: Vec<_> = scene.ground.routes.iter().filter(|route| route.ifindex == port.device.ifindex).collect();
-        if !routes.is_empty() {
-            found.push(format!(
-                "route: {} by {name}, which has no hook at egress",
-                listed(&routes, &scene.ground.rules)
-            ));
-        }
-    }
-    found
+        let routes = listed(&routes, &scene.ground.rules);
+        let meanwhile = if way.sampled { format!(" and sent {sent} meanwhile") } else { String::new() };
+        let words = format!("route: {routes} by {name}, which has no hook at egress{meanwhile}");
+        Some((way.sampled && is_about(sent, way.missing()), words))
+    };
+    scene.ground.ports.iter().filter_map(out).collect::<Vec<_>>().into_iter()
+}
+
+/// A fifth is what others send beside it, and what two readings that are not one may differ by. Few packets are about as
+/// many as anything.
+const fn is_about(sent: u64, missing: u64) -> bool {
+    missing >= FEW && sent * 5 >= missing * 4 && sent * 5 <= missing * 6
 }
 
 /// The first few of them, with the table where it is not the main one.
@@ -91,12 +102,4 @@ fn listed(routes: &[&Route], rules: &[RoutingRule]) -> String {
     let shown: Vec<_> = routes.iter().take(SHOWN).map(|route| word(&route)).collect();
     let more = if routes.len() > SHOWN { ", ..." } else { "" };
     format!("{}{more}", shown.join(", "))
-}
-
-fn flowtables(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>) -> Vec<String> {
-    let passes = |name: &String| to == Some(name) || from.iter().any(|hook| hook.interface == *name);
-    let tables = scene.outside.flowtables().filter(|table| table.interfaces.iter().any(passes));
-    tables
-        .map(|table| format!("nft flowtable {} {}: its flows skip nft and routing", table.table, table.name))
-        .collect()
 }

@@ -41,9 +41,47 @@ fn router() -> Ground {
 }
 
 fn ask(snapshot: &Snapshot, ground: &Ground, outside: &Outside, about: &About) -> Answer {
-    let scene =
-        Scene { interface: "wan0", direction: Direction::Egress, earlier: snapshot, later: snapshot, ground, outside };
+    let scene = Scene {
+        interface: "wan0",
+        direction: Direction::Egress,
+        earlier: snapshot,
+        later: snapshot,
+        ground,
+        outside,
+        sent: &BTreeMap::new(),
+    };
     why(&scene, about)
+}
+
+/// The same of a sample in which `came` EF came in, none left by our hook, and `wg0`, which has no hook, sent `sent`.
+fn sampled(came: u64, sent: u64) -> Answer {
+    let mut ground = router();
+    let mut other = port("wg0");
+    other.device.ifindex = 9;
+    ground.ports.push(other);
+    ground.routes = vec![Route { ifindex: 9, to: "203.0.113.0/24".to_owned(), table: 100 }];
+    let scene = Scene {
+        interface: "wan0",
+        direction: Direction::Egress,
+        earlier: &snapshot(5, 0),
+        later: &snapshot(5 + came, 0),
+        ground: &ground,
+        outside: &flowtable(),
+        sent: &BTreeMap::from([(9, sent)]),
+    };
+    why(&scene, &ef())
+}
+
+/// A flowtable in software, which our hooks are in front of and behind.
+fn flowtable() -> Outside {
+    let table = nft::Flowtable {
+        table: "inet fw".to_owned(),
+        name: "ft".to_owned(),
+        interfaces: vec!["lan0".to_owned(), "wan0".to_owned()],
+        hardware: false,
+        fed_by: vec![("rule".to_owned(), Command::new("nft delete rule inet fw fwd handle 5"))],
+    };
+    Outside { nft: Ok(nft::Ruleset { rules: Vec::new(), flowtables: vec![table] }), iptables: Vec::new() }
 }
 
 fn ef() -> About {
@@ -70,12 +108,12 @@ fn a_mark_that_passes_is_no_fault() {
 
 #[test]
 fn a_mark_that_nft_takes_is_lost_inside_and_the_rule_is_the_first_suspect() {
-    let answer = ask(&snapshot(1204, 0), &router(), &nft_rule(), &ef());
+    let answer = ask(&snapshot(904, 0), &router(), &nft_rule(), &ef());
     assert!(answer.heading.contains("Not a counting fault: 1000 other packets"), "{}", answer.heading);
     let lost = of(&answer, "lost-inside");
     assert_eq!(
         lost.text,
-        "EF is lost inside this router, between lan0:ingress and wan0:egress (1204 came, 0 were counted)"
+        "EF is lost inside this router, between lan0:ingress and wan0:egress (904 came, 0 were counted)"
     );
     assert!(lost.details[0].starts_with("suspect 1: nft table inet qos chain post handle 6:"), "{:?}", lost.details);
     // Others may have done it too.
@@ -87,21 +125,51 @@ fn a_mark_that_nft_takes_is_lost_inside_and_the_rule_is_the_first_suspect() {
 fn the_only_rule_that_may_have_done_it_can_be_taken_away() {
     let rule = nft_rule().markers().next().unwrap().clone();
     let outside = Outside { iptables: vec![("iptables".to_owned(), Ok(vec![rule]))], ..Outside::default() };
-    let answer = ask(&snapshot(1204, 0), &router(), &outside, &ef());
+    let answer = ask(&snapshot(904, 0), &router(), &outside, &ef());
     let lost = of(&answer, "lost-inside");
     assert_eq!(lost.cure, Some(Cure::There(Command::new("nft delete rule inet qos post handle 6"))));
 }
 
 #[test]
-fn a_route_without_a_hook_is_a_suspect() {
+fn a_route_without_a_hook_is_a_suspect_if_its_device_sent_as_many() {
+    let route = "route: 203.0.113.0/24 (table 100) by wg0, which has no hook at egress";
+    for sent in [100, 85, 115] {
+        let lost = sampled(100, sent);
+        assert_eq!(of(&lost, "lost-inside").details, [format!("suspect 1: {route} and sent {sent} meanwhile")]);
+    }
+    for sent in [10, 1000] {
+        let vanished = sampled(100, sent);
+        let found = of(&vanished, "vanished");
+        assert_eq!(
+            (found.level, &*found.details),
+            (Level::Unknown, &[format!("or: {route} and sent {sent} meanwhile")][..])
+        );
+    }
+    assert!(of(&sampled(100, 0), "vanished").details.is_empty(), "it sent nothing");
+    assert_eq!(of(&sampled(3, 3), "vanished").level, Level::Unknown, "three are as many as anything");
+}
+
+/// What came in before the sample: no device says what became of it.
+#[test]
+fn a_route_is_no_suspect_of_what_was_not_watched() {
     let mut ground = router();
-    let mut other = port("wg0");
-    other.device.ifindex = 9;
-    ground.ports.push(other);
-    ground.routes = vec![Route { ifindex: 9, to: "203.0.113.0/24".to_owned(), table: 100 }];
-    let answer = ask(&snapshot(10, 0), &ground, &Outside::default(), &ef());
-    let lost = of(&answer, "lost-inside");
-    assert_eq!(lost.details, ["suspect 1: route: 203.0.113.0/24 (table 100) by wg0, which has no hook at egress"]);
+    let mut docker = port("docker0");
+    docker.device.ifindex = 9;
+    ground.ports.push(docker);
+    ground.routes = vec![Route { ifindex: 9, to: "172.17.0.0/16".to_owned(), table: 254 }];
+    let answer = ask(&snapshot(100, 0), &ground, &Outside::default(), &ef());
+    let vanished = of(&answer, "vanished");
+    assert_eq!(vanished.details, ["or: route: 172.17.0.0/16 by docker0, which has no hook at egress"]);
+    assert_eq!(exit(&answer.findings), Exit::Unknown);
+}
+
+#[test]
+fn a_rule_is_no_suspect_if_nothing_left_with_another_mark() {
+    let mut snapshot = snapshot(904, 0);
+    let counts = snapshot.hooks[1].counts.as_mut().unwrap();
+    counts.sums.kept[0][0] = Counter { packets: 20, bytes: 2000 };
+    let answer = ask(&snapshot, &router(), &nft_rule(), &ef());
+    assert_eq!(of(&answer, "vanished").level, Level::Unknown);
 }
 
 #[test]
@@ -119,6 +187,7 @@ fn hooks_of_different_age_are_compared_by_what_came_meanwhile() {
     assert_eq!(of(&answer, "not-comparable").level, Level::Unknown);
     let mut earlier = snapshot(40, 0);
     earlier.hooks[1].since = later.hooks[1].since;
+    earlier.hooks[1].counts.as_mut().unwrap().sums.kept[0][0] = Counter { packets: 990, bytes: 99_000 };
     let (ground, outside) = (router(), nft_rule());
     let scene = Scene {
         interface: "wan0",
@@ -127,6 +196,7 @@ fn hooks_of_different_age_are_compared_by_what_came_meanwhile() {
         later: &later,
         ground: &ground,
         outside: &outside,
+        sent: &BTreeMap::new(),
     };
     assert!(of(&why(&scene, &ef()), "lost-inside").text.contains("(10 came, 0 were counted)"));
 }
