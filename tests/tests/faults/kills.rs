@@ -43,12 +43,13 @@ fn looks(router: &Router) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kills a command behind each of its changes in turn; how many it makes.
+/// Kills a command behind each of its changes in turn; how many it makes. `check` gets the number of the change, so that
+/// what comes next is not always the same.
 fn at_every_change(
     router: &Router,
     line: &str,
     mut prepare: impl FnMut() -> anyhow::Result<()>,
-    mut check: impl FnMut() -> anyhow::Result<()>,
+    mut check: impl FnMut(usize) -> anyhow::Result<()>,
 ) -> anyhow::Result<usize> {
     for change in 0..ENOUGH {
         prepare()?;
@@ -56,10 +57,12 @@ fn at_every_change(
             End::Ended(code) => {
                 ensure!(code == 0, "{line} ended with {code}");
                 ensure!(change > 8, "{line} makes {change} changes: the test tries nothing");
-                check()?;
+                check(0)?;
                 return Ok(change);
             }
-            End::Killed(call) => check().with_context(|| format!("{line} killed behind change {change}, {call}"))?,
+            End::Killed(call) => {
+                check(change).with_context(|| format!("{line} killed behind change {change}, {call}"))?
+            }
         }
     }
     anyhow::bail!("{line} makes changes without end")
@@ -78,16 +81,21 @@ fn attach(hook: &str) -> anyhow::Result<Row> {
         router,
         &line,
         || Ok(()),
-        || {
-            looks(router)?;
+        |change| {
+            // The next is one who looks, the same command, or its opposite.
+            match change % 3 {
+                0 => looks(router)?,
+                1 => {}
+                _ => return gone(),
+            }
             router.ok(&line)?;
             router.ok("status")?;
             gone()
         },
     )?;
     if hook == "tcx" {
-        // Taken back at once, by the opposite.
-        at_every_change(router, &line, || Ok(()), gone)?;
+        // Taken back at once, wherever it was cut.
+        at_every_change(router, &line, || Ok(()), |_| gone())?;
     }
     passes(stage, hook, points)
 }
@@ -106,8 +114,12 @@ fn detach(hook: &str) -> anyhow::Result<Row> {
         router,
         "detach --all",
         || router.ok(&attach).map(drop),
-        || {
-            looks(router)?;
+        |change| {
+            match change % 3 {
+                0 => looks(router)?,
+                1 => router.ok("detach --all").map(drop)?,
+                _ => {}
+            }
             router.ok(&attach)?;
             router.ok("status")?;
             router.ok("detach --all")?;
@@ -129,9 +141,21 @@ fn apply(hook: &str) -> anyhow::Result<Row> {
         router,
         &lines[1],
         || router.ok(&lines[0]).map(drop),
-        || {
-            looks(router)?;
+        |change| {
             applied += 1;
+            // One who looks, the same command, its opposite, or one about hooks that finds its work done.
+            match change % 4 {
+                0 => looks(router)?,
+                1 => {}
+                2 => {
+                    router.ok(&lines[0])?;
+                    router.ok("status")?;
+                }
+                _ => {
+                    router.ok("attach wan0 --egress")?.says(&["already attached"])?;
+                    router.ok("status")?;
+                }
+            }
             router.ok(&lines[1])?;
             router.ok("status").map(drop)
         },
@@ -147,7 +171,9 @@ fn apply(hook: &str) -> anyhow::Result<Row> {
     Ok(Row {
         traffic: format!("0 of {} lost, each with the mark of the one policy or of the other", outcome.sent),
         counters: "go on: every packet".to_owned(),
-        said: format!("killed at {points} places; `status` answers, the same command succeeds, nothing leaks"),
+        said: format!(
+            "killed at {points} places; `status`, the same command, its opposite and `attach` succeed, nothing leaks"
+        ),
     })
 }
 
