@@ -2,7 +2,7 @@
 //! minutes, and one line for each row that ever moved. Time is an argument.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::{Duration, SystemTime},
 };
 
@@ -88,6 +88,7 @@ impl Kept {
                 }
             }
         }
+        self.forget_rules(hook);
         if self.coarse.back().is_none_or(|(then, _)| now.steady.saturating_sub(*then) >= COARSE) {
             self.coarse.push_back((now.steady, moment.clone()));
         }
@@ -95,6 +96,12 @@ impl Kept {
         forget(&mut self.fine, MINUTE, now.steady);
         forget(&mut self.coarse, FIVE_MINUTES, now.steady);
         true
+    }
+
+    /// Rules that the hook does not have any more are forgotten: policies come and go without end.
+    fn forget_rules(&mut self, hook: &Hook) {
+        let names: HashSet<&str> = hook.rules.iter().map(|count| count.rule.name.as_str()).collect();
+        self.rows.retain(|row, _| !matches!(row, Row::Rule(name) if !names.contains(name.as_str())));
     }
 
     fn trend(&self, (ifindex, direction): (u32, Direction), now: Duration) -> Option<Trend> {
@@ -138,7 +145,10 @@ mod tests {
     use qos_common::{abi::Counter, ds::Dscp};
 
     use super::*;
-    use crate::snapshot::sample;
+    use crate::{
+        rules::model::{Action, Rule},
+        snapshot::{RuleCount, sample},
+    };
 
     fn at(seconds: u64) -> Instant {
         Instant { steady: Duration::from_secs(seconds), wall: sample::now() + Duration::from_secs(seconds) }
@@ -178,6 +188,36 @@ mod tests {
         assert!(kept.fine.len() <= 62 && kept.coarse.len() <= 22, "{} {}", kept.fine.len(), kept.coarse.len());
         keeper.take(&[], at(2_001));
         assert!(keeper.0.is_empty(), "a hook that is gone is forgotten");
+    }
+
+    #[test]
+    fn rules_that_a_hook_does_not_have_any_more_are_forgotten() {
+        let mut keeper = Keeper::default();
+        let named = |policy: u64, packets: u64| {
+            let rule = Rule {
+                name: format!("rule of policy {policy}"),
+                line: 1,
+                on: Vec::new(),
+                conditions: Vec::new(),
+                action: Action::None,
+                count: true,
+                log: None,
+                priority: None,
+                mark: None,
+            };
+            let counted = Counter { packets, bytes: packets * 100 };
+            let rules = vec![RuleCount { rule, counted, last: None, suppressed: 0, colors: None }];
+            Hook { rules, ..hook(policy) }
+        };
+        let rules = |keeper: &Keeper| {
+            let rows = keeper.0.values().flat_map(|kept| kept.rows.keys().cloned());
+            rows.filter(|row| matches!(row, Row::Rule(_))).collect::<Vec<_>>()
+        };
+        for policy in 0..500 {
+            keeper.take(&[named(policy, 1)], at(policy * 10));
+            keeper.take(&[named(policy, 5)], at(policy * 10 + 5));
+            assert_eq!(rules(&keeper), [Row::Rule(format!("rule of policy {policy}"))]);
+        }
     }
 
     #[test]
