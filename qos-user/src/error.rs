@@ -44,7 +44,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// An error with what a person or a script needs beside the message.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
     /// A stable word for scripts, such as `no-such-interface`.

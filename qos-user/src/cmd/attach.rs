@@ -1,12 +1,16 @@
 //! `qosbpf attach`: counts at an interface, and enforces the policy in force there.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use crate::{
     VERSION,
     cli::{ApplyOptions, AttachArgs, HookChoice},
     cmd::{
-        Context, conditioner, foreground, misplaced,
+        Context,
+        attaching::{Asked, attach_again, attach_anew, refuse_to_differ},
+        conditioner, foreground, misplaced,
         policy::{read_policy, record, room, session::Session, testing},
         recovery::recovered,
         site::{self, Site},
@@ -15,7 +19,7 @@ use crate::{
     error::{Exit, Failure},
     hook::{Direction, Layer, Via},
     kernel::{
-        choice::{self, Request, Wanted},
+        choice::Wanted,
         datapath::{self, Hook, Observed},
         network::Interface,
         past,
@@ -29,6 +33,7 @@ use crate::{
 /// What became of one hook.
 enum Done {
     Attached(Hook),
+    PutBack(Hook),
     AlreadyThere(Hook),
     Upgraded(Hook),
     LooksElsewhere(Hook),
@@ -45,7 +50,7 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     context.network()?.interface(&args.place.interface)?;
     let (store, change) = Store::change(&context.bpffs)?;
     let mut site = recovered(store, context)?;
-    site.collect_dead()?;
+    site.collect_dead(&HashSet::new())?;
     let interface = site.net.interface(&args.place.interface)?;
     if args.foreground {
         refuse_to_borrow(args, &site, &interface)?;
@@ -128,24 +133,6 @@ fn inside(args: &AttachArgs) -> Option<Vec<Layer>> {
     (!args.inside.is_empty()).then(|| Layer::sorted(args.inside.clone()))
 }
 
-/// A policy is the whole statement: where it says into what to look, nobody else does.
-fn refuse_to_differ(asked: Option<&[Layer]>, binding: Option<&Binding>, interface: &str) -> anyhow::Result<()> {
-    let by_policy = binding.and_then(|binding| Some((binding, binding.inside.as_deref()?)));
-    match (asked, by_policy) {
-        (Some(asked), Some((binding, inside))) if asked != inside => {
-            let name = &binding.policy.name;
-            let message = format!("policy {name} says into what to look at {interface}: {}", said(inside));
-            let hint = format!("leave --inside out, or write `inside` in {} and apply it", binding.policy.file);
-            Err(Failure::new("other-policy", message).hint(hint).into())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn said(inside: &[Layer]) -> String {
-    if inside.is_empty() { "nothing".to_owned() } else { Layer::words(inside) }
-}
-
 fn attach_one(
     args: &AttachArgs,
     site: &Site,
@@ -159,50 +146,10 @@ fn attach_one(
         return keep(hook, wanted, inside(args), &interface.name, site);
     }
     let asked = Asked { wanted, inside: inside(args), log: args.log_decisions };
+    if let Some(lost) = site.hooks.iter().find(|hook| hook.pins == pins) {
+        return attach_again(site, lost, interface, policy, asked).map(Done::PutBack);
+    }
     attach_anew(site, interface, direction, policy, asked).map(Done::Attached)
-}
-
-/// What somebody wants of a hook beside the policy.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// By which mechanism.
-    pub wanted: Wanted,
-    /// Into what to look, if not as the policy says.
-    pub inside: Option<Vec<Layer>>,
-    /// Whether decisions are logged.
-    pub log: bool,
-}
-
-/// Attaches where nothing runs, with what the policy says of the hook.
-///
-/// # Errors
-///
-/// `rules`, `attach`, and what the kernel says; nothing is attached then.
-pub fn attach_anew(
-    site: &Site,
-    interface: &Interface,
-    direction: Direction,
-    policy: Option<&Policy>,
-    asked: Asked,
-) -> anyhow::Result<Hook> {
-    let binding = policy.and_then(|policy| conditioner::binding(policy, &interface.name, direction));
-    refuse_to_differ(asked.inside.as_deref(), binding.as_ref(), &interface.name)?;
-    let bound = conditioner::first(binding, &site.interfaces)?;
-    let wanted = conditioner::wanted(asked.wanted, policy, &interface.name, direction);
-    let pins = site.store.hook(interface.ifindex, direction);
-    let request = Request { interface, pins, wanted, bound, inside: asked.inside, log: asked.log };
-    choice::attach(&request, &site.net)
-}
-
-/// Replaces the program of another version of qosbpf by this one's; counters and policy stay.
-///
-/// # Errors
-///
-/// What the verifier or the kernel says; the other program runs on then.
-pub fn upgrade(hook: &Hook, interface: &str, site: &Site) -> anyhow::Result<()> {
-    let next = HookState { version: VERSION.to_owned(), ..hook.state.clone() };
-    let next = conditioner::next(site, hook, next)?;
-    datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)
 }
 
 /// What could be done only in part is undone: the other direction, and the policy.
@@ -275,13 +222,17 @@ fn other_policy(source: &Source, why: &str) -> anyhow::Error {
 impl Done {
     const fn hook(&self) -> &Hook {
         match self {
-            Self::Attached(hook) | Self::AlreadyThere(hook) | Self::Upgraded(hook) | Self::LooksElsewhere(hook) => hook,
+            Self::Attached(hook)
+            | Self::PutBack(hook)
+            | Self::AlreadyThere(hook)
+            | Self::Upgraded(hook)
+            | Self::LooksElsewhere(hook) => hook,
         }
     }
 
     const fn word(&self) -> &'static str {
         match self {
-            Self::Attached(_) => "attached",
+            Self::Attached(_) | Self::PutBack(_) => "attached",
             Self::AlreadyThere(_) => "already attached",
             Self::Upgraded(_) => "upgraded",
             Self::LooksElsewhere(_) => "changed",
@@ -312,6 +263,7 @@ fn report(
         let inside = hook.state.inside.as_deref().filter(|_| by_flag);
         let inside = inside.map(|layers| format!(", inside {}", Layer::words(layers))).unwrap_or_default();
         let (word, reason) = (done.word(), &hook.state.reason);
+        let table = if matches!(done, Done::PutBack(_)) { format!("{table}; its counters go on") } else { table };
         let lead = format!("{}:{}  ", interface.name, hook.pins.direction);
         context.print(&hanging(&lead, &format!("{word}: {reason}; {table}{inside}")))?;
     }

@@ -88,15 +88,30 @@ pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Resu
 /// # Errors
 ///
 /// `needs-tc`, `rules`; counters that cannot be read.
-pub fn next(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Next> {
+pub fn next(site: &Site, hook: &Hook, state: HookState) -> anyhow::Result<Next> {
+    if let Some(binding) = state.binding.as_ref().filter(|_| !stays_out(hook, &state)) {
+        refuse_at_xdp(site, hook, binding)?;
+    }
+    following(site, hook, state)
+}
+
+/// To take a policy out of the path nothing has to be compiled; a new one is refused also while it would not be in it.
+fn stays_out(hook: &Hook, next: &HookState) -> bool {
+    next.bypass.is_some() && hook.state.binding == next.binding
+}
+
+/// The same by whatever mechanism.
+///
+/// # Errors
+///
+/// `rules`; counters that cannot be read.
+pub fn following(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Next> {
     state.tabled = tabled(hook, &state)?;
     state.interface = site.interface_of(hook).map_or(state.interface, |interface| interface.name.clone());
     let Some(binding) = state.binding.clone() else { return Ok(Next { state, rules: None }) };
-    // To take a policy out of the path nothing has to be compiled; a new one is refused also while it would not be in it.
-    if state.bypass.is_some() && hook.state.binding.as_ref() == Some(&binding) {
+    if stays_out(hook, &state) {
         return Ok(Next { state, rules: None });
     }
-    refuse_at_xdp(site, hook, &binding)?;
     let running = hook.state.enforced().map_or(&[][..], |running| &running.rules);
     let counted = counters::rules(&hook.pins)?;
     let given = state.slots.assign(RULE_SLOTS, &wants(&binding.rules), &wants(running), counters::of_rule(&counted))?;

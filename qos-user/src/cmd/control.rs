@@ -5,12 +5,16 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::Shutdown,
-    os::unix::{fs::MetadataExt as _, net::UnixStream},
+    os::{
+        fd::AsRawFd as _,
+        unix::{fs::MetadataExt as _, net::UnixStream},
+    },
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use serde::{Deserialize, Serialize};
 
 use super::Context;
@@ -24,10 +28,11 @@ use crate::{
 /// Where services have their locks and sockets.
 pub const FOLDER: &str = "/run/qosbpf";
 
-/// How long a question about what is known may take.
+/// How long a question may take that is answered at once. It is asked under the lock of a change, too, for which others
+/// wait ten seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a change may take: it may wait for others, and load a program for each hook.
+/// How long one may take that does work at the hooks: it may wait for others, and load a program for each.
 const LONG_PATIENCE: Duration = Duration::from_secs(120);
 
 /// More than any answer has.
@@ -108,6 +113,14 @@ impl Ask {
     pub const fn is_change(&self) -> bool {
         !matches!(self, Self::Status | Self::Trends)
     }
+
+    /// How long the answer may take.
+    const fn patience(&self) -> Duration {
+        match self {
+            Self::Status | Self::Trends | Self::Deadlines | Self::Release(..) => PATIENCE,
+            Self::Reload | Self::Command(_) => LONG_PATIENCE,
+        }
+    }
 }
 
 /// The folder of the service of the network namespace that this thread is in, whether it is there or not.
@@ -136,16 +149,24 @@ pub fn ask(ask: Ask, context: &Context) -> Option<Answer> {
 }
 
 fn attempt(ask: Ask, context: &Context) -> anyhow::Result<Answer> {
-    let patience = if ask.is_change() { LONG_PATIENCE } else { PATIENCE };
-    let mut stream = UnixStream::connect(folder()?.join("control"))?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = connect(&folder()?.join("control"))?;
+    stream.set_read_timeout(Some(ask.patience()))?;
     let question = Question { bpffs: device(&context.bpffs)?, ask };
     stream.write_all(&serde_json::to_vec(&question)?)?;
     stream.shutdown(Shutdown::Write)?;
     let mut text = Vec::new();
     stream.take(LONGEST).read_to_end(&mut text)?;
     Ok(serde_json::from_slice(&text)?)
+}
+
+/// Connects, but does not wait for long where many others wait to be accepted: the time to send holds for that, too.
+fn connect(path: &Path) -> anyhow::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let stream = UnixStream::from(socket);
+    stream.set_write_timeout(Some(PATIENCE))?;
+    socket::connect(stream.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(stream)
 }
 
 /// What the service does, if one serves here.

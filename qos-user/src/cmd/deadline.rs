@@ -40,7 +40,7 @@ fn take_back(context: &Context) -> anyhow::Result<Option<TakenBack>> {
         context.warn("qosbpf: ! a rollback is due: run any qosbpf command as root\n");
         return Ok(None);
     }
-    let waited = Pending::read(&context.store()?)?.map(|change| change.to);
+    let waited = Pending::read(&context.store()?).unwrap_or_default().map(|change| change.to);
     let (store, _change) = Store::change(&context.bpffs)?;
     let Recovered { site, taken_back } = recover(store, context)?;
     if taken_back.is_some() {
@@ -56,10 +56,11 @@ fn take_back(context: &Context) -> anyhow::Result<Option<TakenBack>> {
 /// Whether a deadline has passed, or a process was killed in the middle of a change.
 fn is_due(store: &Store) -> anyhow::Result<bool> {
     let now = BootTime::now()?;
-    if let Some(change) = Pending::read(store)?
-        && (change.expired(now) || !change.complete && !store.is_busy()?)
-    {
-        return Ok(true);
+    match Pending::read(store) {
+        Ok(Some(change)) if change.expired(now) || !change.complete && !store.is_busy()? => return Ok(true),
+        Ok(_) => {}
+        // It keeps nobody from the deadlines of others.
+        Err(error) => tracing::debug!("no deadline of a change is read: {error:#}"),
     }
     Ok(bypasses(store)?.into_iter().any(|until| until <= now))
 }
@@ -68,10 +69,15 @@ fn is_due(store: &Store) -> anyhow::Result<bool> {
 ///
 /// # Errors
 ///
-/// Foreign or unreadable pins.
+/// Foreign or unreadable pins, where no other deadline is known.
 pub fn next(store: &Store) -> anyhow::Result<Option<BootTime>> {
-    let change = Pending::read(store)?.and_then(|change| change.until);
-    Ok(change.into_iter().chain(bypasses(store)?).min())
+    let bypasses = bypasses(store)?;
+    let change = match Pending::read(store) {
+        Ok(change) => change.and_then(|change| change.until),
+        Err(error) if bypasses.is_empty() => return Err(error),
+        Err(_) => Some(BootTime::now()?.plus(AGAIN)),
+    };
+    Ok(change.into_iter().chain(bypasses).min())
 }
 
 /// When the bypasses end that end by themselves. A hook that cannot be read keeps nobody from a deadline.

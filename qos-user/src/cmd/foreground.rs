@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use crate::{
-    cmd::{Context, recovery::recovered},
+    cmd::{Context, recovery::recover},
     kernel::{
         datapath::{self, Hook},
         logs::DecisionLog,
@@ -32,7 +32,7 @@ pub fn stay(hooks: &[Hook], interface: &str, log: bool, context: &Context) -> an
     }
     logs.iter_mut().for_each(DecisionLog::flush);
     let (store, _change) = Store::change_attached(&context.bpffs)?;
-    let site = recovered(store, context)?;
+    let site = recover(store, context)?.site;
     for hook in site.hooks.iter().filter(|now| hooks.iter().any(|then| is_the_same(now, then))) {
         let interface = site.interface_of(hook).map(|interface| interface.name.as_str());
         datapath::detach(hook, interface, &site.net)?;

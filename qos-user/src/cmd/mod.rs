@@ -1,6 +1,7 @@
 //! One file a command, and what all of them share.
 
 mod attach;
+mod attaching;
 mod conditioner;
 mod context;
 pub mod control;

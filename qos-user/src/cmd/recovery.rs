@@ -32,12 +32,14 @@ struct Taken {
 ///
 /// # Errors
 ///
-/// Foreign or unreadable pins.
+/// Foreign or unreadable pins, also that of the policy in force.
 pub fn recovered(store: Store, context: &Context) -> anyhow::Result<Site> {
-    Ok(recover(store, context)?.site)
+    let site = recover(store, context)?.site;
+    site.refuse_spoiled()?;
+    Ok(site)
 }
 
-/// The same, and says which policy was taken back.
+/// The same, and says which policy was taken back. What the policy in force is nobody may know, as for who detaches.
 ///
 /// # Errors
 ///
@@ -63,7 +65,11 @@ pub fn recover(store: Store, context: &Context) -> anyhow::Result<Recovered> {
 /// Takes back what is overdue.
 fn take_back(site: &Site, context: &Context) -> anyhow::Result<Taken> {
     let now = BootTime::now()?;
-    let change = Pending::read(&site.store)?.filter(|change| !change.complete || change.expired(now));
+    let change = Pending::read(&site.store).unwrap_or_else(|error| {
+        tracing::error!("a change that may have to be taken back cannot be read: {error:#}");
+        None
+    });
+    let change = change.filter(|change| !change.complete || change.expired(now));
     let Some(change) = change else {
         return Ok(Taken { policy: None, changed: bypass::end_expired(site, now, context)? });
     };

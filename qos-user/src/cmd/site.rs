@@ -1,6 +1,7 @@
 //! What is in force in a network namespace: its policy, its hooks, its interfaces, read together.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -39,6 +40,8 @@ pub struct Site {
     pub broken: Vec<Broken>,
     /// The policy in force.
     pub policy: Option<InForce>,
+    /// Why it cannot be said which one is, though one is pinned.
+    pub spoiled: Option<Failure>,
     /// Where the saved policy is.
     saved: PathBuf,
 }
@@ -73,8 +76,20 @@ impl Site {
         let net = Network::open()?;
         let interfaces = net.interfaces()?;
         let (hooks, broken) = datapath::observe_all(&store, &net)?;
-        let policy = InForce::read(&store, &context.saved())?;
-        Ok(Self { store, net, interfaces, hooks, broken, policy, saved: context.saved() })
+        let (policy, spoiled) = match InForce::read(&store, &context.saved()) {
+            Ok(policy) => (policy, None),
+            Err(error) => (None, Some(error.downcast::<Failure>()?)),
+        };
+        Ok(Self { store, net, interfaces, hooks, broken, policy, spoiled, saved: context.saved() })
+    }
+
+    /// Refuses what depends on the policy in force, if it cannot be said which one that is.
+    ///
+    /// # Errors
+    ///
+    /// `spoiled-pin`, with what removes it.
+    pub fn refuse_spoiled(&self) -> anyhow::Result<()> {
+        self.spoiled.clone().map_or(Ok(()), |failure| Err(failure.into()))
     }
 
     /// Reads the same again.
@@ -85,7 +100,8 @@ impl Site {
     pub fn again(&self) -> anyhow::Result<Self> {
         let net = Network::open()?;
         let (interfaces, (hooks, broken)) = (net.interfaces()?, datapath::observe_all(&self.store, &net)?);
-        Ok(Self { store: self.store.clone(), net, interfaces, hooks, broken, policy: None, saved: self.saved.clone() })
+        let (store, saved) = (self.store.clone(), self.saved.clone());
+        Ok(Self { store, net, interfaces, hooks, broken, policy: None, spoiled: None, saved })
     }
 
     /// Notes that this policy is in force from now on, and which one is saved meanwhile.
@@ -98,14 +114,16 @@ impl Site {
         document::write(&self.store.policy(), &record)
     }
 
-    /// Removes the pins of hooks whose interfaces are gone: a new device has a new index.
+    /// Removes the pins of hooks whose interfaces are gone. A new device has a new index, unless somebody gives it the old
+    /// one: `gone` are those of devices that are known to have gone.
     ///
     /// # Errors
     ///
     /// What the kernel says. Needs the lock.
-    pub fn collect_dead(&mut self) -> anyhow::Result<()> {
+    pub fn collect_dead(&mut self, gone: &HashSet<u32>) -> anyhow::Result<()> {
         for hook in std::mem::take(&mut self.hooks) {
-            if datapath::is_dead(&hook, &self.net)? {
+            let another = hook.running == Observed::Gone && gone.contains(&hook.pins.ifindex);
+            if another || datapath::is_dead(&hook, &self.net)? {
                 tracing::info!(hook = %format!("{}:{}", self.name_of(&hook), hook.pins.direction), "gone: pins removed");
                 hook.pins.remove_all()?;
             } else {
@@ -254,7 +272,7 @@ impl Site {
 impl InForce {
     /// A policy that this version cannot read is no reason to keep the counters from anybody.
     fn read(store: &Store, saved: &Path) -> anyhow::Result<Option<Self>> {
-        let Some(record) = document::read::<PolicyRecord>(&store.policy())? else { return Ok(None) };
+        let Some(record) = document::read_own::<PolicyRecord>(&store.policy())? else { return Ok(None) };
         Ok(parse(&record).map(|policy| {
             let saved = saved_hash(saved).is_some_and(|hash| hash == policy.hash());
             Self { record, policy, saved }

@@ -10,7 +10,7 @@ use crate::{
     cmd::{
         Context, control,
         reading::{machine, since_cleared},
-        recovery::recovered,
+        recovery::recover,
         site::Site,
         watch,
     },
@@ -103,7 +103,7 @@ fn screen(args: &StatsArgs, snapshot: &Snapshot, rates: &Rates, context: &Contex
 
 fn clear(hooks: &[HookName], context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change_attached(&context.bpffs)?;
-    let site = recovered(store, context)?;
+    let site = recover(store, context)?.site;
     let snapshot = site.snapshot(hooks, context)?;
     let selected = site.select(hooks)?;
     for shown in &snapshot.hooks {

@@ -13,7 +13,7 @@ use crate::{
         site::{self, Site},
         wanted,
     },
-    error::Exit,
+    error::{Exit, Failure},
     hook::{Direction, Layer},
     kernel::{
         boottime::BootTime,
@@ -70,8 +70,9 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         confirm: confirm(site),
         hooks: hooks.into_values().collect(),
         service,
-        notes: about_the_policy(site, context)
+        notes: spoiled(site)
             .into_iter()
+            .chain(about_the_policy(site, context))
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))
             .collect(),
     }
@@ -95,9 +96,20 @@ fn about_the_policy(site: &Site, context: &Context) -> Option<Note> {
     if let Some(in_force) = &site.policy {
         return Some(applied(in_force));
     }
+    if site.spoiled.is_some() {
+        return None;
+    }
     let (path, policy) = (context.saved(), site::saved(&context.saved())?);
     let (path, name, hash) = (path.display(), policy.name(), policy.hash());
     Some(Note::warning(format!("policy {name} {hash} is saved, and not in force: qosbpf policy apply {path} --attach")))
+}
+
+/// Pins that no hook has to itself, and that cannot be read.
+fn spoiled(site: &Site) -> Vec<Note> {
+    let pending = Pending::read(&site.store).err().and_then(|error| error.downcast::<Failure>().ok());
+    let failures = site.spoiled.iter().chain(&pending);
+    let words = |failure: &Failure| format!("{}; {}", failure.message, failure.hint.as_deref().unwrap_or_default());
+    failures.map(|failure| Note::warning(words(failure))).collect()
 }
 
 /// The policy that waits to be confirmed. A clock or a pin that cannot be read is no reason to say nothing else.

@@ -34,7 +34,7 @@ impl Wanted {
     /// The mechanisms to try, the best first.
     ///
     /// Generic XDP is never among them unless asked for by name: it copies packets, and counts a super-packet as one.
-    fn candidates(self, direction: Direction) -> Vec<Via> {
+    pub(super) fn candidates(self, direction: Direction) -> Vec<Via> {
         match (self, direction) {
             (Self::Exactly(via), _) => vec![via],
             (Self::Best, Direction::Ingress) => vec![Via::XdpNative, Via::Tcx, Via::Clsact],
@@ -84,14 +84,13 @@ pub struct Request<'a> {
 /// `attach`, with what each mechanism said.
 pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
     let Request { interface, pins, wanted, .. } = request;
-    let layer =
-        interface.link.clone().map_err(|why| Failure::new("link-type", format!("{}: {why}", interface.name)))?;
+    let layer = layer(interface)?;
     refuse_xdp_at_egress(*wanted, pins.direction)?;
     refuse_old_tunnels(interface, pins.direction)?;
     datapath::make_room(pins, net)?;
     let mut refusals: Vec<(Via, String)> = Vec::new();
     for via in wanted.candidates(pins.direction) {
-        if let Some(why) = unfit(via, layer, request) {
+        if let Some(why) = unfit(via, layer, interface, *wanted, request.bound.needs_tc.as_ref()) {
             refusals.push((via, why));
             continue;
         }
@@ -102,7 +101,16 @@ pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
             Err(error) => refusals.push((via, format!("{error:#}"))),
         }
     }
-    abandon(pins, nothing_worked(request, &refusals))
+    abandon(pins, nothing_worked(interface, pins.direction, *wanted, &refusals))
+}
+
+/// What precedes the IP header at an interface.
+///
+/// # Errors
+///
+/// `link-type`.
+pub fn layer(interface: &Interface) -> Result<Link, Failure> {
+    interface.link.clone().map_err(|why| Failure::new("link-type", format!("{}: {why}", interface.name)))
 }
 
 fn refuse_xdp_at_egress(wanted: Wanted, direction: Direction) -> anyhow::Result<()> {
@@ -129,7 +137,7 @@ fn refuse_old_tunnels(interface: &Interface, direction: Direction) -> anyhow::Re
 }
 
 /// Whether no other mechanism would fare better; a program that the verifier refuses is one refusal among others.
-fn is_final(error: &anyhow::Error) -> bool {
+pub(super) fn is_final(error: &anyhow::Error) -> bool {
     let failure = error.downcast_ref::<Failure>();
     failure.is_some_and(|failure| ["privilege", "foreign-pin", "layout", "device-changed"].contains(&failure.code))
 }
@@ -153,17 +161,23 @@ fn attempt(pins: &HookPins, next: Next, interface: &Interface, net: &Network) ->
 }
 
 /// Why a mechanism is not even tried.
-fn unfit(via: Via, layer: Link, request: &Request<'_>) -> Option<String> {
+pub(super) fn unfit(
+    via: Via,
+    layer: Link,
+    interface: &Interface,
+    wanted: Wanted,
+    needs_tc: Option<&String>,
+) -> Option<String> {
     if !via.is_xdp() {
         return None;
     }
-    if let Some(why) = &request.bound.needs_tc {
+    if let Some(why) = needs_tc {
         return Some(why.clone());
     }
-    if let Some(slot) = request.interface.xdp {
+    if let Some(slot) = interface.xdp {
         return Some(format!("the XDP slot is taken by {}", describe(slot)));
     }
-    (layer == Link::Layer3 && request.wanted == Wanted::Best)
+    (layer == Link::Layer3 && wanted == Wanted::Best)
         .then(|| "a layer-3 device does not give its packets to native XDP".to_owned())
 }
 
@@ -186,7 +200,7 @@ pub(super) fn is_our_name(name: &str) -> bool {
     ["qosbpf_xdp", "qosbpf_ingress", "qosbpf_egress"].iter().any(|ours| name.starts_with(ours))
 }
 
-fn reason(via: Via, wanted: Wanted, refusals: &[(Via, String)]) -> String {
+pub(super) fn reason(via: Via, wanted: Wanted, refusals: &[(Via, String)]) -> String {
     match (wanted, refusals) {
         (Wanted::Exactly(_), _) => format!("{via}, as asked"),
         (Wanted::Best, []) => format!("{via}, the best there is"),
@@ -225,11 +239,17 @@ impl Request<'_> {
     }
 }
 
-fn nothing_worked(request: &Request<'_>, refusals: &[(Via, String)]) -> anyhow::Error {
-    let (name, direction) = (&request.interface.name, request.pins.direction);
+/// What to say where each mechanism was refused.
+pub(super) fn nothing_worked(
+    interface: &Interface,
+    direction: Direction,
+    wanted: Wanted,
+    refusals: &[(Via, String)],
+) -> anyhow::Error {
+    let name = &interface.name;
     let refusals: Vec<_> = refusals.iter().map(|(via, why)| format!("{via}: {why}")).collect();
     let failure = Failure::new("attach", format!("{name}:{direction}: cannot attach: {}", refusals.join("; ")));
-    let taken = request.interface.xdp.is_some() && matches!(request.wanted, Wanted::Exactly(via) if via.is_xdp());
+    let taken = interface.xdp.is_some() && matches!(wanted, Wanted::Exactly(via) if via.is_xdp());
     let hint = || {
         format!("qosbpf attach {name} --{direction} takes TC beside it; qosbpf doctor {name} says how to free the slot")
     };

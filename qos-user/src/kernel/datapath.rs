@@ -191,7 +191,7 @@ pub fn recover(pins: HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
     observe(pins, net)
 }
 
-fn promote(pins: &HookPins) -> anyhow::Result<()> {
+pub(super) fn promote(pins: &HookPins) -> anyhow::Result<()> {
     for (next, now) in [(Pin::NextProgram, Pin::Program), (Pin::NextState, Pin::State)] {
         if pins.path(next).exists() {
             fs::rename(pins.path(next), pins.path(now)).with_context(|| pins.path(now).display().to_string())?;
@@ -209,7 +209,7 @@ fn undo(pins: &HookPins, net: &Network) -> anyhow::Result<()> {
     forget(pins)
 }
 
-fn forget(pins: &HookPins) -> anyhow::Result<()> {
+pub(super) fn forget(pins: &HookPins) -> anyhow::Result<()> {
     pins.remove(Pin::NextProgram)?;
     pins.remove(Pin::NextState)
 }
@@ -230,7 +230,7 @@ pub fn make_room(pins: &HookPins, net: &Network) -> anyhow::Result<()> {
 }
 
 /// Writes down a program that is about to run at a hook.
-fn announce(pins: &HookPins, next: &mut HookState, loaded: &mut Loaded) -> anyhow::Result<()> {
+pub(super) fn announce(pins: &HookPins, next: &mut HookState, loaded: &mut Loaded) -> anyhow::Result<()> {
     next.program_id = loaded.info()?.id();
     forget(pins)?;
     loaded.pin(&pins.path(Pin::NextProgram))?;
@@ -264,6 +264,11 @@ pub fn attach_new(pins: &HookPins, next: Next, interface: &str, net: &Network) -
 fn settle(pins: &HookPins, state: &mut HookState, net: &Network) -> anyhow::Result<Hook> {
     begin(pins, state, net)?;
     promote(pins)?;
+    found(pins, net)
+}
+
+/// What was just attached, if it is still there.
+pub(super) fn found(pins: &HookPins, net: &Network) -> anyhow::Result<Hook> {
     let hook = observe(pins.clone(), net)?;
     hook.filter(|hook| hook.running != Observed::Gone).ok_or_else(|| {
         let message = format!("what was just attached at interface {} is not there any more", pins.ifindex);
@@ -302,7 +307,7 @@ fn device(pins: &HookPins, net: &Network) -> anyhow::Result<Device> {
 }
 
 /// Whether the clsact qdisc is there because we made it for the other direction: it goes with the last of the two.
-fn made_for_the_other(pins: &HookPins) -> anyhow::Result<bool> {
+pub(super) fn made_for_the_other(pins: &HookPins) -> anyhow::Result<bool> {
     Ok(remembered(&pins.other_direction(), Pin::State)?.is_some_and(|other| other.made_clsact))
 }
 

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use aya::maps::{Array, Map, MapData};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::sys;
+use super::{bpffs, sys};
 use crate::error::Failure;
 
 const PIECE: usize = 4096;
@@ -48,6 +48,29 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> anyhow::Result<()> {
     map.pin(&fresh).with_context(|| format!("pin {}", fresh.display()))?;
     super::pins::readable_by_all(&fresh)?;
     fs::rename(&fresh, path).with_context(|| format!("pin {}", path.display()))
+}
+
+/// The same of a text that no hook has to itself: what is wrong with it is said with what removes it.
+///
+/// # Errors
+///
+/// `spoiled-pin`; that this process may not read it.
+pub fn read_own<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    bpffs::check_pin(path).and_then(|()| read(path)).map_err(|error| spoiled(path, error))
+}
+
+fn spoiled(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    if causes.into_iter().any(|cause| cause.kind() == io::ErrorKind::PermissionDenied) {
+        return error;
+    }
+    let pin = path.display();
+    Failure::new("spoiled-pin", format!("{error:#}"))
+        .hint(format!("another version of qosbpf may read it; without: rm {pin}; hooks go on as they are"))
+        .into()
 }
 
 /// How many bytes the text of `value` has.

@@ -4,6 +4,7 @@
 //! time. So an event is a nudge, a lost one is a nudge too, and the truth is the list of all links.
 
 use std::{
+    collections::HashSet,
     io,
     os::fd::{AsRawFd as _, OwnedFd},
 };
@@ -25,14 +26,19 @@ const DELETED_LINK: u16 = 17;
 const DELETED_QDISC: u16 = 37;
 const DELETED_FILTER: u16 = 45;
 
+/// Bytes of a `struct nlmsghdr`.
+const HEADER: usize = 16;
+
 /// More than one message of the kernel has.
 const BUFFER: usize = 64 << 10;
 
 /// What has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Changed {
-    /// A link has come, gone, or is not what it was.
+    /// A link has come, or is not what it was.
     Links,
+    /// A link has gone; by now another one may have its number and its name.
+    Gone,
     /// A filter or a qdisc has gone, perhaps with a program of ours.
     Filters,
     /// There were more events than the socket holds, and nobody knows which.
@@ -64,18 +70,23 @@ impl LinkEvents {
         Ok(Self { socket, buffer: vec![0; BUFFER] })
     }
 
-    /// Waits until something has changed, and takes all that waits: the worst of it.
+    /// Waits until something has changed, and takes all that waits: the worst of it, and the numbers of links that
+    /// have gone.
     ///
     /// # Errors
     ///
     /// What the kernel says to reading; lost events are no error.
-    pub async fn changed(&mut self) -> io::Result<Changed> {
+    pub async fn changed(&mut self) -> io::Result<(Changed, HashSet<u32>)> {
         loop {
             let mut ready = self.socket.readable().await?;
-            let mut worst = None;
+            let (mut worst, mut gone) = (None, HashSet::new());
             loop {
                 match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
-                    Ok(length) => worst = worst.max(of_messages(self.buffer.get(..length).unwrap_or_default())),
+                    Ok(length) => {
+                        let (changed, deleted) = of_messages(self.buffer.get(..length).unwrap_or_default());
+                        worst = worst.max(changed);
+                        gone.extend(deleted);
+                    }
                     Err(Errno::ENOBUFS) => worst = Some(Changed::Lost),
                     Err(Errno::EINTR) => {}
                     Err(Errno::EAGAIN) => break ready.clear_ready(),
@@ -83,18 +94,22 @@ impl LinkEvents {
                 }
             }
             if let Some(changed) = worst {
-                return Ok(changed);
+                return Ok((changed, gone));
             }
         }
     }
 }
 
-/// What the messages of a datagram (`struct nlmsghdr`: length 4, type 2, ...) tell.
-fn of_messages(mut datagram: &[u8]) -> Option<Changed> {
-    let mut worst = None;
+/// What the messages of a datagram (`struct nlmsghdr`: length 4, type 2, ...) tell, and the numbers of links that have gone.
+fn of_messages(mut datagram: &[u8]) -> (Option<Changed>, Vec<u32>) {
+    let (mut worst, mut gone) = (None, Vec::new());
     while let (Some(length), Some(kind)) = (number(datagram, 0), number(datagram, 4)) {
         worst = worst.max(match kind as u16 {
-            NEW_LINK | DELETED_LINK => Some(Changed::Links),
+            NEW_LINK => Some(Changed::Links),
+            DELETED_LINK => {
+                gone.extend(deleted(datagram));
+                Some(Changed::Gone)
+            }
             DELETED_QDISC | DELETED_FILTER => Some(Changed::Filters),
             _ => None,
         });
@@ -102,7 +117,12 @@ fn of_messages(mut datagram: &[u8]) -> Option<Changed> {
         let next = (length as usize).max(16).next_multiple_of(4);
         datagram = datagram.get(next..).unwrap_or_default();
     }
-    worst
+    (worst, gone)
+}
+
+/// The number in a `struct ifinfomsg`: family 1, type 2, number 4. A port that leaves its bridge (`AF_BRIDGE`) has not gone.
+fn deleted(message: &[u8]) -> Option<u32> {
+    (message.get(HEADER) == Some(&0)).then(|| number(message, HEADER + 4)).flatten()
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
@@ -113,6 +133,15 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_link_that_has_gone_is_named() {
+        let mut link = message(DELETED_LINK, 16);
+        link[HEADER + 4..HEADER + 8].copy_from_slice(&77_u32.to_ne_bytes());
+        assert_eq!(of_messages(&link), (Some(Changed::Gone), vec![77]));
+        link[HEADER] = 7;
+        assert_eq!(of_messages(&link), (Some(Changed::Gone), vec![]), "a port that left its bridge");
+    }
+
     fn message(kind: u16, body: usize) -> Vec<u8> {
         let mut bytes = (16 + body as u32).to_ne_bytes().to_vec();
         bytes.extend(u32::from(kind).to_ne_bytes());
@@ -122,10 +151,11 @@ mod tests {
 
     #[test]
     fn the_worst_of_a_datagram_counts() {
-        let of = |kinds: &[u16]| of_messages(&kinds.iter().flat_map(|kind| message(*kind, 5)).collect::<Vec<_>>());
+        let of = |kinds: &[u16]| of_messages(&kinds.iter().flat_map(|kind| message(*kind, 5)).collect::<Vec<_>>()).0;
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[36, 44]), None, "what comes is not what goes");
         assert_eq!(of(&[NEW_LINK]), Some(Changed::Links));
+        assert_eq!(of(&[DELETED_LINK, NEW_LINK]), Some(Changed::Gone), "one made again in its place hides nothing");
         assert_eq!(of(&[NEW_LINK, DELETED_FILTER, DELETED_LINK]), Some(Changed::Filters));
     }
 

@@ -1,5 +1,6 @@
 //! What touches the kernel: load, attach, pin, read. The only place that says `aya::`.
 
+pub mod again;
 pub mod boottime;
 pub mod bpffs;
 pub mod choice;

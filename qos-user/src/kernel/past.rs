@@ -40,7 +40,7 @@ pub struct Past {
 /// That a pin is foreign or not readable.
 pub fn all(store: &Store) -> anyhow::Result<Vec<Past>> {
     let pins = store.past()?;
-    let past = pins.into_iter().filter_map(|number| document::read(&store.past_pin(number)).transpose());
+    let past = pins.into_iter().filter_map(|number| document::read_own(&store.past_pin(number)).transpose());
     past.collect()
 }
 

@@ -90,9 +90,9 @@ impl Pending {
     ///
     /// # Errors
     ///
-    /// That the pin is foreign or not readable.
+    /// `spoiled-pin`; that this process may not read it.
     pub fn read(store: &Store) -> anyhow::Result<Option<Self>> {
-        document::read(&store.pending_pin())
+        document::read_own(&store.pending_pin())
     }
 
     /// Writes it down.

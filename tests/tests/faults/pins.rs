@@ -6,7 +6,7 @@ use std::{
         fd::AsFd as _,
         unix::fs::{PermissionsExt as _, chown, symlink},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, ensure};
@@ -36,6 +36,11 @@ pub const FAULTS: &[Fault] = &[
     ("a local user makes the folder first", hostile_folder),
     ("a local user makes a symbolic link first", hostile_link),
     ("a text that is cut short in the place of the state", torn_state),
+    ("a map of another type in the place of the policy in force", || {
+        other_text("policy", |path| Ok(PerCpuArray::<MapData, u64>::create(1, 0)?.pin(path)?))
+    }),
+    ("a policy in force as a later version may write it", || other_text("policy", later_version)),
+    ("a change to be confirmed as a later version may write it", || other_text("pending", later_version)),
     ("two loaders at once", two_loaders),
 ];
 
@@ -129,16 +134,56 @@ fn symbolic_link() -> anyhow::Result<Row> {
     spoiled(stage, "is not a pin: refused", || Ok(fs::remove_file(away)?))
 }
 
-fn torn_state() -> anyhow::Result<Row> {
+/// A text as pins have it.
+fn pin_text(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     const PIECE: usize = 4096;
+    let mut map = Array::<MapData, [u8; PIECE]>::create(1, 0)?;
+    let mut piece = [0; PIECE];
+    piece[..text.len()].copy_from_slice(text);
+    map.set(0, piece, 0)?;
+    Ok(map.pin(path)?)
+}
+
+fn later_version(path: &Path) -> anyhow::Result<()> {
+    pin_text(path, br#"{"policies":[{"text":"version = 2"}]}"#)
+}
+
+/// What runs goes on, and can be looked at, taken out of the path and detached; what depends on the text is refused, with the
+/// cure, which works.
+fn other_text(pin: &str, make: fn(&Path) -> anyhow::Result<()>) -> anyhow::Result<Row> {
+    let stage = Stage::start("auto")?;
+    let policy = stage.router.policy("edge", crate::stage::POLICY)?;
+    let path = stage.router.namespace_folder()?.join(pin);
+    let _absent = fs::remove_file(&path);
+    make(&path)?;
+    let cure = format!("rm {}", path.display());
+    let refused = stage.refused(&format!("policy apply {policy}"), 1, &[&cure])?;
+    let status = stage.router.ask("status")?;
+    ensure!(status.stdout.split_whitespace().collect::<Vec<_>>().join(" ").contains(&cure), "{status:?}");
+    ensure!(stage.router.counted("wan0:egress")?.packets()[&crate::stage::EF] > 0);
+    stage.router.ok("stats")?;
+    stage.router.ok("policy bypass lan0:ingress")?;
+    stage.router.ok("policy resume lan0:ingress")?;
+    stage.router.ok("detach lan0:egress")?;
+    stage.flow.pass(50)?;
+    fs::remove_file(&path)?;
+    stage.router.ok(&format!("policy apply {policy}"))?;
+    stage.router.ok("status")?;
+    // Another one that goes with the last of the hooks.
+    let spare = Router::start()?;
+    spare.ok("attach lan0")?;
+    make(&spare.namespace_folder()?.join(pin))?;
+    spare.ok("detach --all")?;
+    assert_nothing(&spare, "detach --all")?;
+    let said = quote(&stage.router, &refused);
+    stage.unharmed(said)
+}
+
+fn torn_state() -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
     let path = stage.router.hook_folder("lan0", "egress")?.join("state");
     fs::remove_file(&path)?;
-    let mut map = Array::<MapData, [u8; PIECE]>::create(1, 0)?;
-    let mut piece = [0; PIECE];
-    piece[..18].copy_from_slice(b"{\"program_id\":1,\"v");
-    map.set(0, piece, 0)?;
-    map.pin(&path)?;
+    pin_text(&path, b"{\"program_id\":1,\"v")?;
     spoiled(stage, "pin ", || Ok(()))
 }
 

@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
@@ -29,12 +29,20 @@ use crate::{
 };
 
 pub const FAULTS: &[Fault] = &[
-    ("scrapers of `run` that hang, a hundred", || hang(scraper)),
-    ("clients of the control socket of `run` that hang, a hundred", || hang(asker)),
+    ("scrapers of `run` that hang, a hundred", || hang(scraper, "nothing")),
+    ("clients of the control socket of `run` that hang, a hundred", || {
+        hang(asker, "nothing: `detach`, `apply --confirm` and its way back take no longer")
+    }),
 ];
 
-/// Scrapes have room for 64, questions for 32.
+/// Scrapes have room for 64, questions of one user for 8.
 const CLIENTS: usize = 100;
+
+/// Nobody, who has no right to anything.
+const STRANGER: u32 = 65_534;
+
+/// How long a command may take that asks the service; others wait ten seconds for its lock.
+const AT_ONCE: Duration = Duration::from_secs(8);
 
 type Client = Box<dyn Write + Send>;
 
@@ -61,10 +69,7 @@ impl Hanging {
         let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (namespace, until, done) = (namespace.clone(), Arc::clone(&stop), Arc::clone(&rounds));
         let work = move || {
-            let _entered = namespace.run(|| {
-                hang_on(open, &until, &done);
-                Ok(())
-            });
+            let _entered = namespace.run(|| Ok(hang_on(open, &until, &done)?));
         };
         let hanging = Self { stop, rounds, thread: Some(thread::Builder::new().spawn(work)?) };
         eventually(|| Ok(hanging.rounds.load(Ordering::SeqCst) >= 2)).context("no client comes in")?;
@@ -81,8 +86,17 @@ impl Drop for Hanging {
     }
 }
 
+/// This thread alone goes on as a stranger.
+fn become_a_stranger() -> io::Result<()> {
+    let (keep, stranger) = (-1_i64, i64::from(STRANGER));
+    // SAFETY: three numbers, and no memory; glibc's function of that name would change all threads.
+    let done = unsafe { libc::syscall(libc::SYS_setresuid, keep, stranger, keep) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A byte of each of them a round.
-fn hang_on(open: fn() -> io::Result<Client>, stop: &AtomicBool, rounds: &AtomicUsize) {
+fn hang_on(open: fn() -> io::Result<Client>, stop: &AtomicBool, rounds: &AtomicUsize) -> io::Result<()> {
+    become_a_stranger()?;
     let mut clients: Vec<Client> = Vec::new();
     while !stop.load(Ordering::SeqCst) {
         clients = clients.into_iter().filter_map(|mut client| client.write_all(b"x").ok().map(|()| client)).collect();
@@ -94,12 +108,38 @@ fn hang_on(open: fn() -> io::Result<Client>, stop: &AtomicBool, rounds: &AtomicU
         rounds.fetch_add(usize::from(clients.len() == CLIENTS), Ordering::SeqCst);
         thread::sleep(Duration::from_millis(200));
     }
+    Ok(())
+}
+
+/// A command that has to end soon, whoever hangs.
+fn at_once(lab: &Lab, line: &str) -> anyhow::Result<()> {
+    let start = Instant::now();
+    lab.ok(line)?;
+    ensure!(start.elapsed() < AT_ONCE, "{line} took {:?}", start.elapsed());
+    Ok(())
+}
+
+/// Hooks that the policy binds are detached, and stay so; another policy comes, and goes since nobody confirms it.
+fn change(lab: &Lab, policy: &str) -> anyhow::Result<()> {
+    at_once(lab, "detach new0")?;
+    let told = |lab: &Lab| anyhow::Ok(lab.log()?.matches("detached by hand: not attached again").count());
+    ensure!(told(lab)? == 2, "the service was not told of both hooks:\n{}", lab.log()?);
+    let trial = lab.router.policy("trial", policy)?;
+    at_once(lab, &format!("policy apply {trial} --confirm 5s"))?;
+    let in_force = |lab: &Lab| anyhow::Ok(lab.ask("status --json")?.json()?["policy"]["name"].clone());
+    ensure!(in_force(lab)? == "trial");
+    eventually(|| Ok(in_force(lab)? == "edge")).context("nobody went back")?;
+    let gone =
+        |direction| anyhow::Ok(lab.hook(&format!("new0:{direction}"))?.is_none_or(|hook| hook["state"] == "missing"));
+    ensure!(gone("ingress")? && gone("egress")?, "attached again:\n{}", lab.log()?);
+    Ok(())
 }
 
 /// Meanwhile a device comes, files are read again, the service manager hears that it lives, and nothing else waits.
-fn hang(open: fn() -> io::Result<Client>) -> anyhow::Result<Row> {
+fn hang(open: fn() -> io::Result<Client>, more: &str) -> anyhow::Result<Row> {
     let mut lab = Lab::start()?;
-    lab.save("edge", &format!("{POLICY}[interface.\"new*\"]\ningress = \"in\"\n"))?;
+    let policy = format!("{POLICY}[interface.\"new*\"]\ningress = \"in\"\negress = \"in\"\n");
+    lab.save("edge", &policy)?;
     let manager = Manager::listen(lab.router.folder())?;
     let mut command = lab.command("run")?;
     lab.serve_by(manager.starts(&mut command))?;
@@ -113,14 +153,18 @@ fn hang(open: fn() -> io::Result<Client>) -> anyhow::Result<Row> {
     for line in ["RELOADING=1", "READY=1"].into_iter().chain(["WATCHDOG=1"; 5]) {
         manager.hears(line)?;
     }
-    lab.ok("attach lan0 --egress")?;
+    // Nobody listens any more, and the service is not to wait for room in a queue.
+    drop(manager);
+    at_once(&lab, "attach lan0 --egress")?;
+    change(&lab, &policy)?;
     drop(hanging);
     flow.pass(50)?;
     let outcome = flow.end()?;
     let log = lab.log()?;
     ensure!(!log.contains("does not end") && !log.contains("panicked"), "{log}");
     lab.stop()?;
-    let said =
-        "nothing: a new device is attached, files are read again, the watchdog is told; each goes after its time";
-    unharmed(&lab.router, &outcome, said.to_owned())
+    let said = format!(
+        "{more}; a new device is attached, files are read again, the watchdog is told; each goes after its time"
+    );
+    unharmed(&lab.router, &outcome, said)
 }

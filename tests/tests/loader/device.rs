@@ -134,11 +134,17 @@ fn an_interface_made_again_meanwhile_is_the_one_attached() -> anyhow::Result<()>
 fn a_program_that_somebody_removed_is_missing_and_comes_back() -> anyhow::Result<()> {
     let router = Router::start()?;
     router.ok("attach lan0 --hook clsact")?;
+    router.ping(false, 184, 3)?;
     run_in(router.edge(), "tc qdisc del dev lan0 clsact")?;
     router.ask("status")?.expect(3)?.says(&["MISSING", "removed by someone else: qosbpf --netns", " attach lan0"])?;
-    router.ok("attach lan0 --hook clsact")?.says(&["lan0:ingress  attached:"])?;
+    router.ok("attach lan0")?.says(&["lan0:ingress  attached: clsact, as asked", "its counters go on"])?;
     router.ping(false, 184, 2)?;
-    assert_eq!(router.counted("lan0:ingress")?.packets()[&184], 2);
+    assert_eq!(router.counted("lan0:ingress")?.packets()[&184], 5);
+    // By another mechanism, which somebody asks for: what was counted is the hook's, whatever it is attached by.
+    run_in(router.edge(), "tc qdisc del dev lan0 clsact")?;
+    router.ok("attach lan0 --hook tcx")?.says(&["lan0:ingress  attached: tcx, as asked"])?;
+    router.ping(false, 184, 1)?;
+    assert_eq!(router.counted("lan0:ingress")?.packets()[&184], 6);
     router.ok("status")?;
     router.ok("detach lan0")?;
     assert_nothing(&router, "detach")

@@ -1,14 +1,20 @@
 //! Who may ask the service, and who may change something by it.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+};
 
+use nix::sys::signal::Signal;
+use qosbpf::cmd::control;
 use qosbpf_tests::{
     binary::{self, Answer},
     router::words,
 };
 use tempfile::TempDir;
 
-use qosbpf_tests::service::{Lab, MARK};
+use qosbpf_tests::service::{Lab, MARK, eventually};
 
 const NOBODY: &str = "--reuid=65534 --regid=65534 --clear-groups";
 const DAEMON: &str = "--reuid=1 --regid=1 --clear-groups";
@@ -44,7 +50,7 @@ impl Public {
 
 impl Drop for Public {
     fn drop(&mut self) {
-        let _gone = self.lab.end_by(nix::sys::signal::Signal::SIGKILL);
+        let _gone = self.lab.end_by(Signal::SIGKILL);
         let _not_mounted = nix::mount::umount2(&self.lab.router.bpffs, nix::mount::MntFlags::MNT_DETACH);
     }
 }
@@ -108,5 +114,35 @@ fn nonsense_is_answered_and_silence_ends() -> anyhow::Result<()> {
     }
     lab.ok("status")?.says(&["run: active"])?;
     drop(silent);
+    Ok(())
+}
+
+/// Anybody can open what anybody may read, and flock(2) asks for no more.
+#[test]
+fn no_stranger_keeps_the_service_from_starting() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    let lock = lab.router.edge().run(control::folder)?.join("lock");
+    let refused = Answer::of(words(&format!("setpriv {NOBODY} flock --nonblock")).arg(&lock).arg("true"))?;
+    assert!(refused.code != 0 && refused.stderr.contains("Permission denied"), "{refused:?}");
+    // As an earlier version left it, with somebody who waits for it.
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o644))?;
+    let mut waits = words(&format!("setpriv {NOBODY} flock --no-fork")).arg(&lock).args(["sleep", "600"]).spawn()?;
+    let opened = format!("/proc/{}/fd", waits.id());
+    eventually(|| {
+        let files = fs::read_dir(&opened).into_iter().flatten().flatten();
+        Ok(files.filter_map(|file| fs::read_link(file.path()).ok()).any(|path| path == lock))
+    })?;
+    let second = lab.ask("run")?.expect(1)?;
+    second.complains(&["qosbpf run serves this network namespace already: process"])?;
+    lab.end_by(Signal::SIGKILL)?;
+    let taken = || Ok(File::open(&lock)?.try_lock().is_err());
+    eventually(taken)?;
+    let served = lab.serve();
+    let still = waits.try_wait()?.is_none();
+    let (_killed, _reaped) = (waits.kill(), waits.wait());
+    served?;
+    assert!(still, "the stranger did not hold the lock all the time");
+    assert_eq!(lock.metadata()?.permissions().mode() & 0o777, 0o600);
+    lab.ask("run")?.expect(1)?.complains(&["qosbpf run serves this network namespace already: process"])?;
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! Interfaces that are renamed, resized, changed in type; programs that somebody removes; events that get lost.
 
-use std::{fs, io::Write as _, process::Stdio};
+use std::{fs, io::Write as _, os::fd::AsFd as _, process::Stdio, time::Instant};
 
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
+use qosbpf::kernel::sys;
 use qosbpf_tests::router::{run_in, words};
 
-use qosbpf_tests::service::{Lab, MARK, eventually};
+use qosbpf_tests::service::{Lab, MARK, PATIENCE, eventually};
 
 const PPP: &str = "[interface.\"ppp*\"]\negress = \"wash\"\n[interface.wan9]\negress = \"sold\"\n\
     [remark.wash]\nother = \"DF\"\n[remark.sold]\nEF = \"AF41\"\nother = \"keep\"\n";
@@ -44,13 +45,84 @@ fn another_mtu_changes_nothing() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All that a hook has counted of EF.
+fn counted(lab: &Lab) -> anyhow::Result<u64> {
+    Ok(lab.router.counted("lan0:ingress")?.packets().get(&184).copied().unwrap_or_default())
+}
+
+/// By the mechanism that `attach` was told, looking where it was told, with what it had counted.
 #[test]
-fn a_program_that_somebody_removes_is_put_back() -> anyhow::Result<()> {
-    let lab = Lab::serving(&MARK.replace("ingress =", "hook = \"clsact\"\ningress ="))?;
+fn a_program_that_somebody_removes_is_put_back_and_counts_on() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    lab.ok("attach lan0 --ingress --hook clsact --inside pppoe")?;
+    lab.serve()?;
     assert!(lab.five_become(34)?);
-    run_in(lab.router.edge(), "tc qdisc del dev lan0 clsact")?;
-    lab.becomes("lan0:ingress", "active")?;
+    let before = lab.hook("lan0:ingress")?.context("a hook")?;
+    for round in 1..=3 {
+        run_in(lab.router.edge(), "tc qdisc del dev lan0 clsact")?;
+        eventually(|| {
+            assert!(counted(&lab)? >= 5 * round, "a counter went back");
+            Ok(lab.hook("lan0:ingress")?.is_some_and(|hook| hook["state"] == "active"))
+        })?;
+        assert!(lab.five_become(34)?);
+        assert_eq!(counted(&lab)?, 5 * (round + 1));
+    }
+    let after = lab.hook("lan0:ingress")?.context("a hook")?;
+    for same in ["hook", "inside", "table", "policy_hash", "since", "reason"] {
+        assert!(!before[same].is_null() && before[same] == after[same], "{same}: {before:#} {after:#}");
+    }
+    lab.says(&["put back, its counters go on"])
+}
+
+/// Where the link is what somebody has removed, and a bypass is in force.
+#[test]
+fn a_link_that_somebody_detaches_is_made_again_and_a_bypass_stays() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
     assert!(lab.five_become(34)?);
+    lab.ok("policy bypass")?;
+    assert!(lab.five_become(46)?);
+    let link = lab.router.hook_folder("lan0", "ingress")?.join("link");
+    sys::detach_link(sys::open_pin(&link, false)?.as_fd())?;
+    assert_eq!(lab.hook("lan0:ingress")?.context("a hook")?["state"], "missing");
+    // Nobody tells of a link that goes: the next look finds it.
+    run_in(lab.router.edge(), "ip link set wan0 mtu 1400")?;
+    lab.becomes("lan0:ingress", "bypassed")?;
+    assert!(lab.five_become(46)?);
+    assert_eq!(counted(&lab)?, 15);
+    lab.ok("policy resume")?;
+    assert!(lab.five_become(34)?);
+    assert_eq!(counted(&lab)?, 20);
+    Ok(())
+}
+
+/// A device that is made again under its old number is another one, though nothing that a look compares has changed.
+#[test]
+fn a_device_made_again_under_its_number_is_attached_at_once_and_begins_at_zero() -> anyhow::Result<()> {
+    let lab = Lab::serving("[interface.dyn0]\negress = \"wash\"\n[remark.wash]\nother = \"DF\"\n")?;
+    const MAKE: &str =
+        "link add dyn0 index 77 type veth peer name peer0 index 78\nlink set dyn0 up\nlink set peer0 up\n";
+    let batch = |lines: &str| {
+        lab.router.edge().run(|| {
+            let mut ip = words("ip -batch -").stdin(Stdio::piped()).spawn()?;
+            ip.stdin.take().context("stdin")?.write_all(lines.as_bytes())?;
+            anyhow::ensure!(ip.wait()?.success());
+            Ok(())
+        })
+    };
+    batch(MAKE)?;
+    lab.becomes("dyn0:egress", "active")?;
+    let since = |lab: &Lab| anyhow::Ok(lab.hook("dyn0:egress")?.context("a hook")?["since"].clone());
+    let first = since(&lab)?;
+    let start = Instant::now();
+    batch(&format!("link del dyn0\n{MAKE}"))?;
+    // Missing, or still the old one's pins, until somebody has looked.
+    eventually(|| {
+        let hook = lab.hook("dyn0:egress")?;
+        Ok(hook.is_some_and(|hook| hook["state"] == "active" && hook["since"] != first))
+    })
+    .with_context(|| lab.log().unwrap_or_default())?;
+    assert!(start.elapsed() < PATIENCE, "only the look of every thirty seconds found it");
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! `qosbpf policy apply`: one policy for the whole network namespace, switched at each hook in one system call.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     plan::{self, Effect, Item, Place},
@@ -12,7 +15,9 @@ use super::{
 use crate::{
     cli::{ApplyArgs, ApplyOptions},
     cmd::{
-        Context, conditioner, misplaced,
+        Context,
+        attaching::{Asked, attach_again},
+        conditioner, misplaced,
         recovery::recovered,
         site::{self, Site},
         timer, twice, who,
@@ -65,7 +70,7 @@ pub fn put_in_force(
 ) -> anyhow::Result<()> {
     let (store, _change) = Store::change(&context.bpffs)?;
     let mut site = recovered(store, context)?;
-    site.collect_dead()?;
+    site.collect_dead(&HashSet::new())?;
     refuse_while_pending(&site.store)?;
     plan::refuse_unknown(how, &site, policy)?;
     let items = plan::plan(how, &site, policy);
@@ -135,6 +140,8 @@ fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) 
         Place::Bare(interface, direction) if item.effect == Effect::Attached => Some((interface.ifindex, direction)),
         _ => None,
     });
+    // What is put back with its counters stays attached, and goes back to what it did.
+    let attaches = attaches.filter(|place| !site.hooks.iter().any(|hook| hook.is_at(place.0, place.1)));
     Ok(Pending {
         to: site::identity(policy),
         since: SystemTime::now(),
@@ -142,7 +149,7 @@ fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) 
         complete: false,
         until: deadline(how)?,
         save: how.save,
-        back: document::read(&site.store.policy())?,
+        back: document::read_own(&site.store.policy())?,
         hooks: before.collect(),
         attaches: attaches.collect(),
     })
@@ -189,6 +196,9 @@ fn attach(site: &Site, policy: &Policy, item: &Item<'_>) -> anyhow::Result<Optio
     let Place::Bare(interface, direction) = item.place else { return Ok(None) };
     if item.effect != Effect::Attached {
         return Ok(None);
+    }
+    if let Some(lost) = site.hooks.iter().find(|hook| hook.is_at(interface.ifindex, direction)) {
+        return attach_again(site, lost, interface, Some(policy), Asked::nothing()).map(Some);
     }
     let pins = site.store.hook(interface.ifindex, direction);
     let wanted = conditioner::wanted(Wanted::Best, Some(policy), &interface.name, direction);

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::said::seconds;
 use crate::{
     cli::{BypassArgs, ResumeArgs},
-    cmd::{Context, conditioner, recovery::recovered, site::Site, timer, who},
+    cmd::{Context, conditioner, recovery::recover, site::Site, timer, who},
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
@@ -49,7 +49,7 @@ pub fn resume(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> {
 /// Switches every hook that is meant and has a table.
 fn run(name: Option<&HookName>, turn: &Turn, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change_attached(&context.bpffs)?;
-    let site = recovered(store, context)?;
+    let site = recover(store, context)?.site;
     let names: Vec<HookName> = name.into_iter().cloned().collect();
     let bound = |hook: &&Hook| hook.state.decides() && hook.running != Observed::Gone;
     let hooks: Vec<_> = site.select(&names)?.into_iter().filter(bound).collect();

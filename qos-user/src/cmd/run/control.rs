@@ -13,22 +13,20 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream, unix::UCred},
-    sync::{Semaphore, oneshot},
+    sync::oneshot,
     task::spawn_blocking,
     time::{sleep, timeout},
 };
 
 use super::{
     delegate,
+    seats::Seats,
     shared::{Order, Shared},
 };
 use crate::cmd::control::{self, Answer, Ask, Question};
 
 /// How long a question may take to come, and an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How many are served at once.
-const ROOM: usize = 32;
 
 /// Longer than any question.
 const LONGEST: u64 = 64 << 10;
@@ -46,22 +44,12 @@ pub fn listen(path: &PathBuf) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers for as long as it is polled.
+/// Answers for as long as it is polled. Whoever finds no place is sent away at once: nobody waits behind others.
 pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
-    let room = Arc::new(Semaphore::new(ROOM));
+    let seats = Seats::default();
     loop {
-        // It is never closed.
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    if let Err(error) = converse(stream, &shared).await {
-                        tracing::debug!("control socket: {error:#}");
-                    }
-                    drop(place);
-                });
-            }
+            Ok((stream, _)) => greet(stream, &seats, &shared),
             // Such as too many open files.
             Err(error) => {
                 tracing::warn!("control socket: {error}");
@@ -71,8 +59,22 @@ pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
     }
 }
 
-async fn converse(mut stream: UnixStream, shared: &Arc<Shared>) -> anyhow::Result<()> {
-    let peer = stream.peer_cred()?;
+fn greet(stream: UnixStream, seats: &Seats, shared: &Arc<Shared>) {
+    let Ok(peer) = stream.peer_cred() else { return };
+    let Some(seat) = seats.take(peer.uid()) else {
+        tracing::debug!(uid = peer.uid(), "control socket: no place is left");
+        return;
+    };
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        if let Err(error) = converse(stream, peer, &shared).await {
+            tracing::debug!("control socket: {error:#}");
+        }
+        drop(seat);
+    });
+}
+
+async fn converse(mut stream: UnixStream, peer: UCred, shared: &Arc<Shared>) -> anyhow::Result<()> {
     let mut text = Vec::new();
     timeout(PATIENCE, (&mut stream).take(LONGEST).read_to_end(&mut text)).await??;
     let answer = match serde_json::from_slice::<Question>(&text) {

@@ -9,13 +9,12 @@ use super::{
 use crate::{
     cmd::{
         Context,
-        attach::{self, Asked},
+        attaching::{self, Asked},
         conditioner,
         recovery::recovered,
         site::Site,
     },
     kernel::{
-        choice::Wanted,
         datapath::{self, Hook},
         network::{Interface, Network},
         pins::Store,
@@ -32,6 +31,8 @@ pub struct Follower {
     known: Known,
     /// Interfaces whose new name has not been heeded yet.
     renamed: HashSet<u32>,
+    /// Interfaces that have gone, and whose pins may be there, perhaps under the number of another one.
+    gone: HashSet<u32>,
     /// What could not be done, so that it is said once.
     failures: HashMap<Place, String>,
 }
@@ -39,7 +40,13 @@ pub struct Follower {
 impl Follower {
     /// Knows nothing yet.
     pub fn new(upgrade: Upgrade) -> Self {
-        Self { upgrade, known: Known::default(), renamed: HashSet::new(), failures: HashMap::new() }
+        Self {
+            upgrade,
+            known: Known::default(),
+            renamed: HashSet::new(),
+            gone: HashSet::new(),
+            failures: HashMap::new(),
+        }
     }
 
     /// Whether interfaces are not what they were at the last look.
@@ -51,32 +58,48 @@ impl Follower {
         Ok(self.known.differs(&net.interfaces()?))
     }
 
+    /// Notes interfaces that have gone: what has their numbers by now is another one.
+    pub fn note_gone(&mut self, gone: HashSet<u32>) {
+        self.gone.extend(gone);
+    }
+
     /// Looks at everything, and does what there is to do. One hook that cannot be done keeps no other from it.
+    /// `released` are the hooks that are not attached again; they are asked for once more under the lock, since whoever
+    /// detaches names them before.
     ///
     /// # Errors
     ///
     /// Pins that are foreign or not readable, and `busy`.
-    pub fn follow(&mut self, context: &Context, released: &HashSet<Place>) -> anyhow::Result<()> {
+    pub fn follow(&mut self, context: &Context, released: impl Fn() -> HashSet<Place>) -> anyhow::Result<()> {
         let site = Site::read(context)?;
+        site.refuse_spoiled()?;
         self.heed(&site);
-        let wishes = Wishes { upgrade: self.upgrade, renamed: &self.renamed, released };
-        if steps(&site, &wishes)?.is_empty() {
-            self.renamed.clear();
-            self.failures.clear();
+        if steps(&site, &self.wishes(&released()))?.is_empty() {
+            self.done(HashMap::new());
             return Ok(());
         }
         let (store, _change) = Store::change(&context.bpffs)?;
         let mut site = recovered(store, context)?;
-        site.collect_dead()?;
+        site.collect_dead(&self.gone)?;
         self.heed(&site);
-        let wishes = Wishes { upgrade: self.upgrade, renamed: &self.renamed, released };
-        let failures = steps(&site, &wishes)?.into_iter().filter_map(|step| {
+        let failures = steps(&site, &self.wishes(&released()))?.into_iter().filter_map(|step| {
             let error = take(&step, &site).err()?;
             Some((step.place, self.tell(&step, &site, &error)))
         });
-        self.failures = failures.collect();
-        self.renamed.clear();
+        let failures = failures.collect();
+        self.done(failures);
         Ok(())
+    }
+
+    fn wishes<'a>(&'a self, released: &'a HashSet<Place>) -> Wishes<'a> {
+        Wishes { upgrade: self.upgrade, renamed: &self.renamed, gone: &self.gone, released }
+    }
+
+    /// What there was to do is done, but for this.
+    fn done(&mut self, failures: HashMap<Place, String>) {
+        self.failures = failures;
+        self.renamed.clear();
+        self.gone.clear();
     }
 
     /// Notes what has changed of interfaces, and says it of those that matter.
@@ -115,10 +138,11 @@ fn matters(change: &LinkChange, site: &Site) -> bool {
 fn take(step: &Step<'_>, site: &Site) -> anyhow::Result<()> {
     match &step.work {
         Work::Attach(interface) => attach(step, interface, site),
+        Work::PutBack(hook, interface) => put_back(step, hook, interface, site),
         // Has been done with those that were dead when the lock was taken.
         Work::Collect => Ok(()),
         Work::Upgrade(hook) => {
-            attach::upgrade(hook, &site.name_of(hook), site)?;
+            attaching::upgrade(hook, &site.name_of(hook), site)?;
             tracing::info!(hook = step.name, from = hook.state.version, to = crate::VERSION, "upgraded");
             Ok(())
         }
@@ -128,10 +152,18 @@ fn take(step: &Step<'_>, site: &Site) -> anyhow::Result<()> {
 
 fn attach(step: &Step<'_>, interface: &Interface, site: &Site) -> anyhow::Result<()> {
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
-    let asked = Asked { wanted: Wanted::Best, inside: None, log: false };
-    let hook = attach::attach_anew(site, interface, step.place.1, policy, asked)?;
+    let hook = attaching::attach_anew(site, interface, step.place.1, policy, Asked::nothing())?;
     let does = hook.state.binding.as_ref().map(|binding| binding.words()).unwrap_or_default();
     tracing::info!(hook = step.name, does, "attached: {}", hook.state.reason);
+    Ok(())
+}
+
+/// Somebody has removed the program. What cannot be put back with its counters is not made anew: it is said, and tried again.
+fn put_back(step: &Step<'_>, hook: &Hook, interface: &Interface, site: &Site) -> anyhow::Result<()> {
+    let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
+    let hook = attaching::attach_again(site, hook, interface, policy, Asked::nothing())?;
+    let does = hook.state.binding.as_ref().map(|binding| binding.words()).unwrap_or_default();
+    tracing::info!(hook = step.name, does, "put back, its counters go on: {}", hook.state.reason);
     Ok(())
 }
 

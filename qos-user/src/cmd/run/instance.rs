@@ -1,9 +1,9 @@
 //! One service for each network namespace: a lock, and who holds it.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io::{Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Seek as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process,
     time::SystemTime,
@@ -15,7 +15,11 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::{
     cmd::control::{self, FOLDER},
     error::Failure,
+    kernel::bpffs,
 };
+
+/// Nobody but root opens the lock.
+const PRIVATE: u32 = 0o600;
 
 /// The service of this network namespace, as long as it is held.
 #[derive(Debug)]
@@ -39,14 +43,12 @@ impl Instance {
                 .mode(0o755)
                 .create(path)
                 .with_context(|| path.display().to_string())?;
+            bpffs::check_folder(path)?;
         }
-        let path = folder.join("lock");
-        let mut lock = locked(&path)?;
+        let mut lock = locked(&folder.join("lock"))?;
         lock.set_len(0)?;
-        lock.set_permissions(Permissions::from_mode(0o644))?;
         let since = humantime::format_rfc3339_seconds(SystemTime::now());
-        fs::write(&path, format!("process {} since {since}", process::id()))?;
-        lock.flush()?;
+        write!(lock, "process {} since {since}", process::id())?;
         Ok(Self { folder, lock })
     }
 
@@ -68,25 +70,45 @@ impl Drop for Instance {
     }
 }
 
-/// The lock of the file that is there.
+/// The lock of the file that is there, which root alone may open: flock(2) needs no more than a descriptor to read by. One
+/// that others could open, as earlier versions left it, somebody may hold for ever: it is nobody's lock any more.
 fn locked(path: &Path) -> anyhow::Result<Flock<File>> {
     loop {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .with_context(|| path.display().to_string())?;
+        let mut file = open(path)?;
         let mut holder = String::new();
         file.read_to_string(&mut holder)?;
+        file.rewind()?;
+        let found = file.metadata()?;
+        let still_there = || fs::symlink_metadata(path).is_ok_and(|there| there.ino() == found.ino());
+        if found.uid() != 0 || found.mode() & 0o077 != 0 {
+            if serves(&holder) {
+                return Err(busy(&holder));
+            }
+            if still_there() {
+                fs::remove_file(path).with_context(|| path.display().to_string())?;
+            }
+            continue;
+        }
         let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Err(busy(&holder)) };
-        let ours = lock.metadata()?.ino();
         // One that has ended meanwhile may have removed it.
-        if fs::metadata(path).is_ok_and(|there| there.ino() == ours) {
+        if still_there() {
             return Ok(lock);
         }
     }
+}
+
+fn open(path: &Path) -> anyhow::Result<File> {
+    let mut how = OpenOptions::new();
+    how.create(true).truncate(false).read(true).write(true).mode(PRIVATE).custom_flags(libc::O_NOFOLLOW);
+    how.open(path).with_context(|| path.display().to_string())
+}
+
+/// Whether a service of root's is the process that the lock names.
+fn serves(holder: &str) -> bool {
+    let Some(process) = holder.strip_prefix("process ").and_then(|rest| rest.split(' ').next()) else { return false };
+    let folder = Path::new("/proc").join(process);
+    let ours = fs::read_to_string(folder.join("comm")).is_ok_and(|name| name.trim_end() == "qosbpf");
+    ours && folder.metadata().is_ok_and(|meta| meta.uid() == 0)
 }
 
 fn busy(holder: &str) -> anyhow::Error {

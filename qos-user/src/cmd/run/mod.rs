@@ -11,12 +11,16 @@ mod known;
 mod loading;
 mod notify;
 mod sampler;
+mod seats;
 mod service;
 mod shared;
 mod steps;
 mod worker;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use signal_hook::consts::SIGHUP;
 
@@ -62,7 +66,7 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     let _said = deadline::settle(&context);
     let loaded = load(Occasion::Start, &context);
     let mut follower = Follower::new(configured.settings.upgrade);
-    if let Err(error) = follower.follow(&context, &[].into()) {
+    if let Err(error) = follower.follow(&context, HashSet::new) {
         tracing::error!("not everything is attached: {error:#}");
     }
     if args.once {

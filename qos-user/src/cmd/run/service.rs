@@ -1,6 +1,7 @@
 //! The service itself: one thing at a time at the hooks, and everybody who asks served beside it.
 
 use std::{
+    collections::HashSet,
     io,
     sync::{
         Arc,
@@ -53,7 +54,7 @@ pub struct Service {
 
 /// What there is to do next.
 enum Wake {
-    Links(io::Result<Changed>),
+    Links(io::Result<(Changed, HashSet<u32>)>),
     Order(Order),
     Hangup,
     Look,
@@ -120,7 +121,7 @@ impl Service {
         tokio::spawn(sampler::run(Arc::clone(&shared)));
         let watched = Arc::clone(&shared);
         tokio::spawn(async move { notify::watchdog(&watched).await });
-        let mut deadline = self.follow().await;
+        let mut deadline = self.follow(HashSet::new()).await;
         if hung_up.load(Ordering::Relaxed) {
             self.reload().await;
         }
@@ -144,18 +145,18 @@ impl Service {
     async fn wake(&self, wake: Wake) -> anyhow::Result<Option<BootTime>> {
         match wake {
             Wake::Links(changed) => match changed.context("netlink")? {
-                Changed::Links if !self.has_news().await => {}
-                Changed::Links | Changed::Filters => return Ok(self.follow().await),
-                Changed::Lost => {
+                (Changed::Links, _) if !self.has_news().await => {}
+                (Changed::Lost, gone) => {
                     tracing::warn!("events of links were lost: all links are read again");
-                    return Ok(self.follow().await);
+                    return Ok(self.follow(gone).await);
                 }
+                (_, gone) => return Ok(self.follow(gone).await),
             },
             Wake::Order(Order::Reload(answer)) => {
                 let _nobody_waits = answer.send(self.reload().await);
             }
             Wake::Hangup => drop(self.reload().await),
-            Wake::Look => return Ok(self.follow().await),
+            Wake::Look => return Ok(self.follow(HashSet::new()).await),
             Wake::Order(Order::Deadlines) | Wake::Deadline => {}
         }
         Ok(self.work(|shared, _| shared.settle()).await.flatten())
@@ -167,10 +168,11 @@ impl Service {
         news.await.and_then(Result::ok).unwrap_or(true)
     }
 
-    async fn follow(&self) -> Option<BootTime> {
+    /// Follows interfaces, of which these have gone, whatever has their numbers now.
+    async fn follow(&self, gone: HashSet<u32>) -> Option<BootTime> {
         let done = self.work(|shared, follower| {
-            let released = shared.released();
-            if let Err(error) = follower.follow(&shared.context, &released) {
+            follower.note_gone(gone);
+            if let Err(error) = follower.follow(&shared.context, || shared.released()) {
                 tracing::error!("not everything could be looked at; it is tried again: {error:#}");
             }
             shared.settle()
@@ -182,8 +184,7 @@ impl Service {
         notify::reloading();
         let done = self.work(|shared, follower| {
             shared.reload(follower);
-            let released = shared.released();
-            if let Err(error) = follower.follow(&shared.context, &released) {
+            if let Err(error) = follower.follow(&shared.context, || shared.released()) {
                 tracing::error!("not everything could be looked at; it is tried again: {error:#}");
             }
         });

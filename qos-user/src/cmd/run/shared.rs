@@ -66,6 +66,8 @@ struct State {
     success: Option<SystemTime>,
     released: HashSet<Place>,
     listens: Vec<SocketAddr>,
+    /// Why deadlines could not be read the last time, so that it is said once.
+    unread: Option<String>,
     /// Since when there is work under way at the hooks.
     busy: Option<Instant>,
 }
@@ -80,6 +82,7 @@ impl Shared {
             reload: loaded,
             released: HashSet::new(),
             listens: Vec::new(),
+            unread: None,
             busy: None,
         };
         Self {
@@ -185,10 +188,12 @@ impl Shared {
     pub fn settle(&self) -> Option<BootTime> {
         let _said = deadline::settle(&self.context);
         let next = self.context.store().and_then(|store| deadline::next(&store));
-        next.unwrap_or_else(|error| {
-            tracing::error!("deadlines cannot be read; they are looked at again soon: {error:#}");
-            BootTime::now().ok().map(|now| now.plus(deadline::AGAIN))
-        })
+        let failure = next.as_ref().err().map(|error| format!("{error:#}"));
+        if let Some(failure) = failure.as_ref().filter(|failure| self.state().unread.as_ref() != Some(failure)) {
+            tracing::error!("deadlines cannot be read; they are looked at again soon: {failure}");
+        }
+        self.state().unread = failure;
+        next.unwrap_or_else(|_said| BootTime::now().ok().map(|now| now.plus(deadline::AGAIN)))
     }
 
     /// Reads the files again.
@@ -215,7 +220,7 @@ impl Shared {
     pub fn metrics(&self) -> anyhow::Result<String> {
         let site = Site::read(&self.context)?;
         let snapshot = site.snapshot(&[], &self.context)?;
-        let deadline = Pending::read(&site.store)?.and_then(|change| change.until);
+        let deadline = Pending::read(&site.store).unwrap_or_default().and_then(|change| change.until);
         let left = deadline.map(|until| BootTime::now().map(|now| until.left(now))).transpose()?;
         let state = self.state();
         let service = prometheus::Service {

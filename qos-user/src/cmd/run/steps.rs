@@ -34,6 +34,8 @@ pub struct Step<'a> {
 pub enum Work<'a> {
     /// The policy binds the hook, and nothing is attached.
     Attach(&'a Interface),
+    /// Something was attached, which somebody has removed: its counters are there, and so is its interface.
+    PutBack(&'a Hook, &'a Interface),
     /// Its interface is gone.
     Collect,
     /// Its program is of another version.
@@ -49,6 +51,8 @@ pub struct Wishes<'a> {
     pub upgrade: Upgrade,
     /// Interfaces that have another name than at the last look.
     pub renamed: &'a HashSet<u32>,
+    /// Interfaces that have gone, whatever has their numbers now.
+    pub gone: &'a HashSet<u32>,
     /// Hooks that somebody has detached by hand.
     pub released: &'a HashSet<Place>,
 }
@@ -72,6 +76,7 @@ pub fn steps<'a>(site: &'a Site, wishes: &Wishes<'_>) -> anyhow::Result<Vec<Step
 
 fn at_hook<'a>(site: &'a Site, hook: &'a Hook, wishes: &Wishes<'_>) -> anyhow::Result<Option<Work<'a>>> {
     match hook.running {
+        Observed::Gone if wishes.gone.contains(&hook.pins.ifindex) => Ok(Some(Work::Collect)),
         Observed::Gone => Ok(datapath::is_dead(hook, &site.net)?.then_some(Work::Collect)),
         Observed::Unknown => Ok(None),
         Observed::Running(_) if !hook.state.is_of_this_build() && wishes.upgrade == Upgrade::Switch => {
@@ -137,10 +142,13 @@ fn unattached<'a>(site: &'a Site, released: &HashSet<Place>) -> Vec<Step<'a>> {
         let place = (interface.ifindex, *direction);
         in_force.policy.names(&interface.name, *direction).is_some() && !is_taken(place) && !released.contains(&place)
     });
-    let steps = wanted.map(|(interface, direction)| Step {
-        name: format!("{}:{direction}", interface.name),
-        place: (interface.ifindex, direction),
-        work: Work::Attach(interface),
+    let steps = wanted.map(|(interface, direction)| {
+        let left = site.hooks.iter().find(|hook| hook.is_at(interface.ifindex, direction));
+        Step {
+            name: format!("{}:{direction}", interface.name),
+            place: (interface.ifindex, direction),
+            work: left.map_or(Work::Attach(interface), |hook| Work::PutBack(hook, interface)),
+        }
     });
     steps.collect()
 }

@@ -1,0 +1,131 @@
+//! One hook attached: anew, put back with its counters, or given this version's program.
+
+use anyhow::Context as _;
+use qos_common::locate::Link;
+
+use super::{conditioner, site::Site};
+use crate::{
+    VERSION,
+    error::Failure,
+    hook::{Direction, Layer},
+    kernel::{
+        again::{self, Lost},
+        choice::{self, Request, Wanted},
+        datapath::{self, Hook},
+        network::Interface,
+        object,
+        state::{Binding, HookState},
+    },
+    policy::Policy,
+};
+
+/// What somebody wants of a hook beside the policy.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// By which mechanism.
+    pub wanted: Wanted,
+    /// Into what to look, if not as the policy says.
+    pub inside: Option<Vec<Layer>>,
+    /// Whether decisions are logged.
+    pub log: bool,
+}
+
+impl Asked {
+    /// What the policy says, or was so before.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self { wanted: Wanted::Best, inside: None, log: false }
+    }
+}
+
+/// Puts back what somebody has removed from a device that lives, as it was if nobody asks otherwise: by the same mechanism,
+/// with the same policy or the one that is in force by now. Its counters go on.
+///
+/// # Errors
+///
+/// `rules`, `attach`, counters that cannot be read; what is left of the hook stays then.
+pub fn attach_again(
+    site: &Site,
+    hook: &Hook,
+    interface: &Interface,
+    policy: Option<&Policy>,
+    asked: Asked,
+) -> anyhow::Result<Hook> {
+    let direction = hook.pins.direction;
+    let binding = match policy {
+        Some(policy) if !hook.state.is_bound_by(policy.hash()) => {
+            conditioner::binding(policy, &interface.name, direction)
+        }
+        _ => hook.state.binding.clone(),
+    };
+    refuse_to_differ(asked.inside.as_deref(), binding.as_ref(), &interface.name)?;
+    let needs_tc = binding.as_ref().and_then(conditioner::needs_tc);
+    let state = HookState {
+        log: asked.log,
+        version: VERSION.to_owned(),
+        object: object::fingerprint(),
+        layer3: choice::layer(interface)? == Link::Layer3,
+        inside: asked.inside.or_else(|| hook.state.inside.clone()),
+        bypass: hook.state.bypass.clone().filter(|_| binding.is_some()),
+        binding,
+        ..hook.state.clone()
+    };
+    let next = conditioner::following(site, hook, state)
+        .with_context(|| format!("qosbpf detach {}:{direction} would give its counters up", interface.name))?;
+    let wanted = conditioner::wanted(asked.wanted, policy, &interface.name, direction);
+    again::attach(&Lost { hook, interface, wanted, next, needs_tc }, &site.net)
+}
+
+/// Attaches where nothing runs, with what the policy says of the hook.
+///
+/// # Errors
+///
+/// `rules`, `attach`, and what the kernel says; nothing is attached then.
+pub fn attach_anew(
+    site: &Site,
+    interface: &Interface,
+    direction: Direction,
+    policy: Option<&Policy>,
+    asked: Asked,
+) -> anyhow::Result<Hook> {
+    let binding = policy.and_then(|policy| conditioner::binding(policy, &interface.name, direction));
+    refuse_to_differ(asked.inside.as_deref(), binding.as_ref(), &interface.name)?;
+    let bound = conditioner::first(binding, &site.interfaces)?;
+    let wanted = conditioner::wanted(asked.wanted, policy, &interface.name, direction);
+    let pins = site.store.hook(interface.ifindex, direction);
+    let request = Request { interface, pins, wanted, bound, inside: asked.inside, log: asked.log };
+    choice::attach(&request, &site.net)
+}
+
+/// Replaces the program of another version of qosbpf by this one's; counters and policy stay.
+///
+/// # Errors
+///
+/// What the verifier or the kernel says; the other program runs on then.
+pub fn upgrade(hook: &Hook, interface: &str, site: &Site) -> anyhow::Result<()> {
+    let next = HookState { version: VERSION.to_owned(), ..hook.state.clone() };
+    let next = conditioner::next(site, hook, next)?;
+    datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)
+}
+
+/// A policy is the whole statement: where it says into what to look, nobody else does.
+///
+/// # Errors
+///
+/// `other-policy`.
+pub fn refuse_to_differ(asked: Option<&[Layer]>, binding: Option<&Binding>, interface: &str) -> anyhow::Result<()> {
+    let by_policy = binding.and_then(|binding| Some((binding, binding.inside.as_deref()?)));
+    match (asked, by_policy) {
+        (Some(asked), Some((binding, inside))) if asked != inside => {
+            let name = &binding.policy.name;
+            let message = format!("policy {name} says into what to look at {interface}: {}", said(inside));
+            let hint = format!("leave --inside out, or write `inside` in {} and apply it", binding.policy.file);
+            Err(Failure::new("other-policy", message).hint(hint).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn said(inside: &[Layer]) -> String {
+    if inside.is_empty() { "nothing".to_owned() } else { Layer::words(inside) }
+}
