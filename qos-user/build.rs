@@ -1,4 +1,5 @@
-//! Puts the kernel programs into `OUT_DIR/qosbpf`, from where they are included in the binary.
+//! Puts the kernel programs into `OUT_DIR/qosbpf`, and packed into `OUT_DIR/qosbpf.lz4`, from where they are included in the
+//! binary.
 
 use std::{env, ffi::OsStr, fs, path::PathBuf, process::Command};
 
@@ -18,7 +19,8 @@ fn main() {
     let result = match env::var_os("QOSBPF_OBJECT") {
         Some(object) => copy(&object),
         None => build(),
-    };
+    }
+    .and_then(|()| pack());
     // Not by the exit code: cargo would show all output of this script with it.
     if let Err(error) = result {
         println!("cargo::error={}", format!("{error:#}").replace('\n', " "));
@@ -48,6 +50,13 @@ fn copy(object: &OsStr) -> anyhow::Result<()> {
     fs::write(out, content).context("OUT_DIR")
 }
 
+/// A fifth of its size: routers have little flash.
+fn pack() -> anyhow::Result<()> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?);
+    let packed = lz4_flex::compress_prepend_size(&fs::read(out.join("qosbpf"))?);
+    fs::write(out.join("qosbpf.lz4"), packed).context("OUT_DIR")
+}
+
 fn build() -> anyhow::Result<()> {
     let root = qos_build::root();
     // aya-build names the folder of the programs alone; they are made of these too.
@@ -62,20 +71,22 @@ fn build() -> anyhow::Result<()> {
             set_environment(&tools)?;
             aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))
                 .context("the kernel programs do not build")?;
-            drop_debug_sections().context("the kernel object")
+            drop_unread_sections().context("the kernel object")
         }
         Err(_) if env::var_os("AYA_BUILD_SKIP").is_some() => aya_build::build_ebpf([package], Toolchain::default()),
         Err(missing) => bail!(qos_build::explain(&missing)),
     }
 }
 
-/// Four fifths of the object are for debuggers, of which the kernel has none: what the verifier's log quotes is BTF.
-fn drop_debug_sections() -> anyhow::Result<()> {
+/// Four fifths of the object are for debuggers, of which the kernel has none: what the verifier's log quotes is BTF. That is
+/// complete as it is; how a linker would move it nobody asks.
+fn drop_unread_sections() -> anyhow::Result<()> {
     let path = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?).join("qosbpf");
     let content = fs::read(&path)?;
     let mut builder = Builder::read(content.as_slice())?;
     for section in &mut builder.sections {
-        section.delete = [&b".debug"[..], b".rel.debug"].iter().any(|prefix| section.name.starts_with(prefix));
+        section.delete =
+            [&b".debug"[..], b".rel.debug", b".rel.BTF"].iter().any(|prefix| section.name.starts_with(prefix));
     }
     builder.delete_orphans();
     // LLVM keeps the names of sections and symbols together, which cannot be written here.

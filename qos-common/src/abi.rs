@@ -55,7 +55,7 @@ pub enum Uncounted {
 pub enum Limited {
     /// A later fragment, which has no ports.
     LaterFragment = 0,
-    /// More extension headers than are walked.
+    /// More extension headers than are walked, or than fit into what the hook sees of the packet.
     HeaderChainTooLong = 1,
 }
 
@@ -216,16 +216,29 @@ pub struct Settings {
     /// Jiffies between two fillings of the log budget.
     pub log_interval: u32,
     /// [`Inside`](crate::inside::Inside): behind which headers to look for IP.
-    pub inside: u32,
+    pub inside: u8,
+    /// [`Settings::mode`] of the above, for programs that have nothing but the table: one number instead of three.
+    pub mode: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
 }
 
 impl Settings {
+    /// A hook without table and rules behind Ethernet, which logs nothing.
+    pub const NONE: Self =
+        Self { layer3: 0, remark: 0, local: 0, log: 0, log_interval: 0, inside: 0, mode: 0, reserved: [0; 2] };
+
+    /// The link, whether marks may change, and whether decisions are logged, a bit each.
+    #[must_use]
+    pub const fn mode(layer3: u8, remark: u8, log: u8) -> u8 {
+        layer3 | remark << 1 | log << 2
+    }
+
     /// The bytes that the loader puts in place of the constant.
     #[must_use]
     pub fn to_ne_bytes(self) -> [u8; 12] {
         let [a, b, c, d] = self.log_interval.to_ne_bytes();
-        let [e, f, g, h] = self.inside.to_ne_bytes();
-        [self.layer3, self.remark, self.local, self.log, a, b, c, d, e, f, g, h]
+        [self.layer3, self.remark, self.local, self.log, a, b, c, d, self.inside, self.mode, 0, 0]
     }
 }
 

@@ -104,7 +104,7 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     #[inline(always)]
     fn ask_rules<T: Tables>(&self, by_table: Wanted, teller: &mut Teller, tables: &mut T) -> (Wanted, bool) {
         let flow = self.flow(tables);
-        self.count_limits(flow.reach, tables);
+        self.count_limits(&flow, tables);
         let charge = metering::charge(self, &flow, tables);
         let behind = Behind::of(self, &flow, tables);
         let Some(found) = find(self, &behind, tables) else { return (by_table, false) };
@@ -150,17 +150,32 @@ impl<P: Packet + ?Sized, F: Frame> Case<'_, P, F> {
     }
 
     #[inline(always)]
-    fn count_limits<T: Tables>(&self, reach: Reach, tables: &mut T) {
+    fn count_limits<T: Tables>(&self, flow: &Flow, tables: &mut T) {
         if tables.constant(Constant::Ports) == 0 {
             return;
         }
-        let reason = match reach {
+        let reason = match flow.reach {
             Reach::LaterFragment => Limited::LaterFragment,
             Reach::TooLong => Limited::HeaderChainTooLong,
-            Reach::Transport | Reach::Cut => return,
+            Reach::Cut => return self.count_hidden(flow, tables),
+            Reach::Transport => return,
         };
+        self.count_limit(reason, tables);
+    }
+
+    #[inline(always)]
+    fn count_limit<T: Tables>(&self, reason: Limited, tables: &mut T) {
         if let Some(counters) = tables.counters() {
             counters.limited_mut(reason).add(self.weight);
+        }
+    }
+
+    /// Counts a packet whose transport header is in it, but behind what the hook sees of it.
+    #[inline(always)]
+    pub(crate) fn count_hidden<T: Tables>(&self, flow: &Flow, tables: &mut T) {
+        const PORTS: usize = 4;
+        if self.frame.length().bytes as usize >= flow.offset + PORTS {
+            self.count_limit(Limited::HeaderChainTooLong, tables);
         }
     }
 

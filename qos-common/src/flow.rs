@@ -83,25 +83,22 @@ impl Flow {
     /// That of a packet into which nobody looked.
     pub const UNSEEN: Self = Self { fragment: Fragment::No, protocol: NO_PROTOCOL, offset: 0, reach: Reach::Cut };
 
-    /// The ports of TCP, UDP, SCTP, DCCP and UDP-Lite, or the type of ICMP; of a packet that has them and is long enough.
+    /// The ports of TCP, UDP, SCTP, DCCP and UDP-Lite, or the type of ICMP; `None` where the packet ends before them.
     #[inline(always)]
-    pub fn ports<P: Packet + ?Sized>(&self, packet: &P, family: Family) -> Ports {
+    pub fn ports<P: Packet + ?Sized>(&self, packet: &P, family: Family) -> Option<Ports> {
         if self.reach as u8 != Reach::Transport as u8 {
-            return Ports::NONE;
+            return Some(Ports::NONE);
         }
         let icmp = if family as u8 == Family::V4 as u8 { IpProto::Icmp } else { IpProto::Ipv6Icmp };
         if self.protocol == icmp as u16 {
-            return match packet.read::<2>(self.offset) {
-                Some([kind, _]) => Ports { source: index::ICMP + u32::from(kind), ..Ports::NONE },
-                None => Ports::NONE,
-            };
+            let [kind, _] = packet.read::<2>(self.offset)?;
+            return Some(Ports { source: index::ICMP + u32::from(kind), ..Ports::NONE });
         }
-        match packet.read::<4>(self.offset) {
-            Some([a, b, c, d]) if has_ports(self.protocol) => {
-                Ports { source: u32::from(a) << 8 | u32::from(b), destination: u32::from(c) << 8 | u32::from(d) }
-            }
-            _ => Ports::NONE,
+        if !has_ports(self.protocol) {
+            return Some(Ports::NONE);
         }
+        let [a, b, c, d] = packet.read::<4>(self.offset)?;
+        Some(Ports { source: u32::from(a) << 8 | u32::from(b), destination: u32::from(c) << 8 | u32::from(d) })
     }
 }
 

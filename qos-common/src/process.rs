@@ -29,6 +29,12 @@ pub trait Frame {
     /// Where it came from.
     fn origin(&self) -> Origin;
 
+    /// Whether a packet may be this host's own at this hook.
+    #[inline(always)]
+    fn may_be_local(&self) -> bool {
+        true
+    }
+
     /// Whether the kernel has noted MPLS beside a packet without a link header (RFC 3032): a label may begin like IP.
     #[inline(always)]
     fn is_mpls(&self) -> bool {
@@ -283,7 +289,8 @@ where
         return Concluded { seen: Seen { header, weight }, decision: Decision::Keep, marked: None };
     }
     let seen = Seen { header, weight: frame.length().weigh(packet, &header) };
-    let by_table = Wanted { verdict: Verdict::mark(constants.entry(ds.dscp()).target()), local: constants.local() };
+    let local = if frame.may_be_local() { constants.local() } else { Local::Policy };
+    let by_table = Wanted { verdict: Verdict::mark(constants.entry(ds.dscp()).target()), local };
     let decision = by_table.decide(ds, || frame.origin());
     let marked = seen.conclude(packet, decision, true, counters);
     Concluded { seen, decision, marked }

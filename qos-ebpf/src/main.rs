@@ -7,6 +7,7 @@
 mod buckets;
 mod log;
 mod maps;
+mod plain;
 mod skb;
 mod window;
 mod xdp;

@@ -68,8 +68,7 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 static PLAN: Global<[u16; Plan::LENGTH]> = Global::new(Plan::NONE.0);
 
 #[unsafe(no_mangle)]
-static SETTINGS: Global<Settings> =
-    Global::new(Settings { layer3: 0, remark: 0, local: 0, log: 0, log_interval: 0, inside: 0 });
+static SETTINGS: Global<Settings> = Global::new(Settings::NONE);
 
 #[unsafe(no_mangle)]
 static TABLE: Global<[u8; Dscp::COUNT]> = Global::new(*Table::IDENTITY.bytes());
@@ -113,6 +112,12 @@ macro_rules! constant {
     };
 }
 
+/// [`Settings::mode`].
+#[inline(always)]
+pub fn mode() -> u8 {
+    constant!(SETTINGS.mode as Settings)
+}
+
 /// Whether decisions are logged.
 #[inline(always)]
 pub fn logs() -> bool {
@@ -123,6 +128,21 @@ pub fn logs() -> bool {
 #[inline(always)]
 pub fn log_interval() -> u64 {
     u64::from(constant!(SETTINGS.log_interval as Settings))
+}
+
+/// This CPU's counters.
+#[inline(always)]
+pub fn counters() -> Option<&'static mut Counters> {
+    // SAFETY: the value is this CPU's own, each hook has a map of its own, and a hook runs with bottom halves off, so
+    // that no second run of it begins on this CPU before the first ends. Userspace only reads copies.
+    COUNTERS.get_ptr_mut(0).map(|counters| unsafe { &mut *counters })
+}
+
+/// This CPU's half of the matrix that has a codepoint.
+#[inline(always)]
+pub fn remarked(from: Dscp) -> Option<&'static mut RemarkedHalf> {
+    // SAFETY: as in `counters`.
+    REMARKED.get_ptr_mut(RemarkedHalf::of(from)).map(|half| unsafe { &mut *half })
 }
 
 /// What precedes the IP header on the device.
@@ -153,7 +173,7 @@ impl<const MF: bool, const INSIDE: bool, const OUTER: bool> Constants for ReadOn
 
     #[inline(always)]
     fn inside(self) -> Inside {
-        if INSIDE { Inside::from_bits(constant!(SETTINGS.inside as Settings) as u8) } else { Inside::NOTHING }
+        if INSIDE { Inside::from_bits(constant!(SETTINGS.inside as Settings)) } else { Inside::NOTHING }
     }
 
     #[inline(always)]
@@ -215,15 +235,12 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool> T
 
     #[inline(always)]
     fn counters(&mut self) -> Option<&mut Counters> {
-        // SAFETY: the value is this CPU's own, each hook has a map of its own, and a hook runs with bottom halves off, so
-        // that no second run of it begins on this CPU before the first ends. Userspace only reads copies.
-        COUNTERS.get_ptr_mut(0).map(|counters| unsafe { &mut *counters })
+        counters()
     }
 
     #[inline(always)]
     fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf> {
-        // SAFETY: as in `counters`.
-        REMARKED.get_ptr_mut(RemarkedHalf::of(from)).map(|half| unsafe { &mut *half })
+        remarked(from)
     }
 }
 

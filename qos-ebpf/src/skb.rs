@@ -86,6 +86,11 @@ impl Frame for Skb {
     }
 
     #[inline(always)]
+    fn may_be_local(&self) -> bool {
+        self.direction == Direction::Egress
+    }
+
+    #[inline(always)]
     fn is_mpls(&self) -> bool {
         matches!(u16::from_be(self.fields().protocol as u16), 0x8847 | 0x8848)
     }

@@ -13,6 +13,7 @@ use qos_common::{
 use crate::{
     log::log,
     maps::{self, Maps, apart, opaque},
+    plain,
     window::Window,
 };
 
@@ -66,6 +67,11 @@ impl Frame for Received {
     fn origin(&self) -> Origin {
         Origin::Forwarded
     }
+
+    #[inline(always)]
+    fn may_be_local(&self) -> bool {
+        false
+    }
 }
 
 /// Handles one packet, and says whether it is dropped; `received` says how its bytes are counted.
@@ -76,6 +82,12 @@ pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool>(
 ) -> bool {
     let mut window = XdpWindow { window: Window::of_xdp(context), context };
     let frame = received(context);
+    if !MF
+        && !INSIDE
+        && let Some(outcome) = plain::process(&mut window, &frame)
+    {
+        return outcome.drops();
+    }
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
         apart();

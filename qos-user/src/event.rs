@@ -59,7 +59,7 @@ impl LoggedPacket {
             before,
             after: (event.dropped == 0).then_some(DsField::new(event.after)),
             bytes: event.bytes,
-            ends: ends(packet, family, flow.ports(packet, family)),
+            ends: ends(packet, family, flow.ports(packet, family).unwrap_or(Ports::NONE)),
             protocol,
         }
     }

@@ -27,6 +27,7 @@ use qos_common::{
     rules::{Constant, RuleCounters},
 };
 use qos_vectors::{
+    frame::{Ipv6, ether_type, ethernet, extension, protocol, udp},
     hook::{Arrival, Hook, HookMeters, HookRules},
     random::Random,
 };
@@ -245,6 +246,28 @@ fn compiled_rules_decide_as_the_walk_does() {
     }
     let [metered, told] = seen;
     assert!(metered > 0 && told > 0, "{metered} packets metered, {told} events");
+}
+
+/// At TC a packet may lie in pieces, of which a program sees the first; its length says how much is behind.
+#[test]
+fn ports_behind_what_a_hook_sees_are_counted_as_such() {
+    const RULE: &str = "version = 1\nname = \"test\"\n[[rule]]\nname = \"port\"\non = \"all\"\n\
+                        match = { proto = \"udp\", dst-port = 9 }\nset = \"EF\"\n";
+    let policy = policy::parse(&Source::new("test.toml", RULE.into()).unwrap()).unwrap();
+    let chain = [extension(protocol::DESTINATION, 15), extension(protocol::UDP, 15), udp(&[0; 200])].concat();
+    let header = Ipv6 { next: protocol::DESTINATION, ..Ipv6::default() };
+    let whole = ethernet(&[], ether_type::IPV6, &header.packet(&chain));
+    let port = 14 + 40 + 2 * 128;
+    for (seen, limited) in [(whole.len(), 0), (port + 4, 0), (port + 3, 1), (192, 1), (60, 1)] {
+        for length in [whole.len(), seen] {
+            let mut hook = hook(compiled(policy.rules()), Table::IDENTITY, Local::Policy);
+            let mut packet = whole[..seen].to_vec();
+            hook.receive(&mut packet[..], &Arrival::single(length, 0));
+            let counted = hook.counters.unwrap().limited.map(|counter| counter.packets);
+            // A packet that ends there has no ports: nothing is hidden.
+            assert_eq!(counted, [0, if length == seen { 0 } else { limited }], "{seen} of {length} bytes");
+        }
+    }
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl Walker {
         let constants = wanted.constants();
         let constants: Vec<(&str, &[u8])> = constants.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
         let values = wanted.rules.as_ref().map_or_else(Vec::new, |rules| tables(rules).to_vec());
-        Self::with_values(object::bytes(), entry, &constants, &values)
+        Self::with_values(&object::bytes()?, entry, &constants, &values)
     }
 
     /// With maps that hold these values from the first on and no more.

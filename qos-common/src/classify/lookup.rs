@@ -25,15 +25,22 @@ pub(super) fn protocol<T: Tables>(flow: &Flow, rules: &T) -> u32 {
 
 /// The ports, if a rule asks for them.
 #[inline(always)]
-pub(super) fn ports<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &T) -> Ports
+pub(super) fn ports<P, F, T>(case: &Case<'_, P, F>, flow: &Flow, rules: &mut T) -> Ports
 where
     P: Packet + ?Sized,
+    F: Frame,
     T: Tables,
 {
     if rules.constant(Constant::Transport) == 0 {
         return Ports::NONE;
     }
-    flow.ports(case.packet, case.header.family)
+    if let Some(ports) = flow.ports(case.packet, case.header.family) {
+        return ports;
+    }
+    if rules.constant(Constant::Ports) != 0 {
+        case.count_hidden(flow, rules);
+    }
+    Ports::NONE
 }
 
 /// The IP length, if a rule asks for it.

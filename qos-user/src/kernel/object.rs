@@ -28,13 +28,13 @@ use super::{
 };
 use crate::{error::Failure, hook::Direction, rules::RuleTables};
 
-/// The programs, as the build script made them.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/qosbpf"));
+/// The programs, as the build script has packed them.
+static PACKED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/qosbpf.lz4"));
 
 /// What tells this build's object from another one (FNV-1a, by words).
 #[must_use]
 pub fn fingerprint() -> u64 {
-    let (words, rest) = OBJECT.as_chunks::<8>();
+    let (words, rest) = PACKED.as_chunks::<8>();
     let words = words.iter().map(|word| u64::from_ne_bytes(*word)).chain(rest.iter().map(|byte| u64::from(*byte)));
     words.fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x0100_0000_01b3))
 }
@@ -190,13 +190,17 @@ impl Specialisation {
     fn settings(&self) -> Settings {
         let by_table = self.table.is_some_and(|table| table.changes_anything());
         let by_rule = self.rules.as_ref().is_some_and(|rules| rules.remarks);
+        let layer3 = u8::from(self.link == Link::Layer3);
+        let (remark, log) = (u8::from(by_table || by_rule || self.outer.is_some()), u8::from(self.log));
         Settings {
-            layer3: u8::from(self.link == Link::Layer3),
-            remark: u8::from(by_table || by_rule || self.outer.is_some()),
+            layer3,
+            remark,
             local: self.local as u8,
-            log: u8::from(self.log),
+            log,
             log_interval: super::jiffies::per_second(),
-            inside: self.inside.bits().into(),
+            inside: self.inside.bits(),
+            mode: Settings::mode(layer3, remark, log),
+            ..Settings::NONE
         }
     }
 
@@ -216,10 +220,14 @@ pub struct Loaded {
     entry: &'static str,
 }
 
-/// The object with all programs, as the build script made it.
-#[must_use]
-pub fn bytes() -> &'static [u8] {
-    OBJECT
+/// The object with all programs, as the build script made it. It is unpacked each time, which takes some milliseconds: the
+/// service would have to keep it for an attach a day.
+///
+/// # Errors
+///
+/// That the binary is damaged.
+pub fn bytes() -> anyhow::Result<Vec<u8>> {
+    lz4_flex::decompress_size_prepended(PACKED).context("the kernel programs in this binary are damaged")
 }
 
 /// Loads a program; its counters are those pinned in `pins`, made if they are not there, or its own.
@@ -264,7 +272,7 @@ pub fn load_form(
             loader.map_pin_path(name, pins.path(pin));
         }
     }
-    let mut ebpf = loader.load(OBJECT).map_err(|error| refused("the maps", &error.into()))?;
+    let mut ebpf = loader.load(&bytes()?).map_err(|error| refused("the maps", &error.into()))?;
     if let Some(rules) = &wanted.rules {
         fill(&mut ebpf, rules)?;
     }

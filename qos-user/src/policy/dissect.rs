@@ -32,7 +32,7 @@ impl Packet {
         let Located::Ip(header) = inside::locate(frame, link, inside, 0) else { return None };
         let flow = flow(frame, &header);
         let (src, dst) = addresses(frame, &header)?;
-        let ports = flow.ports(frame, header.family);
+        let ports = flow.ports(frame, header.family).unwrap_or(Ports::NONE);
         let tagged = link == Link::Ethernet && matches!(frame.get(UNTAGGED - 2..UNTAGGED), Some(C_TAG | S_TAG));
         let tag = tagged.then(|| frame.get(UNTAGGED..UNTAGGED + 2)).flatten();
         let tag = tag.map(|tag| u16::from(tag[0]) << 8 | u16::from(tag[1]));

@@ -1,0 +1,92 @@
+//! Programs at XDP that have nothing but the table: a copy for each link and task, of which the verifier keeps one. One
+//! constant says which, where the others would be read each by itself. At TC it saves nothing: registers are short there.
+
+use qos_common::{
+    abi::{Counters, RemarkedHalf, Settings},
+    classify::Rules,
+    ds::Dscp,
+    locate::Link,
+    packet::Packet,
+    policy::{Entry, Local},
+    process::{self, Constants, Frame, Outcome, Tables},
+};
+
+use crate::maps::{self, Maps};
+
+/// The maps of every program.
+const MAPS: Maps<false, false, false, false> = Maps;
+
+/// The maps of a program for a link, which changes marks or not.
+struct Plain<const LAYER3: bool, const REMARKS: bool>;
+
+#[derive(Clone, Copy)]
+struct Fixed<const LAYER3: bool, const REMARKS: bool>;
+
+impl<const LAYER3: bool, const REMARKS: bool> Constants for Fixed<LAYER3, REMARKS> {
+    #[inline(always)]
+    fn link(self) -> Link {
+        if LAYER3 { Link::Layer3 } else { Link::Ethernet }
+    }
+
+    #[inline(always)]
+    fn remarks(self) -> bool {
+        REMARKS
+    }
+
+    #[inline(always)]
+    fn has_rules(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn entry(self, dscp: Dscp) -> Entry {
+        MAPS.constants().entry(dscp)
+    }
+
+    #[inline(always)]
+    fn local(self) -> Local {
+        MAPS.constants().local()
+    }
+}
+
+impl<const LAYER3: bool, const REMARKS: bool> Rules for Plain<LAYER3, REMARKS> {}
+
+impl<const LAYER3: bool, const REMARKS: bool> Tables for Plain<LAYER3, REMARKS> {
+    type Constants = Fixed<LAYER3, REMARKS>;
+
+    #[inline(always)]
+    fn constants(&self) -> Self::Constants {
+        Fixed
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        MAPS.now()
+    }
+
+    #[inline(always)]
+    fn counters(&mut self) -> Option<&mut Counters> {
+        maps::counters()
+    }
+
+    #[inline(always)]
+    fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf> {
+        maps::remarked(from)
+    }
+}
+
+/// Handles one packet; `None`, and nothing done, where decisions are logged.
+#[inline(always)]
+pub fn process<P: Packet + ?Sized, F: Frame>(packet: &mut P, frame: &F) -> Option<Outcome> {
+    const ETHERNET_COUNTS: u8 = Settings::mode(0, 0, 0);
+    const ETHERNET_REMARKS: u8 = Settings::mode(0, 1, 0);
+    const LAYER3_COUNTS: u8 = Settings::mode(1, 0, 0);
+    const LAYER3_REMARKS: u8 = Settings::mode(1, 1, 0);
+    match maps::mode() {
+        ETHERNET_COUNTS => Some(process::process(packet, frame, &mut Plain::<false, false>)),
+        ETHERNET_REMARKS => Some(process::process(packet, frame, &mut Plain::<false, true>)),
+        LAYER3_COUNTS => Some(process::process(packet, frame, &mut Plain::<true, false>)),
+        LAYER3_REMARKS => Some(process::process(packet, frame, &mut Plain::<true, true>)),
+        _ => None,
+    }
+}
