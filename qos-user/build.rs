@@ -108,6 +108,8 @@ fn set_environment(tools: &Tools) -> anyhow::Result<()> {
         env::set_var("PATH", path);
         env::remove_var("CARGO_TERM_VERBOSE");
         env::set_var("CARGO_TERM_QUIET", "true");
+        // What makes the binary small would make other kernel programs, and debug builds have the same as release builds.
+        env::set_var("CARGO_PROFILE_RELEASE_LTO", "thin");
     }
     Ok(())
 }
