@@ -130,17 +130,17 @@ pub fn log_interval() -> u64 {
     u64::from(constant!(SETTINGS.log_interval as Settings))
 }
 
-/// This CPU's counters.
+/// This CPU's counters, as long as `_tables` are borrowed: there is one such value in a run of a program.
 #[inline(always)]
-pub fn counters() -> Option<&'static mut Counters> {
+pub fn counters<T>(_tables: &mut T) -> Option<&mut Counters> {
     // SAFETY: the value is this CPU's own, each hook has a map of its own, and a hook runs with bottom halves off, so
     // that no second run of it begins on this CPU before the first ends. Userspace only reads copies.
     COUNTERS.get_ptr_mut(0).map(|counters| unsafe { &mut *counters })
 }
 
-/// This CPU's half of the matrix that has a codepoint.
+/// This CPU's half of the matrix that has a codepoint, as long as `_tables` are borrowed.
 #[inline(always)]
-pub fn remarked(from: Dscp) -> Option<&'static mut RemarkedHalf> {
+pub fn remarked<T>(_tables: &mut T, from: Dscp) -> Option<&mut RemarkedHalf> {
     // SAFETY: as in `counters`.
     REMARKED.get_ptr_mut(RemarkedHalf::of(from)).map(|half| unsafe { &mut *half })
 }
@@ -235,12 +235,12 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool> T
 
     #[inline(always)]
     fn counters(&mut self) -> Option<&mut Counters> {
-        counters()
+        counters(self)
     }
 
     #[inline(always)]
     fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf> {
-        remarked(from)
+        remarked(self, from)
     }
 }
 

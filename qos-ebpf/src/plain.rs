@@ -66,12 +66,12 @@ impl<const LAYER3: bool, const REMARKS: bool> Tables for Plain<LAYER3, REMARKS> 
 
     #[inline(always)]
     fn counters(&mut self) -> Option<&mut Counters> {
-        maps::counters()
+        maps::counters(self)
     }
 
     #[inline(always)]
     fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf> {
-        maps::remarked(from)
+        maps::remarked(self, from)
     }
 }
 

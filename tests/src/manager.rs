@@ -1,6 +1,7 @@
 //! A service manager, as far as a service sees it: the socket that it is told by.
 
 use std::{
+    io::ErrorKind,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::Command,
@@ -44,7 +45,11 @@ impl Manager {
         let mut heard = Vec::new();
         for _ in 0..100 {
             let mut buffer = [0; 4096];
-            let length = self.socket.recv(&mut buffer).with_context(|| format!("no {line} after {heard:?}"))?;
+            let length = match self.socket.recv(&mut buffer) {
+                // A signal that another test sends to the process.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                result => result.with_context(|| format!("no {line} after {heard:?}"))?,
+            };
             let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if message.lines().any(|found| found == line) {
                 return Ok(message);

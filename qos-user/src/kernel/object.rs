@@ -227,6 +227,7 @@ pub struct Loaded {
 ///
 /// That the binary is damaged.
 pub fn bytes() -> anyhow::Result<Vec<u8>> {
+    // What reads it wants words of 8 bytes where such should be, and an allocator gives no less for so much.
     lz4_flex::decompress_size_prepended(PACKED).context("the kernel programs in this binary are damaged")
 }
 

@@ -157,7 +157,7 @@ fn beside(decision: &Decision) -> Option<String> {
 const fn limit(limited: Limited) -> &'static str {
     match limited {
         Limited::LaterFragment => "a later fragment: no rule sees its ports",
-        Limited::HeaderChainTooLong => "too many extension headers: no rule sees what is behind them",
+        Limited::HeaderChainTooLong => "the transport header is too far behind: no rule sees it",
     }
 }
 
