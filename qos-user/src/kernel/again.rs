@@ -32,9 +32,10 @@ pub struct Lost<'a> {
 ///
 /// # Errors
 ///
-/// `attach`, with what each mechanism said; what is left of the hook stays as it is then.
+/// `usage`, `link-type`; `attach`, with what each mechanism said; what is left of the hook stays as it is then.
 pub fn attach(lost: &Lost<'_>, net: &Network) -> anyhow::Result<Hook> {
     let Lost { hook, interface, next, .. } = lost;
+    choice::refuse(lost.wanted, interface, hook.pins.direction)?;
     let mut refusals: Vec<(Via, String)> = Vec::new();
     for (via, reason) in mechanisms(lost.wanted, &hook.state, hook.pins.direction) {
         let (layer, needs_tc) = (next.state.link(), lost.needs_tc.as_ref());

@@ -85,8 +85,7 @@ pub struct Request<'a> {
 pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
     let Request { interface, pins, wanted, .. } = request;
     let layer = layer(interface)?;
-    refuse_xdp_at_egress(*wanted, pins.direction)?;
-    refuse_old_tunnels(interface, pins.direction)?;
+    refuse(*wanted, interface, pins.direction)?;
     datapath::make_room(pins, net)?;
     let mut refusals: Vec<(Via, String)> = Vec::new();
     for via in wanted.candidates(pins.direction) {
@@ -111,6 +110,16 @@ pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
 /// `link-type`.
 pub fn layer(interface: &Interface) -> Result<Link, Failure> {
     interface.link.clone().map_err(|why| Failure::new("link-type", format!("{}: {why}", interface.name)))
+}
+
+/// Refuses what a mechanism would take, and what would not see what it is there for.
+///
+/// # Errors
+///
+/// `usage`, `link-type`.
+pub(super) fn refuse(wanted: Wanted, interface: &Interface, direction: Direction) -> anyhow::Result<()> {
+    refuse_xdp_at_egress(wanted, direction)?;
+    refuse_old_tunnels(interface, direction)
 }
 
 fn refuse_xdp_at_egress(wanted: Wanted, direction: Direction) -> anyhow::Result<()> {

@@ -150,6 +150,25 @@ fn a_program_that_somebody_removed_is_missing_and_comes_back() -> anyhow::Result
     assert_nothing(&router, "detach")
 }
 
+/// XDP has no egress, also where something was attached before.
+#[test]
+fn a_lost_egress_does_not_come_back_by_xdp() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    for hook in ["xdp", "xdp-generic"] {
+        router.ok("attach wan0 --egress --hook clsact")?;
+        run_in(router.edge(), "tc qdisc del dev wan0 clsact")?;
+        let refused = router.ask(&format!("attach wan0 --egress --hook {hook}"))?.expect(2)?;
+        refused.complains(&["XDP sees packets at ingress alone"])?;
+        let links = run_in(router.edge(), "ip -d link show wan0")?;
+        assert!(!links.stdout.contains("prog/xdp"), "{hook}: {links:?}");
+        router.ask("status")?.expect(3)?.says(&["MISSING"])?;
+        router.ok("attach wan0 --egress")?.says(&["wan0:egress  attached: clsact", "its counters go on"])?;
+        router.ok("detach wan0")?;
+        assert_nothing(&router, hook)?;
+    }
+    Ok(())
+}
+
 /// The kernel gives the inode of a namespace that is gone to the next one.
 #[test]
 fn a_namespace_made_again_has_no_ghosts() -> anyhow::Result<()> {
