@@ -39,7 +39,7 @@ impl Asked {
 }
 
 /// Puts back what somebody has removed from a device that lives, as it was if nobody asks otherwise: by the same mechanism,
-/// with the same policy or the one that is in force by now. Its counters go on.
+/// with what the policy in force says of it by now. Its counters go on.
 ///
 /// # Errors
 ///
@@ -52,12 +52,7 @@ pub fn attach_again(
     asked: Asked,
 ) -> anyhow::Result<Hook> {
     let direction = hook.pins.direction;
-    let binding = match policy {
-        Some(policy) if !hook.state.is_bound_by(policy.hash()) => {
-            conditioner::binding(policy, &interface.name, direction)
-        }
-        _ => hook.state.binding.clone(),
-    };
+    let binding = bound_again(site, hook, interface, policy);
     refuse_to_differ(asked.inside.as_deref(), binding.as_ref(), &interface.name)?;
     let needs_tc = binding.as_ref().and_then(conditioner::needs_tc);
     let state = HookState {
@@ -74,6 +69,17 @@ pub fn attach_again(
         .with_context(|| format!("qosbpf detach {}:{direction} would give its counters up", interface.name))?;
     let wanted = conditioner::wanted(asked.wanted, policy, &interface.name, direction);
     again::attach(&Lost { hook, interface, wanted, next, needs_tc }, &site.net)
+}
+
+/// What a hook is to do that is put back. A policy may have been taken back while nothing ran there, and the hook's own
+/// word for it counts only where one is in force that this version cannot read.
+#[must_use]
+pub fn bound_again(site: &Site, hook: &Hook, interface: &Interface, policy: Option<&Policy>) -> Option<Binding> {
+    match policy {
+        Some(policy) => conditioner::binding(policy, &interface.name, hook.pins.direction),
+        None if site.has_policy() => hook.state.binding.clone(),
+        None => None,
+    }
 }
 
 /// Attaches where nothing runs, with what the policy says of the hook.

@@ -83,6 +83,12 @@ impl Site {
         Ok(Self { store, net, interfaces, hooks, broken, policy, spoiled, saved: context.saved() })
     }
 
+    /// Whether a policy is in force, be it one that this version cannot read.
+    #[must_use]
+    pub fn has_policy(&self) -> bool {
+        self.policy.is_some() || self.store.policy().symlink_metadata().is_ok()
+    }
+
     /// Refuses what depends on the policy in force, if it cannot be said which one that is.
     ///
     /// # Errors

@@ -215,12 +215,6 @@ impl HookState {
         self.binding.as_ref().filter(|_| self.bypass.is_none())
     }
 
-    /// Whether what it does is what the policy of this hash says.
-    #[must_use]
-    pub fn is_bound_by(&self, hash: &str) -> bool {
-        self.binding.as_ref().is_some_and(|binding| binding.policy.hash == hash)
-    }
-
     /// Whether the policy says of it more than where to look.
     #[must_use]
     pub const fn decides(&self) -> bool {

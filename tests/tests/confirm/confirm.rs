@@ -13,7 +13,10 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use qosbpf_tests::{binary, router::Router};
+use qosbpf_tests::{
+    binary,
+    router::{Router, run_in},
+};
 
 use crate::edge::{self, Edge, KEEP};
 
@@ -81,6 +84,25 @@ fn no_policy_comes_back_as_no_policy_and_what_was_attached_goes() -> anyhow::Res
     let hooks = status["hooks"].as_array().context("hooks")?;
     assert_eq!(hooks.len(), 1, "{status:#}");
     assert_eq!((&hooks[0]["interface"], &hooks[0]["table"]), (&"lan0".into(), &serde_json::Value::Null));
+    Ok(())
+}
+
+/// A hook whose filter is not there when its policy is taken back gets nothing of it when it is put back.
+#[test]
+fn what_was_removed_meanwhile_does_not_bring_the_policy_back() -> anyhow::Result<()> {
+    const WASH: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n";
+    let router = Router::start()?;
+    let (policy, start) = (router.policy("wash", WASH)?, Instant::now());
+    router.ok("attach lan0 --ingress --hook clsact")?;
+    let soon = edge::soon(start.elapsed());
+    router.ok(&format!("policy apply {policy} --confirm {}s", soon.as_secs()))?.says(&["lan0:ingress", "changed"])?;
+    run_in(router.edge(), "tc qdisc del dev lan0 clsact")?;
+    thread::sleep(soon + Duration::from_millis(100));
+    router.ok("attach lan0 --ingress")?.says(&["counting, no policy is bound to it", "its counters go on"])?;
+    let status = router.ok("status --json")?.json()?;
+    assert!(status["policy"].is_null() && status["hooks"][0]["table"].is_null(), "{status:#}");
+    router.ping(false, 4 * EF, 5)?;
+    assert!(router.counted("lan0:ingress")?.remarked.is_empty());
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::{
     cli::{ApplyArgs, ApplyOptions},
     cmd::{
         Context,
-        attaching::{Asked, attach_again},
+        attaching::{Asked, attach_again, bound_again},
         conditioner, misplaced,
         recovery::recovered,
         site::{self, Site},
@@ -26,11 +26,11 @@ use crate::{
     kernel::{
         boottime::BootTime,
         choice::{self, Request, Wanted},
-        datapath::Hook,
+        datapath::{Hook, Observed},
         document, past,
         pending::{HookBefore, Pending},
         pins::{self, Store},
-        state::PolicyRecord,
+        state::{Binding, PolicyRecord},
     },
     policy::{Policy, Source},
 };
@@ -134,7 +134,7 @@ fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) 
     let before = site.hooks.iter().map(|hook| HookBefore {
         ifindex: hook.pins.ifindex,
         direction: hook.pins.direction,
-        binding: hook.state.binding.clone(),
+        binding: before(site, hook),
     });
     let attaches = items.iter().filter_map(|item| match item.place {
         Place::Bare(interface, direction) if item.effect == Effect::Attached => Some((interface.ifindex, direction)),
@@ -153,6 +153,13 @@ fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) 
         hooks: before.collect(),
         attaches: attaches.collect(),
     })
+}
+
+/// What a hook does; where nothing runs, what it would do if it were put back now.
+fn before(site: &Site, hook: &Hook) -> Option<Binding> {
+    let lost = site.interface_of(hook).filter(|_| hook.running == Observed::Gone);
+    let policy = site.policy.as_ref().map(|found| &found.policy);
+    lost.map_or_else(|| hook.state.binding.clone(), |interface| bound_again(site, hook, interface, policy))
 }
 
 fn deadline(how: &ApplyOptions) -> nix::Result<Option<BootTime>> {
