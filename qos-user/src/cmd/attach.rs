@@ -9,7 +9,7 @@ use crate::{
     cli::{ApplyOptions, AttachArgs, HookChoice},
     cmd::{
         Context,
-        attaching::{Asked, attach_again, attach_anew, refuse_to_differ},
+        attaching::{Asked, attach_again, attach_anew, begins_anew, refuse_to_differ},
         conditioner, foreground, misplaced,
         policy::{read_policy, record, room, session::Session, testing},
         recovery::recovered,
@@ -33,6 +33,7 @@ use crate::{
 /// What became of one hook.
 enum Done {
     Attached(Hook),
+    Anew(Hook, String),
     PutBack(Hook),
     AlreadyThere(Hook),
     Upgraded(Hook),
@@ -75,7 +76,8 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     drop(change);
     let hooks: Vec<&Hook> = done.iter().map(Done::hook).collect();
-    let mut warnings = twice::warnings(&site, &hooks)?;
+    let mut warnings: Vec<_> = done.iter().filter_map(Done::warning).collect();
+    warnings.extend(twice::warnings(&site, &hooks)?);
     let bound = hooks.iter().filter_map(|hook| Some((hook.pins.ifindex, hook.state.binding.as_ref()?)));
     warnings.extend(misplaced::warnings(&site, bound)?);
     report(args, context, &interface, &done, &warnings)?;
@@ -147,7 +149,11 @@ fn attach_one(
     }
     let asked = Asked { wanted, inside: inside(args), log: args.log_decisions };
     if let Some(lost) = site.hooks.iter().find(|hook| hook.pins == pins) {
-        return attach_again(site, lost, interface, policy, asked).map(Done::PutBack);
+        let attached = attach_again(site, lost, interface, policy, asked)?;
+        return Ok(match begins_anew(lost, interface) {
+            Some(why) => Done::Anew(attached, why),
+            None => Done::PutBack(attached),
+        });
     }
     attach_anew(site, interface, direction, policy, asked).map(Done::Attached)
 }
@@ -155,7 +161,7 @@ fn attach_one(
 /// What could be done only in part is undone: the other direction, and the policy.
 fn take_back(site: &Site, interface: &Interface, done: &[Done], adopted: bool) {
     for done in done {
-        if let Done::Attached(hook) = done
+        if let Done::Attached(hook) | Done::Anew(hook, _) = done
             && let Err(error) = datapath::detach(hook, Some(&interface.name), &site.net)
         {
             tracing::error!(hook = %format!("{}:{}", interface.name, hook.pins.direction), "cannot go back: {error:#}");
@@ -223,6 +229,7 @@ impl Done {
     const fn hook(&self) -> &Hook {
         match self {
             Self::Attached(hook)
+            | Self::Anew(hook, _)
             | Self::PutBack(hook)
             | Self::AlreadyThere(hook)
             | Self::Upgraded(hook)
@@ -230,9 +237,16 @@ impl Done {
         }
     }
 
+    fn warning(&self) -> Option<String> {
+        match self {
+            Self::Anew(_, why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
     const fn word(&self) -> &'static str {
         match self {
-            Self::Attached(_) | Self::PutBack(_) => "attached",
+            Self::Attached(_) | Self::Anew(..) | Self::PutBack(_) => "attached",
             Self::AlreadyThere(_) => "already attached",
             Self::Upgraded(_) => "upgraded",
             Self::LooksElsewhere(_) => "changed",

@@ -38,12 +38,27 @@ impl Asked {
     }
 }
 
+/// Why what is left of a hook is another device's, though the number is the same: that one had another name, or its
+/// counters were further on than they are now.
+#[must_use]
+pub fn begins_anew(hook: &Hook, interface: &Interface) -> Option<String> {
+    let (before, direction) = (&hook.state, hook.pins.direction);
+    let why = if !before.interface.is_empty() && before.interface != interface.name {
+        format!("was that of {}", before.interface)
+    } else if interface.device(direction).packets < before.device.packets {
+        "was that of a device that is gone".to_owned()
+    } else {
+        return None;
+    };
+    Some(format!("{}:{direction} begins at zero: what was left there {why}", interface.name))
+}
+
 /// Puts back what somebody has removed from a device that lives, as it was if nobody asks otherwise: by the same mechanism,
-/// with what the policy in force says of it by now. Its counters go on.
+/// with what the policy in force says of it by now. Its counters go on, unless it [`begins_anew`].
 ///
 /// # Errors
 ///
-/// `rules`, `attach`, counters that cannot be read; what is left of the hook stays then.
+/// `rules`, `attach`, counters that cannot be read; what is left of the hook stays then, unless it was another device's.
 pub fn attach_again(
     site: &Site,
     hook: &Hook,
@@ -52,6 +67,9 @@ pub fn attach_again(
     asked: Asked,
 ) -> anyhow::Result<Hook> {
     let direction = hook.pins.direction;
+    if begins_anew(hook, interface).is_some() {
+        return attach_anew(site, interface, direction, policy, asked);
+    }
     let binding = bound_again(site, hook, interface, policy);
     refuse_to_differ(asked.inside.as_deref(), binding.as_ref(), &interface.name)?;
     let needs_tc = binding.as_ref().and_then(conditioner::needs_tc);
@@ -71,7 +89,7 @@ pub fn attach_again(
     again::attach(&Lost { hook, interface, wanted, next, needs_tc }, &site.net)
 }
 
-/// What a hook is to do that is put back. A policy may have been taken back while nothing ran there, and the hook's own
+/// What a hook is to do that is attached again. A policy may have been taken back while nothing ran there, and the hook's own
 /// word for it counts only where one is in force that this version cannot read.
 #[must_use]
 pub fn bound_again(site: &Site, hook: &Hook, interface: &Interface, policy: Option<&Policy>) -> Option<Binding> {

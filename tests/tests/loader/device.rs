@@ -11,6 +11,7 @@ use std::{
 use qosbpf_tests::{
     binary::{Answer, command},
     router::{HOOKS, Router, run_in, words},
+    udp,
 };
 
 use qosbpf_tests::left::{assert_nothing, pins};
@@ -167,6 +168,64 @@ fn a_lost_egress_does_not_come_back_by_xdp() -> anyhow::Result<()> {
         assert_nothing(&router, hook)?;
     }
     Ok(())
+}
+
+/// A policy binds names: what another name had, table and counters, is not what this one gets.
+#[test]
+fn what_is_left_of_another_name_is_not_put_back() -> anyhow::Result<()> {
+    const POLICY: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n";
+    let router = Router::start()?;
+    router.ok("attach lan0 --hook clsact")?;
+    router.ok(&format!("policy apply {}", router.policy("p", POLICY)?))?.says(&["lan0:ingress", "changed"])?;
+    router.ping(false, 184, 3)?;
+    run_in(router.edge(), "tc qdisc del dev lan0 clsact")?;
+    for line in ["ip link set lan0 down", "ip link set lan0 name guest0", "ip link set guest0 up"] {
+        run_in(router.edge(), line)?;
+    }
+    let attached = router.ok("attach guest0 --ingress --hook clsact")?;
+    attached
+        .says(&["guest0:ingress  attached: clsact, as asked; counting, no policy is bound to it"])?
+        .complains(&["guest0:ingress begins at zero: what was left there was that of lan0"])?;
+    assert_eq!(router.counted("guest0:ingress")?.packets().get(&184), None);
+    let policy = router.policy("q", &POLICY.replace("lan0", "guest0"))?;
+    router.ok("detach guest0:ingress")?;
+    router.ok(&format!("policy apply {policy} --attach --prune"))?.says(&["guest0:ingress", "attached"])?;
+    router.ok("detach --all")?;
+    for line in ["ip link set guest0 down", "ip link set guest0 name lan0", "ip link set lan0 up"] {
+        run_in(router.edge(), line)?;
+    }
+    assert_nothing(&router, "detach --all")
+}
+
+/// Numbers can be given again by whoever makes a device.
+#[test]
+fn what_is_left_of_a_device_that_is_gone_is_not_put_back() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let make = || -> anyhow::Result<()> {
+        for line in [
+            "ip link add dyn0 index 77 type veth peer name peer0",
+            "ip link set peer0 up",
+            "ip link set dyn0 up",
+            "ip address add 203.0.113.1/24 dev dyn0",
+            "ip neighbour replace 203.0.113.2 lladdr 02:00:00:00:09:02 nud permanent dev dyn0",
+        ] {
+            run_in(router.edge(), line)?;
+        }
+        Ok(())
+    };
+    let (from, to) = ("203.0.113.1:4000".parse()?, "203.0.113.2:4001".parse()?);
+    make()?;
+    udp::send(router.edge(), from, to, 184, 200)?;
+    router.ok("attach dyn0 --egress")?;
+    udp::send(router.edge(), from, to, 184, 3)?;
+    assert_eq!(router.counted("dyn0:egress")?.packets()[&184], 3);
+    run_in(router.edge(), "ip link del dyn0")?;
+    make()?;
+    router.ok("attach dyn0 --egress")?.says(&["dyn0:egress  attached:"])?.complains(&["dyn0:egress begins at zero"])?;
+    udp::send(router.edge(), from, to, 184, 2)?;
+    assert_eq!(router.counted("dyn0:egress")?.packets()[&184], 2);
+    router.ok("detach --all")?;
+    assert_nothing(&router, "detach --all")
 }
 
 /// The kernel gives the inode of a namespace that is gone to the next one.

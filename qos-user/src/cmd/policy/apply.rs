@@ -16,18 +16,21 @@ use crate::{
     cli::{ApplyArgs, ApplyOptions},
     cmd::{
         Context,
-        attaching::{Asked, attach_again, bound_again},
+        attaching::{Asked, attach_again, begins_anew, bound_again},
         conditioner, misplaced,
         recovery::recovered,
         site::{self, Site},
         timer, twice, who,
     },
     error::{Exit, Failure},
+    hook::Direction,
     kernel::{
         boottime::BootTime,
         choice::{self, Request, Wanted},
         datapath::{Hook, Observed},
-        document, past,
+        document,
+        network::Interface,
+        past,
         pending::{HookBefore, Pending},
         pins::{self, Store},
         state::{Binding, PolicyRecord},
@@ -88,12 +91,23 @@ pub fn put_in_force(
         save::keep(context, &record.text)?;
         site.remember(&record)?;
     }
-    let mut warnings = translated::warnings(&items);
+    let mut warnings = anew(&site, &items);
+    warnings.extend(translated::warnings(&items));
     warnings.extend(counted_twice(&site, &attached));
     let bound = items.iter().filter_map(|item| Some((item.place.ifindex()?, item.binding.as_ref()?)));
     let misplaced = misplaced::warnings(&site, bound);
     warnings.extend(misplaced.unwrap_or_else(|error| vec![format!("the devices could not be asked: {error:#}")]));
     tell(&said::Applied { policy, items: &items, session: session.as_ref(), how, saved, warnings: &warnings })
+}
+
+/// What was attached where another device has left something.
+fn anew(site: &Site, items: &[Item<'_>]) -> Vec<String> {
+    let attached = items.iter().filter(|item| item.effect == Effect::Attached);
+    let begin = attached.filter_map(|item| match item.place {
+        Place::Bare(interface, direction) => begins_anew(lost(site, interface, direction)?, interface),
+        _ => None,
+    });
+    begin.collect()
 }
 
 /// Where a packet counts at two devices now. What is in force stays so if it cannot be said.
@@ -137,11 +151,14 @@ fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) 
         binding: before(site, hook),
     });
     let attaches = items.iter().filter_map(|item| match item.place {
-        Place::Bare(interface, direction) if item.effect == Effect::Attached => Some((interface.ifindex, direction)),
+        // What is put back with its counters stays attached, and goes back to what it did.
+        Place::Bare(interface, direction)
+            if item.effect == Effect::Attached && !is_put_back(site, interface, direction) =>
+        {
+            Some((interface.ifindex, direction))
+        }
         _ => None,
     });
-    // What is put back with its counters stays attached, and goes back to what it did.
-    let attaches = attaches.filter(|place| !site.hooks.iter().any(|hook| hook.is_at(place.0, place.1)));
     Ok(Pending {
         to: site::identity(policy),
         since: SystemTime::now(),
@@ -153,6 +170,14 @@ fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) 
         hooks: before.collect(),
         attaches: attaches.collect(),
     })
+}
+
+fn is_put_back(site: &Site, interface: &Interface, direction: Direction) -> bool {
+    lost(site, interface, direction).is_some_and(|hook| begins_anew(hook, interface).is_none())
+}
+
+fn lost<'a>(site: &'a Site, interface: &Interface, direction: Direction) -> Option<&'a Hook> {
+    site.hooks.iter().find(|hook| hook.is_at(interface.ifindex, direction))
 }
 
 /// What a hook does; where nothing runs, what it would do if it were put back now.
@@ -204,7 +229,7 @@ fn attach(site: &Site, policy: &Policy, item: &Item<'_>) -> anyhow::Result<Optio
     if item.effect != Effect::Attached {
         return Ok(None);
     }
-    if let Some(lost) = site.hooks.iter().find(|hook| hook.is_at(interface.ifindex, direction)) {
+    if let Some(lost) = lost(site, interface, direction) {
         return attach_again(site, lost, interface, Some(policy), Asked::nothing()).map(Some);
     }
     let pins = site.store.hook(interface.ifindex, direction);

@@ -158,12 +158,16 @@ fn attach(step: &Step<'_>, interface: &Interface, site: &Site) -> anyhow::Result
     Ok(())
 }
 
-/// Somebody has removed the program. What cannot be put back with its counters is not made anew: it is said, and tried again.
+/// Somebody has removed the program. What cannot be put back with its counters is not made anew, unless they are another
+/// device's: it is said, and tried again.
 fn put_back(step: &Step<'_>, hook: &Hook, interface: &Interface, site: &Site) -> anyhow::Result<()> {
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
-    let hook = attaching::attach_again(site, hook, interface, policy, Asked::nothing())?;
-    let does = hook.state.binding.as_ref().map(|binding| binding.words()).unwrap_or_default();
-    tracing::info!(hook = step.name, does, "put back, its counters go on: {}", hook.state.reason);
+    let now = attaching::attach_again(site, hook, interface, policy, Asked::nothing())?;
+    let does = now.state.binding.as_ref().map(|binding| binding.words()).unwrap_or_default();
+    match attaching::begins_anew(hook, interface) {
+        Some(why) => tracing::warn!(hook = step.name, does, "attached: {}; {why}", now.state.reason),
+        None => tracing::info!(hook = step.name, does, "put back, its counters go on: {}", now.state.reason),
+    }
     Ok(())
 }
 
