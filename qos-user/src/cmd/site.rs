@@ -128,7 +128,7 @@ impl Site {
     /// What the kernel says. Needs the lock.
     pub fn collect_dead(&mut self, gone: &HashSet<u32>) -> anyhow::Result<()> {
         for hook in std::mem::take(&mut self.hooks) {
-            let another = hook.running == Observed::Gone && gone.contains(&hook.pins.ifindex);
+            let another = gone.contains(&hook.pins.ifindex) && datapath::is_orphaned(&hook)?;
             if another || datapath::is_dead(&hook, &self.net)? {
                 tracing::info!(hook = %format!("{}:{}", self.name_of(&hook), hook.pins.direction), "gone: pins removed");
                 hook.pins.remove_all()?;

@@ -170,8 +170,17 @@ fn is_not_found(error: &anyhow::Error) -> bool {
 ///
 /// Foreign pins, or what bpf(2) says.
 pub fn is_dead(hook: &Hook, net: &Network) -> anyhow::Result<bool> {
-    let gone = hook.running == Observed::Gone && !net.exists(hook.pins.ifindex)?;
-    Ok(gone && mechanism::has_no_device(&hook.pins)?)
+    Ok(is_orphaned(hook)? && !net.exists(hook.pins.ifindex)?)
+}
+
+/// The same for a device that is known to have gone, whatever has its number now. One that went to another namespace is told
+/// of in the same way, and its link lives.
+///
+/// # Errors
+///
+/// Foreign pins, or what bpf(2) says.
+pub fn is_orphaned(hook: &Hook) -> anyhow::Result<bool> {
+    Ok(hook.running == Observed::Gone && mechanism::has_no_device(&hook.pins)?)
 }
 
 /// Finishes or undoes what a killed process left half done, then reads the hook. Needs the lock.

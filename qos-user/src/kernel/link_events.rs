@@ -37,7 +37,7 @@ const BUFFER: usize = 64 << 10;
 pub enum Changed {
     /// A link has come, or is not what it was.
     Links,
-    /// A link has gone; by now another one may have its number and its name.
+    /// A link has gone, perhaps to another namespace; by now another one may have its number and its name.
     Gone,
     /// A filter or a qdisc has gone, perhaps with a program of ours.
     Filters,

@@ -126,6 +126,29 @@ fn a_device_made_again_under_its_number_is_attached_at_once_and_begins_at_zero()
     Ok(())
 }
 
+/// The kernel tells of a device that goes to another namespace as of one that is deleted; its program runs on there.
+#[test]
+fn the_pins_of_a_device_that_went_to_another_namespace_stay() -> anyhow::Result<()> {
+    let lab = Lab::serving(
+        "[interface.dyn0]\negress = \"t\"\n[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n",
+    )?;
+    let (edge, lan) = (lab.router.edge(), lab.router.lab().lan());
+    // Under another number, or it would be taken for still here.
+    run_in(lan, "ip link add taken0 index 77 type veth peer name other0")?;
+    run_in(edge, "ip link add dyn0 index 77 type veth peer name peer0")?;
+    lab.becomes("dyn0:egress", "active")?;
+    let pins = lab.router.hook_folder("dyn0", "egress")?;
+    run_in(edge, &format!("ip link set dyn0 netns {}", lan.name()))?;
+    lab.says(&["dyn0 is gone"])?;
+    // Looks come one after the other.
+    run_in(edge, "ip link set wan0 mtu 1400")?;
+    lab.says(&["wan0: MTU 1500 is 1400 now"])?;
+    assert!(pins.join("link").exists(), "{}", lab.log()?);
+    run_in(lan, "ip link del dyn0")?;
+    run_in(edge, "ip link set wan0 mtu 1300")?;
+    eventually(|| Ok(!pins.exists())).with_context(|| lab.log().unwrap_or_default())
+}
+
 #[test]
 fn what_somebody_detaches_by_hand_stays_so_until_a_reload() -> anyhow::Result<()> {
     let marked = MARK.replace("ingress =", "hook = \"clsact\"\ningress =");

@@ -76,8 +76,10 @@ pub fn steps<'a>(site: &'a Site, wishes: &Wishes<'_>) -> anyhow::Result<Vec<Step
 
 fn at_hook<'a>(site: &'a Site, hook: &'a Hook, wishes: &Wishes<'_>) -> anyhow::Result<Option<Work<'a>>> {
     match hook.running {
-        Observed::Gone if wishes.gone.contains(&hook.pins.ifindex) => Ok(Some(Work::Collect)),
-        Observed::Gone => Ok(datapath::is_dead(hook, &site.net)?.then_some(Work::Collect)),
+        Observed::Gone => {
+            let another = wishes.gone.contains(&hook.pins.ifindex) && datapath::is_orphaned(hook)?;
+            Ok((another || datapath::is_dead(hook, &site.net)?).then_some(Work::Collect))
+        }
         Observed::Unknown => Ok(None),
         Observed::Running(_) if !hook.state.is_of_this_build() && wishes.upgrade == Upgrade::Switch => {
             Ok(Some(Work::Upgrade(hook)))
