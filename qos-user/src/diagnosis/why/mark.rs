@@ -4,7 +4,7 @@ use qos_common::ds::Dscp;
 
 use super::{Scene, forwarding, hook_name, since, suspects};
 use crate::{
-    diagnosis::{Command, Cure, Finding},
+    diagnosis::{Command, Cure, Finding, Level},
     hook::Direction,
     netdev::Passed,
     snapshot::{Hook, RuleCount},
@@ -280,10 +280,22 @@ fn elsewhere(scene: &Scene<'_>, to: Option<&Hook>, dscps: &[Dscp]) -> Vec<String
     counted.map(|(name, packets)| format!("{name} before {packets}")).collect()
 }
 
-/// For a hook as a whole: each codepoint that comes in, reaches no hook at egress, and has somebody who takes it.
+/// For a hook as a whole: each codepoint that comes in, reaches no hook at egress, and has somebody who takes it; that is said
+/// once of a host that does not forward, and not where the packets may be for itself.
 pub(super) fn lost(scene: &Scene<'_>) -> Vec<Finding> {
     let Some(hook) = scene.hook() else { return Vec::new() };
     let looked = |dscp: Dscp| findings(scene, hook, &dscp.to_string(), &[dscp]);
-    let all = Dscp::all().flat_map(looked);
-    all.filter(|finding| finding.code == "lost-inside").collect()
+    let mut lost: Vec<Finding> = Vec::new();
+    for finding in Dscp::all().flat_map(looked) {
+        let said = || lost.iter().any(|before| (before.code, &before.text) == (finding.code, &finding.text));
+        let is_meant = match finding.code {
+            "lost-inside" => true,
+            "not-forwarded" => finding.level == Level::Fail && !said(),
+            _ => false,
+        };
+        if is_meant {
+            lost.push(finding);
+        }
+    }
+    lost
 }

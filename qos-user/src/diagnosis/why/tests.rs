@@ -211,6 +211,38 @@ fn where_nothing_came_in_the_interfaces_that_are_not_counted_are_named() {
     assert_eq!((blind.level, &blind.cure), (Level::Unknown, &Some(Cure::attach("lan1", Direction::Ingress))));
 }
 
+/// `lan0` with a host behind it that does not forward IPv4.
+fn host() -> Ground {
+    let mut ground = router();
+    ground.ports[0].forwards_not = [Some("net.ipv4.conf.lan0.forwarding".to_owned()), None];
+    ground
+}
+
+#[test]
+fn that_the_host_does_not_forward_is_said_once_of_a_hook() {
+    let mut snapshot = snapshot(5, 0);
+    let counts = snapshot.hooks[0].counts.as_mut().unwrap();
+    counts.sums.kept[0][32] = Counter { packets: 9, bytes: 900 };
+    let answer = ask(&snapshot, &host(), &Outside::default(), &About::Hook);
+    assert_eq!(codes(&answer), ["attached", "not-forwarded"], "{answer:#?}");
+    assert_eq!(of(&answer, "not-forwarded").level, Level::Fail);
+    assert!(codes(&ask(&snapshot, &router(), &nft_rule(), &About::Hook)).contains(&"lost-inside"));
+}
+
+#[test]
+fn a_bridge_passes_on_what_the_host_does_not_forward() {
+    let found = |ground: &Ground| codes(&ask(&snapshot(5, 0), ground, &Outside::default(), &ef()));
+    let mut ground = host();
+    assert!(found(&ground).contains(&"not-forwarded"));
+    let mut master = port("br0");
+    (master.device.ifindex, master.device.kind) = (50, Some("bridge".to_owned()));
+    ground.ports.push(master);
+    ground.ports[0].device.master = Some(50);
+    assert!(!found(&ground).contains(&"not-forwarded"), "{:?}", found(&ground));
+    ground.ports[2].device.kind = Some("vrf".to_owned());
+    assert!(found(&ground).contains(&"not-forwarded"));
+}
+
 #[test]
 fn what_our_own_policy_does_is_said_and_no_fault() {
     let mut snapshot = snapshot(0, 0);
