@@ -211,8 +211,18 @@ pub struct RoutingRule {
     pub priority: u32,
     /// The DS byte that it matches.
     pub tos: u8,
+    /// Whether it was made to match the codepoint, not the old field.
+    pub by_dscp: bool,
     /// The table.
     pub table: u32,
+}
+
+impl RoutingRule {
+    /// What it matches, as `ip rule` takes it.
+    #[must_use]
+    pub fn condition(&self) -> String {
+        if self.by_dscp { format!("dscp {}", self.tos >> 2) } else { format!("tos {:#04x}", self.tos) }
+    }
 }
 
 /// A route that leaves by an interface.

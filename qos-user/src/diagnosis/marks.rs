@@ -8,9 +8,6 @@ use super::{
 };
 use crate::hook::{Direction, Via};
 
-/// `IPTOS_TOS_MASK`: what a `tos` of a routing rule may have in IPv4.
-const OLD_TOS: u8 = 0x1e;
-
 /// Our filter of clsact has this priority.
 const OUR_PRIORITY: u16 = 0x5153;
 
@@ -130,14 +127,9 @@ fn marker(interface: &str, rule: &Rule, ground: &Ground) -> Finding {
 
 /// Several rules may have one priority: the command says what this one matches.
 fn removed(rule: &RoutingRule) -> Command {
-    let RoutingRule { family, priority, tos, table } = rule;
+    let RoutingRule { family, priority, table, .. } = rule;
     let command = Command::new("ip").word(format_args!("-{family}")).words("rule del priority").word(priority);
-    // A rule of IPv4 has but four bits of the old field, unless it matches the codepoint.
-    let command = match family {
-        4 if tos & !OLD_TOS != 0 => command.words("dscp").word(tos >> 2),
-        _ => command.words("tos").word(format_args!("{tos:#04x}")),
-    };
-    command.words("lookup").word(table)
+    rule.condition().split(' ').fold(command, Command::word).words("lookup").word(table)
 }
 
 /// Routing by the DS field: what we change at ingress changes the way.
@@ -148,8 +140,11 @@ pub(super) fn routed_by_mark(ground: &Ground) -> Vec<Finding> {
         let level = if at.is_empty() { Level::Info } else { Level::Warn };
         let effect = if at.is_empty() { String::new() } else { format!("; {} remarks before it", at.join(", ")) };
         let text = format!(
-            "ip -{} rule {}: tos {:#04x} goes by table {}: it sees marks as they are behind our ingress{effect}",
-            rule.family, rule.priority, rule.tos, rule.table
+            "ip -{} rule {}: {} goes by table {}: it sees marks as they are behind our ingress{effect}",
+            rule.family,
+            rule.priority,
+            rule.condition(),
+            rule.table
         );
         Finding::new(level, "host", "routed-by-mark", text).cure(Cure::There(removed(rule)))
     });
@@ -217,7 +212,7 @@ mod tests {
 
     #[test]
     fn routing_by_mark_is_told_with_who_remarks_before_it() {
-        let rule = RoutingRule { family: 4, priority: 32_765, tos: 0x10, table: 100 };
+        let rule = RoutingRule { family: 4, priority: 32_765, tos: 0x10, by_dscp: false, table: 100 };
         let of = |ports| routed_by_mark(&Ground { rules: vec![rule.clone()], ..ground(ports) }).remove(0);
         assert_eq!(of(vec![port("lan0")]).level, Level::Info);
         let remarked = of(vec![enforcing("lan0", Direction::Ingress)]);
@@ -225,6 +220,14 @@ mod tests {
         assert!(remarked.text.contains("ip -4 rule 32765: tos 0x10 goes by table 100"), "{}", remarked.text);
         assert!(remarked.text.ends_with("lan0:ingress remarks before it"), "{}", remarked.text);
         assert_eq!(remarked.cure, Some(Cure::There(Command::new("ip -4 rule del priority 32765 tos 0x10 lookup 100"))));
+        // Which of the two it was made by the kernel wants to be told again, in either family.
+        for (family, by_dscp, words) in [(4, true, "dscp 4"), (6, true, "dscp 4"), (6, false, "tos 0x10")] {
+            let rule = RoutingRule { family, by_dscp, ..rule.clone() };
+            let found = routed_by_mark(&Ground { rules: vec![rule], ..Ground::default() }).remove(0);
+            assert!(found.text.contains(&format!("rule 32765: {words} goes by table 100")), "{}", found.text);
+            let command = Command::new("ip").word(format_args!("-{family}")).words("rule del priority 32765");
+            assert_eq!(found.cure, Some(Cure::There(command.words(words).words("lookup 100"))), "{family} {by_dscp}");
+        }
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn listed(routes: &[&Route], rules: &[RoutingRule]) -> String {
     const SHOWN: usize = 3;
     let chosen_by = |table: u32| {
         let rule = rules.iter().find(|rule| rule.table == table);
-        rule.map_or_else(String::new, |rule| format!(", ip rule {} for tos {:#04x}", rule.priority, rule.tos))
+        rule.map_or_else(String::new, |rule| format!(", ip rule {} for {}", rule.priority, rule.condition()))
     };
     let word = |route: &&&Route| match route.table {
         MAIN => route.to.clone(),

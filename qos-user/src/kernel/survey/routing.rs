@@ -53,16 +53,17 @@ impl Network {
 }
 
 fn by_mark(family: u8, rule: &RuleMessage) -> Option<RoutingRule> {
-    let (mut priority, mut table, mut tos) = (0, u32::from(rule.header.table), rule.header.tos);
+    let (mut priority, mut table, mut by_dscp) = (0, u32::from(rule.header.table), None);
     for attribute in &rule.attributes {
         match attribute {
             RuleAttribute::Priority(number) => priority = *number,
             RuleAttribute::Table(number) => table = *number,
-            RuleAttribute::Other(other) => tos = dscp(other).unwrap_or(tos),
+            RuleAttribute::Other(other) => by_dscp = dscp(other).or(by_dscp),
             _ => {}
         }
     }
-    (tos != 0).then_some(RoutingRule { family, priority, tos, table })
+    let tos = by_dscp.unwrap_or(rule.header.tos);
+    (tos != 0).then_some(RoutingRule { family, priority, tos, by_dscp: by_dscp.is_some(), table })
 }
 
 /// The DS byte of the newer attribute.
