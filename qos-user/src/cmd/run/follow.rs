@@ -70,11 +70,11 @@ impl Follower {
     /// # Errors
     ///
     /// Pins that are foreign or not readable, and `busy`.
-    pub fn follow(&mut self, context: &Context, released: impl Fn() -> HashSet<Place>) -> anyhow::Result<()> {
+    pub fn follow(&mut self, context: &Context, released: impl Fn(&Site) -> HashSet<Place>) -> anyhow::Result<()> {
         let site = Site::read(context)?;
         site.refuse_spoiled()?;
         self.heed(&site);
-        if steps(&site, &self.wishes(&released()))?.is_empty() {
+        if steps(&site, &self.wishes(&released(&site)))?.is_empty() {
             self.done(HashMap::new());
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl Follower {
         let mut site = recovered(store, context)?;
         site.collect_dead(&self.gone)?;
         self.heed(&site);
-        let failures = steps(&site, &self.wishes(&released()))?.into_iter().filter_map(|step| {
+        let failures = steps(&site, &self.wishes(&released(&site)))?.into_iter().filter_map(|step| {
             let error = take(&step, &site).err()?;
             Some((step.place, self.tell(&step, &site, &error)))
         });

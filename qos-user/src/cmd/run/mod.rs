@@ -66,7 +66,7 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     let _said = deadline::settle(&context);
     let loaded = load(Occasion::Start, &context);
     let mut follower = Follower::new(configured.settings.upgrade);
-    if let Err(error) = follower.follow(&context, HashSet::new) {
+    if let Err(error) = follower.follow(&context, |_| HashSet::new()) {
         tracing::error!("not everything is attached: {error:#}");
     }
     if args.once {

@@ -172,7 +172,7 @@ impl Service {
     async fn follow(&self, gone: HashSet<u32>) -> Option<BootTime> {
         let done = self.work(|shared, follower| {
             follower.note_gone(gone);
-            if let Err(error) = follower.follow(&shared.context, || shared.released()) {
+            if let Err(error) = follower.follow(&shared.context, |site| shared.released(site)) {
                 tracing::error!("not everything could be looked at; it is tried again: {error:#}");
             }
             shared.settle()
@@ -184,7 +184,7 @@ impl Service {
         notify::reloading();
         let done = self.work(|shared, follower| {
             shared.reload(follower);
-            if let Err(error) = follower.follow(&shared.context, || shared.released()) {
+            if let Err(error) = follower.follow(&shared.context, |site| shared.released(site)) {
                 tracing::error!("not everything could be looked at; it is tried again: {error:#}");
             }
         });

@@ -1,7 +1,7 @@
 //! What all parts of the service share: what it knows of itself, the past of the counters, and the way to whoever works.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     REVISION, VERSION,
     cmd::{Context, deadline, site::Site},
-    kernel::{boottime::BootTime, pending::Pending},
+    kernel::{boottime::BootTime, datapath::Observed, pending::Pending},
     policy::settings::Settings,
     render::prometheus,
     snapshot::{
@@ -32,6 +32,10 @@ use crate::{
 
 /// How long work at the hooks may take before something must be wrong.
 const STUCK: Duration = Duration::from_secs(120);
+
+/// How long a hook may run on after somebody has said that it is to be detached: whoever waits for the lock that long has
+/// given up, and what runs by then was not detached, or is attached again.
+const DETACHING: Duration = Duration::from_secs(60);
 
 /// What somebody wants done.
 #[derive(Debug)]
@@ -64,7 +68,8 @@ struct State {
     reload: Reload,
     /// When the saved policy was last read without a mistake.
     success: Option<SystemTime>,
-    released: HashSet<Place>,
+    /// Since when.
+    released: HashMap<Place, Instant>,
     listens: Vec<SocketAddr>,
     /// Why deadlines could not be read the last time, so that it is said once.
     unread: Option<String>,
@@ -80,7 +85,7 @@ impl Shared {
             settings_failure: configured.failure,
             success: loaded.failure.is_none().then_some(loaded.at),
             reload: loaded,
-            released: HashSet::new(),
+            released: HashMap::new(),
             listens: Vec::new(),
             unread: None,
             busy: None,
@@ -101,9 +106,19 @@ impl Shared {
         self.state().settings.clone()
     }
 
-    /// Hooks that are not attached again.
-    pub fn released(&self) -> HashSet<Place> {
-        self.state().released.clone()
+    /// Hooks that are not attached again. One that runs all the same is not among them for long.
+    pub fn released(&self, site: &Site) -> HashSet<Place> {
+        let running = site.hooks.iter().filter(|hook| hook.running != Observed::Gone);
+        let running: HashSet<Place> = running.map(|hook| (hook.pins.ifindex, hook.pins.direction)).collect();
+        let mut state = self.state();
+        state.released.retain(|place, since| {
+            let stays = !running.contains(place) || since.elapsed() < DETACHING;
+            if !stays {
+                tracing::info!(ifindex = place.0, direction = %place.1, "attached after all: attached again if it is removed");
+            }
+            stays
+        });
+        state.released.keys().copied().collect()
     }
 
     /// How the files were last read.
@@ -155,7 +170,7 @@ impl Shared {
     /// Does not attach again where somebody has detached by hand.
     pub fn release(&self, place: Place) {
         tracing::info!(ifindex = place.0, direction = %place.1, "detached by hand: not attached again until a reload");
-        self.state().released.insert(place);
+        self.state().released.insert(place, Instant::now());
     }
 
     /// What `status` says of the service.
@@ -170,7 +185,7 @@ impl Shared {
             success: state.success,
             settings_failure: state.settings_failure.clone(),
             events_today: self.told().today(),
-            released: state.released.iter().copied().collect(),
+            released: state.released.keys().copied().collect(),
         }
     }
 
