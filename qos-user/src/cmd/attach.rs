@@ -67,7 +67,7 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
             Ok(hook) => done.push(hook),
             Err(error) => {
                 take_back(&site, &interface, &done, adopted);
-                return Err(error);
+                return Err(with_what_stays(error, &interface, &done));
             }
         }
     }
@@ -156,6 +156,15 @@ fn attach_one(
         });
     }
     attach_anew(site, interface, direction, policy, asked).map(Done::Attached)
+}
+
+/// What was put back with its counters is not taken away again.
+fn with_what_stays(error: anyhow::Error, interface: &Interface, done: &[Done]) -> anyhow::Error {
+    let stays = done.iter().find(|done| matches!(done, Done::PutBack(_)));
+    match stays.map(|done| done.hook().pins.direction) {
+        Some(direction) => error.context(format!("{}:{direction} was put back, and stays", interface.name)),
+        None => error,
+    }
 }
 
 /// What could be done only in part is undone: the other direction, and the policy.
