@@ -2,7 +2,7 @@
 
 use crate::{
     cli::ApplyOptions,
-    cmd::{conditioner, site::Site},
+    cmd::{attaching::begins_anew, conditioner, site::Site},
     error::{Exit, Failure},
     hook::Direction,
     kernel::{
@@ -163,11 +163,14 @@ fn unattached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<It
             let binding = conditioner::binding(policy, &interface.name, direction)?;
             let name = format!("{}:{direction}", interface.name);
             let place = Place::Bare(interface, direction);
+            let left = site.hooks.iter().find(|hook| hook.is_at(interface.ifindex, direction));
+            let bypassed =
+                left.is_some_and(|hook| hook.state.bypass.is_some() && begins_anew(hook, interface).is_none());
             (!is_attached(interface.ifindex, direction)).then_some(Item {
                 name,
                 binding: Some(binding),
                 effect,
-                bypassed: false,
+                bypassed: bypassed && effect == Effect::Attached,
                 place,
             })
         })
