@@ -54,19 +54,22 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// `spoiled-pin`; that this process may not read it.
+/// `spoiled-pin`, where it is another's, something else, or not to be understood; that it cannot be read now.
 pub fn read_own<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
-    if path.symlink_metadata().is_err() {
-        return Ok(None);
-    }
-    bpffs::check_pin(path).and_then(|()| read(path)).map_err(|error| spoiled(path, error))
+    bpffs::check_pin(path).and_then(|()| read(path)).or_else(|error| without(path, error))
 }
 
-fn spoiled(path: &Path, error: anyhow::Error) -> anyhow::Error {
-    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
-    if causes.into_iter().any(|cause| cause.kind() == io::ErrorKind::PermissionDenied) {
-        return error;
+/// A pin that is not there, or not any more, is none.
+fn without<T>(path: &Path, error: anyhow::Error) -> anyhow::Result<Option<T>> {
+    match error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()) {
+        Some(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        // What the kernel says of a pin that is no map.
+        Some(cause) if cause.raw_os_error() != Some(libc::EINVAL) => Err(error),
+        _ => Err(spoiled(path, &error)),
     }
+}
+
+fn spoiled(path: &Path, error: &anyhow::Error) -> anyhow::Error {
     let pin = path.display();
     Failure::new("spoiled-pin", format!("{error:#}"))
         .hint(format!("another version of qosbpf may read it; without: rm {pin}; hooks go on as they are"))
@@ -122,4 +125,27 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
     }
     let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     serde_json::from_slice(&text[..end]).with_context(context).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(error: anyhow::Error) -> Option<&'static str> {
+        let error = without::<()>(Path::new("/pin"), error).err()?;
+        Some(error.downcast_ref::<Failure>().map_or("as it is", |failure| failure.code))
+    }
+
+    #[test]
+    fn only_what_stays_wrong_is_spoiled() {
+        let kernel = |number| anyhow::Error::from(io::Error::from_raw_os_error(number)).context("pin /pin");
+        assert_eq!(of(kernel(libc::ENOENT)), None);
+        for number in [libc::EACCES, libc::EPERM, libc::ENOMEM, libc::EMFILE, libc::EIO] {
+            assert_eq!(of(kernel(number)), Some("as it is"), "{number}");
+        }
+        assert_eq!(of(kernel(libc::EINVAL)), Some("spoiled-pin"));
+        assert_eq!(of(Failure::new("foreign-pin", "not root's").into()), Some("spoiled-pin"));
+        let text = serde_json::from_str::<u8>("{").unwrap_err();
+        assert_eq!(of(anyhow::Error::from(text).context("pin /pin")), Some("spoiled-pin"));
+    }
 }
