@@ -48,6 +48,9 @@ enum Chore {
         /// Take what the programs cost there as the budget from now on.
         #[arg(long)]
         record: bool,
+        /// Only the tests that `cargo xtask ci` runs there, with fewer random frames; the page is not written.
+        #[arg(long)]
+        brief: bool,
     },
     /// Set up, and run the fuzz targets, each for some seconds, beginning with the corpus that is kept.
     Fuzz {
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
         Chore::Demo => demo::run(),
         Chore::Test => test::run().map(|()| ExitCode::SUCCESS),
         Chore::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
-        Chore::Vm { kernels, record } => vm::run(&kernels, record).map(|()| ExitCode::SUCCESS),
+        Chore::Vm { kernels, record, brief } => vm::run(&kernels, record, brief).map(|()| ExitCode::SUCCESS),
         Chore::Fuzz { targets, seconds } => fuzz::run(seconds, &targets).map(|()| ExitCode::SUCCESS),
         Chore::Check => ci::check().map(|()| ExitCode::SUCCESS),
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),

@@ -43,16 +43,17 @@ struct Tried {
     missing: Vec<String>,
 }
 
-/// Tries the kernels named, or all, and writes the page if it was all; `record` takes what was measured as the budget.
+/// Tries the kernels named, or all, and writes the page if it was all and not `brief`; `record` takes what was measured as the
+/// budget.
 ///
 /// # Errors
 ///
 /// That a test fails in a guest, that a guest does not come to its end, or that a kernel cannot be had.
-pub fn run(named: &[String], record: bool) -> anyhow::Result<()> {
+pub fn run(named: &[String], record: bool, brief: bool) -> anyhow::Result<()> {
     setup::run()?;
-    let all = named.is_empty();
-    let named: Vec<&str> = if all { KERNELS.to_vec() } else { named.iter().map(String::as_str).collect() };
-    let tried = try_kernels(&named, Effort::whole(record))?;
+    let all = named.is_empty() && !brief;
+    let named: Vec<&str> = if named.is_empty() { KERNELS.to_vec() } else { named.iter().map(String::as_str).collect() };
+    let tried = try_kernels(&named, if brief { Effort::brief(record) } else { Effort::whole(record) })?;
     let page = page::page(&tried.reports, &today()?);
     println!("{page}");
     // A page that lacks a kernel says of it that it was never supported.
@@ -72,7 +73,7 @@ pub fn run(named: &[String], record: bool) -> anyhow::Result<()> {
 ///
 /// As [`run`].
 pub fn run_essential() -> anyhow::Result<()> {
-    let tried = try_kernels(&ESSENTIAL, Effort::brief())?;
+    let tried = try_kernels(&ESSENTIAL, Effort::brief(false))?;
     println!("{}", page::page(&tried.reports, &today()?));
     verdict(&tried)
 }

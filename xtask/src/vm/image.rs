@@ -39,9 +39,9 @@ impl Effort {
     }
 
     /// For each change, some minutes for all guests together. What is left out loads the programs that `budget` loads.
-    pub const fn brief() -> Self {
+    pub const fn brief(record: bool) -> Self {
         let without = Some("all_kinds_of_field_loads");
-        Self { packets: 300, policies: 1, tests: &payload::BRIEF, without, only: "", record: false }
+        Self { packets: 300, policies: 1, tests: &payload::BRIEF, without, only: "", record }
     }
 
     /// What a kernel for clouds has not.
