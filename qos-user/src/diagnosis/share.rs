@@ -14,6 +14,12 @@ pub(super) const FEW: u64 = 20;
 /// Thousandths by which two readings that are not one may differ.
 const NOISE: u64 = 10;
 
+/// Packets by which they may differ, however few came.
+const BETWEEN: u64 = 2;
+
+/// Thousandths by which we may be ahead: whoever reads may be kept from it between the two. Super-packets make more.
+const AHEAD: u64 = 100;
+
 /// Bytes of a packet that a device may count beside ours: padding, FCS, tags, the headers that a tunnel puts around it.
 const OVERHEAD: u64 = 96;
 
@@ -81,7 +87,8 @@ impl Sample {
         if device.packets < FEW {
             return Seen::Few;
         }
-        let packets = thousandths(device.packets.saturating_sub(ours.packets), device.packets);
+        let missing = device.packets.saturating_sub(ours.packets);
+        let packets = if missing > BETWEEN { thousandths(missing, device.packets) } else { 0 };
         let surely = device.bytes.saturating_sub(OVERHEAD * device.packets);
         let bytes = thousandths(surely.saturating_sub(ours.bytes), device.bytes);
         if packets > NOISE && packets >= bytes {
@@ -91,7 +98,7 @@ impl Sample {
             return Seen::NotAll { thousandths: bytes, of: "bytes" };
         }
         let more = thousandths(ours.packets.saturating_sub(device.packets), device.packets);
-        if more > NOISE { Seen::Hidden } else { Seen::All }
+        if more > AHEAD { Seen::Hidden } else { Seen::All }
     }
 }
 
