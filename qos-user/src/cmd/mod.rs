@@ -10,6 +10,7 @@ mod demo;
 mod detach;
 mod doctor;
 pub mod dscp;
+mod earlier;
 mod events;
 mod expect;
 mod foreground;
