@@ -151,20 +151,6 @@ fn a_program_that_somebody_removed_is_missing_and_comes_back() -> anyhow::Result
     assert_nothing(&router, "detach")
 }
 
-/// Somebody has made the qdisc that is there now: it is not ours to remove.
-#[test]
-fn a_qdisc_of_others_stays_when_a_hook_was_put_back() -> anyhow::Result<()> {
-    let router = Router::start()?;
-    router.ok("attach lan0 --ingress --hook clsact")?;
-    run_in(router.edge(), "tc qdisc del dev lan0 clsact")?;
-    run_in(router.edge(), "tc qdisc add dev lan0 clsact")?;
-    router.ok("attach lan0 --ingress")?.says(&["its counters go on"])?;
-    router.ok("detach lan0")?;
-    assert!(run_in(router.edge(), "tc qdisc show dev lan0")?.stdout.contains("clsact"));
-    run_in(router.edge(), "tc qdisc del dev lan0 clsact")?;
-    assert_nothing(&router, "detach")
-}
-
 /// XDP has no egress, also where something was attached before.
 #[test]
 fn a_lost_egress_does_not_come_back_by_xdp() -> anyhow::Result<()> {
