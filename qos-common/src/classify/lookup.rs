@@ -201,7 +201,7 @@ impl<'a, P: Packet + ?Sized, F: Frame, T: Tables> Fields<'a, P, F, T> {
         self.row(self.steps::<2>(entry, u64::from(value) << 48, depth)? & !LEAF)
     }
 
-    /// The first step into a trie: 16 bits at once.
+    /// The entry of a number in the pages of a field; of an address, the first step into its trie: 16 bits at once.
     #[inline(always)]
     fn root(&self, first: u16, value: u32) -> Option<u16> {
         self.entry(u32::from(first) + (value >> 8), value as u8)
@@ -227,7 +227,7 @@ impl<'a, P: Packet + ?Sized, F: Frame, T: Tables> Fields<'a, P, F, T> {
         if first == 0 {
             return Some(0);
         }
-        let number = self.entry(u32::from(first) + (value >> 8), value as u8)? & !LEAF;
+        let number = self.root(first, value)? & !LEAF;
         rows.also(field, self.row(number)?);
         Some(number)
     }
