@@ -204,7 +204,7 @@ fn below(devices: &[Netdev], upper: u32, sessions: &[u32]) -> Vec<(u32, Tie)> {
 mod tests {
     use super::*;
 
-    fn device(ifindex: u32, kind: &str, parent: Option<u32>, master: Option<u32>) -> Netdev {
+    pub fn device(ifindex: u32, kind: &str, parent: Option<u32>, master: Option<u32>) -> Netdev {
         let kind = Some(kind.to_owned()).filter(|kind| !kind.is_empty());
         let link_type = if kind.as_deref() == Some("ppp") { "PPP" } else { "ETHER" }.to_owned();
         Netdev { name: format!("if{ifindex}"), ifindex, kind, link_type, parent, master, ..Netdev::default() }

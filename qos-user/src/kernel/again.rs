@@ -84,9 +84,7 @@ fn once(hook: &Hook, next: Next, interface: &Interface, net: &Network) -> anyhow
     let (Next { mut state, rules }, pins) = (next, &hook.pins);
     let mut loaded = object::load(state.program(pins.direction), &state.specialisation(rules)?, Some(pins))?;
     counters::publish(pins)?;
-    // One that we made may have outlived a detach that was killed: whose an empty one is nobody can tell.
-    state.made_clsact = state.via == Via::Clsact
-        && (state.made_clsact || !net.qdiscs(pins.ifindex)?.clsact || datapath::made_for_the_other(pins)?);
+    state.made_clsact = datapath::claims_clsact(&state, pins, net)?;
     // A link that was detached by force leads nowhere, and is where the new one has to be.
     pins.remove(Pin::Link)?;
     datapath::announce(pins, &mut state, &mut loaded)?;

@@ -256,8 +256,7 @@ pub fn attach_new(pins: &HookPins, next: Next, interface: &str, net: &Network) -
     let program = state.program(pins.direction);
     let mut loaded = object::load(program, &state.specialisation(rules)?, Some(pins))?;
     counters::publish(pins)?;
-    // Said before it is so: after a kill in between, whoever finds the qdisc empty may remove it.
-    state.made_clsact = state.via == Via::Clsact && (!net.qdiscs(pins.ifindex)?.clsact || made_for_the_other(pins)?);
+    state.made_clsact = claims_clsact(&state, pins, net)?;
     // For whoever finds this cut short; `settle` knows better.
     state.since = SystemTime::now();
     (state.device, state.qdisc) = (device(pins, net)?, net.qdiscs(pins.ifindex)?.root);
@@ -315,8 +314,15 @@ fn device(pins: &HookPins, net: &Network) -> anyhow::Result<Device> {
     Ok(now.context("the interface went away")?.device(pins.direction))
 }
 
+/// Whether the clsact qdisc is ours to remove once it is empty. Said before it is so: after a kill in between, whoever finds
+/// it empty may remove it. One that we made may have outlived a detach that was killed: whose an empty one is nobody can tell.
+pub(super) fn claims_clsact(state: &HookState, pins: &HookPins, net: &Network) -> anyhow::Result<bool> {
+    let is_new = || anyhow::Ok(!net.qdiscs(pins.ifindex)?.clsact);
+    Ok(state.via == Via::Clsact && (state.made_clsact || is_new()? || made_for_the_other(pins)?))
+}
+
 /// Whether the clsact qdisc is there because we made it for the other direction: it goes with the last of the two.
-pub(super) fn made_for_the_other(pins: &HookPins) -> anyhow::Result<bool> {
+fn made_for_the_other(pins: &HookPins) -> anyhow::Result<bool> {
     Ok(remembered(&pins.other_direction(), Pin::State)?.is_some_and(|other| other.made_clsact))
 }
 

@@ -72,11 +72,7 @@ impl Stacks {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn device(ifindex: u32, kind: &str, parent: Option<u32>, master: Option<u32>) -> Netdev {
-        Netdev { ifindex, kind: Some(kind.to_owned()), parent, master, ..Netdev::default() }
-    }
+    use super::{super::tests::device, *};
 
     fn stacks(devices: &[Netdev]) -> Stacks {
         Stacks::of(devices, &devices.iter().map(|device| device.ifindex).collect(), &[])
