@@ -127,7 +127,7 @@ impl Hook {
 }
 
 /// A hook that the policy binds and where nothing is attached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Missing {
     /// The interface.
     pub interface: String,
@@ -227,6 +227,20 @@ pub struct Snapshot {
     pub hooks: Vec<Hook>,
     /// What is wanted beside them.
     pub missing: Vec<Missing>,
+}
+
+impl Snapshot {
+    /// Adds hooks that are wanted for another reason, unless they are among the others.
+    pub fn add_missing(&mut self, more: Vec<Missing>) {
+        for missing in more {
+            let place = (missing.interface.as_str(), missing.direction);
+            let hooks = self.hooks.iter().map(|hook| (hook.interface.as_str(), hook.direction));
+            let known = self.missing.iter().map(|missing| (missing.interface.as_str(), missing.direction));
+            if !hooks.chain(known).any(|other| other == place) {
+                self.missing.push(missing);
+            }
+        }
+    }
 }
 
 impl State {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::{
     error::Exit,
     hook::{Direction, Layer, Via},
-    snapshot::{PolicyLabel, State},
+    snapshot::{Missing, PolicyLabel, State},
 };
 
 /// Everything that `status` says.
@@ -53,6 +53,9 @@ pub struct ServiceStatus {
     pub events_today: u64,
     /// Hooks that it does not attach again, since somebody detached them: interface and direction.
     pub released: Vec<(u32, Direction)>,
+    /// Hooks that ran, whose pins somebody has removed, and that are not back.
+    #[serde(default)]
+    pub lost: Vec<Missing>,
 }
 
 /// A policy that waits to be confirmed.

@@ -3,7 +3,11 @@
 use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use crate::{
-    cmd::{Context, recovery::recover},
+    cmd::{
+        Context,
+        control::{self, Ask},
+        recovery::recover,
+    },
     kernel::{
         datapath::{self, Hook},
         logs::DecisionLog,
@@ -31,6 +35,10 @@ pub fn stay(hooks: &[Hook], interface: &str, log: bool, context: &Context) -> an
         thread::sleep(PAUSE);
     }
     logs.iter_mut().for_each(DecisionLog::flush);
+    // A service that knows of no detach would attach again.
+    for hook in hooks {
+        let _no_service = control::ask(Ask::Release(hook.pins.ifindex, hook.pins.direction), context);
+    }
     let (store, _change) = Store::change_attached(&context.bpffs)?;
     let site = recover(store, context)?.site;
     for hook in site.hooks.iter().filter(|now| hooks.iter().any(|then| is_the_same(now, then))) {

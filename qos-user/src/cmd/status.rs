@@ -57,6 +57,9 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         hooks.insert((status.interface.clone(), status.direction), status);
     }
     let service = control::status(context);
+    for missing in service.iter().flat_map(|service| service.lost.clone()) {
+        hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| missing_status(missing));
+    }
     for missing in wanted::missing(site) {
         let missing = hinted(missing, service.as_ref());
         hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| missing_status(missing));

@@ -55,13 +55,19 @@ pub fn attach(lost: &Lost<'_>, net: &Network) -> anyhow::Result<Hook> {
     Err(choice::nothing_worked(interface, hook.pins.direction, lost.wanted, &refusals))
 }
 
+/// By what somebody wanted the hook to be attached.
+#[must_use]
+pub fn told(was: &HookState) -> Wanted {
+    let exactly = Wanted::Exactly(was.via);
+    if choice::reason(was.via, exactly, &[]) == was.reason { exactly } else { Wanted::Best }
+}
+
 /// What to try, the one that it was attached by before all others, for the reason that was given then.
 fn mechanisms(wanted: Wanted, was: &HookState, direction: Direction) -> Vec<(Via, Option<String>)> {
     let known = |via: Via| (via, (via == was.via).then(|| was.reason.clone()));
-    let asked = choice::reason(was.via, Wanted::Exactly(was.via), &[]) == was.reason;
     match wanted {
         Wanted::Exactly(via) => vec![(via, None)],
-        Wanted::Best if asked => vec![known(was.via)],
+        Wanted::Best if told(was) != Wanted::Best => vec![known(was.via)],
         Wanted::Best => {
             let others = wanted.candidates(direction).into_iter().filter(|via| *via != was.via);
             std::iter::once(was.via).chain(others).map(known).collect()

@@ -26,6 +26,12 @@ pub fn is_mounted(path: &Path) -> bool {
     statfs(path).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC)
 }
 
+/// Which bpf file system is at `path`: another one has another number, also where it is mounted over the first.
+#[must_use]
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    is_mounted(path).then(|| fs::metadata(path).ok().map(|root| (root.dev(), root.ino()))).flatten()
+}
+
 /// Mounts a bpf file system at `path` if there is none.
 ///
 /// # Errors
@@ -68,7 +74,9 @@ fn refuse_in_use(path: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let message = format!("{} is neither a bpf file system nor an empty folder of root's", path.display());
-    Err(Failure::new("bpffs-not-empty", message).hint("--bpffs names where pins go; /sys/fs/bpf if left out").into())
+    Err(Failure::new("bpffs-not-empty", message)
+        .hint(format!("mount -t bpf bpf {} hides what is in it; --bpffs names another place", path.display()))
+        .into())
 }
 
 /// Refuses to look for pins, or to make some, where a private mount namespace hides the bpf file system.

@@ -284,6 +284,25 @@ pub fn detach(state: &HookState, interface: Option<&str>, pins: &HookPins, net: 
     }
 }
 
+/// Whether what ran by a link runs on, though its pin cannot be seen: it is held by another one, or by a process.
+#[must_use]
+pub fn is_held(running: Running, ifindex: u32) -> bool {
+    let link = running.link_id.and_then(|id| sys::link_by_id(id).ok());
+    link.is_some_and(|link| sys::link_interface(link.as_fd()).is_ok_and(|at| at == ifindex))
+}
+
+/// Removes the filter that is left of a hook whose pins are gone, if it has this program.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn detach_left(program_id: u32, interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    if running(Via::Clsact, pins, net)?.is_some_and(|left| left.program_id == program_id) {
+        drop(our_filter(interface, pins)?);
+    }
+    Ok(())
+}
+
 /// Removes our filter, known by the program that is pinned; a link goes with its pin.
 ///
 /// # Errors

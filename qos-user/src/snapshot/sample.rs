@@ -263,6 +263,7 @@ pub fn status_of_service() -> StatusReport {
         settings_failure: None,
         events_today: 12,
         released: vec![(7, Direction::Egress)],
+        lost: Vec::new(),
     };
     StatusReport { service: Some(service), ..status() }
 }

@@ -1,10 +1,12 @@
 //! Clients of `qosbpf run` that hang on purpose: more of them than it has room for, each of which sends a byte now and then
-//! and comes again when it is sent away.
+//! and comes again when it is sent away. And pins that vanish while it serves.
 
 use std::{
+    fs,
     io::{self, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -14,7 +16,10 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use nix::sys::signal::Signal;
+use nix::{
+    mount::{MntFlags, umount2},
+    sys::signal::Signal,
+};
 use qosbpf::{cmd::control, lab::namespace::Namespace};
 use qosbpf_tests::{
     flow::Flow,
@@ -25,13 +30,19 @@ use qosbpf_tests::{
 
 use crate::{
     Fault,
-    stage::{POLICY, Row, unharmed},
+    stage::{AF41, POLICY, Row, passed, quoted, unharmed},
 };
 
 pub const FAULTS: &[Fault] = &[
     ("scrapers of `run` that hang, a hundred", || hang(scraper, "nothing")),
     ("clients of the control socket of `run` that hang, a hundred", || {
         hang(asker, "nothing: `detach`, `apply --confirm` and its way back take no longer")
+    }),
+    ("bpffs unmounted while `run` serves", || {
+        vanish("was unmounted", |bpffs| Ok(umount2(bpffs, MntFlags::MNT_DETACH)?))
+    }),
+    ("the folder of pins removed while `run` serves", || {
+        vanish("somebody removed", |bpffs| Ok(fs::remove_dir_all(bpffs.join("qosbpf"))?))
     }),
 ];
 
@@ -167,4 +178,27 @@ fn hang(open: fn() -> io::Result<Client>, more: &str) -> anyhow::Result<Row> {
         "{more}; a new device is attached, files are read again, the watchdog is told; each goes after its time"
     );
     unharmed(&lab.router, &outcome, said)
+}
+
+/// The pins hold what marks: packets pass as they come until the service has attached again.
+fn vanish(cause: &str, make: fn(&Path) -> anyhow::Result<()>) -> anyhow::Result<Row> {
+    let lab = Lab::serving(POLICY)?;
+    lab.becomes("wan0:egress", "active")?;
+    let flow = Flow::start(&lab.router)?;
+    flow.pass(50)?;
+    make(&lab.router.bpffs)?;
+    lab.says(&[cause, "counts from zero"])?;
+    eventually(|| Ok(lab.ask("status")?.code == 0)).with_context(|| lab.log().unwrap_or_default())?;
+    let earlier = lab.router.counted("wan0:egress")?;
+    flow.pass(100)?;
+    let now = lab.router.counted("wan0:egress")?.since(&earlier);
+    ensure!(now.packets_after().keys().all(|mark| *mark == AF41), "{now:?}");
+    let outcome = flow.end()?;
+    let log = lab.log()?;
+    let said = log.lines().find(|line| line.contains(cause)).unwrap_or_default();
+    Ok(Row {
+        traffic: passed(&outcome)?,
+        counters: "gone with the pins; `run` attaches again, and they begin at zero".to_owned(),
+        said: quoted(&lab.router, said),
+    })
 }

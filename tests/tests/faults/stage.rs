@@ -92,6 +92,13 @@ pub fn remarked(outcome: &Outcome) -> String {
     format!("0 of {} lost, all remarked", outcome.sent)
 }
 
+/// Of a flow of which nothing was lost, and not all was remarked.
+pub fn passed(outcome: &Outcome) -> anyhow::Result<String> {
+    ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
+    let marks: Vec<_> = outcome.marks.iter().map(|(mark, count)| format!("{count} as {mark}")).collect();
+    Ok(format!("0 of {} lost; as DSCP: {}", outcome.sent, marks.join(", ")))
+}
+
 /// Of a flow that the fault itself has cut.
 pub fn cut(outcome: &Outcome) -> anyhow::Result<String> {
     ensure!(outcome.beyond == 0, "lost beyond the fault: {outcome:?}");

@@ -7,6 +7,7 @@ mod follow;
 mod links;
 mod metrics;
 mod once;
+mod pins;
 mod prometheus;
 mod rates;
 mod reload;

@@ -1,9 +1,14 @@
 //! Follows interfaces: after each look, every hook is as the policy in force wants it, or it has been said why not.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use super::{
     known::{Known, LinkChange, What},
+    lost::Lost,
+    memory::Memory,
     steps::{Place, Step, Wishes, Work, steps},
 };
 use crate::{
@@ -14,6 +19,7 @@ use crate::{
         recovery::recovered,
         site::Site,
     },
+    error::Failure,
     kernel::{
         datapath::{self, Hook},
         network::{Interface, Network},
@@ -21,6 +27,7 @@ use crate::{
         state::HookState,
     },
     policy::settings::Upgrade,
+    snapshot::Missing,
 };
 
 /// What is remembered between two looks.
@@ -35,6 +42,12 @@ pub struct Follower {
     gone: HashSet<u32>,
     /// What could not be done, so that it is said once.
     failures: HashMap<Place, String>,
+    /// What was in force at the last look.
+    memory: Memory,
+    /// Hooks whose pins somebody has removed, and that are not back.
+    lost: Vec<Lost>,
+    /// Why not everything could be looked at, so that it is said once.
+    trouble: Option<String>,
 }
 
 impl Follower {
@@ -46,7 +59,30 @@ impl Follower {
             renamed: HashSet::new(),
             gone: HashSet::new(),
             failures: HashMap::new(),
+            memory: Memory::default(),
+            lost: Vec::new(),
+            trouble: None,
         }
+    }
+
+    /// What is lost and not back, and why not.
+    pub fn lost(&self) -> Vec<Missing> {
+        let why = |lost: &Lost| self.failures.get(&lost.place()).or(self.trouble.as_ref());
+        self.lost.iter().map(|lost| lost.said(why(lost).map(String::as_str))).collect()
+    }
+
+    /// Forgets hooks that somebody has detached by hand.
+    pub fn forget(&mut self, is_meant: impl Fn(Place) -> bool) {
+        self.memory.forget(is_meant);
+    }
+
+    /// Looks at everything as [`follow`](Self::follow) does, and says what kept it from that.
+    pub fn look(&mut self, context: &Context, released: impl Fn(&Site) -> HashSet<Place>) {
+        let trouble = self.follow(context, released).err().map(|error| with_hint(&error));
+        if let Some(trouble) = trouble.as_ref().filter(|trouble| self.trouble.as_ref() != Some(trouble)) {
+            tracing::error!("not everything could be looked at; it is tried again: {trouble}");
+        }
+        self.trouble = trouble;
     }
 
     /// Whether interfaces are not what they were at the last look.
@@ -74,25 +110,74 @@ impl Follower {
         let site = Site::read(context)?;
         site.refuse_spoiled()?;
         self.heed(&site);
-        if steps(&site, &self.wishes(&released(&site)))?.is_empty() {
+        let is_lost = self.heed_lost(&site, &released(&site), &context.bpffs)?;
+        if !is_lost && steps(&site, &self.wishes(&released(&site)))?.is_empty() {
             self.done(HashMap::new());
+            self.memory.take(&site, &context.bpffs);
             return Ok(());
         }
         let (store, _change) = Store::change(&context.bpffs)?;
         let mut site = recovered(store, context)?;
         site.collect_dead(&self.gone)?;
+        if is_lost && self.memory.is_lost(&site, &released(&site), &context.bpffs) {
+            self.memory.put_back(&site)?;
+            site = Site::of(site.store, context)?;
+        }
         self.heed(&site);
         let failures = steps(&site, &self.wishes(&released(&site)))?.into_iter().filter_map(|step| {
-            let error = take(&step, &site).err()?;
+            let error = self.take(&step, &site).err()?;
             Some((step.place, self.tell(&step, &site, &error)))
         });
         let failures = failures.collect();
         self.done(failures);
+        let site = Site::of(site.store, context)?;
+        self.lost.retain(|lost| lost.is_missing(&site, &released(&site)));
+        self.memory.take(&site, &context.bpffs);
         Ok(())
     }
 
+    /// Whether the pins are gone, which is said once: packets are not marked any more.
+    fn heed_lost(&mut self, site: &Site, released: &HashSet<Place>, bpffs: &Path) -> anyhow::Result<bool> {
+        if !self.memory.is_lost(site, released, bpffs) {
+            self.lost.retain(|lost| lost.is_missing(site, released));
+            return Ok(false);
+        }
+        let lost = self.memory.missing(site, released);
+        if self.lost.is_empty() {
+            let names: Vec<String> = lost.iter().map(Lost::name).collect();
+            let (cause, names) = (self.memory.cause(bpffs), names.join(", "));
+            tracing::error!(
+                hooks = names,
+                "{cause}, and what ran by its pins has ended; all of it is attached again, and counts from zero. To end \
+                 hooks: qosbpf detach"
+            );
+        }
+        self.lost = lost;
+        self.lost.iter().try_for_each(Lost::refuse_held)?;
+        Ok(true)
+    }
+
     fn wishes<'a>(&'a self, released: &'a HashSet<Place>) -> Wishes<'a> {
-        Wishes { upgrade: self.upgrade, renamed: &self.renamed, gone: &self.gone, released }
+        let Self { renamed, gone, lost, upgrade, .. } = self;
+        Wishes { upgrade: *upgrade, renamed, gone, released, lost }
+    }
+
+    fn take(&self, step: &Step<'_>, site: &Site) -> anyhow::Result<()> {
+        match &step.work {
+            Work::Attach(interface) => {
+                let lost = self.lost.iter().find(|lost| lost.place() == step.place);
+                attach(step, interface, lost, site)
+            }
+            Work::PutBack(hook, interface) => put_back(step, hook, interface, site),
+            // Has been done with those that were dead when the lock was taken.
+            Work::Collect => Ok(()),
+            Work::Upgrade(hook) => {
+                attaching::upgrade(hook, &site.name_of(hook), site)?;
+                tracing::info!(hook = step.name, from = hook.state.version, to = crate::VERSION, "upgraded");
+                Ok(())
+            }
+            Work::Change(hook, next, why) => change(step, hook, next, why, site),
+        }
     }
 
     /// What there was to do is done, but for this.
@@ -123,6 +208,12 @@ impl Follower {
     }
 }
 
+/// What went wrong, and what to do about it.
+fn with_hint(error: &anyhow::Error) -> String {
+    let hint = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.as_ref());
+    hint.map_or_else(|| format!("{error:#}"), |hint| format!("{error:#}: {hint}"))
+}
+
 /// Whether a hook or the policy has to do with the interface.
 fn matters(change: &LinkChange, site: &Site) -> bool {
     let attached = site.hooks.iter().any(|hook| hook.pins.ifindex == change.ifindex);
@@ -135,24 +226,10 @@ fn matters(change: &LinkChange, site: &Site) -> bool {
     attached || named(&change.name) || matches!(&change.what, What::Renamed(before) if named(before))
 }
 
-fn take(step: &Step<'_>, site: &Site) -> anyhow::Result<()> {
-    match &step.work {
-        Work::Attach(interface) => attach(step, interface, site),
-        Work::PutBack(hook, interface) => put_back(step, hook, interface, site),
-        // Has been done with those that were dead when the lock was taken.
-        Work::Collect => Ok(()),
-        Work::Upgrade(hook) => {
-            attaching::upgrade(hook, &site.name_of(hook), site)?;
-            tracing::info!(hook = step.name, from = hook.state.version, to = crate::VERSION, "upgraded");
-            Ok(())
-        }
-        Work::Change(hook, next, why) => change(step, hook, next, why, site),
-    }
-}
-
-fn attach(step: &Step<'_>, interface: &Interface, site: &Site) -> anyhow::Result<()> {
+fn attach(step: &Step<'_>, interface: &Interface, lost: Option<&Lost>, site: &Site) -> anyhow::Result<()> {
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
-    let hook = attaching::attach_anew(site, interface, step.place.1, policy, Asked::nothing())?;
+    let anew = || attaching::attach_anew(site, interface, step.place.1, policy, Asked::nothing());
+    let hook = lost.map_or_else(anew, |lost| lost.attach(site, interface))?;
     let does = hook.state.binding.as_ref().map(|binding| binding.words()).unwrap_or_default();
     tracing::info!(hook = step.name, does, "attached: {}", hook.state.reason);
     Ok(())

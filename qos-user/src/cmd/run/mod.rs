@@ -9,6 +9,8 @@ mod http;
 mod instance;
 mod known;
 mod loading;
+mod lost;
+mod memory;
 mod notify;
 mod sampler;
 mod seats;

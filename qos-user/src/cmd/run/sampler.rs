@@ -1,10 +1,18 @@
 //! Reads the counters now and then, for rates: a few system calls a hook, and nothing while nothing is attached.
 
-use std::{collections::HashMap, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    sync::Arc,
+};
 
 use tokio::{task::spawn_blocking, time::sleep};
 
-use super::{shared::Shared, steps::Place};
+use super::{
+    shared::{Order, Shared},
+    steps::Place,
+};
 use crate::{
     cmd::site,
     kernel::{
@@ -14,21 +22,36 @@ use crate::{
     snapshot,
 };
 
-/// Samples for as long as it is polled.
+/// Samples for as long as it is polled, and has everything looked at where other pins are there than before.
 pub async fn run(shared: Arc<Shared>) {
     let mut known = States::default();
+    let mut pinned = None;
     loop {
         let sampled = Arc::clone(&shared);
         let done = spawn_blocking(move || {
-            let hooks = sampled.context.store().and_then(|store| known.hooks(&store));
+            let store = sampled.context.store();
+            let hooks = store.as_ref().map_err(ToString::to_string).and_then(|store| {
+                known.policy = inode(&store.policy());
+                known.hooks(store).map_err(|error| format!("{error:#}"))
+            });
             match hooks {
                 Ok(hooks) => sampled.take(&hooks),
-                Err(error) => tracing::debug!("no sample: {error:#}"),
+                Err(error) => {
+                    tracing::debug!("no sample: {error}");
+                    known = States::default();
+                }
             }
             known
         });
         match done.await {
-            Ok(states) => known = states,
+            Ok(states) => {
+                let now = Some(states.pinned());
+                if pinned != now {
+                    shared.order(Order::Look).await;
+                }
+                pinned = now;
+                known = states;
+            }
             Err(error) => {
                 tracing::error!("a sample failed: {error}");
                 known = States::default();
@@ -40,9 +63,17 @@ pub async fn run(shared: Arc<Shared>) {
 
 /// What is known of hooks by the pin that says so: a state is read again only when another one has taken its place.
 #[derive(Default)]
-struct States(HashMap<(Place, u64), Arc<Hook>>);
+struct States {
+    hooks: HashMap<(Place, u64), Arc<Hook>>,
+    policy: Option<u64>,
+}
 
 impl States {
+    /// The pins by which one sees that hooks or the policy in force are others.
+    fn pinned(&self) -> (Option<u64>, HashSet<(Place, u64)>) {
+        (self.policy, self.hooks.keys().copied().collect())
+    }
+
     /// What every hook has counted.
     fn hooks(&mut self, store: &Store) -> anyhow::Result<Vec<snapshot::Hook>> {
         let mut states = HashMap::new();
@@ -50,12 +81,12 @@ impl States {
         for pins in store.hooks()? {
             let Some(inode) = inode(&pins.path(Pin::State)) else { continue };
             let key = ((pins.ifindex, pins.direction), inode);
-            let known = self.0.remove(&key).map_or_else(|| remembered(&pins), |known| Ok(Some(known)));
+            let known = self.hooks.remove(&key).map_or_else(|| remembered(&pins), |known| Ok(Some(known)));
             let Ok(Some(hook)) = known else { continue };
             hooks.push(site::counted(&hook, format!("if-{}", pins.ifindex)));
             states.insert(key, hook);
         }
-        self.0 = states;
+        self.hooks = states;
         Ok(hooks)
     }
 }

@@ -156,7 +156,7 @@ impl Service {
                 let _nobody_waits = answer.send(self.reload().await);
             }
             Wake::Hangup => drop(self.reload().await),
-            Wake::Look => return Ok(self.follow(HashSet::new()).await),
+            Wake::Order(Order::Look) | Wake::Look => return Ok(self.follow(HashSet::new()).await),
             Wake::Order(Order::Deadlines) | Wake::Deadline => {}
         }
         Ok(self.work(|shared, _| shared.settle()).await.flatten())
@@ -172,9 +172,7 @@ impl Service {
     async fn follow(&self, gone: HashSet<u32>) -> Option<BootTime> {
         let done = self.work(|shared, follower| {
             follower.note_gone(gone);
-            if let Err(error) = follower.follow(&shared.context, |site| shared.released(site)) {
-                tracing::error!("not everything could be looked at; it is tried again: {error:#}");
-            }
+            shared.look(follower);
             shared.settle()
         });
         done.await.flatten()
@@ -184,9 +182,7 @@ impl Service {
         notify::reloading();
         let done = self.work(|shared, follower| {
             shared.reload(follower);
-            if let Err(error) = follower.follow(&shared.context, |site| shared.released(site)) {
-                tracing::error!("not everything could be looked at; it is tried again: {error:#}");
-            }
+            shared.look(follower);
         });
         done.await;
         let reload = self.shared.last_reload();

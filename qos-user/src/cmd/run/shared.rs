@@ -22,7 +22,7 @@ use crate::{
     policy::settings::Settings,
     render::prometheus,
     snapshot::{
-        Hook,
+        Hook, Missing,
         keeper::{self, Keeper},
         told::Told,
         trend::Trend,
@@ -44,6 +44,8 @@ pub enum Order {
     Reload(oneshot::Sender<Reload>),
     /// Look which deadlines there are.
     Deadlines,
+    /// Look at everything.
+    Look,
 }
 
 /// What all parts of the service share.
@@ -70,6 +72,8 @@ struct State {
     success: Option<SystemTime>,
     /// Since when.
     released: HashMap<Place, Instant>,
+    /// Hooks that ran, whose pins are gone, and that are not back.
+    lost: Vec<Missing>,
     listens: Vec<SocketAddr>,
     /// Why deadlines could not be read the last time, so that it is said once.
     unread: Option<String>,
@@ -86,6 +90,7 @@ impl Shared {
             success: loaded.failure.is_none().then_some(loaded.at),
             reload: loaded,
             released: HashMap::new(),
+            lost: Vec::new(),
             listens: Vec::new(),
             unread: None,
             busy: None,
@@ -119,6 +124,12 @@ impl Shared {
             stays
         });
         state.released.keys().copied().collect()
+    }
+
+    /// Looks at everything, and notes what is lost.
+    pub fn look(&self, follower: &mut Follower) {
+        follower.look(&self.context, |site| self.released(site));
+        self.state().lost = follower.lost();
     }
 
     /// How the files were last read.
@@ -186,6 +197,7 @@ impl Shared {
             settings_failure: state.settings_failure.clone(),
             events_today: self.told().today(),
             released: state.released.keys().copied().collect(),
+            lost: state.lost.clone(),
         }
     }
 
@@ -222,7 +234,8 @@ impl Shared {
             say_what_needs_a_restart(&state.settings, &configured.settings);
             state.settings = configured.settings;
         }
-        state.released.clear();
+        let released = std::mem::take(&mut state.released);
+        follower.forget(|place| released.contains_key(&place));
         state.success = if loaded.failure.is_none() { Some(loaded.at) } else { state.success };
         state.reload = loaded;
     }
@@ -234,7 +247,8 @@ impl Shared {
     /// Pins that are foreign or not readable.
     pub fn metrics(&self) -> anyhow::Result<String> {
         let site = Site::read(&self.context)?;
-        let snapshot = site.snapshot(&[], &self.context)?;
+        let mut snapshot = site.snapshot(&[], &self.context)?;
+        snapshot.add_missing(self.state().lost.clone());
         let deadline = Pending::read(&site.store).unwrap_or_default().and_then(|change| change.until);
         let left = deadline.map(|until| BootTime::now().map(|now| until.left(now))).transpose()?;
         let state = self.state();

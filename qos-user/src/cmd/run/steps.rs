@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use qos_common::locate::Link;
 
+use super::lost::Lost;
 use crate::{
     cmd::{conditioner, site::Site},
     hook::Direction,
@@ -55,6 +56,8 @@ pub struct Wishes<'a> {
     pub gone: &'a HashSet<u32>,
     /// Hooks that somebody has detached by hand.
     pub released: &'a HashSet<Place>,
+    /// Hooks that ran until somebody removed their pins.
+    pub lost: &'a [Lost],
 }
 
 /// All there is to do.
@@ -70,7 +73,7 @@ pub fn steps<'a>(site: &'a Site, wishes: &Wishes<'_>) -> anyhow::Result<Vec<Step
             steps.push(Step { name, place: (hook.pins.ifindex, hook.pins.direction), work });
         }
     }
-    steps.extend(unattached(site, wishes.released));
+    steps.extend(unattached(site, wishes));
     Ok(steps)
 }
 
@@ -132,8 +135,12 @@ fn rebound(policy: Option<&Policy>, hook: &Hook, name: &str, renamed: bool) -> O
     (!same).then_some(wanted)
 }
 
-fn unattached<'a>(site: &'a Site, released: &HashSet<Place>) -> Vec<Step<'a>> {
-    let Some(in_force) = &site.policy else { return Vec::new() };
+/// What the policy in force binds, or ran until its pins were gone, and is not attached.
+fn unattached<'a>(site: &'a Site, wishes: &Wishes<'_>) -> Vec<Step<'a>> {
+    let is_bound = |interface: &Interface, direction| {
+        let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
+        policy.is_some_and(|policy| policy.names(&interface.name, direction).is_some())
+    };
     let is_taken = |place: Place| {
         let broken = site.broken.iter().map(|broken| &broken.pins);
         let running = site.hooks.iter().filter(|hook| hook.running != Observed::Gone).map(|hook| &hook.pins);
@@ -142,7 +149,8 @@ fn unattached<'a>(site: &'a Site, released: &HashSet<Place>) -> Vec<Step<'a>> {
     let all = site.interfaces.iter().flat_map(|interface| Direction::BOTH.map(|direction| (interface, direction)));
     let wanted = all.filter(|(interface, direction)| {
         let place = (interface.ifindex, *direction);
-        in_force.policy.names(&interface.name, *direction).is_some() && !is_taken(place) && !released.contains(&place)
+        let ran = wishes.lost.iter().any(|lost| lost.place() == place);
+        (ran || is_bound(interface, *direction)) && !is_taken(place) && !wishes.released.contains(&place)
     });
     let steps = wanted.map(|(interface, direction)| {
         let left = site.hooks.iter().find(|hook| hook.is_at(interface.ifindex, direction));

@@ -1,0 +1,164 @@
+//! A hook whose pins somebody has removed: how it was, so that it can be attached again in the same way.
+
+use std::{
+    collections::HashSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::steps::Place;
+use crate::{
+    cmd::{
+        attaching::{Asked, attach_anew},
+        conditioner,
+        site::Site,
+    },
+    error::Failure,
+    hook::{Layer, Via},
+    kernel::{
+        again,
+        boottime::BootTime,
+        choice::Wanted,
+        datapath::{self, Hook, Observed},
+        document,
+        mechanism::{self, Running},
+        network::Interface,
+        pins::Pin,
+        state::{Binding, Bypass, HookState},
+    },
+    snapshot::Missing,
+};
+
+/// The kernel ends a link some time after its last reference.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// A hook as it was at the last look.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    place: Place,
+    interface: String,
+    running: Running,
+    via: Via,
+    told: Wanted,
+    inside: Option<Vec<Layer>>,
+    log: bool,
+    table: Option<String>,
+    bypass: Option<Bypass>,
+    made_clsact: bool,
+}
+
+impl Lost {
+    /// What is to be known of a hook that runs.
+    pub fn new(hook: &Hook, interface: &Interface) -> Self {
+        let state = &hook.state;
+        let running = match hook.running {
+            Observed::Running(running) => running,
+            Observed::Gone | Observed::Unknown => Running { program_id: state.program_id, link_id: None },
+        };
+        Self {
+            place: (hook.pins.ifindex, hook.pins.direction),
+            interface: interface.name.clone(),
+            running,
+            via: state.via,
+            told: again::told(state),
+            inside: state.inside.clone(),
+            log: state.log,
+            table: state.binding.as_ref().and_then(Binding::table_name).map(str::to_owned),
+            bypass: state.bypass.clone(),
+            made_clsact: state.made_clsact,
+        }
+    }
+
+    /// Where it was.
+    pub const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Its name, such as `wan0:egress`.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.interface, self.place.1)
+    }
+
+    /// Whether it is still to be attached: its interface is there, nothing of ours is known there, and nobody wants it so.
+    pub fn is_missing(&self, site: &Site, released: &HashSet<Place>) -> bool {
+        let is_there = |interface: &Interface| interface.ifindex == self.place.0 && interface.name == self.interface;
+        let runs = |hook: &Hook| hook.is_at(self.place.0, self.place.1);
+        site.interfaces.iter().any(is_there) && !site.hooks.iter().any(runs) && !released.contains(&self.place)
+    }
+
+    /// Refuses to attach beside a program that runs on: a packet would meet both.
+    ///
+    /// # Errors
+    ///
+    /// `hidden-pins`.
+    pub fn refuse_held(&self) -> anyhow::Result<()> {
+        let since = Instant::now();
+        loop {
+            if !mechanism::is_held(self.running, self.place.0) {
+                return Ok(());
+            }
+            if since.elapsed() >= ENDING {
+                break;
+            }
+            thread::sleep(ENDING / 10);
+        }
+        let message = format!("the program at {} runs on, by a pin that cannot be seen any more", self.name());
+        let hint =
+            "umount what has been mounted over the bpf file system; or end what holds the one that was unmounted";
+        Err(Failure::new("hidden-pins", message).hint(hint).into())
+    }
+
+    /// What is said of it as long as it is not back.
+    pub fn said(&self, why: Option<&str>) -> Missing {
+        let why = why.map(|why| format!(", so far without success: {why}")).unwrap_or_default();
+        Missing {
+            interface: self.interface.clone(),
+            ifindex: Some(self.place.0),
+            direction: self.place.1,
+            table: self.table.clone(),
+            reason: format!("its pins were removed by someone else; run attaches it again{why}"),
+        }
+    }
+
+    /// Attaches it as it was, with what the policy in force says of it. Its counters are gone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`attach_anew`].
+    pub fn attach(&self, site: &Site, interface: &Interface) -> anyhow::Result<Hook> {
+        let pins = site.store.hook(self.place.0, self.place.1);
+        if self.via == Via::Clsact {
+            mechanism::detach_left(self.running.program_id, &interface.name, &pins, &site.net)?;
+        }
+        let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
+        let asked = Asked { wanted: self.told, inside: self.inside.clone(), log: self.log };
+        let hook = attach_anew(site, interface, self.place.1, policy, asked)?;
+        let hook = self.claim(hook)?;
+        match &self.bypass {
+            Some(bypass) if hook.state.decides() => take_out(site, hook, bypass),
+            _ => Ok(hook),
+        }
+    }
+
+    /// A clsact qdisc that we made was there this time.
+    fn claim(&self, hook: Hook) -> anyhow::Result<Hook> {
+        let ours = self.made_clsact && hook.state.via == Via::Clsact;
+        if !ours || hook.state.made_clsact {
+            return Ok(hook);
+        }
+        let state = HookState { made_clsact: true, ..hook.state };
+        document::write(&hook.pins.path(Pin::State), &state)?;
+        Ok(Hook { state, ..hook })
+    }
+}
+
+/// Takes the policy out of the path again, as somebody wanted.
+fn take_out(site: &Site, hook: Hook, bypass: &Bypass) -> anyhow::Result<Hook> {
+    let state = HookState { bypass: Some(bypass.clone()), ..hook.state.clone() };
+    if state.bypass_expired(BootTime::now()?) {
+        return Ok(hook);
+    }
+    let next = conditioner::next(site, &hook, state.clone())?;
+    datapath::switch(datapath::prepare(&hook, next)?, &site.name_of(&hook), &site.net)?;
+    Ok(Hook { state, ..hook })
+}
