@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -145,32 +145,42 @@ fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
 ///
 /// `foreign-pin`, naming the folder and what is wrong with it.
 pub fn check_folder(path: &Path) -> anyhow::Result<()> {
+    fault_of(path)?.map_or(Ok(()), |fault| Err(foreign(path, fault)))
+}
+
+/// What is wrong with a folder that somebody else could have filled.
+///
+/// # Errors
+///
+/// That there is none, or what the file system says.
+pub fn fault_of(path: &Path) -> anyhow::Result<Option<&'static str>> {
     let meta = fs::symlink_metadata(path).with_context(|| path.display().to_string())?;
-    let fault = if meta.file_type().is_symlink() {
-        "is a symbolic link"
+    Ok(if meta.file_type().is_symlink() {
+        Some("is a symbolic link")
     } else if !meta.is_dir() {
-        "is not a folder"
+        Some("is not a folder")
     } else if meta.uid() != 0 {
-        "does not belong to root"
+        Some("does not belong to root")
     } else if meta.mode() & 0o022 != 0 {
-        "can be written by others than root"
+        Some("can be written by others than root")
     } else {
-        return Ok(());
-    };
-    Err(foreign(path, fault))
+        None
+    })
 }
 
 /// Whether nothing but its mode is wrong with a folder: others may write to it, and it and all that is in it is root's.
 #[must_use]
 pub fn is_only_open(path: &Path) -> bool {
     let meta = fs::symlink_metadata(path);
-    meta.is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o022 != 0) && is_root_s(path)
+    meta.is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o022 != 0) && belongs_to_root(path)
 }
 
-fn is_root_s(path: &Path) -> bool {
+/// Whether it and all that is in it is root's: folders, files or pins, and the sockets of services.
+fn belongs_to_root(path: &Path) -> bool {
     let Ok(meta) = fs::symlink_metadata(path) else { return false };
-    let each = |name: io::Result<fs::DirEntry>| name.is_ok_and(|name| is_root_s(&name.path()));
-    meta.uid() == 0 && (meta.is_file() || meta.is_dir() && fs::read_dir(path).is_ok_and(|mut names| names.all(each)))
+    let each = |name: io::Result<fs::DirEntry>| name.is_ok_and(|name| belongs_to_root(&name.path()));
+    let is_plain = meta.is_file() || meta.file_type().is_socket();
+    meta.uid() == 0 && (is_plain || meta.is_dir() && fs::read_dir(path).is_ok_and(|mut names| names.all(each)))
 }
 
 /// What helps against a folder or a pin that is refused. Where it is root's, only its mode is to be mended: to remove it

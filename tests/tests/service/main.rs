@@ -3,6 +3,7 @@
 
 mod control;
 mod deadlines;
+mod folder;
 mod follow;
 mod links;
 mod metrics;

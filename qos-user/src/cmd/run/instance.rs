@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Read as _, Seek as _, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process,
@@ -34,17 +34,10 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// `busy`, with who it is already; that the folder cannot be made.
+    /// `busy`, with who it is already; `run-folder`, if the folder cannot be made, or somebody else could have filled it.
     pub fn claim() -> anyhow::Result<Self> {
         let folder = control::folder()?;
-        for path in [Path::new(FOLDER), &folder] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(path)
-                .with_context(|| path.display().to_string())?;
-            bpffs::check_folder(path)?;
-        }
+        [Path::new(FOLDER), &folder].into_iter().try_for_each(make)?;
         let mut lock = locked(&folder.join("lock"))?;
         lock.set_len(0)?;
         let since = humantime::format_rfc3339_seconds(SystemTime::now());
@@ -68,6 +61,27 @@ impl Drop for Instance {
     fn drop(&mut self) {
         let _never_made = fs::remove_file(self.socket());
     }
+}
+
+/// Makes a folder in which nobody but root makes a socket, or takes the one that is there.
+fn make(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    match fs::DirBuilder::new().recursive(true).mode(0o755).create(path) {
+        // Something that is no folder is said below.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let message = format!("{shown} cannot be made, where the service has its lock and its socket: {error}");
+            let hint = "findmnt --target /run shows whether it can be written to; what is attached goes on without";
+            return Err(Failure::new("run-folder", message).hint(hint).into());
+        }
+        _ => {}
+    }
+    let Some(fault) = bpffs::fault_of(path)? else { return Ok(()) };
+    let cure = if bpffs::is_only_open(path) {
+        format!("look who did it; to close it: chmod go-w {shown}")
+    } else {
+        format!("look who made it; the next start makes it anew after: rm -r {shown}")
+    };
+    Err(Failure::new("run-folder", format!("{shown} {fault}: refused")).hint(cure).into())
 }
 
 /// The lock of the file that is there, which root alone may open: flock(2) needs no more than a descriptor to read by. One

@@ -1,0 +1,63 @@
+//! The folder in which services have their locks and sockets is not as it should be.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        net::UnixListener,
+    },
+};
+
+use qosbpf::cmd::control::FOLDER;
+use qosbpf_tests::{
+    binary::Answer,
+    router::words,
+    service::{Lab, MARK},
+};
+use tempfile::TempDir;
+
+/// `run`, for which another folder is in the place of the one of services.
+fn run_with(lab: &Lab, folder: &TempDir, options: &str) -> anyhow::Result<Answer> {
+    fs::create_dir_all(FOLDER)?;
+    let mount = format!("mount --bind {} {FOLDER} && mount -o remount,bind{options} {FOLDER}", folder.path().display());
+    let run = lab.command("run --once")?;
+    let mut alone = words("unshare --mount sh -c");
+    alone.arg(format!("{mount} && exec \"$@\"")).arg("sh").arg(run.get_program()).args(run.get_args());
+    let settings = run.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    Answer::of(alone.envs(settings))
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_said_with_what_to_look_at() -> anyhow::Result<()> {
+    let lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    let refused = run_with(&lab, &TempDir::new()?, ",ro")?.expect(1)?;
+    refused.complains(&["/run/qosbpf/netns-", "cannot be made", "Read-only file system", "findmnt --target /run"])?;
+    Ok(())
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_refused_with_what_removes_it() -> anyhow::Result<()> {
+    let lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    let folder = TempDir::new()?;
+    chown(folder.path(), Some(65_534), None)?;
+    let refused = run_with(&lab, &folder, "")?.expect(1)?;
+    let refused = refused.complains(&["/run/qosbpf does not belong to root: refused", "rm -r /run/qosbpf"])?;
+    assert!(!refused.stderr.contains("marks"), "the folder has no pins: {refused:?}");
+    Ok(())
+}
+
+/// What is in it is root's own: the sockets of other services must not be removed.
+#[test]
+fn a_folder_that_is_only_open_is_closed() -> anyhow::Result<()> {
+    let lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    let folder = TempDir::new()?;
+    fs::create_dir(folder.path().join("netns-1"))?;
+    let _socket = UnixListener::bind(folder.path().join("netns-1/control"))?;
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o777))?;
+    let refused = run_with(&lab, &folder, "")?.expect(1)?;
+    refused.complains(&["can be written by others than root: refused", "chmod go-w /run/qosbpf"])?;
+    Ok(())
+}
