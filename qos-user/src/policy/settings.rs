@@ -72,26 +72,26 @@ impl Default for Settings {
     }
 }
 
-/// Reads the text of `file`; an empty one says nothing.
+/// Reads the text of `file`; an empty one says nothing. `is_group` knows the groups of this host.
 #[must_use]
-pub fn read(file: &str, bytes: Vec<u8>) -> Read {
+pub fn read(file: &str, bytes: Vec<u8>, is_group: impl Fn(&str) -> bool) -> Read {
     let mentioned = String::from_utf8_lossy(&bytes).contains("netns");
     let (settings, mistakes) = match Source::new_or_empty(file, bytes) {
-        Ok(source) => check(&source),
+        Ok(source) => check(&source, &is_group),
         Err(report) => (Settings::default(), Some(report)),
     };
     let netns_unknown = mistakes.is_some() && mentioned && settings.netns.is_none();
     Read { settings, mistakes, netns_unknown }
 }
 
-fn check(source: &Source) -> (Settings, Option<Report>) {
+fn check(source: &Source, is_group: &dyn Fn(&str) -> bool) -> (Settings, Option<Report>) {
     let mut findings = Findings::new(source.clone());
     let root = toml::read(source, &mut findings);
-    let settings = Reader(&mut findings).settings(&root);
+    let settings = Reader(&mut findings, is_group).settings(&root);
     (settings, findings.into_result().err())
 }
 
-struct Reader<'f>(&'f mut Findings);
+struct Reader<'f>(&'f mut Findings, &'f dyn Fn(&str) -> bool);
 
 impl Reader<'_> {
     fn settings(&mut self, root: &Table) -> Settings {
@@ -101,7 +101,7 @@ impl Reader<'_> {
             match &*entry.key.text {
                 "listen" => settings.listen = self.listen(value).unwrap_or(settings.listen),
                 "netns" => settings.netns = self.name(value, "the name of a network namespace, or a path"),
-                "group" => settings.group = self.name(value, "the name of a group"),
+                "group" => settings.group = self.group(value),
                 "sample" => settings.sample = self.sample(value).unwrap_or(settings.sample),
                 "upgrade" => settings.upgrade = self.upgrade(value).unwrap_or(settings.upgrade),
                 "link-buffer" => settings.link_buffer = self.buffer(value).unwrap_or(settings.link_buffer),
@@ -137,6 +137,16 @@ impl Reader<'_> {
             return None;
         }
         Some(word.to_owned())
+    }
+
+    fn group(&mut self, value: &Node) -> Option<String> {
+        let name = self.name(value, "the name of a group")?;
+        if self.1(&name) {
+            return Some(name);
+        }
+        let finding = Finding::error(value.span, format!("there is no group {} on this host", quote(&name)));
+        self.0.error(finding.help("getent group lists them; without one only root may change anything"));
+        None
     }
 
     fn sample(&mut self, value: &Node) -> Option<Duration> {
@@ -181,6 +191,10 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(file: &str, bytes: Vec<u8>) -> Read {
+        super::read(file, bytes, |group| group == "netops")
+    }
 
     fn mistakes(text: &str) -> String {
         let read = read("qosbpf.toml", text.as_bytes().to_vec());
@@ -241,6 +255,12 @@ mod tests {
         insta::assert_snapshot!(mistakes(
             "listen = \"localhost\"\nlissen = 1\nsample = \"1h\"\nupgrade = \"never\"\nlink-buffer = \"9\"\ngroup = \"\"\n"
         ));
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_is_a_mistake() {
+        insta::assert_snapshot!(mistakes("sample = \"2s\"\ngroup = \"nosuchgrp\"\n"));
+        assert_eq!(read("x", b"group = \"nosuchgrp\"".to_vec()).settings.group, None);
     }
 
     #[test]

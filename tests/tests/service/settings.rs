@@ -21,6 +21,23 @@ fn a_mistake_in_the_settings_keeps_nobody_from_marking() -> anyhow::Result<()> {
     qosbpf_tests::service::eventually(|| Ok(lab.metric("qosbpf_policy_last_reload_successful")? == Some(1.0)))
 }
 
+#[test]
+fn a_group_that_is_not_there_is_a_mistake_and_the_last_one_stays() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    fs::write(lab.etc("qosbpf.toml"), "sample = \"2s\"\ngroup = \"nosuchgrp\"\n")?;
+    lab.serve()?;
+    lab.says(&["settings are wrong", "there is no group `nosuchgrp`", "qosbpf.toml:2:9", "^^^^^^^^^^^"])?;
+    lab.ok("status")?.says(&["! run: its settings are not what their file says"])?;
+    fs::write(lab.etc("qosbpf.toml"), "group = \"nogroup\"\n")?;
+    lab.ok("run --reload")?;
+    assert_eq!(lab.metric("qosbpf_policy_last_reload_successful")?, Some(1.0));
+    fs::write(lab.etc("qosbpf.toml"), "group = \"nosuchgrp\"\n")?;
+    lab.ask("run --reload")?;
+    assert_eq!(lab.metric("qosbpf_policy_last_reload_successful")?, Some(0.0));
+    Ok(())
+}
+
 /// The one mistake that must not be guessed around.
 #[test]
 fn a_namespace_that_cannot_be_read_is_not_guessed() -> anyhow::Result<()> {

@@ -2,6 +2,8 @@
 
 use std::{fs, io, path::PathBuf};
 
+use nix::unistd::Group;
+
 use crate::{
     cmd::Context,
     error::{Exit, Failure},
@@ -31,12 +33,19 @@ pub fn read(context: &Context) -> Configured {
             return Configured { settings: Settings::default(), failure: Some(failure), netns_unknown: true };
         }
     };
-    let settings::Read { settings, mistakes, netns_unknown } = settings::read(&path.display().to_string(), bytes);
+    let settings::Read { settings, mistakes, netns_unknown } =
+        settings::read(&path.display().to_string(), bytes, is_group);
     let failure = mistakes.map(|report| {
         tracing::error!("settings are wrong, and what is wrong in them is left out:\n{}", report.render(false));
         format!("{} is wrong", path.display())
     });
     Configured { settings, failure, netns_unknown }
+}
+
+/// Where nobody can tell, as long as a directory service does not answer, it is taken for one: it is asked again whenever
+/// somebody wants a change.
+fn is_group(name: &str) -> bool {
+    !matches!(Group::from_name(name), Ok(None))
 }
 
 fn path(context: &Context) -> PathBuf {
