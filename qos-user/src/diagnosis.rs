@@ -5,7 +5,6 @@
 
 mod address;
 mod bypass;
-mod command;
 mod cure;
 pub mod facts;
 mod host;
@@ -31,8 +30,9 @@ use serde::Serialize;
 use self::{facts::Ground, outside::Outside};
 use crate::{error::Exit, hook::Direction};
 
+pub use crate::command::Command;
+
 pub use self::{
-    command::Command,
     cure::Shell,
     host::{host, version},
     share::{Sample, share},
@@ -84,11 +84,7 @@ impl Cure {
     /// Our hook at an interface.
     #[must_use]
     pub fn attach(interface: &str, direction: Direction) -> Self {
-        let option = match direction {
-            Direction::Ingress => "--ingress",
-            Direction::Egress => "--egress",
-        };
-        Self::Own(Command::new("attach").words(option).operand(interface))
+        Self::Own(Command::new("attach").word(format_args!("--{direction}")).operand(interface))
     }
 }
 

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use qos_common::inside::Inside;
 use serde::{Deserialize, Serialize};
 
+use crate::invocation::quoted;
+
 /// Which way packets go at a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -163,6 +165,12 @@ pub struct HookName {
 }
 
 impl HookName {
+    /// The hooks of its interface, as a shell takes them.
+    #[must_use]
+    pub fn both(&self) -> String {
+        Direction::BOTH.map(|direction| quoted(&format!("{}:{direction}", self.interface))).join(" or ")
+    }
+
     /// Whether a hook is meant by this name.
     #[must_use]
     pub fn covers(&self, interface: &str, direction: Direction) -> bool {

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 pub mod cli;
 pub mod cmd;
+pub mod command;
 pub mod diagnosis;
 pub mod error;
 pub mod event;

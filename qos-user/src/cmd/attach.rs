@@ -16,6 +16,7 @@ use crate::{
         site::{self, Site},
         twice, who,
     },
+    command::Command,
     error::{Exit, Failure},
     hook::{Direction, Layer, Via},
     kernel::{
@@ -99,7 +100,7 @@ fn refuse_to_borrow(args: &AttachArgs, site: &Site, interface: &Interface) -> an
     let Some(hook) = site.hooks.iter().find(there) else { return Ok(()) };
     let name = format!("{}:{}", interface.name, hook.pins.direction);
     Err(Failure::new("attached", format!("{name} is attached already, and --foreground detaches at the end"))
-        .hint(format!("qosbpf detach {name} first, losing its counters; or name the other direction"))
+        .hint(format!("{} first, losing its counters; or name the other direction", detach(&name)))
         .into())
 }
 
@@ -189,7 +190,10 @@ fn keep(hook: &Hook, wanted: Wanted, inside: Option<Vec<Layer>>, interface: &str
     {
         let direction = hook.pins.direction;
         return Err(Failure::new("attached", format!("{interface}:{direction} is attached by {via}, not by {other}"))
-            .hint(format!("to move it, losing its counters: qosbpf detach {interface}:{direction}, then attach"))
+            .hint(format!(
+                "to move it, losing its counters: {}, then attach",
+                detach(&format!("{interface}:{direction}"))
+            ))
             .into());
     }
     refuse_to_differ(inside.as_deref(), hook.state.binding.as_ref(), interface)?;
@@ -228,9 +232,13 @@ fn adopt(args: &AttachArgs, site: &Site, source: &Source, policy: &Policy, conte
     Ok(true)
 }
 
+fn detach(hook: &str) -> Command {
+    Command::new("qosbpf detach").operand(hook)
+}
+
 fn other_policy(source: &Source, why: &str) -> anyhow::Error {
     Failure::new("other-policy", format!("attach does not change a policy, and {why}"))
-        .hint(format!("qosbpf policy apply {} --attach", source.file()))
+        .hint(Command::new("qosbpf policy apply --attach").operand(source.file()).to_string())
         .into()
 }
 

@@ -6,6 +6,7 @@ use qos_common::locate::Link;
 use super::{conditioner, site::Site};
 use crate::{
     VERSION,
+    command::Command,
     error::Failure,
     hook::{Direction, Layer},
     kernel::{
@@ -83,8 +84,10 @@ pub fn attach_again(
         binding,
         ..hook.state.clone()
     };
-    let next = conditioner::following(site, hook, state)
-        .with_context(|| format!("qosbpf detach {}:{direction} would give its counters up", interface.name))?;
+    let next = conditioner::following(site, hook, state).with_context(|| {
+        let detach = Command::new("qosbpf detach").operand(format_args!("{}:{direction}", interface.name));
+        format!("{detach} would give its counters up")
+    })?;
     let wanted = conditioner::wanted(asked.wanted, policy, &interface.name, direction);
     again::attach(&Lost { hook, interface, wanted, next, needs_tc }, &site.net)
 }

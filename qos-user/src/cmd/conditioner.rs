@@ -7,6 +7,7 @@ use qos_common::{abi::Counter, meter::METER_SLOTS, rules::RULE_SLOTS};
 
 use super::site::Site;
 use crate::{
+    command::Command,
     error::Failure,
     hook::{Direction, Layer},
     kernel::{
@@ -173,7 +174,8 @@ pub fn at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> Option<Failure> {
     let why = needs_tc(binding).filter(|_| hook.state.via.is_xdp())?;
     let (interface, direction) = (site.name_of(hook), hook.pins.direction);
     let name = format!("{interface}:{direction}");
-    let cure = format!("qosbpf detach {name} && qosbpf attach {interface} --{direction} --hook tcx");
+    let tcx = Command::new("qosbpf attach --hook tcx").word(format_args!("--{direction}")).operand(&interface);
+    let cure = Command::new("qosbpf detach").operand(&name).then(tcx);
     let failure = Failure::new("needs-tc", format!("{name} is attached by {}: {why}", hook.state.via));
     Some(failure.hint(format!("to move it, losing its counters: {cure}")))
 }

@@ -16,11 +16,16 @@ use crate::{
 /// # Errors
 ///
 /// That it has no form in JSON, which none has.
-pub fn machine(format: &StatsFormat, snapshot: &Snapshot, layout: json::Layout) -> anyhow::Result<String> {
+pub fn machine(
+    format: &StatsFormat,
+    snapshot: &Snapshot,
+    layout: json::Layout,
+    context: &Context,
+) -> anyhow::Result<String> {
     match format {
         StatsFormat { csv: true, .. } => Ok(csv::stats(snapshot)),
         StatsFormat { prometheus: true, .. } => Ok(prometheus::stats(snapshot, crate::REVISION)),
-        _ => json::document(&json::stats(snapshot), layout),
+        _ => json::document(&json::stats(snapshot, &context.invocation()), layout),
     }
 }
 

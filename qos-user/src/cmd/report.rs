@@ -34,7 +34,8 @@ pub fn report(cli: &Cli, error: &anyhow::Error) -> Exit {
         document(&json::failure(&said(error, failure, &context.invocation())));
     } else {
         let mut stderr = io::stderr().lock();
-        let _nobody_reads = writeln!(stderr, "qosbpf: {}", harmless(&in_one_line(error), false));
+        let _nobody_reads =
+            writeln!(stderr, "qosbpf: {}", harmless(&context.invocation().completed(&in_one_line(error)), false));
         if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
             let _nobody_reads = writeln!(stderr, "  {}", harmless(&context.invocation().completed(hint), false));
         }
@@ -100,7 +101,7 @@ fn wrong_policy(cli: &Cli, wrong: &WrongPolicy, context: &Context) -> Exit {
 }
 
 fn said(error: &anyhow::Error, failure: Option<&Failure>, here: &Invocation) -> Failure {
-    let general = Failure::new("failed", in_one_line(error));
+    let general = Failure::new("failed", here.completed(&in_one_line(error)));
     match failure {
         None => general,
         Some(Failure { code, exit, hint, place, .. }) => {

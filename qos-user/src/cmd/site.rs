@@ -14,6 +14,7 @@ use crate::{
         earlier::{qdisc_since, since},
         wanted,
     },
+    command::Command,
     error::Failure,
     hook::{Direction, HookName, Via},
     kernel::{
@@ -211,7 +212,7 @@ impl Site {
             self.hooks.iter().map(|hook| format!("{}:{}", self.name_of(hook), hook.pins.direction)).collect();
         let there = if there.is_empty() { "nothing".to_owned() } else { there.join(", ") };
         Failure::new("not-attached", format!("qosbpf is not attached at {name}"))
-            .hint(format!("attached: {there}; to attach: qosbpf attach {}", name.interface))
+            .hint(format!("attached: {there}; to attach: {}", Command::new("qosbpf attach").operand(&name.interface)))
             .into()
     }
 

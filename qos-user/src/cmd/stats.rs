@@ -44,7 +44,7 @@ pub fn run(args: &StatsArgs, context: &Context) -> anyhow::Result<Exit> {
         if args.format.wants_trends() {
             control::remember(&mut snapshot, context);
         }
-        context.document(&machine(&args.format, &snapshot, json::Layout::Pretty)?)?;
+        context.document(&machine(&args.format, &snapshot, json::Layout::Pretty, context)?)?;
         return Ok(exit(&snapshot));
     }
     let (snapshot, rates) = sample(args, context)?;

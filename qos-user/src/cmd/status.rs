@@ -36,7 +36,7 @@ use crate::{
 pub fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> {
     let report = report(&Site::read(context)?, context);
     if args.json {
-        context.document(&json::document(&json::status(&report), json::Layout::Pretty)?)?;
+        context.document(&json::document(&json::status(&report, &context.invocation()), json::Layout::Pretty)?)?;
     } else {
         context.screen(&table::status(&report, &context.look()))?;
     }

@@ -1,7 +1,7 @@
 //! What the policy in force binds, and where nothing is attached.
 
 use super::site::Site;
-use crate::{hook::Direction, snapshot::Missing};
+use crate::{command::Command, hook::Direction, snapshot::Missing};
 
 /// Hooks of interfaces that exist, and of exact names that none has.
 #[must_use]
@@ -25,7 +25,10 @@ fn on_interfaces(site: &Site) -> Vec<Missing> {
             ifindex: Some(interface.ifindex),
             direction,
             table: table.map(str::to_owned),
-            reason: format!("bound by {pattern}, not attached: qosbpf attach {}", interface.name),
+            reason: format!(
+                "bound by {pattern}, not attached: {}",
+                Command::new("qosbpf attach").operand(&interface.name)
+            ),
         })
     });
     all.collect()

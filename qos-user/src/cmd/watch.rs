@@ -46,7 +46,7 @@ pub fn run(args: &StatsArgs, interval: Duration, context: &Context) -> anyhow::R
             if args.format.wants_trends() {
                 control::remember(&mut snapshot, context);
             }
-            machine(&args.format, &snapshot, json::Layout::Line)?
+            machine(&args.format, &snapshot, json::Layout::Line, context)?
         } else {
             let mut snapshot = Site::read(context)?.snapshot(&args.hooks, context)?;
             control::remember(&mut snapshot, context);
@@ -91,7 +91,7 @@ fn blocks(
     });
     let mut text = all.collect::<Vec<_>>().join("\n");
     if snapshot.hooks.is_empty() {
-        "nothing is attached: qosbpf attach IFACE\n".clone_into(&mut text);
+        text = context.invocation().completed("nothing is attached: qosbpf attach IFACE\n");
     }
     text
 }

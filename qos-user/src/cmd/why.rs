@@ -78,7 +78,7 @@ fn sent(site: &Site) -> anyhow::Result<BTreeMap<u32, u64>> {
 }
 
 fn no_hook(name: &HookName) -> Failure {
-    let hint = format!("write {name}:ingress or {name}:egress");
+    let hint = format!("write {}", name.both());
     Failure::new("usage", format!("`{name}` is an interface, and counters are at a hook")).exit(Exit::Usage).hint(hint)
 }
 

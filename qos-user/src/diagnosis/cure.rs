@@ -23,6 +23,12 @@ impl Shell {
         }
     }
 
+    /// A text with each of our commands in it as it is typed in.
+    #[must_use]
+    pub fn told(&self, text: &str) -> String {
+        self.invocation.completed(text)
+    }
+
     /// Each part of it is run in the namespace.
     fn there(&self, command: Command) -> Command {
         match &self.invocation.netns {

@@ -15,7 +15,7 @@ use nix::{
     },
 };
 
-use crate::error::Failure;
+use crate::{command::Command, error::Failure};
 
 /// Where it mostly is.
 pub const DEFAULT: &str = "/sys/fs/bpf";
@@ -62,7 +62,9 @@ pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
 pub fn refuse_read_only(path: &Path) -> anyhow::Result<()> {
     if statvfs(path).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY)) {
         let message = format!("{} is a read-only file system: no change can be written down", path.display());
-        return Err(Failure::new("bpffs", message).hint(format!("mount -o remount,rw {}", path.display())).into());
+        return Err(Failure::new("bpffs", message)
+            .hint(Command::new("mount -o remount,rw").word(path.display()).to_string())
+            .into());
     }
     Ok(())
 }
@@ -186,11 +188,13 @@ fn belongs_to_root(path: &Path) -> bool {
 /// What helps against a folder or a pin that is refused. Where it is root's, only its mode is to be mended: to remove it
 /// would stop the datapath, which runs.
 fn remedy(path: &Path) -> String {
-    let shown = path.display();
     if is_only_open(path) {
-        return format!("look who did it; to close it: chmod go-w {shown}");
+        return format!("look who did it; to close it: {}", Command::new("chmod go-w").word(path.display()));
     }
-    format!("look who made it; to start over, which ends what marks by it: rm -r {shown}")
+    format!(
+        "look who made it; to start over, which ends what marks by it: {}",
+        Command::new("rm -r").word(path.display())
+    )
 }
 
 /// Refuses a pin that is not a plain file of root's.

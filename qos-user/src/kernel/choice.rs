@@ -14,6 +14,7 @@ use super::{
     state::{Binding, HookState, QdiscBaseline},
 };
 use crate::{
+    command::Command,
     diagnosis::version,
     error::{Exit, Failure},
     hook::{Direction, Layer, Via},
@@ -141,8 +142,13 @@ fn refuse_old_tunnels(interface: &Interface, direction: Direction) -> anyhow::Re
     }
     let name = &interface.name;
     let message = format!("{name}: before Linux 5.14 the ingress of a tunnel shows the header outside, not the packet");
-    let hint = format!("qosbpf attach {name} --egress; what comes in is seen at the egress of where it leaves");
+    let hint =
+        format!("{}; what comes in is seen at the egress of where it leaves", attach_at(name, Direction::Egress));
     Err(Failure::new("link-type", message).hint(hint).into())
+}
+
+fn attach_at(interface: &str, direction: Direction) -> Command {
+    Command::new("qosbpf attach").word(format_args!("--{direction}")).operand(interface)
 }
 
 /// Whether no other mechanism would fare better; a program that the verifier refuses is one refusal among others.
@@ -260,7 +266,8 @@ pub(super) fn nothing_worked(
     let failure = Failure::new("attach", format!("{name}:{direction}: cannot attach: {}", refusals.join("; ")));
     let taken = interface.xdp.is_some() && matches!(wanted, Wanted::Exactly(via) if via.is_xdp());
     let hint = || {
-        format!("qosbpf attach {name} --{direction} takes TC beside it; qosbpf doctor {name} says how to free the slot")
+        let doctor = Command::new("qosbpf doctor").operand(name);
+        format!("{} takes TC beside it; {doctor} says how to free the slot", attach_at(name, direction))
     };
     if taken { failure.hint(hint()).into() } else { failure.into() }
 }

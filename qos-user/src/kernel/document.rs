@@ -13,7 +13,7 @@ use aya::maps::{Array, Map, MapData};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{bpffs, sys};
-use crate::error::Failure;
+use crate::{command::Command, error::Failure};
 
 const PIECE: usize = 4096;
 
@@ -70,9 +70,9 @@ fn without<T>(path: &Path, error: anyhow::Error) -> anyhow::Result<Option<T>> {
 }
 
 fn spoiled(path: &Path, error: &anyhow::Error) -> anyhow::Error {
-    let pin = path.display();
+    let remove = Command::new("rm").word(path.display());
     Failure::new("spoiled-pin", format!("{error:#}"))
-        .hint(format!("another version of qosbpf may read it; without: rm {pin}; hooks go on as they are"))
+        .hint(format!("another version of qosbpf may read it; without: {remove}; hooks go on as they are"))
         .into()
 }
 

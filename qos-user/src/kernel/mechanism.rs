@@ -19,6 +19,7 @@ use super::{
     sys,
 };
 use crate::{
+    command::Command,
     error::Failure,
     hook::{Direction, Via},
 };
@@ -217,8 +218,10 @@ fn is_running(state: &HookState, pins: &HookPins, net: &Network) -> anyhow::Resu
 
 fn foreign_filter(interface: &str, pins: &HookPins) -> anyhow::Error {
     let direction = pins.direction;
+    let look = Command::new("tc filter show dev").word(interface).word(direction);
+    let detach = Command::new("qosbpf detach").operand(format_args!("{interface}:{direction}"));
     Failure::new("foreign-filter", format!("{interface}:{direction}: the filter at our priority is not ours any more"))
-        .hint(format!("look: tc filter show dev {interface} {direction}; then qosbpf detach {interface}:{direction}"))
+        .hint(format!("look: {look}; then {detach}"))
         .into()
 }
 

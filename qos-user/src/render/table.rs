@@ -25,6 +25,7 @@ pub use watch::watch;
 
 use super::{Look, screen::Screen, text};
 use crate::{
+    command::Command,
     hook::Direction,
     snapshot::{Hook, PolicyLabel, Snapshot, State},
 };
@@ -69,11 +70,11 @@ fn since(snapshot: &Snapshot, hook: &Hook, look: &Look) -> String {
 
 /// What a person has to know before reading the hook's numbers.
 fn state(screen: &mut Screen, hook: &Hook) {
-    let name = hook_name(&hook.interface, hook.direction);
     match hook.state {
         State::Active | State::Counting => {}
         State::Bypassed => screen.alert(&format!(
-            "BYPASSED: packets are counted, none is changed. To enforce again: qosbpf policy resume {name}"
+            "BYPASSED: packets are counted, none is changed. To enforce again: {}",
+            Command::new("qosbpf policy resume").operand(format_args!("{}:{}", hook.interface, hook.direction))
         )),
         State::Missing => screen.alert("MISSING: wanted, but not there"),
         State::Error => screen.alert("ERROR: qosbpf status says what is wrong"),

@@ -2,4 +2,5 @@
 
 mod doctor;
 mod operator;
+mod pasted;
 mod why;

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     cmd::site::Site,
+    command::Command,
     kernel::{
         counters,
         datapath::{Hook, Observed},
@@ -60,7 +61,7 @@ impl Elsewhere {
         let named = unmet.filter(|expectation| expectation.name != "other");
         let mut hints: Vec<_> = named.filter_map(|expectation| self.hint(expectation)).collect();
         if self.bypassed && self.moved.any() {
-            hints.push(format!("{hook} is BYPASSED: qosbpf policy resume {hook}"));
+            hints.push(format!("{hook} is BYPASSED: {}", Command::new("qosbpf policy resume").operand(hook)));
         }
         hints
     }

@@ -23,6 +23,7 @@ use crate::{
         Context,
         site::{self, Site},
     },
+    command,
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
@@ -88,7 +89,9 @@ fn hit_since(earlier: &[RuleCount], later: &[RuleCount]) -> Vec<bool> {
 /// Why nothing can have been changed here.
 fn aside(hook: &Hook, name: &HookName) -> Option<String> {
     match (&hook.state.bypass, &hook.state.binding) {
-        (Some(_), _) => Some(format!("{name} is BYPASSED: qosbpf policy resume {name}")),
+        (Some(_), _) => {
+            Some(format!("{name} is BYPASSED: {}", command::Command::new("qosbpf policy resume").operand(name)))
+        }
         (None, None) => Some("no table is bound to this hook: it counts, and changes nothing".to_owned()),
         (None, Some(_)) => None,
     }
@@ -99,7 +102,7 @@ fn one_hook<'a>(site: &'a Site, name: &HookName) -> anyhow::Result<&'a Hook> {
         [hook] => Ok(hook),
         _ => Err(Failure::new("usage", format!("{name} is attached both ways: say which"))
             .exit(Exit::Usage)
-            .hint(format!("{name}:ingress or {name}:egress"))
+            .hint(name.both())
             .into()),
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 pub fn run(args: &ExplainArgs, context: &Context) -> anyhow::Result<Exit> {
     let hook = &args.hook;
     let direction = hook.direction.ok_or_else(|| {
-        let hint = format!("write {hook}:ingress or {hook}:egress");
+        let hint = format!("write {}", hook.both());
         Failure::new("usage", format!("`{hook}` is an interface, and a packet comes to a hook"))
             .exit(Exit::Usage)
             .hint(hint)

@@ -9,7 +9,8 @@ use super::{
     session::Session,
 };
 use crate::{
-    cli::ApplyOptions, cmd::Context, invocation::Invocation, kernel::state::Binding, policy::Policy, render::hanging,
+    cli::ApplyOptions, cmd::Context, command::Command, invocation::Invocation, kernel::state::Binding, policy::Policy,
+    render::hanging,
 };
 
 /// What was done.
@@ -35,7 +36,7 @@ pub struct Applied<'a> {
 /// That nobody reads any more.
 pub fn say(applied: &Applied<'_>, context: &Context) -> anyhow::Result<()> {
     if applied.how.json {
-        return context.print(&format!("{}\n", document(applied)));
+        return context.print(&format!("{}\n", document(applied, &context.invocation())));
     }
     let policy = applied.policy;
     if !policy.warnings().is_empty() {
@@ -66,7 +67,7 @@ fn line(item: &Item<'_>, here: &Invocation) -> String {
     let Item { name, effect, bypassed, .. } = item;
     let warning = if *bypassed || *effect == Effect::NotAttached { "! " } else { "  " };
     let does = item.binding.as_ref().map_or_else(|| "-".to_owned(), Binding::words);
-    let resume = || format!("; BYPASSED: {}", here.command(&format!("policy resume {name}")));
+    let resume = || format!("; BYPASSED: {}", here.command(&Command::new("policy resume").operand(name).to_string()));
     let bypass = if *bypassed { resume() } else { String::new() };
     hanging(&format!("{warning}{name:<24} "), &format!("{does:<24} {}{bypass}", effect.word()))
 }
@@ -82,7 +83,7 @@ pub fn seconds(time: Duration) -> String {
     humantime::format_duration(Duration::from_secs(whole)).to_string()
 }
 
-fn document(applied: &Applied<'_>) -> Value {
+fn document(applied: &Applied<'_>, here: &Invocation) -> Value {
     let hooks: Vec<_> = applied.items.iter().map(document_of).collect();
     json!({
         "schema": 1,
@@ -90,7 +91,7 @@ fn document(applied: &Applied<'_>) -> Value {
         "confirm_within": applied.how.confirm.map(|time| time.as_secs_f64()),
         "session": applied.session.map(Session::document),
         "hooks": hooks,
-        "warnings": applied.warnings,
+        "warnings": applied.warnings.iter().map(|warning| here.completed(warning)).collect::<Vec<_>>(),
     })
 }
 

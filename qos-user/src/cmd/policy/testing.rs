@@ -9,6 +9,7 @@ use crate::{
         site::Site,
         twin::{By, Double},
     },
+    command::Command,
     error::{Exit, Failure, Place},
     explain::{Leaves, TestRun},
     kernel::privilege,
@@ -123,7 +124,8 @@ fn failed(policy: &Policy, runs: &[TestRun]) -> Option<anyhow::Error> {
     Some(
         failure
             .hint(format!(
-                "nothing is changed; qosbpf policy test {file} runs them all; policy apply --force goes on without them"
+                "nothing is changed; {} runs them all; policy apply --force goes on without them",
+                Command::new("qosbpf policy test").operand(file)
             ))
             .into(),
     )

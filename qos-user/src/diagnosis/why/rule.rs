@@ -6,7 +6,6 @@ use super::{Scene, mark, since};
 use crate::{
     diagnosis::{Command, Cure, Finding, address, port},
     hook::Direction,
-    invocation::quoted,
     rules::model::{Field, Rule, pattern_matches},
     snapshot::{Hook, RuleCount},
 };
@@ -121,8 +120,8 @@ fn unhit(scene: &Scene<'_>, hook: &Hook, rule: &RuleCount) -> Vec<Finding> {
     let details = deciding
         .map(|other| format!("decided before it: rule \"{}\", {} packets", other.rule.name, other.counted.packets));
     let text = format!("{came} packets with its codepoints came, and none matched all of: {}", rule.rule.matches());
-    let asked = quoted(&name);
-    let cure = Cure::Advice(format!("qosbpf policy explain {asked} 'PACKET' says which condition was not so"));
+    let asked = Command::new("qosbpf policy explain").operand(&name);
+    let cure = Cure::Advice(format!("{asked} 'PACKET' says which condition was not so"));
     vec![Finding::unknown(&name, "not-matched", text).details(details).cure(cure)]
 }
 

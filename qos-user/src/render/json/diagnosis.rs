@@ -19,7 +19,7 @@ pub fn diagnosis(report: &Report) -> impl Serialize + '_ {
         netns: report.shell.invocation.netns.as_deref(),
         version: VERSION,
         about: report.about.as_deref(),
-        summary: report.heading.as_deref(),
+        summary: report.heading.as_deref().map(|heading| report.shell.told(heading)),
         fail: report.count(Level::Fail),
         warn: report.count(Level::Warn),
         unknown: report.count(Level::Unknown),
@@ -37,7 +37,7 @@ struct Document<'a> {
     netns: Option<&'a str>,
     version: &'static str,
     about: Option<&'a str>,
-    summary: Option<&'a str>,
+    summary: Option<String>,
     fail: usize,
     warn: usize,
     unknown: usize,
@@ -51,12 +51,12 @@ struct FindingDocument<'a> {
     subject: &'a str,
     level: Level,
     code: &'static str,
-    text: &'a str,
-    details: &'a [String],
+    text: String,
+    details: Vec<String>,
     /// A command that works when typed in.
     cure: Option<String>,
     /// What helps where no command does.
-    advice: Option<&'a str>,
+    advice: Option<String>,
 }
 
 impl<'a> FindingDocument<'a> {
@@ -65,11 +65,11 @@ impl<'a> FindingDocument<'a> {
             subject: &finding.subject,
             level: finding.level,
             code: finding.code,
-            text: &finding.text,
-            details: &finding.details,
+            text: shell.told(&finding.text),
+            details: finding.details.iter().map(|detail| shell.told(detail)).collect(),
             cure: finding.cure.as_ref().and_then(|cure| shell.command(cure)),
             advice: match &finding.cure {
-                Some(Cure::Advice(advice)) => Some(advice),
+                Some(Cure::Advice(advice)) => Some(shell.told(advice)),
                 _ => None,
             },
         }
@@ -87,5 +87,20 @@ mod tests {
     #[test]
     fn the_document_is_as_promised() {
         insta::assert_snapshot!(document(&diagnosis(&sample::diagnosis()), Layout::Pretty).unwrap());
+    }
+
+    #[test]
+    fn commands_in_its_texts_have_the_options_that_were_given() {
+        let mut report = sample::diagnosis();
+        report.shell.invocation.bpffs = Some("/b pf".to_owned());
+        report.findings.truncate(1);
+        report.findings[0].text = "qosbpf status shows it".to_owned();
+        report.findings[0].details = vec!["or qosbpf doctor".to_owned()];
+        report.findings[0].cure = Some(Cure::Advice("qosbpf policy explain lan0:ingress 'PACKET' says it".to_owned()));
+        let found = &serde_json::to_value(diagnosis(&report)).unwrap()["findings"][0];
+        let ours = "qosbpf --netns edge --bpffs '/b pf'";
+        assert_eq!(found["text"], format!("{ours} status shows it"));
+        assert_eq!(found["details"][0], format!("or {ours} doctor"));
+        assert_eq!(found["advice"], format!("{ours} policy explain lan0:ingress 'PACKET' says it"));
     }
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     VERSION,
     hook::{Direction, Via},
+    invocation::Invocation,
     render::text::rfc3339,
     snapshot::{Counts, Device, Hook, Missing, Qdisc, RuleCount, Snapshot, State, named::named, trend::Row},
 };
@@ -25,9 +26,9 @@ use crate::{
 /// attached has state `missing`, an `error` and no counters. Where the service serves, rows of `before`, `after`,
 /// `remarked`, `dropped` and `rules` have `rates`, `last_moved` and `peak`.
 #[must_use]
-pub fn stats(snapshot: &Snapshot) -> impl Serialize + '_ {
-    let there = snapshot.hooks.iter().map(|hook| hook_document(snapshot, hook));
-    let missing = snapshot.missing.iter().map(missing_document);
+pub fn stats<'a>(snapshot: &'a Snapshot, here: &'a Invocation) -> impl Serialize + 'a {
+    let there = snapshot.hooks.iter().map(|hook| hook_document(snapshot, hook, here));
+    let missing = snapshot.missing.iter().map(|missing| missing_document(missing, here));
     Document {
         schema: SCHEMA,
         time: rfc3339(snapshot.time),
@@ -70,7 +71,7 @@ struct HookDocument<'a> {
 #[serde(untagged)]
 enum Counted<'a> {
     Counters(Box<Counters<'a>>),
-    Unreadable { error: &'a str },
+    Unreadable { error: String },
 }
 
 #[derive(Serialize)]
@@ -157,13 +158,13 @@ struct Limited {
     header_chain_too_long: Amount,
 }
 
-fn hook_document<'a>(snapshot: &Snapshot, hook: &'a Hook) -> HookDocument<'a> {
+fn hook_document<'a>(snapshot: &Snapshot, hook: &'a Hook, here: &Invocation) -> HookDocument<'a> {
     let counted = match &hook.counts {
         Ok(counts) => {
             let (named, trends) = (named(snapshot.policy.as_ref(), hook), Trends::of(hook, snapshot.time));
             Counted::Counters(Box::new(counters(hook, counts, &named, &trends)))
         }
-        Err(error) => Counted::Unreadable { error },
+        Err(error) => Counted::Unreadable { error: here.completed(error) },
     };
     HookDocument {
         interface: &hook.interface,
@@ -181,7 +182,7 @@ fn hook_document<'a>(snapshot: &Snapshot, hook: &'a Hook) -> HookDocument<'a> {
 }
 
 /// What is wanted and not there has counted nothing, which is not the same as zero.
-fn missing_document(missing: &Missing) -> HookDocument<'_> {
+fn missing_document<'a>(missing: &'a Missing, here: &Invocation) -> HookDocument<'a> {
     HookDocument {
         interface: &missing.interface,
         ifindex: missing.ifindex,
@@ -191,7 +192,7 @@ fn missing_document(missing: &Missing) -> HookDocument<'_> {
         since: None,
         table: missing.table.as_deref(),
         program_id: None,
-        counted: Counted::Unreadable { error: &missing.reason },
+        counted: Counted::Unreadable { error: here.completed(&missing.reason) },
         device: None,
         qdisc: None,
     }
@@ -271,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_document_is_as_promised() {
-        insta::assert_snapshot!(document(&stats(&sample::snapshot()), Layout::Pretty).unwrap());
+        insta::assert_snapshot!(document(&stats(&sample::snapshot(), &Invocation::default()), Layout::Pretty).unwrap());
     }
 
     #[test]
@@ -279,7 +280,7 @@ mod tests {
         let mut snapshot = sample::snapshot();
         snapshot.hooks[1].counts = Err("map counters: Permission denied".to_owned());
         snapshot.policy = None;
-        let value = serde_json::to_value(stats(&snapshot)).unwrap();
+        let value = serde_json::to_value(stats(&snapshot, &Invocation::default())).unwrap();
         let hook = value["hooks"][1].as_object().unwrap();
         assert_eq!(hook["error"], "map counters: Permission denied");
         assert!(!hook.contains_key("before") && !hook.contains_key("after"));
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn rows_have_rates_where_the_service_keeps_them() {
-        let value = serde_json::to_value(stats(&sample::with_trend())).unwrap();
+        let value = serde_json::to_value(stats(&sample::with_trend(), &Invocation::default())).unwrap();
         let row = |array: &str, key: &str, wanted: u64| {
             let mut rows = value["hooks"][1][array].as_array().unwrap().iter();
             rows.find(|row| row[key] == wanted).unwrap().clone()
@@ -305,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_hook_that_is_wanted_and_not_there_is_missing() {
-        let value = serde_json::to_value(stats(&sample::with_missing())).unwrap();
+        let value = serde_json::to_value(stats(&sample::with_missing(), &Invocation::default())).unwrap();
         let hook = value["hooks"][2].as_object().unwrap();
         assert_eq!((&hook["interface"], &hook["state"]), (&"ppp0".into(), &"missing".into()));
         assert_eq!(hook["error"], "bound by the policy, and there is no such interface");
@@ -314,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_stream_has_one_line_a_document() {
-        let line = document(&stats(&sample::snapshot()), Layout::Line).unwrap();
+        let line = document(&stats(&sample::snapshot(), &Invocation::default()), Layout::Line).unwrap();
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.ends_with('\n'));
     }

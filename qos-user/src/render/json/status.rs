@@ -8,6 +8,7 @@ use super::{Policy, SCHEMA};
 use crate::{
     VERSION,
     hook::{Direction, Layer, Via},
+    invocation::Invocation,
     render::text::rfc3339,
     snapshot::State,
     status::{BypassStatus, Confirm, HookStatus, Note, ServiceStatus, StatusReport},
@@ -15,7 +16,7 @@ use crate::{
 
 /// The document of `status --json`.
 #[must_use]
-pub fn status(report: &StatusReport) -> impl Serialize + '_ {
+pub fn status<'a>(report: &'a StatusReport, here: &'a Invocation) -> impl Serialize + 'a {
     Document {
         schema: SCHEMA,
         time: rfc3339(report.time),
@@ -24,9 +25,9 @@ pub fn status(report: &StatusReport) -> impl Serialize + '_ {
         version: VERSION,
         policy: report.policy.as_ref().map(Policy::from),
         confirm: report.confirm.as_ref().map(|confirm| ConfirmDocument::new(confirm, report.time)),
-        run: report.service.as_ref().map(ServiceDocument::from),
-        hooks: report.hooks.iter().map(HookDocument::from).collect(),
-        notes: notes(&report.notes),
+        run: report.service.as_ref().map(|service| ServiceDocument::new(service, here)),
+        hooks: report.hooks.iter().map(|hook| HookDocument::new(hook, here)).collect(),
+        notes: notes(&report.notes, here),
     }
 }
 
@@ -42,7 +43,7 @@ struct Document<'a> {
     /// The service; null where none runs.
     run: Option<ServiceDocument<'a>>,
     hooks: Vec<HookDocument<'a>>,
-    notes: Vec<&'a str>,
+    notes: Vec<String>,
 }
 
 /// The service.
@@ -56,11 +57,11 @@ struct ServiceDocument<'a> {
     last_reload: String,
     last_reload_successful: bool,
     last_success: Option<String>,
-    failure: Option<&'a str>,
+    failure: Option<String>,
 }
 
-impl<'a> From<&'a ServiceStatus> for ServiceDocument<'a> {
-    fn from(service: &'a ServiceStatus) -> Self {
+impl<'a> ServiceDocument<'a> {
+    fn new(service: &'a ServiceStatus, here: &Invocation) -> Self {
         let failure = service.reload.failure.as_deref().or(service.settings_failure.as_deref());
         Self {
             pid: service.pid,
@@ -71,7 +72,7 @@ impl<'a> From<&'a ServiceStatus> for ServiceDocument<'a> {
             last_reload: rfc3339(service.reload.at),
             last_reload_successful: failure.is_none(),
             last_success: service.success.map(rfc3339),
-            failure,
+            failure: failure.map(|failure| here.completed(failure)),
         }
     }
 }
@@ -143,16 +144,16 @@ struct HookDocument<'a> {
     since: Option<String>,
     /// Seconds since the last frame came.
     last_packet: Option<f64>,
-    reason: Option<&'a str>,
+    reason: Option<String>,
     bypass: Option<BypassDocument<'a>>,
     tcpdump_sees: Option<&'static str>,
     binary_version: &'static str,
     datapath_version: Option<&'a str>,
-    notes: Vec<&'a str>,
+    notes: Vec<String>,
 }
 
-impl<'a> From<&'a HookStatus> for HookDocument<'a> {
-    fn from(hook: &'a HookStatus) -> Self {
+impl<'a> HookDocument<'a> {
+    fn new(hook: &'a HookStatus, here: &Invocation) -> Self {
         Self {
             interface: &hook.interface,
             ifindex: hook.ifindex,
@@ -167,18 +168,18 @@ impl<'a> From<&'a HookStatus> for HookDocument<'a> {
             policy_hash: hook.policy_hash.as_deref(),
             since: hook.since.map(rfc3339),
             last_packet: hook.last_packet.map(|age| age.as_secs_f64()),
-            reason: hook.reason.as_deref(),
+            reason: hook.reason.as_deref().map(|reason| here.completed(reason)),
             bypass: hook.bypass.as_ref().map(BypassDocument::from),
             tcpdump_sees: hook.tcpdump_sees(),
             binary_version: VERSION,
             datapath_version: hook.datapath_version.as_deref(),
-            notes: notes(&hook.notes),
+            notes: notes(&hook.notes, here),
         }
     }
 }
 
-fn notes(notes: &[Note]) -> Vec<&str> {
-    notes.iter().map(|note| note.text.as_str()).collect()
+fn notes(notes: &[Note], here: &Invocation) -> Vec<String> {
+    notes.iter().map(|note| here.completed(&note.text)).collect()
 }
 
 #[cfg(test)]
@@ -191,13 +192,13 @@ mod tests {
 
     #[test]
     fn the_service_is_in_it_while_it_runs() {
-        let value = serde_json::to_value(status(&sample::status_of_service())).unwrap();
+        let value = serde_json::to_value(status(&sample::status_of_service(), &Invocation::default())).unwrap();
         insta::assert_snapshot!(document(&value["run"], Layout::Pretty).unwrap());
-        assert!(serde_json::to_value(status(&sample::status())).unwrap()["run"].is_null());
+        assert!(serde_json::to_value(status(&sample::status(), &Invocation::default())).unwrap()["run"].is_null());
     }
 
     #[test]
     fn the_document_is_as_promised() {
-        insta::assert_snapshot!(document(&status(&sample::status()), Layout::Pretty).unwrap());
+        insta::assert_snapshot!(document(&status(&sample::status(), &Invocation::default()), Layout::Pretty).unwrap());
     }
 }

@@ -107,7 +107,7 @@ pub fn fix_script(report: &Report) -> String {
     let mut written = BTreeSet::new();
     for finding in report.findings.iter().filter(|finding| finding.level >= Level::Warn) {
         let said = format!("{} {}: {}", finding.subject, word(finding.level), finding.text);
-        let _infallible = writeln!(script, "\n# {}", text::one_line(&said));
+        let _infallible = writeln!(script, "\n# {}", text::one_line(&report.shell.told(&said)));
         let cure = finding.cure.as_ref().and_then(|cure| line(cure, &report.shell));
         let cure = cure.unwrap_or_else(|| "# no command helps".to_owned());
         // A rule that is about two interfaces is found at both, and there is only one to take away.
@@ -121,7 +121,7 @@ pub fn fix_script(report: &Report) -> String {
 /// Advice, and what another shell has to run, are comments.
 fn line(cure: &Cure, shell: &Shell) -> Option<String> {
     match cure {
-        Cure::Advice(advice) => Some(format!("# {}", text::one_line(advice))),
+        Cure::Advice(advice) => Some(format!("# {}", text::one_line(&shell.told(advice)))),
         Cure::Privileged(_) => shell.command(cure).map(|command| format!("# in another shell: {command}")),
         cure => shell.command(cure),
     }

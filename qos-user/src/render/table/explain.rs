@@ -8,6 +8,7 @@ use qos_common::{
 
 use super::NAME;
 use crate::{
+    command::Command,
     explain::{Decider, Decision, Explained, Leaves, PassedOver, Stage, Summary, TestRun},
     render::{
         Look,
@@ -118,9 +119,8 @@ fn head(screen: &mut Screen, stage: &Stage) {
         screen.alert(&format!("the program there is of qosbpf {version}, and its twin of {}", crate::VERSION));
     }
     if stage.bypassed {
-        let hook = &stage.hook;
         screen.alert("BYPASSED: packets pass unchanged; this is what the policy would do");
-        screen.line(&format!("  qosbpf policy resume {hook}"));
+        screen.line(&format!("  {}", Command::new("qosbpf policy resume").operand(&stage.hook)));
     }
 }
 

@@ -4,6 +4,7 @@ use qos_common::ds::Dscp;
 
 use super::{class::classes, hook_name, policy_name, since};
 use crate::{
+    command::Command,
     render::{
         Look,
         screen::{Columns, Screen},
@@ -42,7 +43,8 @@ pub fn overview(snapshot: &Snapshot, rates: &Rates, look: &Look) -> String {
     };
     let oldest = snapshot.hooks.iter().min_by_key(|hook| hook.since).unwrap_or(first);
     screen.footnote(look, &format!("{moved}  The oldest counts {}.", since(snapshot, oldest, look)));
-    screen.footnote(look, &format!("One interface in full: qosbpf stats {}", first.interface));
+    screen
+        .footnote(look, &format!("One interface in full: {}", Command::new("qosbpf stats").operand(&first.interface)));
     screen.finish(look)
 }
 

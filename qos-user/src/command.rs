@@ -46,7 +46,7 @@ impl Command {
 
     /// All of them with these words before each.
     #[must_use]
-    pub(super) fn behind(mut self, lead: &[&str]) -> Self {
+    pub(crate) fn behind(mut self, lead: &[&str]) -> Self {
         for command in &mut self.0 {
             command.splice(0..0, lead.iter().map(|word| (*word).to_owned()));
         }
