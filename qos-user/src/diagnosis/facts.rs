@@ -1,6 +1,12 @@
 //! What `kernel/` reads for a diagnosis.
 
-use crate::{hook::Direction, hook::Via, netdev::Netdev, rules::model::Rule};
+use std::collections::BTreeMap;
+
+use crate::{
+    hook::{Direction, Via},
+    netdev::{Netdev, Twice},
+    rules::model::Rule,
+};
 
 /// What was asked, or why there is no answer.
 pub type Asked<T> = Result<T, String>;
@@ -79,6 +85,8 @@ pub struct Ground {
     pub rules: Vec<RoutingRule>,
     /// Its routes by interface.
     pub routes: Vec<Route>,
+    /// The pairs of interfaces at which our hooks count the same packet, and which ways.
+    pub twice: BTreeMap<Twice, Vec<Direction>>,
     /// The interfaces over which this host has PPPoE sessions.
     pub pppoe: Vec<u32>,
     /// Whether this kernel has TCX.

@@ -1,13 +1,19 @@
 //! The devices of a network namespace, and how they stand on each other.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use nix::net::if_::if_nametoindex;
 
-use super::network::Network;
-use crate::netdev::Netdev;
+use super::{
+    datapath::{Hook, Observed},
+    network::Network,
+};
+use crate::{
+    hook::{Direction, Layer},
+    netdev::{self, Counting, Netdev, Twice},
+};
 
 /// Which device has which PPPoE session; a kernel without PPPoE has no such file. The first line is a header.
 const SESSIONS: &str = "/proc/thread-self/net/pppoe";
@@ -29,6 +35,18 @@ impl Network {
 pub fn pppoe() -> Vec<u32> {
     let sessions = fs::read_to_string(SESSIONS).unwrap_or_default();
     carriers(&sessions).filter_map(|name| if_nametoindex(name).ok()).collect()
+}
+
+/// The pairs of devices at which those of our hooks that run count the same packet, and which ways.
+#[must_use]
+pub fn counted_twice<'a>(devices: &[Netdev], hooks: impl Iterator<Item = &'a Hook>) -> BTreeMap<Twice, Vec<Direction>> {
+    let running = hooks.filter(|hook| hook.running != Observed::Gone);
+    netdev::counted_twice(devices, &running.map(counting).collect::<Vec<_>>(), &pppoe())
+}
+
+fn counting(hook: &Hook) -> Counting {
+    let looks_inside = hook.state.inside().contains(&Layer::Pppoe);
+    Counting { ifindex: hook.pins.ifindex, direction: hook.pins.direction, looks_inside }
 }
 
 fn carriers(sessions: &str) -> impl Iterator<Item = &str> {

@@ -32,6 +32,7 @@ use crate::{
 /// What netlink reports.
 pub fn ground(net: &Network, interfaces: &[Interface], hooks: &[Hook]) -> anyhow::Result<Ground> {
     let devices = net.devices()?;
+    let twice = netdev::counted_twice(&devices, hooks.iter());
     let features = driver::xdp_features();
     let mut traffic = tools::traffic(net, &devices);
     let by_index: BTreeMap<u32, &Interface> =
@@ -57,7 +58,7 @@ pub fn ground(net: &Network, interfaces: &[Interface], hooks: &[Hook]) -> anyhow
     });
     let ports = ports.collect();
     let (rules, routes) = (net.rules_by_mark()?, net.routes()?);
-    Ok(Ground { ports, rules, routes, pppoe: netdev::pppoe(), tcx: sys::has_tcx(1).unwrap_or(false) })
+    Ok(Ground { ports, rules, routes, twice, pppoe: netdev::pppoe(), tcx: sys::has_tcx(1).unwrap_or(false) })
 }
 
 fn own_hook(hook: &Hook) -> OwnHook {
