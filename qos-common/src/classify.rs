@@ -154,7 +154,7 @@ where
         gather(case, behind, rules, &mut rows)?;
         return Some(rows.found(passing));
     }
-    let mut rows = Many::default();
+    let mut rows = Many::new(rules);
     gather(case, behind, rules, &mut rows)?;
     Some(if rules.constant(Constant::Words) == 4 { rows.found::<4>(passing) } else { rows.found::<16>(passing) })
 }

@@ -80,6 +80,8 @@ impl<'a> Rows<'a> for Few {
 /// More rules than a word has bits: a row for each field, of which the summaries say which words are worth a look.
 #[derive(Default)]
 pub(super) struct Many<'a> {
+    /// Whether a rule asks for one of the fields that few policies have: else none of these is looked at, in any word.
+    seldom: bool,
     head: Option<&'a Row>,
     protocol: Option<&'a Row>,
     source: Option<&'a Row>,
@@ -122,6 +124,12 @@ impl<'a> Rows<'a> for Many<'a> {
 }
 
 impl Many<'_> {
+    /// Before the first row.
+    #[inline(always)]
+    pub(super) fn new<T: Tables>(rules: &T) -> Self {
+        Self { seldom: rules.constant(Constant::Seldom) != 0, ..Self::default() }
+    }
+
     /// The rules among 64 that match.
     #[inline(always)]
     fn word(&self, index: usize) -> u64 {
@@ -141,7 +149,11 @@ impl Many<'_> {
         };
         let addresses = also(also(!0, self.source), self.destination);
         let transport = also(also(also(addresses, self.destination_port), self.source_port), self.protocol);
-        let packet = also(also(also(either(transport, self.either_port), self.head), self.length), self.tag);
+        let common = also(transport, self.head);
+        if !self.seldom {
+            return common;
+        }
+        let packet = also(also(either(common, self.either_port), self.length), self.tag);
         either(also(also(also(packet, self.from), self.mark_low), self.mark_high), self.mark_not)
     }
 
