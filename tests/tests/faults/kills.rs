@@ -11,7 +11,7 @@ use qosbpf_tests::{
 use crate::{
     Fault,
     stage::{AF41, POLICY, Row, Stage},
-    trace::{End, kill_after},
+    trace::{End, every, kill_after},
 };
 
 pub const FAULTS: &[Fault] = &[
@@ -51,17 +51,17 @@ fn at_every_change(
     mut prepare: impl FnMut() -> anyhow::Result<()>,
     mut check: impl FnMut(usize) -> anyhow::Result<()>,
 ) -> anyhow::Result<usize> {
-    for change in 0..ENOUGH {
+    for (turn, change) in (0..ENOUGH).step_by(every()?.unwrap_or(1)).enumerate() {
         prepare()?;
         match kill_after(&mut quiet(router, line)?, change)? {
             End::Ended(code) => {
                 ensure!(code == 0, "{line} ended with {code}");
-                ensure!(change > 8, "{line} makes {change} changes: the test tries nothing");
+                ensure!(turn > 8, "{line} is killed at {turn} places: the test tries nothing");
                 check(0)?;
-                return Ok(change);
+                return Ok(turn);
             }
             End::Killed(call) => {
-                check(change).with_context(|| format!("{line} killed behind change {change}, {call}"))?
+                check(turn).with_context(|| format!("{line} killed behind change {change}, {call}"))?
             }
         }
     }

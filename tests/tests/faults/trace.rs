@@ -2,7 +2,7 @@
 //!
 //! What a process leaves behind changes only by system calls, and of these only by those that change something which
 //! outlives it: pins, links, filters, folders. Between two of them it does not matter where it is killed. With
-//! `QOSBPF_KILL_EVERY=1` every system call counts as one.
+//! `QOSBPF_KILL_EVERY=N` every system call counts as one, and the process is killed behind each Nth.
 
 use std::{env, io, os::unix::process::CommandExt as _, process::Command};
 
@@ -16,6 +16,13 @@ use nix::{
     unistd::Pid,
 };
 
+/// Behind how many system calls it is killed each time, if all of them count.
+pub fn every() -> anyhow::Result<Option<usize>> {
+    let Some(every) = env::var_os("QOSBPF_KILL_EVERY") else { return Ok(None) };
+    let every = every.to_str().and_then(|every| every.parse().ok()).filter(|every| *every > 0);
+    every.map(Some).context("QOSBPF_KILL_EVERY is a number from 1 on")
+}
+
 /// What became of the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -27,7 +34,7 @@ pub enum End {
 
 /// Kills the command as soon as it has made so many changes; with 0 at its first system call.
 pub fn kill_after(command: &mut Command, changes: usize) -> anyhow::Result<End> {
-    let every = env::var_os("QOSBPF_KILL_EVERY").is_some();
+    let every = every()?.is_some();
     let mut made = 0;
     Traced::start(command)?.run(|traced, call| {
         if changes > 0 {
