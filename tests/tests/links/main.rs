@@ -1,6 +1,7 @@
 //! Links of every kind that Linux has, as far as this kernel has them: marked traffic over each is counted, remarked and
 //! delivered. What a kernel lacks is said.
 
+mod card;
 mod devices;
 mod encapsulated;
 mod inside;

@@ -71,7 +71,7 @@ impl Base {
         for applet in APPLETS {
             symlink("busybox", base.join("bin").join(applet))?;
         }
-        for program in ["bash", "ip", "tc", "nft", "wg"] {
+        for program in ["bash", "ip", "tc", "nft", "wg", "ethtool"] {
             payload::copy_program(program, &base)?;
         }
         payload::build(&base.join("t"))?;

@@ -11,8 +11,11 @@ use anyhow::{Context as _, bail};
 use super::{archive::Archive, series::Package};
 use crate::shell;
 
-/// What the tests need and a cloud kernel has as a module: virtual cables, filters, layer-3 and stacked devices, tunnels.
-const MODULES: [&str; 17] = [
+/// What the tests need and a cloud kernel has as a module: network cards, virtual cables, filters, layer-3 and stacked
+/// devices, tunnels.
+const MODULES: [&str; 19] = [
+    "virtio_pci",
+    "virtio_net",
     "veth",
     "sch_ingress",
     "cls_bpf",
