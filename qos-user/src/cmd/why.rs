@@ -121,7 +121,8 @@ fn rule(name: &str, site: &Site, interface: &str, direction: Direction) -> Optio
         name: name.to_owned(),
         asked_at: asked_at(name, site),
         shadowed_by: by.iter().map(|by| format!("rule \"{}\" ({file}:{})", by.name, by.line)).collect(),
-        elsewhere: running.is_none().then(|| places(rule)),
+        on: places(rule),
+        wanted: rule.is_asked_at(interface, direction),
         place: format!("{file}:{}", rule.line),
     })
 }

@@ -17,8 +17,10 @@ pub struct RuleFacts {
     pub name: String,
     /// The rule before it that decides on all that it would match, or several that do so together.
     pub shadowed_by: Vec<String>,
-    /// Where the policy asks it, if that is not at this hook.
-    pub elsewhere: Option<String>,
+    /// Where the policy asks it, as it says so.
+    pub on: String,
+    /// Whether that is at this hook, too.
+    pub wanted: bool,
     /// The hooks here that do ask it.
     pub asked_at: Vec<String>,
     /// `file:line`.
@@ -31,14 +33,15 @@ fn counted<'a>(hook: &'a Hook, name: &str) -> Option<&'a RuleCount> {
 
 /// What is said above.
 pub(super) fn heading(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> String {
-    let hits = counted(hook, &facts.name).map_or(0, |rule| rule.counted.packets);
-    format!("rule \"{}\" ({}) at {}: {hits} packets since {}.", facts.name, facts.place, scene.name(), since(hook))
+    let (name, place, at) = (&facts.name, &facts.place, scene.name());
+    let Some(rule) = counted(hook, name) else { return format!("rule \"{name}\" ({place}) is not asked at {at}.") };
+    format!("rule \"{name}\" ({place}) at {at}: {} packets since {}.", rule.counted.packets, since(hook))
 }
 
 /// What is found of it.
 pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> Vec<Finding> {
     let name = scene.name();
-    let Some(rule) = counted(hook, &facts.name) else { return vec![not_asked(&name, facts)] };
+    let Some(rule) = counted(hook, &facts.name) else { return vec![not_asked(scene, facts)] };
     let mut findings: Vec<Finding> = certain(scene, &rule.rule, facts);
     if rule.counted.packets > 0 {
         let text = format!("it has decided or counted {} packets: {}", rule.counted.packets, rule.rule.result());
@@ -49,17 +52,26 @@ pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> Vec
     findings
 }
 
-fn not_asked(name: &str, facts: &RuleFacts) -> Finding {
-    if let [first, ..] = &*facts.asked_at {
-        let hooks = facts.asked_at.join(", ");
-        let text = format!("rule \"{}\" is not asked at {name}: it is at {hooks}", facts.name);
-        return Finding::fail(name, "not-asked", text)
-            .cure(Cure::Own(Command::new("why").operand(first).operand(&facts.name)));
+/// The policy may not mean it for this hook: that is an answer, and no fault.
+fn not_asked(scene: &Scene<'_>, facts: &RuleFacts) -> Finding {
+    let (name, on) = (scene.name(), &facts.on);
+    if facts.wanted {
+        let text =
+            format!("rule \"{}\" is for {name} (on = {on}), and the program there was made without it", facts.name);
+        let apply = scene.later.policy.as_ref().map(|policy| Command::new("policy apply").operand(&policy.file));
+        return Finding::fail(&name, "not-asked", text).cures(apply.map(Cure::Own));
     }
-    let places = facts.elsewhere.as_deref().unwrap_or("nowhere");
-    let text = format!("rule \"{}\" is not asked at {name}: on = {places}", facts.name);
-    let cure = Cure::Advice(format!("write on = \"{name}\" in {}, and apply it", facts.place));
-    Finding::fail(name, "not-asked", text).cure(cure)
+    let Some(first) = facts.asked_at.first() else {
+        let text = format!("rule \"{}\" is asked nowhere: no hook that runs is meant by on = {on}", facts.name);
+        let advice =
+            format!("qosbpf status says what is missing; to ask it here: write on = \"{name}\" in {}", facts.place);
+        return Finding::fail(&name, "not-asked", text).cure(Cure::Advice(advice));
+    };
+    let hooks = facts.asked_at.join(", ");
+    let text =
+        format!("rule \"{}\" is not for {name}, as the policy says: on = {on}; it is asked at {hooks}", facts.name);
+    let there = Command::new("why").operand(first).word(format_args!("rule={}", facts.name));
+    Finding::info(&name, "asked-elsewhere", text).cure(Cure::Own(there))
 }
 
 /// What keeps it from ever matching.
