@@ -4,7 +4,7 @@ use qos_common::ds::{DsField, Dscp};
 
 use super::{
     Command,
-    outside::{Does, Interfaces, Rule, Stage},
+    outside::{Does, Interfaces, Packets, Rule, Stage},
 };
 
 /// Reads what `iptables-save` or `ip6tables-save` said; `program` is the one that changes its rules.
@@ -38,7 +38,7 @@ fn read_rule(program: &str, table: &str, text: &str, words: &[String], number: u
         stage: Stage::of(chain),
         iif: interfaces(words, "-i"),
         oif: interfaces(words, "-o"),
-        dscps: codepoints(words),
+        packets: Packets { dscps: codepoints(words), families: [program != "ip6tables", program == "ip6tables"] },
         removal,
     })
 }
@@ -150,7 +150,9 @@ mod tests {
         let rules = read("iptables", SAVED);
         assert!(rules[0].concerns("wan7", Direction::Egress) && !rules[0].concerns("lan0", Direction::Egress));
         assert!(rules[1].concerns("wan0", Direction::Egress) && !rules[1].concerns("lan0", Direction::Egress));
-        assert_eq!([rules[0].dscps, rules[1].dscps], [u64::MAX, 1 << 46]);
+        assert_eq!([rules[0].packets.dscps, rules[1].packets.dscps], [u64::MAX, 1 << 46]);
+        assert_eq!(rules[0].packets.families, [true, false]);
+        assert_eq!(read("ip6tables", SAVED)[0].packets.families, [false, true]);
     }
 
     #[test]

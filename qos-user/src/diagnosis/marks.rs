@@ -1,9 +1,11 @@
 //! Who else changes marks, and who else looks at them.
 
+use qos_common::ds::Dscp;
+
 use super::{
     Command, Cure, Finding, Level,
     facts::{Ground, OwnHook, Port, ProgramAt, RoutingRule},
-    outside::{Outside, Rule},
+    outside::{Outside, Packets, Rule},
     tc,
 };
 use crate::hook::{Direction, Via};
@@ -14,42 +16,49 @@ const OUR_PRIORITY: u16 = 0x5153;
 /// What changes marks behind our hook at egress: they are not on the wire as AFTER says.
 pub(super) fn on_the_wire(port: &Port) -> Vec<Finding> {
     let both = [Direction::Egress, Direction::Ingress];
-    both.into_iter().flat_map(|direction| behind_us(port, direction)).collect()
+    both.into_iter().flat_map(|direction| behind_us(port, direction, Packets::ALL)).collect()
 }
 
-/// The same, as far as it is about one direction.
-pub(super) fn behind_us(port: &Port, direction: Direction) -> Vec<Finding> {
+/// The same, as far as it is about one direction and some packets.
+pub(super) fn behind_us(port: &Port, direction: Direction, packets: Packets) -> Vec<Finding> {
     let name = &port.device.name;
     let washes = port.tc.washes.iter().filter(|_| direction == Direction::Egress).map(|wash| washed(name, wash));
-    let filters = port.tc.rewrites.iter().filter(|filter| filter.place.direction() == direction);
-    washes.chain(filters.map(|filter| rewritten(port, filter))).collect()
+    let here = |filter: &&tc::Filter| filter.place.direction() == direction && filter.packets.meets(packets);
+    let rewrites = port.tc.rewrites.iter().filter(here).map(|filter| rewritten(port, filter));
+    let takes = port.tc.takes.iter().filter(here).map(|filter| taken(port, filter));
+    washes.chain(rewrites).chain(takes).collect()
 }
 
 /// What else sees packets at this interface before us, in words.
-pub(super) fn before_us(port: &Port, direction: Direction) -> Vec<String> {
-    others(port, direction, true)
+pub(super) fn before_us(port: &Port, direction: Direction, packets: Packets) -> Vec<String> {
+    others(port, direction, packets, true)
 }
 
 /// What else sees packets at this interface after us, in words.
-pub(super) fn after_us(port: &Port, direction: Direction) -> Vec<String> {
-    others(port, direction, false)
+pub(super) fn after_us(port: &Port, direction: Direction, packets: Packets) -> Vec<String> {
+    others(port, direction, packets, false)
 }
 
-/// Filters that rewrite, and programs, which may do anything: only their author knows.
-fn others(port: &Port, direction: Direction, before: bool) -> Vec<String> {
+/// Filters that rewrite or take away, and programs, which may do anything: only their author knows.
+fn others(port: &Port, direction: Direction, packets: Packets, before: bool) -> Vec<String> {
     let Some(hook) = port.hook(direction) else { return Vec::new() };
     let name = &port.device.name;
     let programs = port.foreign.iter().filter(|program| match program.at {
         ProgramAt::Xdp { .. } => direction == Direction::Ingress && before,
         ProgramAt::Tcx(at) | ProgramAt::Clsact(at, _) => at == direction && program.before_us == Some(before),
     });
-    let here = |filter: &&tc::Filter| filter.place.direction() == direction && comes_before(hook, filter) == before;
+    let here = |filter: &&tc::Filter| {
+        let there = filter.place.direction() == direction && comes_before(hook, filter) == before;
+        there && filter.packets.meets(packets)
+    };
     let told = |filter: &tc::Filter, does: &str| {
         format!("tc filter {} at {name} {} {does}", filter.words(), filter.place.label())
     };
     let rewrites = port.tc.rewrites.iter().filter(here).map(|filter| told(filter, "rewrites marks"));
+    let takes = port.tc.takes.iter().filter(here).map(|filter| told(filter, &takes(filter)));
     let runs = port.tc.programs.iter().filter(here).map(|filter| told(filter, "runs a program"));
     rewrites
+        .chain(takes)
         .chain(runs)
         .chain(programs.map(|it| format!("program {} \"{}\" at {name} {direction}", it.id, it.name)))
         .collect()
@@ -69,22 +78,46 @@ fn washed(name: &str, wash: &tc::Wash) -> Finding {
 }
 
 fn rewritten(port: &Port, filter: &tc::Filter) -> Finding {
+    let action = filter.action.as_deref().unwrap_or("an action");
+    let does = format!("rewrites marks by {action}");
+    let after =
+        [": marks counted as AFTER are changed on the wire", ": marks counted as AFTER are changed on their way"];
+    told_of(port, filter, "tc-rewrites", &does, after)
+}
+
+/// By the mark that it looks at.
+fn taken(port: &Port, filter: &tc::Filter) -> Finding {
+    let after = [": not all that is counted as AFTER is sent", ": not all that is counted as AFTER goes on"];
+    told_of(port, filter, "tc-takes", &takes(filter), after)
+}
+
+/// `takes EF away by gact`.
+fn takes(filter: &tc::Filter) -> String {
+    const MOST: usize = 4;
+    let meant: Vec<_> = Dscp::all().filter(|dscp| filter.packets.dscps >> dscp.value() & 1 == 1).collect();
+    let named = || meant.iter().map(Dscp::to_string).collect::<Vec<_>>().join(", ");
+    let marks = if meant.len() > MOST { format!("{} codepoints", meant.len()) } else { named() };
+    format!("takes {marks} away by {}", filter.action.as_deref().unwrap_or("an action"))
+}
+
+/// A filter of tc beside our hook, and what it means for what we count there, at egress and at ingress, if it is behind it.
+fn told_of(port: &Port, filter: &tc::Filter, code: &'static str, does: &str, after: [&str; 2]) -> Finding {
     let name = &port.device.name;
-    let (direction, action) = (filter.place.direction(), filter.action.as_deref().unwrap_or("an action"));
+    let direction = filter.place.direction();
     let order = match (port.hook(direction), direction) {
-        (None, _) => "",
-        (Some(hook), _) if comes_before(hook, filter) => " before us",
-        (Some(_), Direction::Egress) => " after us: marks counted as AFTER are changed on the wire",
-        (Some(_), Direction::Ingress) => " after us: marks counted as AFTER are changed on their way",
+        (None, _) => String::new(),
+        (Some(hook), _) if comes_before(hook, filter) => " before us".to_owned(),
+        (Some(_), Direction::Egress) => format!(" after us{}", after[0]),
+        (Some(_), Direction::Ingress) => format!(" after us{}", after[1]),
     };
     let (words, place) = (filter.words(), filter.place.label());
-    let text = format!("tc filter {words} at {name} {place} rewrites marks by {action}{order}");
+    let text = format!("tc filter {words} at {name} {place} {does}{order}");
     let cure = match filter.removal(name) {
         Some(removal) => Cure::There(removal),
         None => Cure::Advice("tc does not tell its handle: without it, its neighbours would be removed too".to_owned()),
     };
     let level = if port.hook(direction).is_some() { Level::Warn } else { Level::Info };
-    Finding::new(level, name, "tc-rewrites", text).cure(cure)
+    Finding::new(level, name, code, text).cure(cure)
 }
 
 /// XDP and TCX come before clsact; in clsact the smaller number comes first. Qdiscs come behind all of them.
@@ -198,6 +231,25 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_that_takes_away_is_told_of_its_packets_alone() {
+        let mut port = enforcing("wan0", Direction::Egress);
+        let mut drop = filter(tc::Place::List(Direction::Egress), 10, Some("gact"));
+        drop.packets.dscps = 1 << 46;
+        port.tc.takes = vec![drop];
+        let ef = Packets::of(&[Dscp::EF]);
+        let found = behind_us(&port, Direction::Egress, ef).remove(0);
+        assert_eq!((found.level, found.code), (Level::Warn, "tc-takes"));
+        assert!(found.text.contains("wan0 egress takes EF away by gact after us: not all"), "{}", found.text);
+        assert!(matches!(found.cure, Some(Cure::There(_))));
+        assert_eq!(after_us(&port, Direction::Egress, ef).len(), 1);
+        for others in [Packets::of(&[Dscp::CS6]), Packets { families: [false, true], ..ef }] {
+            assert!(behind_us(&port, Direction::Egress, others).is_empty());
+            assert!(after_us(&port, Direction::Egress, others).is_empty());
+        }
+        assert_eq!(on_the_wire(&port).len(), 1);
+    }
+
+    #[test]
     fn rules_that_mark_are_told_where_they_matter() {
         let told = |interface: &str, ground: &Ground| inside(interface, ground, &outside());
         let counting = Ground::default();
@@ -240,8 +292,14 @@ mod tests {
         ];
         let both = vec![own(Direction::Ingress, Via::Tcx), own(Direction::Egress, Via::Tcx)];
         let port = Port { foreign, hooks: both, ..port("wan0") };
-        assert_eq!(before_us(&port, Direction::Ingress), ["program 9 \"x\" at wan0 ingress"]);
-        assert_eq!([before_us(&port, Direction::Egress).len(), after_us(&port, Direction::Egress).len()], [1, 1]);
-        assert!(after_us(&port, Direction::Ingress).is_empty());
+        assert_eq!(before_us(&port, Direction::Ingress, Packets::ALL), ["program 9 \"x\" at wan0 ingress"]);
+        assert_eq!(
+            [
+                before_us(&port, Direction::Egress, Packets::ALL).len(),
+                after_us(&port, Direction::Egress, Packets::ALL).len()
+            ],
+            [1, 1]
+        );
+        assert!(after_us(&port, Direction::Ingress, Packets::ALL).is_empty());
     }
 }

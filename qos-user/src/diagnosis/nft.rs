@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     Command,
     facts::Asked,
-    outside::{Does, Interfaces, Rule, Stage},
+    outside::{Does, Interfaces, Packets, Rule, Stage, family},
 };
 
 /// What matters here of a ruleset.
@@ -45,13 +45,13 @@ type Key = (String, String, String);
 pub fn read(json: &str, text: &str) -> Asked<Ruleset> {
     let document: Value = serde_json::from_str(json).map_err(|error| format!("its JSON cannot be read: {error}"))?;
     let items = document["nftables"].as_array().ok_or("its JSON has no `nftables`")?;
-    let written = written(text);
+    let (written, bound) = (written(text), bound(text));
     let of = |kind: &'static str| items.iter().filter_map(move |item| item.get(kind));
     let stages: BTreeMap<Key, Stage> = of("chain").map(|chain| (key(chain, "name"), stage(chain))).collect();
     let mut flowtables: Vec<Flowtable> = of("flowtable").map(|table| flowtable(table, text)).collect();
     let mut rules = Vec::new();
     for item in of("rule") {
-        let line = Line::new(item, &stages, &written);
+        let line = Line::new(item, &stages, &written, &bound);
         line.feed(&mut flowtables);
         rules.extend(line.rule());
     }
@@ -102,10 +102,10 @@ fn strings(value: &Value) -> Vec<String> {
     }
 }
 
-/// How each rule is written, by table, chain and handle.
-fn written(text: &str) -> BTreeMap<(String, String, String), String> {
+/// Each line of a chain, with table and chain.
+fn in_chains(text: &str) -> Vec<(String, String, &str)> {
     let (mut table, mut chain) = (String::new(), String::new());
-    let mut written = BTreeMap::new();
+    let mut lines = Vec::new();
     for line in text.lines() {
         let trimmed = line.trim();
         let head = trimmed.split(" {").next().unwrap_or_default();
@@ -113,11 +113,31 @@ fn written(text: &str) -> BTreeMap<(String, String, String), String> {
             table = name.to_owned();
         } else if let Some(name) = head.strip_prefix("chain ").filter(|_| trimmed.contains('{')) {
             chain = name.to_owned();
-        } else if let Some((rule, handle)) = trimmed.rsplit_once(" # handle ") {
-            written.insert((table.clone(), chain.clone(), handle.to_owned()), rule.to_owned());
+        } else {
+            lines.push((table.clone(), chain.clone(), trimmed));
         }
     }
-    written
+    lines
+}
+
+/// How each rule is written, by table, chain and handle.
+fn written(text: &str) -> BTreeMap<(String, String, String), String> {
+    let rules = in_chains(text).into_iter().filter_map(|(table, chain, line)| {
+        let (rule, handle) = line.rsplit_once(" # handle ")?;
+        Some(((table, chain, handle.to_owned()), rule.to_owned()))
+    });
+    rules.collect()
+}
+
+/// The devices that a chain is bound to, by table and chain. Not every version of nft has them in its JSON.
+fn bound(text: &str) -> BTreeMap<(String, String), Vec<String>> {
+    let chains = in_chains(text).into_iter().filter_map(|(table, chain, line)| {
+        let (_, behind) = line.strip_prefix("type ")?.split_once(" device")?;
+        let (list, _) = behind.split_once(" priority ")?;
+        let names = list.trim_start_matches("s = ").trim().trim_start_matches('{').trim_end_matches('}').split(',');
+        Some(((table, chain), names.map(|name| name.trim().trim_matches('"').to_owned()).collect()))
+    });
+    chains.collect()
 }
 
 /// A rule as nft has it.
@@ -126,16 +146,23 @@ struct Line<'a> {
     handle: String,
     stage: Stage,
     text: Option<&'a String>,
+    bound: Option<&'a Vec<String>>,
     expressions: &'a [Value],
 }
 
 impl<'a> Line<'a> {
-    fn new(item: &'a Value, stages: &BTreeMap<Key, Stage>, written: &'a BTreeMap<Key, String>) -> Self {
+    fn new(
+        item: &'a Value,
+        stages: &BTreeMap<Key, Stage>,
+        written: &'a BTreeMap<Key, String>,
+        bound: &'a BTreeMap<(String, String), Vec<String>>,
+    ) -> Self {
         let chain = key(item, "chain");
         let handle = item["handle"].to_string();
         let table = format!("{} {}", chain.0, chain.1);
         Self {
             stage: stages.get(&chain).copied().unwrap_or(Stage::Called),
+            bound: bound.get(&(table.clone(), chain.2.clone())),
             text: written.get(&(table, chain.2.clone(), handle.clone())),
             expressions: item["expr"].as_array().map_or(&[], Vec::as_slice),
             chain,
@@ -168,17 +195,35 @@ impl<'a> Line<'a> {
     fn rule(&self) -> Option<Rule> {
         let does = self.expressions.iter().find_map(does)?;
         let matches = || self.expressions.iter().filter_map(|expression| expression.get("match"));
-        let interfaces = |keys: [&str; 2]| matches().find_map(|found| interfaces(found, keys)).unwrap_or_default();
+        let interfaces = |stage, keys: [&str; 2]| {
+            let asked = || matches().find_map(|found| interfaces(found, keys)).unwrap_or_default();
+            self.bound_at(stage).unwrap_or_else(asked)
+        };
         Some(Rule {
             place: self.place(),
             text: self.text.map_or_else(|| in_words(does), String::clone),
             does,
             stage: self.stage,
-            iif: interfaces(["iifname", "iif"]),
-            oif: interfaces(["oifname", "oif"]),
-            dscps: matches().filter_map(codepoints).fold(u64::MAX, |all, these| all & these),
+            iif: interfaces(Stage::Incoming, ["iifname", "iif"]),
+            oif: interfaces(Stage::Outgoing, ["oifname", "oif"]),
+            packets: Packets {
+                dscps: matches().filter_map(codepoints).fold(u64::MAX, |all, these| all & these),
+                families: self.families(),
+            },
             removal: self.removal(),
         })
+    }
+
+    /// The interfaces of a chain that sees no packet of any other.
+    fn bound_at(&self, stage: Stage) -> Option<Interfaces> {
+        let patterns = self.bound.filter(|_| self.stage == stage)?.clone();
+        Some(Interfaces { patterns, negated: false })
+    }
+
+    /// By the table's family, and by the headers that it looks at or writes to.
+    fn families(&self) -> [bool; 2] {
+        let words = self.expressions.iter().filter_map(family_word).chain([self.chain.0.as_str()]);
+        words.filter_map(family).fold([true; 2], |all, these| [all[0] && these[0], all[1] && these[1]])
     }
 }
 
@@ -211,6 +256,16 @@ fn mangles(argument: &Value) -> Option<Does> {
     let byte = payload["len"] == 8;
     let value = argument["value"].as_u64().filter(|_| byte).and_then(|byte| Dscp::new(u8::try_from(byte >> 2).ok()?));
     raw.then_some(Does::Mark(value))
+}
+
+/// Where nft looks at a field of a header, it has asked for the family before.
+fn family_word(expression: &Value) -> Option<&str> {
+    let found = &expression["match"];
+    let is_family =
+        matches!(found["left"]["meta"]["key"].as_str(), Some("nfproto" | "protocol")) && found["op"] == "==";
+    let of = [&found["left"], &expression["mangle"]["key"]];
+    let asked = of.into_iter().find_map(|value| value["payload"]["protocol"].as_str());
+    asked.or_else(|| found["right"].as_str().filter(|_| is_family))
 }
 
 /// `"ef"`, `46`.
@@ -308,7 +363,7 @@ mod tests {
         assert_eq!(at("wan0"), ["6", "8", "10", "12", "14", "15"]);
         assert_eq!(at("lan0"), ["10", "12"], "a set by its name may mean any interface");
         assert_eq!(at("wan2"), ["10", "12", "15"]);
-        let dscps: Vec<_> = rules.iter().map(|rule| rule.dscps).collect();
+        let dscps: Vec<_> = rules.iter().map(|rule| rule.packets.dscps).collect();
         let ef = 1 << 46;
         assert_eq!(dscps, [ef, u64::MAX, ef | 1 << 48, u64::MAX, ef | 1 << 47 | 1 << 48, ef]);
         assert!(rules[0].takes(Dscp::EF) && !rules[0].takes(Dscp::CS6));
@@ -320,6 +375,39 @@ mod tests {
         assert_eq!(of_chain("sub")[0].stage, Stage::Called);
         assert_eq!(of_chain("in")[0].stage, Stage::Incoming);
         assert_eq!(of_chain("eg")[0].stage, Stage::Outgoing);
+    }
+
+    /// What nft 1.0.6 said on Linux 6.18: its JSON has no devices.
+    #[test]
+    fn a_chain_of_a_device_is_about_that_device_alone() {
+        let json = r#"{"nftables": [
+            {"chain": {"family": "netdev", "table": "t", "name": "two", "handle": 3, "type": "filter", "hook": "ingress",
+                       "prio": 1, "policy": "accept"}},
+            {"chain": {"family": "netdev", "table": "t", "name": "eg", "handle": 1, "type": "filter", "hook": "egress",
+                       "prio": 0, "policy": "accept"}},
+            {"rule": {"family": "netdev", "table": "t", "chain": "two", "handle": 6, "expr": [
+                {"mangle": {"key": {"payload": {"protocol": "ip", "field": "dscp"}}, "value": "cs1"}}]}},
+            {"rule": {"family": "netdev", "table": "t", "chain": "eg", "handle": 4, "expr": [
+                {"mangle": {"key": {"payload": {"protocol": "ip6", "field": "dscp"}}, "value": "cs0"}}]}}]}"#;
+        let text = "table netdev t { # handle 1\n\tchain two { # handle 3\n\
+                    \t\ttype filter hook ingress devices = { x0, y0 } priority filter + 1; policy accept;\n\
+                    \t\tip dscp set cs1 # handle 6\n\t}\n\n\tchain eg { # handle 1\n\
+                    \t\ttype filter hook egress device \"x0\" priority filter; policy accept;\n\
+                    \t\tip6 dscp set cs0 # handle 4\n\t}\n}\n";
+        let rules = read(json, text).unwrap().rules;
+        let concerned = |rule: &Rule, direction| ["x0", "y0", "z0"].map(|name| rule.concerns(name, direction));
+        assert_eq!(concerned(&rules[0], Direction::Ingress), [true, true, false]);
+        assert_eq!(concerned(&rules[0], Direction::Egress), [true; 3], "it leaves by any");
+        assert_eq!(concerned(&rules[1], Direction::Egress), [true, false, false]);
+        assert_eq!([rules[0].packets.families, rules[1].packets.families], [[true, false], [false, true]]);
+        assert_eq!(rules[0].text, "ip dscp set cs1");
+    }
+
+    #[test]
+    fn which_family_a_rule_is_about_is_known() {
+        let families: Vec<_> = of_chain("post").iter().map(|rule| rule.packets.families).collect();
+        let (v4, v6) = ([true, false], [false, true]);
+        assert_eq!(families, [v4, v6, v4, v4, v4, v4]);
     }
 
     #[test]

@@ -5,6 +5,48 @@ use qos_common::ds::Dscp;
 use super::{Command, Finding, facts::Asked, iptables, nft};
 use crate::{hook::Direction, rules::model::pattern_matches};
 
+/// Packets by codepoint and family: those that somebody asks for, or those that are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packets {
+    /// The codepoints, a bit each.
+    pub dscps: u64,
+    /// IPv4, IPv6.
+    pub families: [bool; 2],
+}
+
+impl Packets {
+    /// All of them.
+    pub const ALL: Self = Self { dscps: u64::MAX, families: [true; 2] };
+
+    /// Those of some codepoints.
+    #[must_use]
+    pub fn of(dscps: &[Dscp]) -> Self {
+        Self { dscps: dscps.iter().fold(0, |bits, dscp| bits | 1 << dscp.value()), ..Self::ALL }
+    }
+
+    /// Whether some packet is one of both.
+    #[must_use]
+    pub fn meets(self, other: Self) -> bool {
+        self.dscps & other.dscps != 0 && self.is_of(other.families)
+    }
+
+    /// Whether a family is one of both.
+    #[must_use]
+    pub fn is_of(self, families: [bool; 2]) -> bool {
+        self.families.iter().zip(families).any(|(ours, theirs)| *ours && theirs)
+    }
+}
+
+/// IPv4 or IPv6 alone, by the words that tools have for them.
+#[must_use]
+pub fn family(word: &str) -> Option<[bool; 2]> {
+    match word {
+        "ip" | "ipv4" => Some([true, false]),
+        "ip6" | "ipv6" => Some([false, true]),
+        _ => None,
+    }
+}
+
 /// What was asked of the packet filters, each in its own words.
 #[derive(Clone, Debug)]
 pub struct Outside {
@@ -35,8 +77,8 @@ pub struct Rule {
     pub iif: Interfaces,
     /// By which they leave.
     pub oif: Interfaces,
-    /// The codepoints that it matches, a bit each; all if it does not look.
-    pub dscps: u64,
+    /// Those that it matches; all if it does not look.
+    pub packets: Packets,
     /// The command that removes it.
     pub removal: Command,
 }
@@ -119,7 +161,7 @@ impl Rule {
             Does::Mark(to) => to,
             Does::SourceNat | Does::DestinationNat => return false,
         };
-        self.dscps >> dscp.value() & 1 == 1 && to != Some(dscp)
+        self.packets.dscps >> dscp.value() & 1 == 1 && to != Some(dscp)
     }
 
     /// Place and text, as people read them.

@@ -1,8 +1,13 @@
 //! Queueing disciplines and filters of an interface, from `tc -j`.
 
+use qos_common::ds::Dscp;
 use serde_json::Value;
 
-use super::{Command, facts::Asked};
+use super::{
+    Command,
+    facts::Asked,
+    outside::{Packets, family},
+};
 use crate::hook::Direction;
 
 /// What tc has on one interface.
@@ -16,6 +21,8 @@ pub struct Traffic {
     pub rewrites: Vec<Filter>,
     /// Filters that run a program, which may do anything, where no hook for programs is.
     pub programs: Vec<Filter>,
+    /// Filters that look at the DS field, and drop, redirect or police what has it.
+    pub takes: Vec<Filter>,
     /// Filters that run in hardware.
     pub in_hardware: Vec<Filter>,
 }
@@ -25,6 +32,7 @@ impl Traffic {
     pub fn add(&mut self, filters: Filters) {
         self.rewrites.extend(filters.rewrites);
         self.programs.extend(filters.programs);
+        self.takes.extend(filters.takes);
         self.in_hardware.extend(filters.in_hardware);
     }
 }
@@ -36,6 +44,8 @@ pub struct Filters {
     pub rewrites: Vec<Filter>,
     /// Those that run a program.
     pub programs: Vec<Filter>,
+    /// Those that look at the DS field, and take packets away.
+    pub takes: Vec<Filter>,
     /// Those that run in hardware.
     pub in_hardware: Vec<Filter>,
 }
@@ -104,6 +114,8 @@ pub struct Filter {
     pub block: Option<u64>,
     /// Which packets it is asked for: `ip`, `all`.
     pub protocol: String,
+    /// Those of them that it matches, as far as it looks at the DS field.
+    pub packets: Packets,
     /// Its priority.
     pub pref: u16,
     /// Its chain.
@@ -122,6 +134,7 @@ impl Filter {
             place: place.clone(),
             block: item["block"].as_u64(),
             protocol: text(&item["protocol"]),
+            packets: packets(item).unwrap_or_else(|| of_protocol(item)),
             pref: item["pref"].as_u64().and_then(|pref| u16::try_from(pref).ok()).unwrap_or_default(),
             chain: item["chain"].as_u64().unwrap_or_default(),
             handle: handle(&options["fh"]).or_else(|| handle(&options["handle"])),
@@ -200,6 +213,7 @@ pub fn filters(said: &str, place: &Place) -> Asked<Filters> {
         }
         found.rewrites.extend(action(rewrites_mark));
         found.programs.extend(action(|action| action["kind"] == "bpf"));
+        found.takes.extend(action(takes).filter(|_| packets(&item).is_some()));
         // The lists of clsact are hooks for programs, which are told by their names.
         if plain.kind == "bpf" && plain.handle.is_some() && !matches!(place, Place::List(_)) {
             found.programs.push(Filter { action: Some(plain.kind.clone()), ..plain });
@@ -211,7 +225,11 @@ pub fn filters(said: &str, place: &Place) -> Asked<Filters> {
 fn list(said: &str) -> Asked<Vec<Value>> {
     // Where there is nothing, some versions print nothing.
     let said = if said.trim().is_empty() { "[]" } else { said };
-    serde_json::from_str(said).map_err(|error| format!("its JSON cannot be read: {error}"))
+    // Each condition of u32 has the same key: numbered, none is lost.
+    let mut parts = said.split("\"match\":");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let said = parts.enumerate().fold(first, |said, (at, part)| said + &format!("\"match {at}\":") + part);
+    serde_json::from_str(&said).map_err(|error| format!("its JSON cannot be read: {error}"))
 }
 
 fn text(value: &Value) -> String {
@@ -225,6 +243,56 @@ fn rewrites_mark(action: &Value) -> bool {
         Some("pedit") => action["keys"].as_array().into_iter().flatten().any(touches_mark),
         _ => false,
     }
+}
+
+/// What is dropped, sent elsewhere or policed does not go on, or not all of it.
+fn takes(action: &Value) -> bool {
+    match action["kind"].as_str() {
+        Some("gact") => matches!(action["control_action"]["type"].as_str(), Some("drop" | "stolen" | "trap")),
+        Some("mirred") => action["mirred_action"] == "redirect",
+        Some("police") => true,
+        _ => false,
+    }
+}
+
+fn of_protocol(item: &Value) -> Packets {
+    let families = item["protocol"].as_str().and_then(family).unwrap_or([true; 2]);
+    Packets { families, ..Packets::ALL }
+}
+
+/// The packets that a filter of u32 or flower asks for by the DS field; `None` if it does not look.
+fn packets(item: &Value) -> Option<Packets> {
+    let options = item["options"].as_object()?;
+    let plain = of_protocol(item);
+    let conditions = options.iter().filter(|(key, _)| key.starts_with("match "));
+    let by_u32 = conditions.filter_map(|(_, condition)| by_word(condition, plain.families));
+    let by_flower = item["options"]["keys"]["ip_tos"].as_str().and_then(by_tos);
+    let of = |(value, mask): (u32, u32)| {
+        let meant = Dscp::all().filter(|dscp| u32::from(dscp.value()) & mask == value & mask).collect::<Vec<_>>();
+        Packets::of(&meant).dscps
+    };
+    let dscps = by_u32.chain(by_flower).map(of).reduce(|all, these| all & these)?;
+    Some(Packets { dscps, ..plain })
+}
+
+/// Six bits and their mask, of the first word of the IP header.
+fn by_word(condition: &Value, families: [bool; 2]) -> Option<(u32, u32)> {
+    const IPV6: u32 = 0x0f00_0000;
+    let word = |field: &str| u32::from_str_radix(condition[field].as_str()?, 16).ok();
+    let (value, mask) = (word("value")?, word("mask")?);
+    let is_first = condition["off"] == 0 && condition["offmask"].as_str().unwrap_or_default().is_empty();
+    // Of both families only IPv6 has bits of the traffic class there.
+    let shift = if families == [false, true] || families == [true; 2] && mask & IPV6 != 0 { 22 } else { 18 };
+    let six = |word: u32| word >> shift & 0x3f;
+    (is_first && six(mask) != 0).then(|| (six(value), six(mask)))
+}
+
+/// `0xb8/fc`; without a mask all bits are meant.
+fn by_tos(tos: &str) -> Option<(u32, u32)> {
+    let hex = |word: &str| u32::from_str_radix(word.trim_start_matches("0x"), 16).ok();
+    let (value, mask) = tos.split_once('/').unwrap_or((tos, "ff"));
+    let (value, mask) = (hex(value)? >> 2, hex(mask)? >> 2);
+    (mask != 0).then_some((value, mask))
 }
 
 fn touches_mark(key: &Value) -> bool {
@@ -350,5 +418,51 @@ mod tests {
             "options":{"fh":"800::800","order":2048,"key_ht":"800","bkt":"0","flowid":"1:1","not_in_hw":true,
             "match":{"value":"b80000","mask":"fc0000","offmask":"","off":0}}}]"#;
         assert_eq!(filters(said, &EGRESS).unwrap(), Filters::default());
+    }
+
+    fn codepoints(filter: &Filter) -> Vec<u8> {
+        Dscp::all().map(Dscp::value).filter(|dscp| filter.packets.dscps >> dscp & 1 == 1).collect()
+    }
+
+    /// What tc 6.1 said on Linux 6.18; of two conditions each has the key `match`.
+    #[test]
+    fn a_filter_that_takes_away_what_has_a_mark_is_found_with_codepoints_and_family() {
+        let said = |protocol: &str, conditions: &str| {
+            format!(
+                r#"[{{"protocol":"{protocol}","pref":9,"kind":"u32","chain":0,"options":{{"fh":"801::800","order":2048,
+                "key_ht":"801","bkt":"0","not_in_hw":true,{conditions},"actions":[{{"order":1,"kind":"mirred",
+                "mirred_action":"redirect","direction":"egress","to_dev":"y0","control_action":{{"type":"stolen"}},
+                "index":1,"ref":1,"bind":1}}]}}}}]"#
+            )
+        };
+        let ef = r#""match":{"value":"b80000","mask":"fc0000","offmask":"","off":0}"#;
+        let to = r#""match":{"value":"a000000","mask":"ff000000","offmask":"","off":16}"#;
+        for conditions in [ef.to_owned(), format!("{ef},{to}"), format!("{to},{ef}")] {
+            let found = filters(&said("ip", &conditions), &EGRESS).unwrap().takes;
+            assert_eq!((codepoints(&found[0]), found[0].packets.families), (vec![46], [true, false]), "{conditions}");
+            assert_eq!(found[0].action.as_deref(), Some("mirred"));
+        }
+        assert!(filters(&said("ip", to), &EGRESS).unwrap().takes.is_empty(), "it does not look at the mark");
+        let six = r#""match":{"value":"b800000","mask":"fc00000","offmask":"","off":0}"#;
+        for protocol in ["ipv6", "all"] {
+            let found = filters(&said(protocol, six), &EGRESS).unwrap().takes;
+            assert_eq!(codepoints(&found[0]), [46], "{protocol}");
+        }
+        let mirror = said("ip", ef).replace("redirect", "mirror");
+        assert!(filters(&mirror, &EGRESS).unwrap().takes.is_empty(), "a copy is sent, and nothing is taken");
+        let class = said("ip", &ef.replace("b80000", "880000").replace("fc0000", "e00000"));
+        assert_eq!(codepoints(&filters(&class, &EGRESS).unwrap().takes[0]), (32..40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_flower_that_drops_by_tos_is_found() {
+        let drop = flower("tcp", "0", false).replace("pedit", "gact").replace("\"pass\"", "\"drop\"");
+        let found = |tos: &str| {
+            let keys = format!("\"keys\":{{{tos}\"eth_type\"");
+            filters(&drop.replacen("\"keys\":{\"eth_type\"", &keys, 1), &EGRESS).unwrap().takes
+        };
+        assert_eq!(codepoints(&found(r#""ip_tos":"0xb8/fc","#)[0]), [46]);
+        assert_eq!(codepoints(&found(r#""ip_tos":"0xb8","#)[0]), [46]);
+        assert!(found(r#""ip_tos":"0x1/3","#).is_empty() && found("").is_empty(), "ECN, or nothing");
     }
 }

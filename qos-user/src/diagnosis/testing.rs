@@ -2,6 +2,7 @@
 
 use super::{
     facts::{Ground, OwnHook, Port, XdpFeatures},
+    outside::Packets,
     tc::{Filter, Place},
 };
 use crate::{
@@ -29,6 +30,7 @@ pub(super) fn filter(place: Place, pref: u16, action: Option<&str>) -> Filter {
         place,
         block: None,
         protocol: "ip".to_owned(),
+        packets: Packets { families: [true, false], ..Packets::ALL },
         pref,
         chain: 0,
         handle: Some("0x1".to_owned()),

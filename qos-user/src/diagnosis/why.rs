@@ -14,7 +14,7 @@ use super::{
     Command, Cure, Finding, Level, bypass,
     facts::{Ground, Port},
     link, marks,
-    outside::Outside,
+    outside::{Outside, Packets},
     port, programs, twice,
 };
 use crate::{
@@ -84,8 +84,10 @@ pub fn why(scene: &Scene<'_>, about: &About) -> Answer {
         About::Rule(facts) => (rule::heading(scene, hook, facts), rule::findings(scene, hook, facts)),
     };
     findings.extend(rest);
-    findings.extend(surroundings(scene, matches!(about, About::Hook)));
-    Answer { heading, findings, further: further(scene, &about.dscps(hook)) }
+    let dscps = about.dscps(hook);
+    let packets = if dscps.is_empty() { Packets::ALL } else { Packets::of(&dscps) };
+    findings.extend(surroundings(scene, matches!(about, About::Hook), packets));
+    Answer { heading, findings, further: further(scene, &dscps) }
 }
 
 fn whole_heading(scene: &Scene<'_>, hook: &Hook) -> String {
@@ -98,13 +100,13 @@ fn since(hook: &Hook) -> impl std::fmt::Display {
 }
 
 /// What `doctor` knows of this interface, as far as it is about this hook.
-fn surroundings(scene: &Scene<'_>, whole: bool) -> Vec<Finding> {
+fn surroundings(scene: &Scene<'_>, whole: bool, packets: Packets) -> Vec<Finding> {
     let Some(port) = scene.ground.port(scene.interface) else { return Vec::new() };
     let mut findings = scene.outside.unanswered();
     findings.extend(bypass::flowtables(scene.interface, scene.outside));
     findings.extend(bypass::hardware(port));
     findings.extend(programs::other_version(port));
-    findings.extend(marks::behind_us(port, scene.direction));
+    findings.extend(marks::behind_us(port, scene.direction, packets));
     if whole {
         findings.extend(programs::foreign(port));
         findings.extend(twice::counted_twice(port, scene.ground));

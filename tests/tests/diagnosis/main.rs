@@ -3,4 +3,5 @@
 mod doctor;
 mod operator;
 mod pasted;
+mod suspects;
 mod why;

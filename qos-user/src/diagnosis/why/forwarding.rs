@@ -35,11 +35,13 @@ fn is_bridged(scene: &Scene<'_>, port: &Port) -> bool {
 
 /// Whether packets with these codepoints came, IPv4 and IPv6.
 fn came(hook: &Hook, dscps: &[Dscp]) -> [bool; 2] {
-    let Ok(counts) = &hook.counts else { return [false; 2] };
-    let bytes = || dscps.iter().flat_map(|dscp| (0..4).map(move |ecn| usize::from(dscp.value() << 2 | ecn)));
-    let of = |family: usize| {
-        let sums = [&counts.sums.kept, &counts.sums.changed].map(|sums| &sums[family]);
-        bytes().any(|ds| sums.iter().any(|sum| sum.get(ds).is_some_and(|counter| counter.packets > 0)))
-    };
-    [of(0), of(1)]
+    [0, 1].map(|family| of_family(hook, family, dscps) > 0)
+}
+
+/// How many packets of a family came with these codepoints.
+pub(super) fn of_family(hook: &Hook, family: usize, dscps: &[Dscp]) -> u64 {
+    let Ok(counts) = &hook.counts else { return 0 };
+    let bytes = dscps.iter().flat_map(|dscp| (0..4).map(move |ecn| usize::from(dscp.value() << 2 | ecn)));
+    let sums = [&counts.sums.kept, &counts.sums.changed].map(|sums| &sums[family]);
+    bytes.flat_map(|ds| sums.map(|sum| sum.get(ds).map_or(0, |counter| counter.packets))).sum()
 }

@@ -2,9 +2,13 @@
 
 use qos_common::ds::Dscp;
 
-use super::{Scene, forwarding, hook_name, since, suspects};
+use super::{
+    Scene,
+    forwarding::{self, of_family},
+    hook_name, since, suspects,
+};
 use crate::{
-    diagnosis::{Command, Cure, Finding, Level},
+    diagnosis::{Command, Cure, Finding, Level, outside::Packets},
     hook::Direction,
     netdev::Passed,
     snapshot::{Hook, RuleCount},
@@ -46,7 +50,7 @@ fn others(hook: &Hook, dscps: &[Dscp]) -> u64 {
 pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<Finding> {
     let mut findings = by_policy(hook, "here", dscps);
     match hook.direction {
-        Direction::Ingress if before(hook, dscps) == 0 => findings.push(none_came(scene, hook, word)),
+        Direction::Ingress if before(hook, dscps) == 0 => findings.push(none_came(scene, hook, word, dscps)),
         Direction::Ingress => findings.extend(way(scene, &[hook], None, word, dscps)),
         Direction::Egress => findings.extend(upstream(scene, hook, word, dscps)),
     }
@@ -85,10 +89,11 @@ fn decided_by(hook: &Hook, from: Dscp, to: Dscp) -> String {
     if all.is_empty() { "by an earlier policy".to_owned() } else { format!("by {}", all.join(" or ")) }
 }
 
-fn none_came(scene: &Scene<'_>, hook: &Hook, word: &str) -> Finding {
+fn none_came(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Finding {
     let text = format!("no {word} came in from the wire here since {}: the sender or the way before us", since(hook));
     let port = scene.ground.port(scene.interface);
-    let programs = port.into_iter().flat_map(|port| super::marks::before_us(port, Direction::Ingress));
+    let programs =
+        port.into_iter().flat_map(|port| super::marks::before_us(port, Direction::Ingress, Packets::of(dscps)));
     Finding::info(&scene.name(), "none-came", text).details(programs.map(|program| format!("or: {program}")))
 }
 
@@ -178,9 +183,16 @@ pub(super) struct Way<'a> {
     pub others: u64,
     /// Whether these are the packets of the sample.
     pub sampled: bool,
+    /// The families of which packets are missing; both, if that cannot be said.
+    pub families: [bool; 2],
 }
 
 impl Way<'_> {
+    /// What is missing.
+    pub(super) fn packets(&self) -> Packets {
+        Packets { families: self.families, ..Packets::of(self.dscps) }
+    }
+
     /// Came in, and to none of our hooks at egress.
     pub(super) const fn missing(&self) -> u64 {
         self.came.saturating_sub(self.left)
@@ -207,13 +219,25 @@ fn compared<'a>(
         let all = |count: Count| stacks.down(exits.iter().map(|hook| (hook.ifindex, amount(hook, count))));
         let (left, others) = (all(before), all(others));
         let here = to.map_or(left, |to| amount(to, before));
-        Way { dscps, came: came(scene, from, amount), left, here, others, sampled }
+        let families = missing_families(from, |hook, count| amount(hook, count), &|count| all(count));
+        Way { dscps, came: came(scene, from, amount), left, here, others, sampled, families }
     };
     if from.iter().any(|hook| grown(hook, after) > 0) {
         return Some(counted(&grown, true));
     }
     let together = from.iter().all(|from| exits.iter().all(|exit| saw_the_same(scene, from, exit)));
     together.then(|| counted(&whole, false))
+}
+
+/// What came of a family and did not leave. A packet that two hooks count on its way in is missing once too often: then a
+/// family is suspected too many, and none too few. What our own policy made of others at ingress is in neither.
+fn missing_families(from: &[&Hook], amount: impl Fn(&Hook, Count) -> u64, left: &dyn Fn(Count) -> u64) -> [bool; 2] {
+    let counts: [Count; 2] = [|hook, dscps| of_family(hook, 0, dscps), |hook, dscps| of_family(hook, 1, dscps)];
+    let missing = counts.map(|count| {
+        let came: u64 = from.iter().map(|hook| amount(hook, count)).sum();
+        left(count) * 10 < came * 9
+    });
+    if missing == [false; 2] { [true; 2] } else { missing }
 }
 
 /// What left these hooks at ingress, without what those of ours took that stand on them.

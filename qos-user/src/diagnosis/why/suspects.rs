@@ -1,14 +1,12 @@
 //! Who may have taken a mark, or a packet, between two hooks of ours.
 
-use qos_common::ds::Dscp;
-
 use super::{Scene, mark::Way};
 use crate::{
     diagnosis::{
         Command,
         facts::{Port, Route, RoutingRule},
         marks,
-        outside::Rule,
+        outside::{Packets, Rule},
         share::FEW,
     },
     hook::Direction,
@@ -31,16 +29,16 @@ pub(super) struct Suspects {
 pub(super) fn between(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, way: &Way<'_>) -> Suspects {
     // Packets that got another codepoint leave with that one.
     let may_be_marked = way.others * 10 >= way.missing() * 9;
-    let rules = if may_be_marked { rules(scene, from, to, way.dscps) } else { Vec::new() };
+    let rules = if may_be_marked { rules(scene, from, to, way) } else { Vec::new() };
     let removal = if let [rule] = rules.as_slice() { Some(rule.removal.clone()) } else { None };
     let mut words: Vec<String> = rules.iter().map(|rule| rule.words()).collect();
-    words.extend(programs(scene, from, to));
+    words.extend(programs(scene, from, to, way.packets()));
     let (by_numbers, possible): (Vec<_>, Vec<_>) = routes(scene, from, way).partition(|(left, _)| *left);
     words.extend(by_numbers.into_iter().map(|(_, words)| words));
     Suspects { words, possible: possible.into_iter().map(|(_, words)| words).collect(), removal }
 }
 
-fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, dscps: &[Dscp]) -> Vec<&'a Rule> {
+fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, way: &Way<'_>) -> Vec<&'a Rule> {
     let enters = |rule: &Rule| from.iter().any(|hook| rule.concerns(&hook.interface, Direction::Ingress));
     let ports = scene.ground.ports.iter().map(|port| port.device.name.as_str());
     let exits: Vec<&str> = match to {
@@ -48,16 +46,16 @@ fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, dscps: &[Dscp]
         None => ports.filter(|name| from.iter().all(|hook| hook.interface != *name)).collect(),
     };
     let leaves = |rule: &Rule| exits.iter().any(|exit| rule.concerns(exit, Direction::Egress));
-    let takes = |rule: &Rule| dscps.iter().any(|dscp| rule.takes(*dscp));
+    let takes = |rule: &Rule| way.dscps.iter().any(|dscp| rule.takes(*dscp)) && rule.packets.is_of(way.families);
     scene.outside.markers().filter(|rule| takes(rule) && enters(rule) && leaves(rule)).collect()
 }
 
-/// Filters of tc that rewrite on the way, and programs of others, of which only their author knows what they do.
-fn programs(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>) -> Vec<String> {
+/// Filters of tc that rewrite or take away on the way, and programs of others, of which only their author knows what they do.
+fn programs(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, packets: Packets) -> Vec<String> {
     let behind = from.iter().filter_map(|hook| scene.ground.port(&hook.interface));
-    let behind = behind.flat_map(|port| marks::after_us(port, Direction::Ingress));
+    let behind = behind.flat_map(|port| marks::after_us(port, Direction::Ingress, packets));
     let before = to.and_then(|to| scene.ground.port(to)).into_iter();
-    behind.chain(before.flat_map(|port| marks::before_us(port, Direction::Egress))).collect()
+    behind.chain(before.flat_map(|port| marks::before_us(port, Direction::Egress, packets))).collect()
 }
 
 /// Ways out that have no hook, but those by which the packets came in; and whether the device sent about as many as are

@@ -121,6 +121,24 @@ fn a_mark_that_nft_takes_is_lost_inside_and_the_rule_is_the_first_suspect() {
     assert_eq!(exit(&answer.findings), Exit::No);
 }
 
+/// All that is lost here is IPv4, and the same in IPv6 comes through.
+#[test]
+fn a_rule_of_another_family_is_no_suspect() {
+    let rule = |families| {
+        let mut rule = nft_rule().markers().next().unwrap().clone();
+        rule.packets.families = families;
+        Outside { iptables: vec![("x".to_owned(), Ok(vec![rule]))], ..Outside::default() }
+    };
+    let mut mixed = snapshot(904, 0);
+    for hook in &mut mixed.hooks {
+        hook.counts.as_mut().unwrap().sums.kept[1][184] = Counter { packets: 80, bytes: 8000 };
+    }
+    let found = |families| ask(&mixed, &router(), &rule(families), &ef());
+    assert!(of(&found([true, false]), "lost-inside").details[0].starts_with("suspect 1: nft table inet qos"));
+    assert!(!codes(&found([false, true])).contains(&"lost-inside"), "{:?}", found([false, true]));
+    assert!(codes(&found([true; 2])).contains(&"lost-inside"));
+}
+
 #[test]
 fn the_only_rule_that_may_have_done_it_can_be_taken_away() {
     let rule = nft_rule().markers().next().unwrap().clone();
