@@ -18,8 +18,16 @@ use qosbpf_tests::{
     typed::{find, findings, has, shell, type_in},
 };
 
+/// What it says of all; whatever is wrong has something that helps.
 fn doctor(router: &Router) -> anyhow::Result<Answer> {
-    router.ask("doctor --sample 0 --json")
+    let answer = router.ask("doctor --sample 0 --json")?;
+    for found in findings(&answer)? {
+        let said = |field: &str| found[field].as_str().is_some_and(|text| !text.is_empty());
+        let wrong = found["level"] == "warn" || found["level"] == "fail";
+        anyhow::ensure!(said("code") && said("text"), "{found:#}");
+        anyhow::ensure!(!wrong || said("cure") != said("advice"), "either a command or advice: {found:#}");
+    }
+    Ok(answer)
 }
 
 #[test]
@@ -138,8 +146,11 @@ fn a_missing_bpf_file_system_is_mounted_by_the_cure() -> anyhow::Result<()> {
     let found = find(&ask()?.expect(3)?, "host", "bpffs-absent")?;
     let typed = type_in(&found, None);
     let after = ask();
+    let mounted = fs::read_to_string("/proc/self/mounts")?;
     let _not_mounted = umount2(&path, MntFlags::MNT_DETACH);
     typed?;
+    let there = format!(" {} bpf rw,", path.display());
+    assert!(mounted.lines().any(|mount| mount.contains(&there)), "{there}: {mounted}");
     assert!(!has(&after?.expect(0)?, "bpffs-absent")?);
     Ok(())
 }
@@ -155,6 +166,10 @@ fn others_that_mark_translate_and_route_are_named() -> anyhow::Result<()> {
         "nft add rule inet qos nat oifname wan0 masquerade",
         "iptables -t mangle -A FORWARD -o wan0 -j DSCP --set-dscp 8",
         "ip rule add tos 0x10 table main priority 77",
+        // Beside them, what is to stay.
+        "nft add rule inet qos post oifname wan0 ip dscp ef counter",
+        "iptables -t mangle -A FORWARD -o wan0 -j ACCEPT",
+        "ip rule add to 10.9.0.0/16 table main priority 77",
     ] {
         run_in(router.edge(), line)?;
     }
@@ -184,6 +199,12 @@ fn others_that_mark_translate_and_route_are_named() -> anyhow::Result<()> {
     }
     let left = doctor(&router)?.expect(3)?;
     assert!(!has(&left, "marked-by-others")? && !has(&left, "routed-by-mark")?, "{}", left.stdout);
+    let tools = ["nft list ruleset", "iptables -t mangle -S FORWARD", "ip rule"];
+    let kept = tools.map(|line| run_in(router.edge(), line).map(|answer| answer.stdout));
+    let kept = kept.into_iter().collect::<anyhow::Result<String>>()?;
+    for stays in ["masquerade", "ip dscp ef counter", "-A FORWARD -o wan0 -j ACCEPT", "to 10.9.0.0/16 lookup main"] {
+        assert!(kept.contains(stays), "{stays}: {kept}");
+    }
     Ok(())
 }
 
@@ -255,5 +276,7 @@ fn the_cures_are_a_script() -> anyhow::Result<()> {
     let answer = shell(&script.stdout, None)?;
     assert_eq!(answer.code, 0, "{script:?} {answer:?}");
     doctor(&router)?.expect(0)?;
+    router.ok("stats lan0:egress")?;
+    router.ask("stats br0:egress")?.expect(1)?;
     Ok(())
 }

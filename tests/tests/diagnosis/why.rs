@@ -106,7 +106,7 @@ fn a_route_that_leaves_by_an_interface_without_a_hook() -> anyhow::Result<()> {
     // Of what came before nobody knows.
     let text = said(&find(&why(&router, "wan0:egress EF")?.expect(4)?, "wan0:egress", "vanished")?);
     assert!(text.contains(route), "{text}");
-    let answer = while_pinging(&router, "-Q 184 203.0.113.9", "why wan0:egress EF --json")?.expect(3)?;
+    let answer = while_pinging(&router, "-Q 184 203.0.113.9", "why wan0:egress EF --sample 3 --json")?.expect(3)?;
     let text = said(&find(&answer, "wan0:egress", "lost-inside")?);
     assert!(text.contains(route), "{text}");
     Ok(())
