@@ -295,8 +295,11 @@ fn report(
         let inside = inside.map(|layers| format!(", inside {}", Layer::words(layers))).unwrap_or_default();
         let (word, reason) = (done.word(), &hook.state.reason);
         let table = if matches!(done, Done::PutBack(_)) { format!("{table}; its counters go on") } else { table };
-        let lead = format!("{}:{}  ", interface.name, hook.pins.direction);
-        context.print(&hanging(&lead, &format!("{word}: {reason}; {table}{inside}")))?;
+        let name = format!("{}:{}", interface.name, hook.pins.direction);
+        let bypassed =
+            hook.state.bypass.as_ref().map(|_| context.invocation().command(&format!("policy resume {name}")));
+        let bypassed = bypassed.map(|resume| format!("; BYPASSED: {resume}")).unwrap_or_default();
+        context.print(&hanging(&format!("{name}  "), &format!("{word}: {reason}; {table}{inside}{bypassed}")))?;
     }
     Ok(())
 }
@@ -311,6 +314,7 @@ fn document_of(done: &Done, interface: &Interface) -> serde_json::Value {
         "result": done.word(),
         "reason": state.reason,
         "inside": state.inside(),
+        "bypassed": state.bypass.is_some(),
         "table": state.binding.as_ref().and_then(Binding::table_name),
         "outer": state.binding.as_ref().and_then(Binding::outer_name),
         "rules": state.binding.as_ref().map_or(0, |binding| binding.rules.len()),

@@ -6,7 +6,10 @@ use qosbpf::kernel::{
     pins::{Pin, Store},
     state::HookState,
 };
-use qosbpf_tests::{binary::Answer, router::Router};
+use qosbpf_tests::{
+    binary::Answer,
+    router::{Router, run_in},
+};
 use serde_json::Value;
 
 use qosbpf_tests::left::{assert_nothing, leftovers};
@@ -60,6 +63,24 @@ fn another_mechanism_is_refused_while_one_is_attached() -> anyhow::Result<()> {
     let refused = router.ask("attach lan0 --ingress --hook xdp --json")?.expect(1)?;
     let refused = refused.complains(&["lan0:ingress is attached by tcx, not by xdp-native", " detach lan0:ingress"])?;
     assert_eq!(refused.json()?["error"]["code"], "attached");
+    Ok(())
+}
+
+/// Its table is out of the path still, though it is attached.
+#[test]
+fn a_bypass_that_a_hook_is_put_back_with_is_said() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let wash = router.policy("wash", WASH)?;
+    let attach = "attach lan0 --ingress --hook clsact";
+    let attached = router.ok(&format!("{attach} --policy {wash}"))?;
+    assert!(!attached.stdout.contains("BYPASSED"), "{attached:?}");
+    router.ok("policy bypass")?;
+    let removed = || run_in(router.edge(), "tc qdisc del dev lan0 clsact");
+    removed()?;
+    router.ok(attach)?.says(&["its counters go on", "BYPASSED: qosbpf", "policy resume", "lan0:ingress"])?;
+    removed()?;
+    let document = router.ok(&format!("{attach} --json"))?.json()?;
+    assert_eq!(document["hooks"][0]["bypassed"], true, "{document:#}");
     Ok(())
 }
 

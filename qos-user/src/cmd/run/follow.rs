@@ -231,8 +231,14 @@ fn attach(step: &Step<'_>, interface: &Interface, lost: Option<&Lost>, site: &Si
     let anew = || attaching::attach_anew(site, interface, step.place.1, policy, Asked::nothing());
     let hook = lost.map_or_else(anew, |lost| lost.attach(site, interface))?;
     let does = hook.state.binding.as_ref().map(|binding| binding.words()).unwrap_or_default();
-    tracing::info!(hook = step.name, does, "attached: {}", hook.state.reason);
+    tracing::info!(hook = step.name, does, "attached: {}{}", hook.state.reason, bypassed(step, &hook));
     Ok(())
+}
+
+/// That the policy is out of the path as it was before, if it is.
+fn bypassed(step: &Step<'_>, hook: &Hook) -> String {
+    let bypass = hook.state.bypass.as_ref();
+    bypass.map(|bypass| format!("; BYPASSED by {}: qosbpf policy resume {}", bypass.by, step.name)).unwrap_or_default()
 }
 
 /// Somebody has removed the program. What cannot be put back with its counters is not made anew, unless they are another
@@ -243,7 +249,10 @@ fn put_back(step: &Step<'_>, hook: &Hook, interface: &Interface, site: &Site) ->
     let does = now.state.binding.as_ref().map(|binding| binding.words()).unwrap_or_default();
     match attaching::begins_anew(hook, interface) {
         Some(why) => tracing::warn!(hook = step.name, does, "attached: {}; {why}", now.state.reason),
-        None => tracing::info!(hook = step.name, does, "put back, its counters go on: {}", now.state.reason),
+        None => {
+            let bypassed = bypassed(step, &now);
+            tracing::info!(hook = step.name, does, "put back, its counters go on: {}{bypassed}", now.state.reason);
+        }
     }
     Ok(())
 }
