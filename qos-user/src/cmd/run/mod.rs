@@ -12,6 +12,7 @@ mod loading;
 mod lost;
 mod memory;
 mod notify;
+mod released;
 mod sampler;
 mod seats;
 mod service;

@@ -1,7 +1,7 @@
 //! What all parts of the service share: what it knows of itself, the past of the counters, and the way to whoever works.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -13,6 +13,7 @@ use super::{
     config::{self, Configured},
     follow::Follower,
     loading::{Occasion, load},
+    released::Released,
     steps::Place,
 };
 use crate::{
@@ -32,10 +33,6 @@ use crate::{
 
 /// How long work at the hooks may take before something must be wrong.
 const STUCK: Duration = Duration::from_secs(120);
-
-/// How long a hook may run on after somebody has said that it is to be detached: whoever waits for the lock that long has
-/// given up, and what runs by then was not detached, or is attached again.
-const DETACHING: Duration = Duration::from_secs(60);
 
 /// What somebody wants done.
 #[derive(Debug)]
@@ -70,8 +67,7 @@ struct State {
     reload: Reload,
     /// When the saved policy was last read without a mistake.
     success: Option<SystemTime>,
-    /// Since when.
-    released: HashMap<Place, Instant>,
+    released: Released,
     /// Hooks that ran, whose pins are gone, and that are not back.
     lost: Vec<Missing>,
     listens: Vec<SocketAddr>,
@@ -89,7 +85,7 @@ impl Shared {
             settings_failure: configured.failure,
             success: loaded.failure.is_none().then_some(loaded.at),
             reload: loaded,
-            released: HashMap::new(),
+            released: Released::default(),
             lost: Vec::new(),
             listens: Vec::new(),
             unread: None,
@@ -116,14 +112,10 @@ impl Shared {
         let running = site.hooks.iter().filter(|hook| hook.running != Observed::Gone);
         let running: HashSet<Place> = running.map(|hook| (hook.pins.ifindex, hook.pins.direction)).collect();
         let mut state = self.state();
-        state.released.retain(|place, since| {
-            let stays = !running.contains(place) || since.elapsed() < DETACHING;
-            if !stays {
-                tracing::info!(ifindex = place.0, direction = %place.1, "attached after all: attached again if it is removed");
-            }
-            stays
-        });
-        state.released.keys().copied().collect()
+        for (ifindex, direction) in state.released.end(&running, Instant::now()) {
+            tracing::info!(ifindex, %direction, "attached after all: attached again if it is removed");
+        }
+        state.released.places()
     }
 
     /// Looks at everything, and notes what is lost.
@@ -181,7 +173,7 @@ impl Shared {
     /// Does not attach again where somebody has detached by hand.
     pub fn release(&self, place: Place) {
         tracing::info!(ifindex = place.0, direction = %place.1, "detached by hand: not attached again until a reload");
-        self.state().released.insert(place, Instant::now());
+        self.state().released.add(place, Instant::now());
     }
 
     /// What `status` says of the service.
@@ -196,7 +188,7 @@ impl Shared {
             success: state.success,
             settings_failure: state.settings_failure.clone(),
             events_today: self.told().today(),
-            released: state.released.keys().copied().collect(),
+            released: state.released.places().into_iter().collect(),
             lost: state.lost.clone(),
         }
     }
@@ -234,8 +226,8 @@ impl Shared {
             say_what_needs_a_restart(&state.settings, &configured.settings);
             state.settings = configured.settings;
         }
-        let released = std::mem::take(&mut state.released);
-        follower.forget(|place| released.contains_key(&place));
+        let released = std::mem::take(&mut state.released).places();
+        follower.forget(|place| released.contains(&place));
         state.success = if loaded.failure.is_none() { Some(loaded.at) } else { state.success };
         state.reload = loaded;
     }
