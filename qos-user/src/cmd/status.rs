@@ -23,6 +23,7 @@ use crate::{
         pending::Pending,
         state::Binding,
     },
+    policy::Policy,
     render::{json, table},
     snapshot::{Missing, State},
     status::{BypassStatus, Confirm, HookStatus, Note, ServiceStatus, StatusReport},
@@ -57,6 +58,8 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         hooks.insert((status.interface.clone(), status.direction), status);
     }
     let service = control::status(context);
+    let is_saved = site.policy.as_ref().is_some_and(|in_force| in_force.saved);
+    let saved = if is_saved { None } else { site::saved(&context.saved()) };
     for missing in service.iter().flat_map(|service| service.lost.clone()) {
         hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| missing_status(missing));
     }
@@ -69,13 +72,14 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         host: site::host(),
         netns: context.netns.clone(),
         policy: site.label(),
-        unapplied: site.policy.is_none() && site::saved(&context.saved()).is_some(),
+        unapplied: site.policy.is_none() && saved.is_some(),
         confirm: confirm(site),
         hooks: hooks.into_values().collect(),
         service,
         notes: spoiled(site)
             .into_iter()
-            .chain(about_the_policy(site, context))
+            .chain(about_the_policy(site, saved.as_ref(), context))
+            .chain(saved.as_ref().and_then(|saved| only_saved(site, saved)))
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))
             .collect(),
     }
@@ -95,16 +99,33 @@ fn hinted(missing: Missing, service: Option<&ServiceStatus>) -> Missing {
 }
 
 /// Where the policy in force is from; without one, that another is saved, as after a reboot.
-fn about_the_policy(site: &Site, context: &Context) -> Option<Note> {
+fn about_the_policy(site: &Site, saved: Option<&Policy>, context: &Context) -> Option<Note> {
     if let Some(in_force) = &site.policy {
         return Some(applied(in_force));
     }
     if site.spoiled.is_some() {
         return None;
     }
-    let (path, policy) = (context.saved(), site::saved(&context.saved())?);
+    let (path, policy) = (context.saved(), saved?);
     let (path, name, hash) = (path.display(), policy.name(), policy.hash());
     Some(Note::warning(format!("policy {name} {hash} is saved, and not in force: qosbpf policy apply {path} --attach")))
+}
+
+/// What the saved policy binds, and nobody else: it is wanted from the next start on, and has no row until then.
+fn only_saved(site: &Site, saved: &Policy) -> Option<Note> {
+    const MOST: usize = 8;
+    let wanted = wanted::missing(site);
+    let is_wanted = |other: &Missing| {
+        wanted.iter().any(|one| (&one.interface, one.direction) == (&other.interface, other.direction))
+    };
+    let only = wanted::missing_of(saved, site).into_iter().filter(|missing| !is_wanted(missing));
+    let mut names: Vec<String> = only.map(|missing| format!("{}:{}", missing.interface, missing.direction)).collect();
+    let more = names.len().saturating_sub(MOST);
+    names.truncate(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let (name, hash, all) = (saved.name(), saved.hash(), names.join(", "));
+    let text = format!("the saved policy {name} {hash} binds {all}{more}, where nothing is attached");
+    (!names.is_empty()).then(|| Note::info(text))
 }
 
 /// Pins that no hook has to itself, and that cannot be read.

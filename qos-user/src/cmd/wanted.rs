@@ -1,13 +1,19 @@
 //! What the policy in force binds, and where nothing is attached.
 
 use super::site::Site;
-use crate::{command::Command, hook::Direction, snapshot::Missing};
+use crate::{command::Command, hook::Direction, policy::Policy, snapshot::Missing};
 
 /// Hooks of interfaces that exist, and of exact names that none has.
 #[must_use]
 pub fn missing(site: &Site) -> Vec<Missing> {
-    let mut missing = on_interfaces(site);
-    missing.extend(without_interface(site));
+    site.policy.as_ref().map_or_else(Vec::new, |in_force| missing_of(&in_force.policy, site))
+}
+
+/// The same of any policy.
+#[must_use]
+pub fn missing_of(policy: &Policy, site: &Site) -> Vec<Missing> {
+    let mut missing = on_interfaces(policy, site);
+    missing.extend(without_interface(policy, site));
     let attached = |wanted: &Missing| {
         site.hooks.iter().any(|hook| hook.pins.direction == wanted.direction && site.name_of(hook) == wanted.interface)
     };
@@ -15,11 +21,10 @@ pub fn missing(site: &Site) -> Vec<Missing> {
     missing
 }
 
-fn on_interfaces(site: &Site) -> Vec<Missing> {
-    let Some(in_force) = &site.policy else { return Vec::new() };
+fn on_interfaces(policy: &Policy, site: &Site) -> Vec<Missing> {
     let both = |interface| Direction::BOTH.map(|direction| (interface, direction));
     let all = site.interfaces.iter().flat_map(both).filter_map(|(interface, direction)| {
-        let (pattern, table) = in_force.policy.names(&interface.name, direction)?;
+        let (pattern, table) = policy.names(&interface.name, direction)?;
         Some(Missing {
             interface: interface.name.clone(),
             ifindex: Some(interface.ifindex),
@@ -34,10 +39,9 @@ fn on_interfaces(site: &Site) -> Vec<Missing> {
     all.collect()
 }
 
-fn without_interface(site: &Site) -> Vec<Missing> {
+fn without_interface(policy: &Policy, site: &Site) -> Vec<Missing> {
     let exists = |name: &str| site.interfaces.iter().any(|interface| interface.name == name);
-    let bindings = site.policy.iter().flat_map(|in_force| in_force.policy.bindings());
-    let absent = bindings.filter(|binding| !binding.is_glob() && !exists(binding.pattern));
+    let absent = policy.bindings().into_iter().filter(|binding| !binding.is_glob() && !exists(binding.pattern));
     let all = absent.map(|binding| Missing {
         interface: binding.pattern.to_owned(),
         ifindex: None,

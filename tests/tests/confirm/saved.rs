@@ -5,7 +5,9 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
 };
 
-use crate::edge::Edge;
+use anyhow::Context as _;
+
+use crate::edge::{Edge, MARK};
 
 impl Edge {
     fn saved(&self) -> Option<String> {
@@ -81,5 +83,30 @@ fn a_saved_policy_that_is_not_in_force_is_said_to_be_so() -> anyhow::Result<()> 
     let path = edge.router.folder().join("etc/policy.toml");
     edge.ok(&format!("policy apply {} --attach", path.display()))?;
     assert!(!edge.ok("status")?.stdout.contains("not in force"));
+    Ok(())
+}
+
+/// What only the saved policy binds has no row, and is named.
+#[test]
+fn what_only_the_saved_policy_binds_is_said() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let said = |edge: &Edge| {
+        let document = edge.ask("status --json")?.json()?;
+        let notes = document["notes"].as_array().into_iter().flatten().filter_map(|note| note.as_str());
+        let note = notes.filter(|note| note.starts_with("the saved policy keep ")).map(ToOwned::to_owned).next();
+        anyhow::Ok((note.unwrap_or_default(), document["hooks"].as_array().map_or(0, Vec::len)))
+    };
+    edge.ok("policy save")?;
+    edge.ok("detach wan0")?;
+    assert_eq!(said(&edge)?.0, "", "it is in force, and has a row");
+    let (lan, _wan) = MARK.split_once("[interface.wan0]\negress = \"t\"\n").context("two interfaces")?;
+    let lan = edge.router.policy("lan", &format!("{lan}[remark.t]\nother = \"keep\"\n"))?;
+    edge.ok(&format!("policy apply {lan} --prune"))?;
+    let (note, rows) = said(&edge)?;
+    assert!(note.ends_with(" binds wan0:egress, where nothing is attached"), "{note}");
+    edge.ok("detach --all")?;
+    let (note, none) = said(&edge)?;
+    assert!(note.ends_with(" binds lan0:ingress, wan0:egress, where nothing is attached"), "{note}");
+    assert!(rows > 0 && none == 0, "{rows} {none}");
     Ok(())
 }
