@@ -296,12 +296,16 @@ fn report(
         let (word, reason) = (done.word(), &hook.state.reason);
         let table = if matches!(done, Done::PutBack(_)) { format!("{table}; its counters go on") } else { table };
         let name = format!("{}:{}", interface.name, hook.pins.direction);
-        let bypassed =
-            hook.state.bypass.as_ref().map(|_| context.invocation().command(&format!("policy resume {name}")));
-        let bypassed = bypassed.map(|resume| format!("; BYPASSED: {resume}")).unwrap_or_default();
+        let bypassed = hook.state.bypass.as_ref().map(|_| bypassed(&name, context)).unwrap_or_default();
         context.print(&hanging(&format!("{name}  "), &format!("{word}: {reason}; {table}{inside}{bypassed}")))?;
     }
     Ok(())
+}
+
+/// That the policy is out of the path, and what ends that.
+fn bypassed(name: &str, context: &Context) -> String {
+    let resume = Command::new("policy resume").operand(name).to_string();
+    format!("; BYPASSED: {}", context.invocation().command(&resume))
 }
 
 fn document_of(done: &Done, interface: &Interface) -> serde_json::Value {

@@ -19,6 +19,7 @@ use crate::{
         recovery::recovered,
         site::Site,
     },
+    command::Command,
     error::Failure,
     kernel::{
         datapath::{self, Hook},
@@ -237,8 +238,9 @@ fn attach(step: &Step<'_>, interface: &Interface, lost: Option<&Lost>, site: &Si
 
 /// That the policy is out of the path as it was before, if it is.
 fn bypassed(step: &Step<'_>, hook: &Hook) -> String {
+    let resume = Command::new("qosbpf policy resume").operand(&step.name);
     let bypass = hook.state.bypass.as_ref();
-    bypass.map(|bypass| format!("; BYPASSED by {}: qosbpf policy resume {}", bypass.by, step.name)).unwrap_or_default()
+    bypass.map(|bypass| format!("; BYPASSED by {}: {resume}", bypass.by)).unwrap_or_default()
 }
 
 /// Somebody has removed the program. What cannot be put back with its counters is not made anew, unless they are another
