@@ -3,7 +3,7 @@
 //! A test that needs such a thing says so in one line of standard error, and which line is the same everywhere:
 //! `left out: WHAT: WHY`. The matrix of kernels prints them.
 
-use std::{io, os::fd::AsFd as _, process::Command, sync::OnceLock};
+use std::{env, io, os::fd::AsFd as _, process::Command, sync::OnceLock};
 
 use anyhow::bail;
 use qosbpf::kernel::testrun::{Input, SkBuff, test_run};
@@ -88,6 +88,16 @@ impl Feature {
 #[expect(clippy::print_stderr, reason = "what a test leaves out is said beside its result")]
 pub fn left_out(what: &str, why: &str) {
     eprintln!("left out: {what}: {why}");
+}
+
+/// Whether this machine is a guest that `cargo xtask vm` has booted; else it is said what is left out.
+#[must_use]
+pub fn in_guest(what: &str) -> bool {
+    let guest = env::var_os("QOSBPF_GUEST").is_some();
+    if !guest {
+        left_out(what, "this machine is not a guest that is thrown away (cargo xtask vm)");
+    }
+    guest
 }
 
 /// The interface that every network namespace has.

@@ -3,7 +3,7 @@
 //! One line of standard error says how each went: the matrix of kernels prints them. The last one cannot be taken back.
 
 use std::{
-    env, fs,
+    fs,
     time::{Duration, SystemTime},
 };
 
@@ -15,6 +15,7 @@ use nix::{
 };
 use qosbpf_tests::{
     binary::Answer,
+    features::in_guest,
     flow::{EF, Flow, Outcome},
     router::Router,
 };
@@ -23,15 +24,6 @@ const POLICY: &str = "[interface.wan0]\negress = \"out\"\n[remark.out]\nEF = \"A
 const OTHER: &str = "[interface.wan0]\negress = \"out\"\n[remark.out]\nEF = \"AF31\"\nother = \"keep\"\n";
 const AF41: u8 = 34;
 const AF31: u8 = 26;
-
-/// Whether this is a guest; else it has been said what is left out.
-fn in_guest(what: &str) -> bool {
-    let guest = env::var_os("QOSBPF_GUEST").is_some();
-    if !guest {
-        eprintln!("left out: {what}: this machine is not a guest that is thrown away (cargo xtask vm)");
-    }
-    guest
-}
 
 /// A router whose policy is in force, and EF through it.
 fn start() -> anyhow::Result<(Router, Flow)> {

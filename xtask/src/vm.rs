@@ -80,6 +80,7 @@ pub fn run_essential() -> anyhow::Result<()> {
 
 fn try_kernels(named: &[&str], effort: Effort) -> anyhow::Result<Tried> {
     setup::run_for_guests()?;
+    machine::check()?;
     let folder = shell::target_folder().join("vm");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let archive = Archive::open(&folder)?;

@@ -27,6 +27,15 @@ const ATTEMPTS: u32 = 3;
 const COMMAND_LINE: &str = "console=ttyS0,115200 quiet loglevel=3 panic=-1 mitigations=off nokaslr random.trust_cpu=on \
     tsc=reliable clocksource=hpet no_timer_check";
 
+/// Whether this machine can make the cable of a guest.
+///
+/// # Errors
+///
+/// What `ip` says of it.
+pub fn check() -> anyhow::Result<()> {
+    shell::run(Command::new("unshare").args(["--net", "sh", "-c", CABLE])).context("bridges and TAP devices")
+}
+
 /// Boots a kernel and runs the tests in it. A guest without an end mark says nothing of what was tested: it is started
 /// again.
 ///
