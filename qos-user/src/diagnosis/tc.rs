@@ -278,11 +278,13 @@ fn packets(item: &Value) -> Option<Packets> {
 /// Six bits and their mask, of the first word of the IP header.
 fn by_word(condition: &Value, families: [bool; 2]) -> Option<(u32, u32)> {
     const IPV6: u32 = 0x0f00_0000;
+    const TRAFFIC_CLASS: u32 = 0x0ff0_0000;
     let word = |field: &str| u32::from_str_radix(condition[field].as_str()?, 16).ok();
     let (value, mask) = (word("value")?, word("mask")?);
     let is_first = condition["off"] == 0 && condition["offmask"].as_str().unwrap_or_default().is_empty();
-    // Of both families only IPv6 has bits of the traffic class there.
-    let shift = if families == [false, true] || families == [true; 2] && mask & IPV6 != 0 { 22 } else { 18 };
+    // Of both families only IPv6 has bits of the traffic class there; who asks for more asks for the version.
+    let by_class = mask & IPV6 != 0 && mask & !TRAFFIC_CLASS == 0;
+    let shift = if families == [false, true] || families == [true; 2] && by_class { 22 } else { 18 };
     let six = |word: u32| word >> shift & 0x3f;
     (is_first && six(mask) != 0).then(|| (six(value), six(mask)))
 }
