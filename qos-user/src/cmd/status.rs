@@ -13,6 +13,7 @@ use crate::{
         site::{self, Site},
         wanted,
     },
+    command::Command,
     error::{Exit, Failure},
     hook::{Direction, Layer},
     kernel::{
@@ -107,8 +108,9 @@ fn about_the_policy(site: &Site, saved: Option<&Policy>, context: &Context) -> O
         return None;
     }
     let (path, policy) = (context.saved(), saved?);
-    let (path, name, hash) = (path.display(), policy.name(), policy.hash());
-    Some(Note::warning(format!("policy {name} {hash} is saved, and not in force: qosbpf policy apply {path} --attach")))
+    let (name, hash) = (policy.name(), policy.hash());
+    let apply = Command::new("qosbpf policy apply --attach").operand(path.display());
+    Some(Note::warning(format!("policy {name} {hash} is saved, and not in force: {apply}")))
 }
 
 /// What the saved policy binds, and nobody else: it is wanted from the next start on, and has no row until then.
@@ -282,10 +284,10 @@ fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Not
     if !hook.state.is_of_this_build() {
         let another = if hook.state.version == crate::VERSION { "another build of " } else { "" };
         notes.push(Note::warning(format!(
-            "runs the program of {another}qosbpf {}, this is {}: qosbpf attach {}",
+            "runs the program of {another}qosbpf {}, this is {}: {}",
             hook.state.version,
             *crate::FULL_VERSION,
-            site.name_of(hook)
+            Command::new("qosbpf attach").operand(site.name_of(hook))
         )));
     }
     notes
@@ -294,8 +296,11 @@ fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Not
 fn status_of_broken(site: &Site, broken: &Broken) -> HookStatus {
     let (interface, direction) = (site.name_at(&broken.pins), broken.pins.direction);
     let remedy = Note::warning(broken.open_folder().map_or_else(
-        || format!("qosbpf detach {interface}:{direction} removes what is pinned there"),
-        |folder| format!("look who did it; to close it: chmod go-w {}", folder.display()),
+        || {
+            let detach = Command::new("qosbpf detach").operand(format!("{interface}:{direction}"));
+            format!("{detach} removes what is pinned there")
+        },
+        |folder| format!("look who did it; to close it: {}", Command::new("chmod go-w").word(folder.display())),
     ));
     let reason = format!("{:#}", broken.error);
     let ifindex = Some(broken.pins.ifindex);

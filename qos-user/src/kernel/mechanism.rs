@@ -117,10 +117,10 @@ fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Ne
 
 /// The program stays in the kernel when its pins go, as with a bpf file system that is unmounted.
 fn filter_without_pins(interface: &str, direction: Direction, program: u32) -> anyhow::Error {
+    let removal = Command::new("tc filter del dev").word(interface).word(direction).words("pref").word(PRIORITY);
     let message = format!(
         "a filter is at our priority, of which no pin is known (program {program}): left by a bpf file system that was \
-         unmounted, or made by qosbpf with another --bpffs. Without use: \
-         tc filter del dev {interface} {direction} pref {PRIORITY}"
+         unmounted, or made by qosbpf with another --bpffs. Without use: {removal}"
     );
     Failure::new("foreign-filter", message).into()
 }
