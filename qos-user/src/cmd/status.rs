@@ -109,7 +109,7 @@ fn about_the_policy(site: &Site, saved: Option<&Policy>, context: &Context) -> O
     }
     let (path, policy) = (context.saved(), saved?);
     let (name, hash) = (policy.name(), policy.hash());
-    let apply = Command::new("qosbpf policy apply --attach").operand(path.display());
+    let apply = Command::new("qosbpf policy apply").word(path.display()).words("--attach");
     Some(Note::warning(format!("policy {name} {hash} is saved, and not in force: {apply}")))
 }
 
