@@ -148,7 +148,7 @@ fn attach_one(
     if let Some(hook) = site.hooks.iter().find(|hook| hook.pins == pins && hook.running != Observed::Gone) {
         return keep(hook, wanted, inside(args), &interface.name, site);
     }
-    let asked = Asked { wanted, inside: inside(args), log: args.log_decisions };
+    let asked = Asked { wanted, inside: inside(args), log: args.log_decisions, bypass: None };
     if let Some(lost) = site.hooks.iter().find(|hook| hook.pins == pins) {
         let attached = attach_again(site, lost, interface, policy, asked)?;
         return Ok(match begins_anew(lost, interface) {

@@ -15,7 +15,7 @@ use crate::{
         datapath::{self, Hook},
         network::Interface,
         object,
-        state::{Binding, HookState},
+        state::{Binding, Bypass, HookState},
     },
     policy::Policy,
 };
@@ -29,13 +29,15 @@ pub struct Asked {
     pub inside: Option<Vec<Layer>>,
     /// Whether decisions are logged.
     pub log: bool,
+    /// That the policy is out of the path from the first packet.
+    pub bypass: Option<Bypass>,
 }
 
 impl Asked {
     /// What the policy says, or was so before.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { wanted: Wanted::Best, inside: None, log: false }
+        Self { wanted: Wanted::Best, inside: None, log: false, bypass: None }
     }
 }
 
@@ -117,10 +119,11 @@ pub fn attach_anew(
 ) -> anyhow::Result<Hook> {
     let binding = policy.and_then(|policy| conditioner::binding(policy, &interface.name, direction));
     refuse_to_differ(asked.inside.as_deref(), binding.as_ref(), &interface.name)?;
+    let bypass = asked.bypass.filter(|_| binding.as_ref().is_some_and(Binding::decides));
     let bound = conditioner::first(binding, &site.interfaces)?;
     let wanted = conditioner::wanted(asked.wanted, policy, &interface.name, direction);
     let pins = site.store.hook(interface.ifindex, direction);
-    let request = Request { interface, pins, wanted, bound, inside: asked.inside, log: asked.log };
+    let request = Request { interface, pins, wanted, bound, inside: asked.inside, log: asked.log, bypass };
     choice::attach(&request, &site.net)
 }
 

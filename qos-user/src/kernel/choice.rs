@@ -11,7 +11,7 @@ use super::{
     object,
     pins::HookPins,
     slots::Slots,
-    state::{Binding, HookState, QdiscBaseline},
+    state::{Binding, Bypass, HookState, QdiscBaseline},
 };
 use crate::{
     command::Command,
@@ -76,6 +76,8 @@ pub struct Request<'a> {
     pub inside: Option<Vec<Layer>>,
     /// Whether decisions are logged.
     pub log: bool,
+    /// That the policy is out of the path from the first packet.
+    pub bypass: Option<Bypass>,
 }
 
 /// Attaches at one hook by the first mechanism that works.
@@ -244,9 +246,9 @@ impl Request<'_> {
             binding: self.bound.binding.clone(),
             slots: self.bound.slots.clone(),
             meters: self.bound.meters.clone(),
-            tabled: Tabled::default(),
+            tabled: Tabled::first(self.bypass.is_some()),
             from: self.bound.from.clone(),
-            bypass: None,
+            bypass: self.bypass.clone(),
             device: Device::default(),
             qdisc: QdiscBaseline::default(),
             made_clsact: false,

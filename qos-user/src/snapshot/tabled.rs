@@ -18,6 +18,12 @@ pub struct Tabled {
 }
 
 impl Tabled {
+    /// That of a hook which begins at zero, with the table in the path or `out` of it.
+    #[must_use]
+    pub fn first(out: bool) -> Self {
+        Self { out, ..Self::default() }
+    }
+
     /// From now on, `counts`: the table is in the path or `out` of it, and it is the `same` as before or another one.
     #[must_use]
     pub fn next(&self, counts: &Counts, same: bool, out: bool) -> Self {
@@ -80,6 +86,14 @@ mod tests {
         assert_eq!((hits(&second, 10), hits(&second, 13)), (0, 3));
         let again = second.next(&counted(13), true, false);
         assert_eq!((hits(&again, 13), hits(&again, 20)), (3, 10));
+    }
+
+    #[test]
+    fn what_begins_out_of_the_path_has_no_hits_before_it_is_in() {
+        let first = Tabled::first(true);
+        assert_eq!(hits(&first, 10), 0);
+        let resumed = first.next(&counted(10), true, false);
+        assert_eq!((hits(&resumed, 10), hits(&resumed, 13)), (0, 3));
     }
 
     #[test]

@@ -235,7 +235,7 @@ fn attach(site: &Site, policy: &Policy, item: &Item<'_>) -> anyhow::Result<Optio
     let pins = site.store.hook(interface.ifindex, direction);
     let wanted = conditioner::wanted(Wanted::Best, Some(policy), &interface.name, direction);
     let bound = conditioner::first(item.binding.clone(), &site.interfaces)?;
-    let request = Request { interface, pins, wanted, bound, inside: None, log: false };
+    let request = Request { interface, pins, wanted, bound, inside: None, log: false, bypass: None };
     choice::attach(&request, &site.net).map(Some)
 }
 

@@ -10,7 +10,6 @@ use super::steps::Place;
 use crate::{
     cmd::{
         attaching::{Asked, attach_anew},
-        conditioner,
         site::Site,
     },
     error::Failure,
@@ -19,7 +18,7 @@ use crate::{
         again,
         boottime::BootTime,
         choice::Wanted,
-        datapath::{self, Hook, Observed},
+        datapath::{Hook, Observed},
         document,
         mechanism::{self, Running},
         network::Interface,
@@ -131,13 +130,15 @@ impl Lost {
             mechanism::detach_left(self.running.program_id, &interface.name, &pins, &site.net)?;
         }
         let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
-        let asked = Asked { wanted: self.told, inside: self.inside.clone(), log: self.log };
-        let hook = attach_anew(site, interface, self.place.1, policy, asked)?;
-        let hook = self.claim(hook)?;
-        match &self.bypass {
-            Some(bypass) if hook.state.decides() => take_out(site, hook, bypass),
-            _ => Ok(hook),
-        }
+        let (inside, bypass) = (self.inside.clone(), self.bypass()?);
+        let asked = Asked { wanted: self.told, inside, log: self.log, bypass };
+        self.claim(attach_anew(site, interface, self.place.1, policy, asked)?)
+    }
+
+    /// Its bypass, unless its time is over.
+    fn bypass(&self) -> anyhow::Result<Option<Bypass>> {
+        let now = BootTime::now()?;
+        Ok(self.bypass.clone().filter(|bypass| bypass.until.is_none_or(|until| until > now)))
     }
 
     /// A clsact qdisc that we made was there this time.
@@ -150,15 +151,4 @@ impl Lost {
         document::write(&hook.pins.path(Pin::State), &state)?;
         Ok(Hook { state, ..hook })
     }
-}
-
-/// Takes the policy out of the path again, as somebody wanted.
-fn take_out(site: &Site, hook: Hook, bypass: &Bypass) -> anyhow::Result<Hook> {
-    let state = HookState { bypass: Some(bypass.clone()), ..hook.state.clone() };
-    if state.bypass_expired(BootTime::now()?) {
-        return Ok(hook);
-    }
-    let next = conditioner::next(site, &hook, state.clone())?;
-    datapath::switch(datapath::prepare(&hook, next)?, &site.name_of(&hook), &site.net)?;
-    Ok(Hook { state, ..hook })
 }
