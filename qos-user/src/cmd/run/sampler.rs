@@ -31,7 +31,7 @@ pub async fn run(shared: Arc<Shared>) {
         let done = spawn_blocking(move || {
             let store = sampled.context.store();
             let hooks = store.as_ref().map_err(ToString::to_string).and_then(|store| {
-                known.policy = inode(&store.policy());
+                known.policies = [store.policy(), store.pending_pin()].map(|pin| inode(&pin));
                 known.hooks(store).map_err(|error| format!("{error:#}"))
             });
             match hooks {
@@ -65,13 +65,14 @@ pub async fn run(shared: Arc<Shared>) {
 #[derive(Default)]
 struct States {
     hooks: HashMap<(Place, u64), Arc<Hook>>,
-    policy: Option<u64>,
+    /// The policy in force, and a change that waits to be confirmed.
+    policies: [Option<u64>; 2],
 }
 
 impl States {
     /// The pins by which one sees that hooks or the policy in force are others.
-    fn pinned(&self) -> (Option<u64>, HashSet<(Place, u64)>) {
-        (self.policy, self.hooks.keys().copied().collect())
+    fn pinned(&self) -> ([Option<u64>; 2], HashSet<(Place, u64)>) {
+        (self.policies, self.hooks.keys().copied().collect())
     }
 
     /// What every hook has counted.
