@@ -10,7 +10,9 @@ use crate::{
     cmd::{
         Context,
         attaching::{Asked, attach_again, attach_anew, begins_anew, refuse_to_differ},
-        conditioner, foreground, misplaced,
+        conditioner,
+        control::{self, Ask},
+        foreground, misplaced,
         policy::{read_policy, record, room, session::Session, testing},
         recovery::recovered,
         site::{self, Site},
@@ -67,7 +69,7 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
         match attach_one(args, &site, &interface, direction, in_force) {
             Ok(hook) => done.push(hook),
             Err(error) => {
-                take_back(&site, &interface, &done, adopted);
+                take_back(&site, &interface, &done, adopted, context);
                 return Err(with_what_stays(error, &interface, &done));
             }
         }
@@ -169,11 +171,14 @@ fn with_what_stays(error: anyhow::Error, interface: &Interface, done: &[Done]) -
 }
 
 /// What could be done only in part is undone: the other direction, and the policy.
-fn take_back(site: &Site, interface: &Interface, done: &[Done], adopted: bool) {
+fn take_back(site: &Site, interface: &Interface, done: &[Done], adopted: bool, context: &Context) {
     for done in done {
-        if let Done::Attached(hook) | Done::Anew(hook, _) = done
-            && let Err(error) = datapath::detach(hook, Some(&interface.name), &site.net)
-        {
+        let (Done::Attached(hook) | Done::Anew(hook, _)) = done else { continue };
+        // What a policy binds that stays in force is the service's to attach.
+        if adopted || hook.state.binding.is_none() {
+            let _no_service = control::ask(Ask::Release(hook.pins.ifindex, hook.pins.direction), context);
+        }
+        if let Err(error) = datapath::detach(hook, Some(&interface.name), &site.net) {
             tracing::error!(hook = %format!("{}:{}", interface.name, hook.pins.direction), "cannot go back: {error:#}");
         }
     }
