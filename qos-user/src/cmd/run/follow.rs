@@ -74,6 +74,7 @@ impl Follower {
 
     /// Forgets hooks that somebody has detached by hand.
     pub fn forget(&mut self, is_meant: impl Fn(Place) -> bool) {
+        self.lost.retain(|lost| !is_meant(lost.place()));
         self.memory.forget(is_meant);
     }
 

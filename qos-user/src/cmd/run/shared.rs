@@ -173,7 +173,9 @@ impl Shared {
     /// Does not attach again where somebody has detached by hand.
     pub fn release(&self, place: Place) {
         tracing::info!(ifindex = place.0, direction = %place.1, "detached by hand: not attached again until a reload");
-        self.state().released.add(place, Instant::now());
+        let mut state = self.state();
+        state.released.add(place, Instant::now());
+        state.lost.retain(|lost| (lost.ifindex, lost.direction) != (Some(place.0), place.1));
     }
 
     /// What `status` says of the service.
