@@ -126,7 +126,7 @@ impl Hook {
     }
 }
 
-/// A hook that the policy binds and where nothing is attached.
+/// A hook that the policy binds, or that ran until its pins were gone, and where nothing is attached.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Missing {
     /// The interface.

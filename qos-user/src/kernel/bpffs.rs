@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use nix::{
     mount::{MsFlags, mount},
     sys::{
+        stat::{major, minor},
         statfs::{BPF_FS_MAGIC, statfs},
         statvfs::{FsFlags, statvfs},
     },
@@ -26,10 +27,33 @@ pub fn is_mounted(path: &Path) -> bool {
     statfs(path).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC)
 }
 
-/// Which bpf file system is at `path`: another one has another number, also where it is mounted over the first.
+/// Which bpf file system is at `path`. No other one has its number as long as it is mounted anywhere, also where another one
+/// is mounted over it; once it is not, the next one may get the number.
 #[must_use]
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     is_mounted(path).then(|| fs::metadata(path).ok().map(|root| (root.dev(), root.ino()))).flatten()
+}
+
+/// Whether another mount hides the bpf file system that was at `path`. If that cannot be said, it may be so.
+#[must_use]
+pub fn is_hidden(before: (u64, u64), path: &Path) -> bool {
+    if identity(path) == Some(before) {
+        return false;
+    }
+    let Ok(mounts) = fs::read("/proc/self/mountinfo") else { return true };
+    let device = format!("{}:{}", major(before.0), minor(before.0));
+    let place = escaped(&path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+    String::from_utf8_lossy(&mounts).lines().any(|mount| {
+        let mut words = mount.split(' ').skip(2);
+        let (of, at) = (words.next(), words.nth(1));
+        of == Some(&device) && at == Some(&place)
+    })
+}
+
+/// As the kernel writes paths where spaces separate words.
+fn escaped(path: &Path) -> String {
+    let path = path.to_string_lossy().replace('\\', "\\134");
+    [(' ', "\\040"), ('\t', "\\011"), ('\n', "\\012")].iter().fold(path, |path, (from, to)| path.replace(*from, to))
 }
 
 /// Mounts a bpf file system at `path` if there is none.

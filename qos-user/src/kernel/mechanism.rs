@@ -1,6 +1,6 @@
 //! The three ways to attach a program, each with the same four verbs: attach, replace, ask what runs, detach.
 
-use std::{mem::ManuallyDrop, os::fd::AsFd as _};
+use std::{io, mem::ManuallyDrop, os::fd::AsFd as _};
 
 use anyhow::Context as _;
 use aya::programs::{
@@ -288,10 +288,16 @@ pub fn detach(state: &HookState, interface: Option<&str>, pins: &HookPins, net: 
 }
 
 /// Whether what ran by a link runs on, though its pin cannot be seen: it is held by another one, or by a process.
-#[must_use]
-pub fn is_held(running: Running, ifindex: u32) -> bool {
-    let link = running.link_id.and_then(|id| sys::link_by_id(id).ok());
-    link.is_some_and(|link| sys::link_interface(link.as_fd()).is_ok_and(|at| at == ifindex))
+///
+/// # Errors
+///
+/// That it cannot be said; the kernel tells it to CAP_SYS_ADMIN alone.
+pub fn is_held(link_id: u32, ifindex: u32) -> io::Result<bool> {
+    match sys::link_by_id(link_id) {
+        Ok(link) => Ok(sys::link_interface(link.as_fd())? == ifindex),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes the filter that is left of a hook whose pins are gone, if it has this program.

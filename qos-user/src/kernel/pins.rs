@@ -108,13 +108,23 @@ impl Store {
         Ok((store.clone(), Change { store, lock }))
     }
 
+    /// Keeps everybody from changing anything as long as it is held; `None` if somebody is changing something, or nothing is
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// That the folder cannot be read.
+    pub fn quiet(&self) -> anyhow::Result<Option<Lock>> {
+        Lock::attempt(&self.lock())
+    }
+
     /// Whether somebody is changing something right now.
     ///
     /// # Errors
     ///
     /// That the folder cannot be read.
     pub fn is_busy(&self) -> anyhow::Result<bool> {
-        Ok(self.lock().is_dir() && Lock::attempt(&self.lock())?.is_none())
+        Ok(self.lock().is_dir() && self.quiet()?.is_none())
     }
 
     /// Removes the pins of network namespaces that are gone: nobody can enter them to detach.

@@ -13,6 +13,9 @@ const NEEDED: [(&str, u32, &str); 3] = [
     ("CAP_BPF", 39, "to load programs and make maps"),
 ];
 
+const HINT: &str = "run it as root; a service may drop all but CAP_BPF CAP_NET_ADMIN CAP_PERFMON, and CAP_SYS_ADMIN if it \
+                    is to put back pins that vanish";
+
 /// `CAP_SYS_ADMIN` stands for CAP_BPF and CAP_PERFMON.
 const SYS_ADMIN: u32 = 21;
 
@@ -43,7 +46,7 @@ pub fn missing() -> Option<anyhow::Error> {
     (!missing.is_empty()).then(|| {
         Failure::new("privilege", format!("this process lacks {}", missing.join(", ")))
             .exit(Exit::Failed)
-            .hint("run it as root; a service may drop all but CAP_BPF CAP_NET_ADMIN CAP_PERFMON")
+            .hint(HINT)
             .into()
     })
 }
@@ -61,7 +64,7 @@ pub fn demand() -> anyhow::Result<()> {
         return Ok(());
     }
     Err(Failure::new("privilege", format!("the pins belong to root, and this process is uid {}", geteuid()))
-        .hint("run it as root; a service may drop all but CAP_BPF CAP_NET_ADMIN CAP_PERFMON")
+        .hint(HINT)
         .into())
 }
 

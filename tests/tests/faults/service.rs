@@ -42,7 +42,7 @@ pub const FAULTS: &[Fault] = &[
         vanish("was unmounted", |bpffs| Ok(umount2(bpffs, MntFlags::MNT_DETACH)?))
     }),
     ("the folder of pins removed while `run` serves", || {
-        vanish("somebody removed", |bpffs| Ok(fs::remove_dir_all(bpffs.join("qosbpf"))?))
+        vanish("are gone, and what ran", |bpffs| Ok(fs::remove_dir_all(bpffs.join("qosbpf"))?))
     }),
 ];
 

@@ -5,6 +5,7 @@ mod control;
 mod deadlines;
 mod folder;
 mod follow;
+mod hidden;
 mod links;
 mod metrics;
 mod once;

@@ -12,7 +12,7 @@ use qosbpf_tests::{
 const UP: &str = "qosbpf_hook_up{device=\"lan0\",direction=\"ingress\"}";
 
 /// A policy is in force that is not saved, and the service has looked at it. Hooks are attached by these commands.
-fn serving(commands: &[&str]) -> anyhow::Result<Lab> {
+pub fn serving(commands: &[&str]) -> anyhow::Result<Lab> {
     let mut lab = Lab::start()?;
     fs::write(lab.etc("qosbpf.toml"), "sample = \"1s\"\n")?;
     for command in commands {
@@ -25,7 +25,7 @@ fn serving(commands: &[&str]) -> anyhow::Result<Lab> {
     Ok(lab)
 }
 
-fn program(lab: &Lab, hook: &str) -> anyhow::Result<u64> {
+pub fn program(lab: &Lab, hook: &str) -> anyhow::Result<u64> {
     lab.hook(hook)?.and_then(|hook| hook["program_id"].as_u64()).with_context(|| format!("no program at {hook}"))
 }
 
@@ -40,11 +40,11 @@ fn is_put_back(lab: &Lab, was: u64) -> anyhow::Result<()> {
 }
 
 /// There is no saved policy to read, and it looks all the same.
-fn looks_again(lab: &Lab) -> anyhow::Result<()> {
+pub fn looks_again(lab: &Lab) -> anyhow::Result<()> {
     lab.ask("run --reload")?.expect(2).map(drop)
 }
 
-fn mount_bpffs(at: &Path) -> anyhow::Result<()> {
+pub fn mount_bpffs(at: &Path) -> anyhow::Result<()> {
     Ok(mount(Some("bpf"), at, Some("bpf"), MsFlags::empty(), Some("mode=0755"))?)
 }
 
@@ -55,7 +55,7 @@ fn what_a_removed_folder_had_is_put_back() -> anyhow::Result<()> {
     let (before, counting) = (lab.hook("lan0:ingress")?.context("a hook")?, program(&lab, "wan0:egress")?);
     fs::remove_dir_all(lab.router.bpffs.join("qosbpf"))?;
     is_put_back(&lab, was)?;
-    lab.says(&["somebody removed", "/qosbpf, and what ran by its pins has ended", "lan0:ingress, wan0:egress"])?;
+    lab.says(&["the pins in", "/qosbpf are gone, and what ran by its pins has ended", "lan0:ingress, wan0:egress"])?;
     let after = lab.hook("lan0:ingress")?.context("a hook")?;
     for same in ["hook", "table", "policy_hash", "reason"] {
         ensure!(!before[same].is_null() && before[same] == after[same], "{same}: {before:#} {after:#}");

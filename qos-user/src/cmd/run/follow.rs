@@ -47,6 +47,10 @@ pub struct Follower {
     memory: Memory,
     /// Hooks whose pins somebody has removed, and that are not back.
     lost: Vec<Lost>,
+    /// What was said of them, so that it is said once.
+    told: Option<String>,
+    /// Whether what is in force now is not remembered yet, since somebody was changing it.
+    behind: bool,
     /// Why not everything could be looked at, so that it is said once.
     trouble: Option<String>,
 }
@@ -62,6 +66,8 @@ impl Follower {
             failures: HashMap::new(),
             memory: Memory::default(),
             lost: Vec::new(),
+            told: None,
+            behind: false,
             trouble: None,
         }
     }
@@ -70,6 +76,16 @@ impl Follower {
     pub fn lost(&self) -> Vec<Missing> {
         let why = |lost: &Lost| self.failures.get(&lost.place()).or(self.trouble.as_ref());
         self.lost.iter().map(|lost| lost.said(why(lost).map(String::as_str))).collect()
+    }
+
+    /// Why what is lost cannot be put back, or not yet.
+    pub fn refusal(&self) -> Option<&str> {
+        self.trouble.as_deref().filter(|_| !self.lost.is_empty())
+    }
+
+    /// Whether it is to look again soon.
+    pub const fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// Forgets hooks that somebody has detached by hand.
@@ -109,54 +125,80 @@ impl Follower {
     ///
     /// Pins that are foreign or not readable, and `busy`.
     pub fn follow(&mut self, context: &Context, released: impl Fn(&Site) -> HashSet<Place>) -> anyhow::Result<()> {
-        let site = Site::read(context)?;
+        let store = context.store()?;
+        let quiet = store.quiet()?;
+        let site = Site::of(store, context)?;
         site.refuse_spoiled()?;
         self.heed(&site);
+        self.behind = quiet.is_none() && (site.has_policy() || !site.hooks.is_empty());
         let is_lost = self.heed_lost(&site, &released(&site), &context.bpffs)?;
         if !is_lost && steps(&site, &self.wishes(&released(&site)))?.is_empty() {
             self.done(HashMap::new());
-            self.memory.take(&site, &context.bpffs);
+            if quiet.is_some() {
+                self.memory.take(&site, &released(&site), &context.bpffs);
+            }
             return Ok(());
         }
+        drop(quiet);
         let (store, _change) = Store::change(&context.bpffs)?;
         let mut site = recovered(store, context)?;
         site.collect_dead(&self.gone)?;
         if is_lost && self.memory.is_lost(&site, &released(&site), &context.bpffs) {
+            // Somebody may have been about to remove them when they were read.
+            self.lose(&site, &released(&site), &context.bpffs)?;
             self.memory.put_back(&site)?;
             site = Site::of(site.store, context)?;
         }
         self.heed(&site);
         let failures = steps(&site, &self.wishes(&released(&site)))?.into_iter().filter_map(|step| {
-            let error = self.take(&step, &site).err()?;
+            let error = self.take(&step, &site, &context.bpffs).err()?;
             Some((step.place, self.tell(&step, &site, &error)))
         });
         let failures = failures.collect();
         self.done(failures);
         let site = Site::of(site.store, context)?;
         self.lost.retain(|lost| lost.is_missing(&site, &released(&site)));
-        self.memory.take(&site, &context.bpffs);
+        self.memory.take(&site, &released(&site), &context.bpffs);
+        self.behind = false;
         Ok(())
     }
 
     /// Whether the pins are gone, which is said once: packets are not marked any more.
     fn heed_lost(&mut self, site: &Site, released: &HashSet<Place>, bpffs: &Path) -> anyhow::Result<bool> {
+        self.lost.retain(|lost| lost.is_missing(site, released));
         if !self.memory.is_lost(site, released, bpffs) {
-            self.lost.retain(|lost| lost.is_missing(site, released));
+            self.told = None;
             return Ok(false);
         }
+        let held = self.lose(site, released, bpffs);
+        self.tell_lost(&self.memory.names(site, released), held.is_ok(), bpffs);
+        held.map(|()| true)
+    }
+
+    /// Takes in what is lost, and refuses to put it back as long as it may run on.
+    fn lose(&mut self, site: &Site, released: &HashSet<Place>, bpffs: &Path) -> anyhow::Result<()> {
         let lost = self.memory.missing(site, released);
-        if self.lost.is_empty() {
-            let names: Vec<String> = lost.iter().map(Lost::name).collect();
-            let (cause, names) = (self.memory.cause(bpffs), names.join(", "));
-            tracing::error!(
-                hooks = names,
-                "{cause}, and what ran by its pins has ended; all of it is attached again, and counts from zero. To end \
-                 hooks: qosbpf detach"
-            );
+        self.lost.retain(|before| lost.iter().all(|lost| lost.place() != before.place()));
+        self.lost.extend(lost);
+        let hidden = self.memory.is_hidden(bpffs);
+        self.lost.iter().try_for_each(|lost| lost.refuse_held(hidden))
+    }
+
+    /// Says what became of the pins, and what is done about it, unless that has just been said.
+    fn tell_lost(&mut self, hooks: &str, ended: bool, bpffs: &Path) {
+        let what = match (hooks, ended) {
+            ("", _) => "the policy that was in force is put back",
+            (_, true) => {
+                "and what ran by its pins has ended; all of it is attached again, and counts from zero. To end hooks: \
+                 qosbpf detach"
+            }
+            (_, false) => "and nothing is attached again as long as what ran by its pins may run on",
+        };
+        let message = format!("{}, {what}", self.memory.cause(bpffs));
+        if self.told.as_ref() != Some(&message) {
+            tracing::error!(hooks, "{message}");
         }
-        self.lost = lost;
-        self.lost.iter().try_for_each(Lost::refuse_held)?;
-        Ok(true)
+        self.told = Some(message);
     }
 
     fn wishes<'a>(&'a self, released: &'a HashSet<Place>) -> Wishes<'a> {
@@ -164,10 +206,12 @@ impl Follower {
         Wishes { upgrade: *upgrade, renamed, gone, released, lost }
     }
 
-    fn take(&self, step: &Step<'_>, site: &Site) -> anyhow::Result<()> {
+    fn take(&self, step: &Step<'_>, site: &Site, bpffs: &Path) -> anyhow::Result<()> {
         match &step.work {
             Work::Attach(interface) => {
+                self.memory.refuse_unseen(step.place, bpffs)?;
                 let lost = self.lost.iter().find(|lost| lost.place() == step.place);
+                lost.map_or(Ok(()), |lost| lost.refuse_held(false))?;
                 attach(step, interface, lost, site)
             }
             Work::PutBack(hook, interface) => put_back(step, hook, interface, site),

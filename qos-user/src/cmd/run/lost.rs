@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    thread,
+    io, thread,
     time::{Duration, Instant},
 };
 
@@ -78,33 +78,61 @@ impl Lost {
         format!("{}:{}", self.interface, self.place.1)
     }
 
-    /// Whether it is still to be attached: its interface is there, nothing of ours is known there, and nobody wants it so.
+    /// Whether it is still to be attached: it is wanted, and nothing of ours is known there.
     pub fn is_missing(&self, site: &Site, released: &HashSet<Place>) -> bool {
-        let is_there = |interface: &Interface| interface.ifindex == self.place.0 && interface.name == self.interface;
         let runs = |hook: &Hook| hook.is_at(self.place.0, self.place.1);
-        site.interfaces.iter().any(is_there) && !site.hooks.iter().any(runs) && !released.contains(&self.place)
+        self.is_wanted(site, released) && !site.hooks.iter().any(runs)
     }
 
-    /// Refuses to attach beside a program that runs on: a packet would meet both.
+    /// Whether its interface is there, and nobody has detached it.
+    pub fn is_wanted(&self, site: &Site, released: &HashSet<Place>) -> bool {
+        let is_there = |interface: &Interface| interface.ifindex == self.place.0 && interface.name == self.interface;
+        site.interfaces.iter().any(is_there) && !released.contains(&self.place)
+    }
+
+    /// Refuses to attach beside a program that runs on, or may: a packet would meet both. `hidden` if its pins are there
+    /// below another mount.
     ///
     /// # Errors
     ///
     /// `hidden-pins`.
-    pub fn refuse_held(&self) -> anyhow::Result<()> {
+    pub fn refuse_held(&self, hidden: bool) -> anyhow::Result<()> {
         let since = Instant::now();
-        loop {
-            if !mechanism::is_held(self.running, self.place.0) {
-                return Ok(());
-            }
-            if since.elapsed() >= ENDING {
-                break;
+        while hidden || self.is_held().map_err(|error| self.unknown(&error))? {
+            if hidden || since.elapsed() >= ENDING {
+                return Err(self.held());
             }
             thread::sleep(ENDING / 10);
         }
+        Ok(())
+    }
+
+    /// Whether its program runs on, by a link that is held though its pin cannot be seen. A filter of clsact needs neither,
+    /// and is in nobody's way: it is removed before another one comes.
+    ///
+    /// # Errors
+    ///
+    /// That it cannot be said.
+    pub fn is_held(&self) -> io::Result<bool> {
+        if self.via == Via::Clsact {
+            return Ok(false);
+        }
+        let link = self.running.link_id.ok_or_else(|| io::Error::other("its link was never known"))?;
+        mechanism::is_held(link, self.place.0)
+    }
+
+    fn held(&self) -> anyhow::Error {
         let message = format!("the program at {} runs on, by a pin that cannot be seen any more", self.name());
         let hint =
             "umount what has been mounted over the bpf file system; or end what holds the one that was unmounted";
-        Err(Failure::new("hidden-pins", message).hint(hint).into())
+        Failure::new("hidden-pins", message).hint(hint).into()
+    }
+
+    fn unknown(&self, error: &io::Error) -> Failure {
+        let message = format!("it cannot be said whether the program at {} runs on: {error}", self.name());
+        let hint = "run puts back what is gone if it has CAP_SYS_ADMIN; without, by hand: qosbpf policy apply --attach, \
+                    qosbpf attach";
+        Failure::new("hidden-pins", message).hint(hint)
     }
 
     /// What is said of it as long as it is not back.

@@ -1,11 +1,16 @@
 //! What was in force at the last look, should its pins go: somebody unmounts the bpf file system, or removes the folder. The
 //! kernel removes a program with the last reference to its link, and packets pass as they come from then on.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use super::{lost::Lost, steps::Place};
 use crate::{
     cmd::site::{self, Site},
+    error::Failure,
     kernel::{
         bpffs,
         datapath::Observed,
@@ -15,6 +20,9 @@ use crate::{
     },
 };
 
+/// How long whoever removes all of it may take from the policy to the last hook.
+const REMOVING: Duration = Duration::from_secs(10);
+
 /// What was in force, and where.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -22,13 +30,16 @@ pub struct Memory {
     mount: Option<(u64, u64)>,
     policy: Option<(Identity, PolicyRecord)>,
     hooks: Vec<Lost>,
+    /// Since when it is half gone.
+    half_gone: Option<Instant>,
 }
 
 impl Memory {
-    /// Takes in what is there now. A change that waits to be confirmed is not: nobody could take it back without its pins.
-    pub fn take(&mut self, site: &Site, bpffs: &Path) {
+    /// Takes in what is there now. Needs the lock: what a command has done by half it may undo. A change that waits to be
+    /// confirmed is not taken: nobody could take it back without its pins. What runs on unseen is not forgotten.
+    pub fn take(&mut self, site: &Site, released: &HashSet<Place>, bpffs: &Path) {
         let waits = !matches!(Pending::read(&site.store), Ok(None));
-        if waits || self.is_half_gone(site) {
+        if waits || self.is_half_gone(site, released) || self.runs_unseen(site, released, bpffs) {
             return;
         }
         let in_force = site.policy.as_ref();
@@ -38,11 +49,45 @@ impl Memory {
         self.hooks = running.filter_map(|hook| Some(Lost::new(hook, site.interface_of(hook)?))).collect();
     }
 
-    /// Somebody may be about to remove all of it: the policy in force is gone, and hooks run by it.
-    fn is_half_gone(&self, site: &Site) -> bool {
+    /// Somebody may be about to remove all of it; for a while, then it was no more than this that was to go.
+    fn is_half_gone(&mut self, site: &Site, released: &HashSet<Place>) -> bool {
+        if !self.lacks_policy(site) && self.missing(site, released).is_empty() {
+            self.half_gone = None;
+            return false;
+        }
+        self.half_gone.get_or_insert_with(Instant::now).elapsed() < REMOVING
+    }
+
+    /// The policy in force is gone, and hooks run by it.
+    fn lacks_policy(&self, site: &Site) -> bool {
         let Some((policy, _)) = self.policy.as_ref().filter(|_| site.policy.is_none()) else { return false };
         let mut bindings = site.hooks.iter().filter_map(|hook| hook.state.binding.as_ref());
         site.has_policy() || bindings.any(|binding| binding.policy.hash == policy.hash)
+    }
+
+    /// Whether something of it runs on by pins that are not to be seen.
+    fn runs_unseen(&self, site: &Site, released: &HashSet<Place>, bpffs: &Path) -> bool {
+        let is_held = |lost: &Lost| matches!(lost.is_held(), Ok(true));
+        self.is_hidden(bpffs) || self.missing(site, released).iter().any(is_held)
+    }
+
+    /// Whether the pins are still there, below another mount.
+    pub fn is_hidden(&self, bpffs: &Path) -> bool {
+        !self.hooks.is_empty() && self.mount.is_some_and(|before| bpffs::is_hidden(before, bpffs))
+    }
+
+    /// Refuses to attach where what runs would not be seen, whoever has put a policy in force meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `hidden-pins`.
+    pub fn refuse_unseen(&self, place: Place, bpffs: &Path) -> anyhow::Result<()> {
+        if self.is_hidden(bpffs) {
+            let message = format!("another mount at {} hides the pins of what runs", bpffs.display());
+            return Err(Failure::new("hidden-pins", message).hint("umount it").into());
+        }
+        let was = self.hooks.iter().find(|hook| hook.place() == place && matches!(hook.is_held(), Ok(true)));
+        was.map_or(Ok(()), |hook| hook.refuse_held(false))
     }
 
     /// Forgets hooks that somebody has detached by hand.
@@ -69,13 +114,19 @@ impl Memory {
         self.hooks.iter().filter(|hook| hook.is_missing(site, released)).cloned().collect()
     }
 
+    /// The names of the hooks that ran, of interfaces that are there.
+    pub fn names(&self, site: &Site, released: &HashSet<Place>) -> String {
+        let wanted = self.hooks.iter().filter(|hook| hook.is_wanted(site, released));
+        wanted.map(Lost::name).collect::<Vec<_>>().join(", ")
+    }
+
     /// What has become of the pins.
     pub fn cause(&self, bpffs: &Path) -> String {
         let shown = bpffs.display();
         match bpffs::identity(bpffs) {
             None => format!("the bpf file system at {shown} was unmounted"),
             now if now != self.mount => format!("another bpf file system is at {shown} than was"),
-            _ => format!("somebody removed {shown}/qosbpf"),
+            _ => format!("the pins in {shown}/qosbpf are gone"),
         }
     }
 

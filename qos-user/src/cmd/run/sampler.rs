@@ -46,7 +46,7 @@ pub async fn run(shared: Arc<Shared>) {
         match done.await {
             Ok(states) => {
                 let now = Some(states.pinned());
-                if pinned != now {
+                if pinned != now || shared.is_behind() {
                     shared.order(Order::Look).await;
                 }
                 pinned = now;

@@ -70,6 +70,8 @@ struct State {
     released: Released,
     /// Hooks that ran, whose pins are gone, and that are not back.
     lost: Vec<Missing>,
+    /// Whether everything is to be looked at again soon.
+    behind: bool,
     listens: Vec<SocketAddr>,
     /// Why deadlines could not be read the last time, so that it is said once.
     unread: Option<String>,
@@ -87,6 +89,7 @@ impl Shared {
             reload: loaded,
             released: Released::default(),
             lost: Vec::new(),
+            behind: false,
             listens: Vec::new(),
             unread: None,
             busy: None,
@@ -121,7 +124,13 @@ impl Shared {
     /// Looks at everything, and notes what is lost.
     pub fn look(&self, follower: &mut Follower) {
         follower.look(&self.context, |site| self.released(site));
-        self.state().lost = follower.lost();
+        let mut state = self.state();
+        (state.lost, state.behind) = (follower.lost(), follower.is_behind());
+    }
+
+    /// Whether the last look came while somebody was changing something.
+    pub fn is_behind(&self) -> bool {
+        self.state().behind
     }
 
     /// How the files were last read.
@@ -219,8 +228,13 @@ impl Shared {
 
     /// Reads the files again.
     pub fn reload(&self, follower: &mut Follower) {
+        // What is gone is put back first: in what has taken its place the policy would hide that from everybody.
+        self.look(follower);
         let configured = config::read(&self.context);
-        let loaded = load(Occasion::Reload, &self.context);
+        let loaded = match follower.refusal() {
+            Some(why) => refuse(why),
+            None => load(Occasion::Reload, &self.context),
+        };
         let mut state = self.state();
         state.settings_failure = configured.failure;
         if state.settings_failure.is_none() {
@@ -253,6 +267,12 @@ impl Shared {
         };
         Ok(prometheus::service(&snapshot, &service, REVISION))
     }
+}
+
+/// Nothing is read as long as what is lost cannot be put back.
+fn refuse(why: &str) -> Reload {
+    tracing::error!("the saved policy is not read as long as what was in force is lost");
+    Reload { at: SystemTime::now(), failure: Some(format!("what was in force is lost: {why}")) }
 }
 
 fn say_what_needs_a_restart(before: &Settings, now: &Settings) {
