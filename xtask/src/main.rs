@@ -42,16 +42,7 @@ enum Chore {
     /// Set up, build, and measure: programs against floors in C, a router against other tools, commands, CPUs.
     Bench(bench::Options),
     /// Run the kernel tests in guests with other kernels, in emulation, and write docs/kernels.md.
-    Vm {
-        /// Series, such as 6.1, or `newest`; without any, all that are supported.
-        kernels: Vec<String>,
-        /// Take what the programs cost there as the budget from now on.
-        #[arg(long)]
-        record: bool,
-        /// Only the tests that `cargo xtask ci` runs there, with fewer random frames; the page is not written.
-        #[arg(long)]
-        brief: bool,
-    },
+    Vm(vm::Options),
     /// Set up, and run the fuzz targets, each for some seconds, beginning with the corpus that is kept.
     Fuzz {
         /// Which; without any, all.
@@ -74,7 +65,7 @@ fn main() -> ExitCode {
         Chore::Demo => demo::run(),
         Chore::Test => test::run().map(|()| ExitCode::SUCCESS),
         Chore::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
-        Chore::Vm { kernels, record, brief } => vm::run(&kernels, record, brief).map(|()| ExitCode::SUCCESS),
+        Chore::Vm(options) => vm::run(&options).map(|()| ExitCode::SUCCESS),
         Chore::Fuzz { targets, seconds } => fuzz::run(seconds, &targets).map(|()| ExitCode::SUCCESS),
         Chore::Check => ci::check().map(|()| ExitCode::SUCCESS),
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),

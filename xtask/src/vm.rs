@@ -43,17 +43,36 @@ struct Tried {
     missing: Vec<String>,
 }
 
-/// Tries the kernels named, or all, and writes the page if it was all and not `brief`; `record` takes what was measured as the
-/// budget.
+/// What to run in which guests.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// Series, such as 6.1, or `newest`; without any, all that are supported.
+    kernels: Vec<String>,
+    /// Take what the programs cost there as the budget from now on.
+    #[arg(long)]
+    record: bool,
+    /// Only the tests that `cargo xtask ci` runs there, with fewer random frames; the page is not written.
+    #[arg(long)]
+    brief: bool,
+    /// Take the consoles of guests in which all of this has passed in the last hours, after a run that was cut or in which
+    /// another guest failed.
+    #[arg(long)]
+    again: bool,
+}
+
+/// Tries the kernels named, or all, and writes the page if it was all.
 ///
 /// # Errors
 ///
 /// That a test fails in a guest, that a guest does not come to its end, or that a kernel cannot be had.
-pub fn run(named: &[String], record: bool, brief: bool) -> anyhow::Result<()> {
+pub fn run(options: &Options) -> anyhow::Result<()> {
     setup::run()?;
+    let Options { kernels: named, record, brief, again } = options;
     let all = named.is_empty() && !brief;
     let named: Vec<&str> = if named.is_empty() { KERNELS.to_vec() } else { named.iter().map(String::as_str).collect() };
-    let tried = try_kernels(&named, if brief { Effort::brief(record) } else { Effort::whole(record) })?;
+    let mut effort = if *brief { Effort::brief(*record) } else { Effort::whole(*record) };
+    effort.again = *again;
+    let tried = try_kernels(&named, effort)?;
     let page = page::page(&tried.reports, &today()?);
     println!("{page}");
     // A page that lacks a kernel says of it that it was never supported.
@@ -61,7 +80,7 @@ pub fn run(named: &[String], record: bool, brief: bool) -> anyhow::Result<()> {
         fs::write(qos_build::root().join("docs/kernels.md"), &page).context("docs/kernels.md")?;
         println!("vm: written to docs/kernels.md");
     }
-    if record {
+    if *record {
         tried.reports.iter().filter(|report| !report.full).try_for_each(write_record)?;
     }
     verdict(&tried)
@@ -133,10 +152,16 @@ fn run_guests(kernels: &[Kernel], base: &Base, effort: Effort) -> anyhow::Result
 
 fn run_guest(kernel: &Kernel, base: &Base, effort: Effort) -> anyhow::Result<Report> {
     let folder = shell::target_folder().join("vm");
-    let effort = if kernel.full { Effort::full() } else { effort };
+    let effort = if kernel.full { Effort::full(effort.again) } else { effort };
+    let named = |report| Report { full: kernel.full, asked: effort.tests, ..report };
+    if effort.again
+        && let Some(report) = machine::earlier(kernel, &folder).map(named).filter(Report::passed)
+    {
+        println!("vm: {}: its console is of the last hours, and all has passed", kernel.release);
+        return Ok(report);
+    }
     let image = base.for_kernel(kernel, &folder, effort)?;
-    let report = machine::run(kernel, &image, &folder)?;
-    Ok(Report { full: kernel.full, asked: effort.tests, ..report })
+    machine::run(kernel, &image, &folder).map(named)
 }
 
 fn verdict(tried: &Tried) -> anyhow::Result<()> {

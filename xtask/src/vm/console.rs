@@ -18,6 +18,8 @@ pub const RECORD: &str = "@@RECORD";
 pub const RECORD_ENDS: &str = "@@RECORD-ENDS";
 /// Everything was run.
 pub const END: &str = "@@END";
+/// How many seconds it took, as who started the guest knows.
+pub const TOOK: &str = "@@TOOK";
 
 /// What a guest said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -77,10 +79,11 @@ impl Report {
 /// Reads a console; `None` without a last mark.
 pub fn read(console: &str) -> Option<Report> {
     let mut reader = Reader::default();
-    let ended = console.lines().map(|line| line.trim_end_matches('\r')).any(|line| {
+    let mut ended = false;
+    for line in console.lines().map(|line| line.trim_end_matches('\r')) {
         reader.line(line);
-        line.contains(END) && !line.contains(ENDS)
-    });
+        ended |= line.contains(END) && !line.contains(ENDS);
+    }
     let Reader { mut report, summary, .. } = reader;
     report.sum = summary.sum;
     (ended && !report.release.is_empty()).then_some(report)
@@ -104,6 +107,8 @@ impl Reader {
             name.clone_into(&mut self.program);
         } else if let Some((name, code)) = behind(line, ENDS).and_then(|rest| rest.split_once(' ')) {
             self.report.programs.push((name.to_owned(), code.trim().parse().unwrap_or(-1)));
+        } else if let Some(seconds) = behind(line, TOOK) {
+            self.report.seconds = seconds.parse().unwrap_or_default();
         } else if line.contains(RECORD_ENDS) {
             self.recording = false;
         } else if line.contains(RECORD) {

@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    io::Write as _,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -18,6 +19,9 @@ use crate::shell;
 
 /// How long a guest may take, also beside other work: some three minutes if the machine is its own.
 const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// How old a console may be that is taken for what a guest would say.
+const EARLIER: Duration = Duration::from_hours(6);
 
 /// How often a guest that did not come to its end is started.
 const ATTEMPTS: u32 = 3;
@@ -43,14 +47,15 @@ pub fn check() -> anyhow::Result<()> {
 ///
 /// That qemu cannot be started, or that no attempt came to its end.
 pub fn run(kernel: &Kernel, image: &Path, folder: &Path) -> anyhow::Result<Report> {
-    let log = folder.join(format!("{}.log", kernel.release));
+    let log = log(kernel, folder);
     for attempt in 1..=ATTEMPTS {
         let start = Instant::now();
         boot(kernel, image, &log)?;
         let text = fs::read(&log).with_context(|| log.display().to_string())?;
-        if let Some(mut report) = console::read(&String::from_utf8_lossy(&text)) {
-            report.seconds = start.elapsed().as_secs();
-            return Ok(report);
+        if let Some(report) = console::read(&String::from_utf8_lossy(&text)) {
+            let seconds = start.elapsed().as_secs();
+            writeln!(File::options().append(true).open(&log)?, "{} {seconds}", console::TOOK)?;
+            return Ok(Report { seconds, ..report });
         }
         println!("vm: {}: attempt {attempt} of {ATTEMPTS} did not come to its end: {}", kernel.release, log.display());
     }
@@ -65,6 +70,18 @@ const CABLE: &str = "ip link add cable type bridge forward_delay 0 mcast_snoopin
 
 /// Queues of each of a guest's network cards. A driver that has more than the guest has processors gives XDP its own.
 const QUEUES: usize = 4;
+
+fn log(kernel: &Kernel, folder: &Path) -> PathBuf {
+    folder.join(format!("{}.log", kernel.release))
+}
+
+/// What a guest of this kernel said that came to its end in the last hours.
+pub fn earlier(kernel: &Kernel, folder: &Path) -> Option<Report> {
+    let log = log(kernel, folder);
+    let age = fs::metadata(&log).ok()?.modified().ok()?.elapsed().ok()?;
+    let text = (age < EARLIER).then(|| fs::read(&log).ok()).flatten()?;
+    console::read(&String::from_utf8_lossy(&text))
+}
 
 /// A guest with two network cards, and a cable between them.
 fn boot(kernel: &Kernel, image: &Path, log: &Path) -> anyhow::Result<()> {
