@@ -231,10 +231,9 @@ impl Shared {
         // What is gone is put back first: in what has taken its place the policy would hide that from everybody.
         self.look(follower);
         let configured = config::read(&self.context);
-        let loaded = match follower.refusal() {
-            Some(why) => refuse(why),
-            None => load(Occasion::Reload, &self.context),
-        };
+        let refused = follower.refusal().map(refuse);
+        let forgets = refused.is_none();
+        let loaded = refused.unwrap_or_else(|| load(Occasion::Reload, &self.context));
         let mut state = self.state();
         state.settings_failure = configured.failure;
         if state.settings_failure.is_none() {
@@ -242,8 +241,10 @@ impl Shared {
             say_what_needs_a_restart(&state.settings, &configured.settings);
             state.settings = configured.settings;
         }
-        let released = std::mem::take(&mut state.released).places();
-        follower.forget(|place| released.contains(&place));
+        if forgets {
+            let released = std::mem::take(&mut state.released).places();
+            follower.forget(|place| released.contains(&place));
+        }
         state.success = if loaded.failure.is_none() { Some(loaded.at) } else { state.success };
         state.reload = loaded;
     }
