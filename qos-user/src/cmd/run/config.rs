@@ -21,8 +21,27 @@ pub struct Configured {
     pub netns_unknown: bool,
 }
 
+impl Configured {
+    /// The same, with whether this host has the group: that may take as long as a directory service does not answer.
+    pub fn with_group(self, context: &Context) -> Self {
+        match &self.settings.group {
+            Some(name) if !is_group(name) => read(context),
+            _ => self,
+        }
+    }
+}
+
 /// Reads it, and says what is wrong with it. A router with a mistake in this file marks all the same.
 pub fn read(context: &Context) -> Configured {
+    read_by(context, is_group)
+}
+
+/// The same, without asking for the group: whatever its name, it is taken for one.
+pub fn read_at_once(context: &Context) -> Configured {
+    read_by(context, |_| true)
+}
+
+fn read_by(context: &Context, is_group: fn(&str) -> bool) -> Configured {
     let path = path(context);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,

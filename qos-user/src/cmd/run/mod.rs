@@ -55,7 +55,7 @@ use crate::{
 /// `privilege`, `busy` if another one serves this network namespace, `settings` if it cannot be said which namespace is
 /// meant; what the kernel says to netlink.
 pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
-    let configured = config::read(context);
+    let configured = config::read_at_once(context);
     // Until the service hears it, the signal must not end the process.
     let hung_up = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGHUP, Arc::clone(&hung_up))?;
@@ -72,6 +72,8 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     if let Err(error) = follower.follow(&context, |_| HashSet::new()) {
         tracing::error!("not everything is attached: {error:#}");
     }
+    // What is to be marked is marked by now.
+    let configured = configured.with_group(&context);
     if args.once {
         let done = once(&loaded, &context);
         instance.leave_nothing();
