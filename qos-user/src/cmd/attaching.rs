@@ -10,7 +10,7 @@ use crate::{
     error::Failure,
     hook::{Direction, Layer},
     kernel::{
-        again::{self, Lost},
+        again::{self, Removed},
         choice::{self, Request, Wanted},
         datapath::{self, Hook},
         network::Interface,
@@ -91,7 +91,7 @@ pub fn attach_again(
         format!("{detach} would give its counters up")
     })?;
     let wanted = conditioner::wanted(asked.wanted, policy, &interface.name, direction);
-    again::attach(&Lost { hook, interface, wanted, next, needs_tc }, &site.net)
+    again::attach(&Removed { hook, interface, wanted, next, needs_tc }, &site.net)
 }
 
 /// What a hook is to do that is attached again. A policy may have been taken back while nothing ran there, and the hook's own

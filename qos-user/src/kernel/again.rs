@@ -15,7 +15,7 @@ use crate::hook::{Direction, Via};
 
 /// A hook at which nothing runs any more, and what it is to do.
 #[derive(Debug)]
-pub struct Lost<'a> {
+pub struct Removed<'a> {
     /// What is left of it.
     pub hook: &'a Hook,
     /// Its interface.
@@ -33,8 +33,8 @@ pub struct Lost<'a> {
 /// # Errors
 ///
 /// `usage`, `link-type`; `attach`, with what each mechanism said; what is left of the hook stays as it is then.
-pub fn attach(lost: &Lost<'_>, net: &Network) -> anyhow::Result<Hook> {
-    let Lost { hook, interface, next, .. } = lost;
+pub fn attach(lost: &Removed<'_>, net: &Network) -> anyhow::Result<Hook> {
+    let Removed { hook, interface, next, .. } = lost;
     choice::refuse(lost.wanted, interface, hook.pins.direction)?;
     let mut refusals: Vec<(Via, String)> = Vec::new();
     for (via, reason) in mechanisms(lost.wanted, &hook.state, hook.pins.direction) {
