@@ -4,7 +4,13 @@ use std::fs;
 
 use anyhow::{Context as _, ensure};
 use nix::mount::{MntFlags, umount2};
-use qosbpf::kernel::pins::{HookPins, Store};
+use qosbpf::{
+    hook::Direction,
+    kernel::{
+        document,
+        pins::{HookPins, Pin, Store},
+    },
+};
 use qosbpf_tests::{
     binary,
     router::{run_in, words},
@@ -148,6 +154,25 @@ fn without_the_right_to_ask_nothing_is_put_back() -> anyhow::Result<()> {
     looks_again(&lab)?;
     lab.ok("status")?;
     ensure!(lab.five_become(34)?);
+    Ok(())
+}
+
+/// Its pins are no way to it, and the policy binds it.
+#[test]
+fn a_broken_hook_that_is_detached_is_not_attached_again() -> anyhow::Result<()> {
+    let lab = serving(&["attach wan0 --egress"])?;
+    let hooks = lab.router.edge().run(|| Store::open(&lab.router.bpffs)?.hooks())?;
+    let hook = hooks.iter().find(|hook| hook.direction == Direction::Ingress).context("lan0:ingress")?;
+    document::write(&hook.path(Pin::State), &"no state")?;
+    lab.becomes("lan0:ingress", "error")?;
+    lab.ok("detach lan0:ingress")?;
+    // The second of two looks begins when the first has done what there is to do.
+    for mtu in [1400, 1300] {
+        run_in(lab.router.edge(), &format!("ip link set lan0 mtu {mtu}"))?;
+        lab.says(&[&format!("is {mtu} now")])?;
+    }
+    ensure!(attached(&lab)? == 0, "{}", lab.log()?);
+    lab.ask("status")?.expect(3)?.says(&["lan0:ingress", "MISSING"])?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use qosbpf_tests::{
+    flow::Flow,
     router::run_in,
     service::{Lab, MARK, eventually},
 };
@@ -84,6 +85,24 @@ fn a_bypass_stays_where_pins_are_put_back() -> anyhow::Result<()> {
     lab.becomes("lan0:ingress", "bypassed")?;
     lab.says(&["BYPASSED by ", ": qosbpf policy resume lan0:ingress"])?;
     ensure!(program(&lab, "lan0:ingress")? != was);
+    lab.ok("policy resume")?;
+    ensure!(lab.five_become(34)?);
+    Ok(())
+}
+
+/// The first program that is attached is the one that counts.
+#[test]
+fn no_packet_is_remarked_where_a_bypassed_hook_is_put_back() -> anyhow::Result<()> {
+    let lab = serving(&[])?;
+    lab.ok("policy bypass")?;
+    looks_again(&lab)?;
+    let flow = Flow::start(&lab.router)?;
+    flow.pass(50)?;
+    umount2(&lab.router.bpffs, MntFlags::MNT_DETACH)?;
+    lab.says(&["BYPASSED by "])?;
+    flow.pass(100)?;
+    let outcome = flow.end()?;
+    ensure!(outcome.marks.keys().eq([&46]), "{outcome:?}");
     lab.ok("policy resume")?;
     ensure!(lab.five_become(34)?);
     Ok(())
