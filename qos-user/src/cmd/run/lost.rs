@@ -130,8 +130,8 @@ impl Lost {
 
     fn unknown(&self, error: &io::Error) -> Failure {
         let message = format!("it cannot be said whether the program at {} runs on: {error}", self.name());
-        let hint = "run puts back what is gone if it has CAP_SYS_ADMIN; without, by hand: qosbpf policy apply --attach, \
-                    qosbpf attach";
+        let hint = "run puts back what is gone if it has CAP_SYS_ADMIN; without, by hand, where nothing runs: qosbpf policy \
+                    apply --attach, qosbpf attach";
         Failure::new("hidden-pins", message).hint(hint)
     }
 
