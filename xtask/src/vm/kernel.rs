@@ -13,8 +13,7 @@ use crate::shell;
 
 /// What the tests need and a cloud kernel has as a module: network cards, virtual cables, filters, layer-3 and stacked
 /// devices, tunnels.
-const MODULES: [&str; 19] = [
-    "virtio_pci",
+const MODULES: [&str; 18] = [
     "virtio_net",
     "veth",
     "sch_ingress",
@@ -35,8 +34,8 @@ const MODULES: [&str; 19] = [
     "wireguard",
 ];
 
-/// What not every kernel has; a test that lacks it says so.
-const OPTIONAL: [&str; 5] = ["pppoe", "sch_cake", "nf_tables", "nf_flow_table_inet", "nft_flow_offload"];
+/// What not every kernel has, or not as a module; a test that lacks it says so.
+const OPTIONAL: [&str; 6] = ["virtio_pci", "pppoe", "sch_cake", "nf_tables", "nf_flow_table_inet", "nft_flow_offload"];
 
 /// An unpacked kernel.
 #[derive(Debug)]
