@@ -141,7 +141,8 @@ fn filters_of_tc_are_found_at_every_place_and_their_neighbours_stay() -> anyhow:
     router.ok("attach wan0 --egress")?;
     let mut lines = vec![
         "tc qdisc add dev lan0 ingress".to_owned(),
-        "tc qdisc add dev wan0 clsact".to_owned(),
+        // There already, where the program is attached by clsact.
+        "tc qdisc replace dev wan0 clsact".to_owned(),
         "tc qdisc add dev wan0 root handle 1: htb default 10".to_owned(),
         "tc class add dev wan0 parent 1: classid 1:1 htb rate 100mbit quantum 1514".to_owned(),
         "tc class add dev wan0 parent 1:1 classid 1:10 htb rate 100mbit quantum 1514".to_owned(),

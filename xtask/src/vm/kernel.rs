@@ -35,7 +35,8 @@ const MODULES: [&str; 18] = [
 ];
 
 /// What not every kernel has, or not as a module; a test that lacks it says so.
-const OPTIONAL: [&str; 6] = ["virtio_pci", "pppoe", "sch_cake", "nf_tables", "nf_flow_table_inet", "nft_flow_offload"];
+const OPTIONAL: [&str; 7] =
+    ["virtio_pci", "pppoe", "sch_cake", "nf_tables", "nft_counter", "nf_flow_table_inet", "nft_flow_offload"];
 
 /// An unpacked kernel.
 #[derive(Debug)]
