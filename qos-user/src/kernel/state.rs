@@ -227,7 +227,15 @@ impl HookState {
     /// Whether the time of its bypass is over.
     #[must_use]
     pub fn bypass_expired(&self, now: BootTime) -> bool {
-        self.bypass.as_ref().and_then(|bypass| bypass.until).is_some_and(|until| until <= now)
+        self.bypass.as_ref().is_some_and(|bypass| bypass.has_expired(now))
+    }
+}
+
+impl Bypass {
+    /// Whether its time is over.
+    #[must_use]
+    pub fn has_expired(&self, now: BootTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 }
 

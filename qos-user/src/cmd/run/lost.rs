@@ -97,9 +97,12 @@ impl Lost {
     ///
     /// `hidden-pins`.
     pub fn refuse_held(&self, hidden: bool) -> anyhow::Result<()> {
+        if hidden {
+            return Err(self.held());
+        }
         let since = Instant::now();
-        while hidden || self.is_held().map_err(|error| self.unknown(&error))? {
-            if hidden || since.elapsed() >= ENDING {
+        while self.is_held().map_err(|error| self.unknown(&error))? {
+            if since.elapsed() >= ENDING {
                 return Err(self.held());
             }
             thread::sleep(ENDING / 10);
@@ -166,7 +169,7 @@ impl Lost {
     /// Its bypass, unless its time is over.
     fn bypass(&self) -> anyhow::Result<Option<Bypass>> {
         let now = BootTime::now()?;
-        Ok(self.bypass.clone().filter(|bypass| bypass.until.is_none_or(|until| until > now)))
+        Ok(self.bypass.clone().filter(|bypass| !bypass.has_expired(now)))
     }
 
     /// A clsact qdisc that we made was there this time.
