@@ -11,9 +11,10 @@ use core::borrow::Borrow;
 use self::rows::{Few, Many, gather};
 use crate::{
     condition::Case,
+    ds::Dscp,
     event::Event,
     flow::Flow,
-    meter::{Arrival, Color, MeterCounters, MeterRecord},
+    meter::{Charge, Color, MeterCounters, MeterRecord},
     packet::Packet,
     process::{Frame, Tables},
     rules::{Constant, Page, Record, Row, RuleCounters},
@@ -67,8 +68,8 @@ pub trait Rules {
         0
     }
 
-    /// Meters a packet with the buckets of the meter's slot, which all CPUs share.
-    fn color(&self, _meter: &MeterRecord, _arrival: &Arrival) -> Option<Color> {
+    /// Meters a packet that is marked `dscp`, now, with the buckets of the meter's slot, which all CPUs share.
+    fn color(&self, _meter: &MeterRecord, _dscp: Dscp, _charge: Charge) -> Option<Color> {
         None
     }
 

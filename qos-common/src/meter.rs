@@ -4,12 +4,12 @@
 //! say. A meter has two token [buckets](bucket): C and E, or C and P.
 //!
 //! ```
-//! use qos_common::meter::{Algorithm, Buckets, Charge, Color, Meter};
+//! use qos_common::meter::{Algorithm, Arrival, Buckets, Charge, Color, Meter};
 //!
 //! // 1 MB/s with bursts of 3 kB, at the most 2 MB/s with bursts of 4.5 kB.
 //! let meter = Meter::new(Algorithm::TrTcm, (1_000_000, 3_000), (2_000_000, 4_500));
 //! let mut buckets = Buckets::FULL;
-//! let mut color = |now| meter.color(&mut buckets, &meter.arrival(Color::Green, Charge::single(1_500), now));
+//! let mut color = |now| meter.color(&mut buckets, &Arrival { color: Color::Green, charge: Charge::single(1_500), now });
 //!
 //! assert_eq!([color(0), color(0), color(0), color(0)], [Color::Green, Color::Green, Color::Yellow, Color::Red]);
 //! // 1.5 ms later C has 1,500 bytes again, and P twice as many.
@@ -68,13 +68,18 @@ pub struct Meter {
     reserved: u32,
 }
 
-/// A packet that has come to a meter, with all that can be worked out before the buckets are touched: between a lock and
-/// its release there is little left to do.
+/// A packet that has come to a meter.
+///
+/// What it asks of a bucket is worked out when its turn comes, also under a lock: that is a multiplication, and to keep it
+/// from before costs as much.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
-    color: Color,
-    committed: bucket::Demand,
-    other: bucket::Demand,
+    /// The one it arrives with; green for a color-blind meter.
+    pub color: Color,
+    /// What it takes.
+    pub charge: Charge,
+    /// When, in nanoseconds of a clock that goes on.
+    pub now: u64,
 }
 
 impl Meter {
@@ -110,14 +115,6 @@ impl Meter {
         [a, b, c, d, e, f, g, h, pair(self.algorithm, self.reserved)]
     }
 
-    /// A packet that comes at `now`, in nanoseconds of a clock that goes on; `color` is the one it arrives with, green for
-    /// a color-blind meter.
-    #[inline(always)]
-    #[must_use]
-    pub const fn arrival(&self, color: Color, charge: Charge, now: u64) -> Arrival {
-        Arrival { color, committed: self.committed.demand(charge, now), other: self.other.demand(charge, now) }
-    }
-
     /// Meters a packet with both buckets in hand, so that nobody else touches them meanwhile.
     #[inline(always)]
     #[must_use]
@@ -133,17 +130,18 @@ impl Meter {
     /// E lacks: taking from C moves both.
     #[inline(always)]
     fn single_rate(&self, buckets: &mut Buckets, arrival: &Arrival) -> Color {
-        let lacking = self.other.debt(buckets.other, &arrival.other);
-        let committed = self.committed.debt(buckets.committed, &arrival.committed);
+        let (of_committed, of_other) = (self.committed.demand(arrival), self.other.demand(arrival));
+        let lacking = self.other.debt(buckets.other, &of_other);
+        let committed = self.committed.debt(buckets.committed, &of_committed);
         // Before C is full, E lacks what the two times differ by; after that, what is left of it.
         let excess = lacking - if lacking < committed { lacking } else { committed };
-        if arrival.color == Color::Green && self.committed.holds(committed, &arrival.committed) {
-            buckets.committed = arrival.committed.full_after(committed);
-            buckets.other = arrival.committed.full_after(committed).wrapping_add(excess);
+        if arrival.color == Color::Green && self.committed.holds(committed, &of_committed) {
+            buckets.committed = of_committed.full_after(committed);
+            buckets.other = of_committed.full_after(committed).wrapping_add(excess);
             Color::Green
-        } else if arrival.color <= Color::Yellow && self.other.holds(excess, &arrival.other) {
-            buckets.committed = arrival.committed.full_without(committed);
-            buckets.other = arrival.other.full_after(excess).wrapping_add(committed);
+        } else if arrival.color <= Color::Yellow && self.other.holds(excess, &of_other) {
+            buckets.committed = of_committed.full_without(committed);
+            buckets.other = of_other.full_after(excess).wrapping_add(committed);
             Color::Yellow
         } else {
             Color::Red
@@ -154,11 +152,9 @@ impl Meter {
     /// is yellow at the least, whatever happens to C meanwhile.
     #[inline(always)]
     pub fn two_rates<W: Word>(&self, committed: &mut W, peak: &mut W, arrival: &Arrival) -> Color {
-        if arrival.color == Color::Red || !peak.update(|full| self.other.take(full, &arrival.other)) {
+        if arrival.color == Color::Red || !self.other.update(peak, arrival) {
             Color::Red
-        } else if arrival.color == Color::Yellow
-            || !committed.update(|full| self.committed.take(full, &arrival.committed))
-        {
+        } else if arrival.color == Color::Yellow || !self.committed.update(committed, arrival) {
             Color::Yellow
         } else {
             Color::Green
@@ -169,9 +165,9 @@ impl Meter {
     /// packet conforms that the bucket just holds.
     #[inline(always)]
     pub fn rfc4115<W: Word>(&self, committed: &mut W, excess: &mut W, arrival: &Arrival) -> Color {
-        if arrival.color == Color::Green && committed.update(|full| self.committed.take(full, &arrival.committed)) {
+        if arrival.color == Color::Green && self.committed.update(committed, arrival) {
             Color::Green
-        } else if arrival.color <= Color::Yellow && excess.update(|full| self.other.take(full, &arrival.other)) {
+        } else if arrival.color <= Color::Yellow && self.other.update(excess, arrival) {
             Color::Yellow
         } else {
             Color::Red

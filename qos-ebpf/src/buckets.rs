@@ -20,38 +20,50 @@ static BUCKETS: btf_maps::Array<LockedBuckets, METER_SLOTS> = btf_maps::Array::n
 /// looks again at once, with the word in this CPU's cache.
 const ATTEMPTS: usize = 8;
 
-/// Meters a packet by the lock of its buckets.
+/// The buckets of a meter's slot.
 #[inline(always)]
-pub fn color_by_lock(meter: &MeterRecord, arrival: &Arrival) -> Option<Color> {
-    let shared = BUCKETS.get_ptr_mut(meter.slot)?;
-    // SAFETY: the value lives as long as the program, and whoever touches the buckets holds their lock. Between taking
-    // it and giving it back nothing is called: the verifier sees to that.
-    unsafe {
-        helpers::bpf_spin_lock(&raw mut (*shared).lock);
-        let color = meter.meter.color(&mut (*shared).buckets, arrival);
-        helpers::bpf_spin_unlock(&raw mut (*shared).lock);
-        Some(color)
-    }
+pub fn of(meter: &MeterRecord) -> Option<Shared> {
+    BUCKETS.get_ptr_mut(meter.slot).map(Shared)
 }
 
-/// Meters a packet by compare-and-swap where the buckets do not depend on each other, and else by the lock. Programs with
-/// it need Linux 5.12.
-#[inline(always)]
-pub fn color_by_swap(meter: &MeterRecord, arrival: &Arrival) -> Option<Color> {
-    let numbers: &Meter = &meter.meter;
-    let two_rates = match numbers.algorithm() {
-        Algorithm::SrTcm => return color_by_lock(meter, arrival),
-        Algorithm::TrTcm => true,
-        Algorithm::Rfc4115 => false,
-    };
-    let shared = BUCKETS.get_ptr_mut(meter.slot)?;
-    // SAFETY: as above; the words are only looked at and swapped.
-    let (mut committed, mut other) =
-        unsafe { (Swapped(&raw mut (*shared).buckets.committed), Swapped(&raw mut (*shared).buckets.other)) };
-    Some(match two_rates {
-        true => numbers.two_rates(&mut committed, &mut other, arrival),
-        false => numbers.rfc4115(&mut committed, &mut other, arrival),
-    })
+/// Buckets in the map, which live as long as the program.
+#[derive(Clone, Copy)]
+pub struct Shared(*mut LockedBuckets);
+
+impl Shared {
+    /// Meters a packet by the lock of its buckets. Under it `arrival` is made, from what is in the map: made before, it would
+    /// have to be kept over the call.
+    #[inline(always)]
+    pub fn color_by_lock(self, meter: &MeterRecord, arrival: impl Fn() -> Arrival) -> Color {
+        // SAFETY: made of a map's value, and whoever touches the buckets holds their lock. Between taking it and giving it
+        // back nothing is called: the verifier sees to that.
+        unsafe {
+            helpers::bpf_spin_lock(&raw mut (*self.0).lock);
+            let color = meter.meter.color(&mut (*self.0).buckets, &arrival());
+            helpers::bpf_spin_unlock(&raw mut (*self.0).lock);
+            color
+        }
+    }
+
+    /// Meters a packet by compare-and-swap where the buckets do not depend on each other, and else by the lock. Programs
+    /// with it need Linux 5.12.
+    #[inline(always)]
+    pub fn color_by_swap(self, meter: &MeterRecord, arrival: impl Fn() -> Arrival) -> Color {
+        let numbers: &Meter = &meter.meter;
+        let two_rates = match numbers.algorithm() {
+            Algorithm::SrTcm => return self.color_by_lock(meter, arrival),
+            Algorithm::TrTcm => true,
+            Algorithm::Rfc4115 => false,
+        };
+        let arrival = &arrival();
+        // SAFETY: as above; the words are only looked at and swapped.
+        let (mut committed, mut other) =
+            unsafe { (Swapped(&raw mut (*self.0).buckets.committed), Swapped(&raw mut (*self.0).buckets.other)) };
+        match two_rates {
+            true => numbers.two_rates(&mut committed, &mut other, arrival),
+            false => numbers.rfc4115(&mut committed, &mut other, arrival),
+        }
+    }
 }
 
 /// A word in a map that is changed by compare-and-swap.

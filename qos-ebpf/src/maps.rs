@@ -20,7 +20,7 @@ use qos_common::{
     event::Event,
     inside::Inside,
     locate::Link,
-    meter::{Arrival, Color, MeterCounters, MeterRecord},
+    meter::{Charge, Color, MeterCounters, MeterRecord},
     policy::{Entry, Local, Table},
     process::{Constants, Tables},
     rules::{Constant, Page, Plan, Record, Row, RuleCounters},
@@ -296,8 +296,12 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool> R
     }
 
     #[inline(always)]
-    fn color(&self, meter: &MeterRecord, arrival: &Arrival) -> Option<Color> {
-        if SWAPS { buckets::color_by_swap(meter, arrival) } else { buckets::color_by_lock(meter, arrival) }
+    fn color(&self, meter: &MeterRecord, dscp: Dscp, charge: Charge) -> Option<Color> {
+        // Looked up first: nothing has to be kept for the packet over that call.
+        let shared = there(buckets::of(meter))?;
+        let now = self.clock();
+        let arrival = || meter.arrival(dscp, charge, now);
+        Some(if SWAPS { shared.color_by_swap(meter, arrival) } else { shared.color_by_lock(meter, arrival) })
     }
 
     #[inline(always)]

@@ -15,7 +15,7 @@ use qos_common::{
     gso::Length,
     inside::Inside,
     locate::Link,
-    meter::{Arrival as Metered, Buckets, Color, METER_SLOTS, MeterCounters, MeterRecord},
+    meter::{Buckets, Charge, Color, METER_SLOTS, MeterCounters, MeterRecord},
     packet::Packet,
     policy::{Entry, Local, Origin, Table},
     process::{Constants, Frame, Outcome, Tables, process},
@@ -91,9 +91,10 @@ impl Rules for Hook {
         self.rules.meters.now
     }
 
-    fn color(&self, meter: &MeterRecord, arrival: &Metered) -> Option<Color> {
+    fn color(&self, meter: &MeterRecord, dscp: Dscp, charge: Charge) -> Option<Color> {
         let mut buckets = self.rules.meters.buckets.borrow_mut();
-        Some(meter.meter.color(buckets.get_mut(meter.slot as usize)?, arrival))
+        let arrival = meter.arrival(dscp, charge, self.clock());
+        Some(meter.meter.color(buckets.get_mut(meter.slot as usize)?, &arrival))
     }
 
     fn next_event(&self, slot: u16) -> Option<u64> {

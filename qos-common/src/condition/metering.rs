@@ -60,10 +60,8 @@ where
     if local.keeps(dscp) && case.frame.origin() == Origin::Local {
         return Some(Verdict::DROP);
     }
-    let now = tables.clock();
     let meter = tables.meter(number)?;
-    let arrival = meter.meter.arrival(meter.arrives(dscp), charged(meter, case.weight.packets, bytes), now);
-    let color = tables.color(meter, &arrival)?;
+    let color = tables.color(meter, dscp, charged(meter, case.weight.packets, bytes))?;
     let (slot, verdict) = (meter.slot, meter.verdict(color));
     count(case.weight.packets, slot, color, bytes, tables);
     Some(verdict)

@@ -13,6 +13,8 @@
 //! The time wraps: after 584 years at scale 0, 52 days at 400 Gbit/s. A bucket that has been left alone for just so long,
 //! to within its own depth and a second, is taken for one that is not full.
 
+use super::{Arrival, Word};
+
 /// The most bytes that are charged at once.
 pub const MOST_CHARGE: u64 = (1 << 24) - 1;
 
@@ -125,10 +127,10 @@ impl Bucket {
         bytes.wrapping_mul(self.factor) >> (self.shift & 63)
     }
 
-    /// What a packet asks at `now`, in nanoseconds.
+    /// What a packet asks.
     #[inline(always)]
     #[must_use]
-    pub const fn demand(&self, charge: Charge, now: u64) -> Demand {
+    pub const fn demand(&self, &Arrival { charge, now, .. }: &Arrival) -> Demand {
         let all = self.time_of(charge.all);
         let first = if charge.first == charge.all { all } else { self.time_of(charge.first) };
         Demand { now: now << (self.scale & 63), first, all }
@@ -147,6 +149,13 @@ impl Bucket {
     #[must_use]
     pub const fn holds(&self, debt: u64, demand: &Demand) -> bool {
         demand.first <= self.depth && debt <= self.depth - demand.first
+    }
+
+    /// Takes a packet from the bucket whose state is `full`; whether it holds the packet.
+    #[inline(always)]
+    pub fn update(&self, full: &mut impl Word, arrival: &Arrival) -> bool {
+        let demand = self.demand(arrival);
+        full.update(|full| self.take(full, &demand))
     }
 
     /// Takes a packet from a bucket that is full at `full`: when it is then, or `None` if it does not hold the packet.

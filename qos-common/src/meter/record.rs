@@ -1,6 +1,6 @@
 //! Meters as they lie in the maps of a program. The records belong to one program; buckets and counters outlive it.
 
-use super::{Color, Meter};
+use super::{Arrival, Charge, Color, Meter};
 use crate::{ds::Dscp, policy::Verdict};
 
 /// How many rules of a hook may meter.
@@ -51,6 +51,13 @@ impl MeterRecord {
         } else {
             Color::Green
         }
+    }
+
+    /// A packet that comes at `now`, in nanoseconds of a clock that goes on, marked `dscp`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn arrival(&self, dscp: Dscp, charge: Charge, now: u64) -> Arrival {
+        Arrival { color: self.arrives(dscp), charge, now }
     }
 
     /// What a color means.

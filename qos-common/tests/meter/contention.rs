@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use qos_common::meter::{Algorithm, Charge, Color, Meter, Word};
+use qos_common::meter::{Algorithm, Arrival, Charge, Color, Meter, Word};
 
 const THREADS: usize = 4;
 const PACKETS: usize = 100_000;
@@ -25,7 +25,7 @@ fn offer(meter: &Meter) -> [usize; 3] {
     let run = || {
         for number in 0..PACKETS {
             let now = 1_000_000_000 + number as u64 * 1_000;
-            let arrival = meter.arrival(Color::Green, Charge::single(1_000), now);
+            let arrival = Arrival { color: Color::Green, charge: Charge::single(1_000), now };
             let (mut committed, mut other) = (Shared(&committed), Shared(&other));
             let color = match meter.algorithm() {
                 Algorithm::Rfc4115 => meter.rfc4115(&mut committed, &mut other, &arrival),

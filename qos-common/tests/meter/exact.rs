@@ -1,7 +1,7 @@
 //! Where a byte takes a whole number of units of time, there is no rounding, and the colors are those of the RFC.
 
 use proptest::prelude::*;
-use qos_common::meter::{Algorithm, Charge, Color};
+use qos_common::meter::{Algorithm, Arrival, Charge, Color};
 
 use crate::oracle::{Arriving, Metered, Oracle, Parameters, algorithms, packets};
 
@@ -101,7 +101,8 @@ fn a_clock_that_is_behind_that_of_another_cpu_gives_nothing_away() {
     let of = Parameters { algorithm: Algorithm::SrTcm, committed: (1_000_000, 1_500), other: (1, 1_500) };
     let meter = of.meter();
     let mut buckets = qos_common::meter::Buckets::FULL;
-    let mut color = |now| meter.color(&mut buckets, &meter.arrival(Color::Green, Charge::single(1_500), now));
+    let charge = Charge::single(1_500);
+    let mut color = |now| meter.color(&mut buckets, &Arrival { color: Color::Green, charge, now });
     assert_eq!([color(5_000_000_000), color(4_999_000_000)], [Color::Green, Color::Yellow]);
     assert_eq!(color(4_990_000_000), Color::Red);
     assert_eq!(color(5_001_499_999), Color::Red);

@@ -1,7 +1,7 @@
 //! The three RFCs step by step, with token counts that are exact: bytes times 10^9, to which a nanosecond adds the rate.
 
 use proptest::prelude::*;
-use qos_common::meter::{Algorithm, Buckets, Charge, Color, Meter};
+use qos_common::meter::{Algorithm, Arrival, Buckets, Charge, Color, Meter};
 
 const UNIT: i128 = 1_000_000_000;
 
@@ -103,7 +103,8 @@ impl Metered {
 
     pub fn color(&mut self, packet: Arriving) -> Color {
         self.now += packet.gap;
-        self.meter.color(&mut self.buckets, &self.meter.arrival(packet.color, packet.charge, self.now))
+        let Arriving { color, charge, .. } = packet;
+        self.meter.color(&mut self.buckets, &Arrival { color, charge, now: self.now })
     }
 }
 
