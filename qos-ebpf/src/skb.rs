@@ -1,11 +1,12 @@
 //! The TC side: a packet as Linux handles it, which may be a super-packet, lie in pieces, or have a tag beside it.
 
-use core::cell::Cell;
+use core::{cell::Cell, mem::offset_of};
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_csum_update, programs::TcContext};
 use network_types::{
     eth::{EthHdr, EtherType},
-    ip::{Ipv4Hdr, Ipv6Hdr},
+    ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
+    tcp::TcpHdr,
     vlan::VlanHdr,
 };
 use qos_common::{
@@ -193,24 +194,40 @@ fn linear<const MF: bool, const INSIDE: bool>(context: &TcContext) -> Window {
         (false, false) => HEADERS,
     };
     let whole = context.len() as usize;
-    if window.len() >= most || window.len() >= whole || (!MF && window.len() >= needed(&window)) {
+    let enough = || !INSIDE && window.len() >= needed::<MF>(&window);
+    if window.len() >= most || window.len() >= whole || enough() {
         return window;
     }
     let _unchanged_on_error = context.pull_data(whole.min(most) as u32);
     Window::of_skb(context)
 }
 
-/// How many bytes the headers take that the EtherType promises.
+/// How many bytes the headers take that the EtherType promises; with rules up to the end of the TCP header. Virtio keeps
+/// 128 bytes of a longer packet together.
 #[inline(always)]
-fn needed(window: &Window) -> usize {
+fn needed<const MF: bool>(window: &Window) -> usize {
     const IPV4: u16 = EtherType::Ipv4 as u16;
     const IPV6: u16 = EtherType::Ipv6 as u16;
     if maps::link() == Link::Layer3 {
-        return Ipv6Hdr::LEN;
+        return if MF { CLASSIFIED } else { Ipv6Hdr::LEN };
     }
     match window.read::<{ EthHdr::LEN }>(0).map(|bytes| u16::from_ne_bytes([bytes[12], bytes[13]])) {
-        Some(IPV4) => EthHdr::LEN + Ipv4Hdr::LEN,
-        Some(IPV6) => EthHdr::LEN + Ipv6Hdr::LEN,
+        Some(IPV4) => EthHdr::LEN + if MF { LONGEST_IPV4 + TcpHdr::LEN } else { Ipv4Hdr::LEN },
+        Some(IPV6) if MF && has_extensions(window) => CLASSIFIED,
+        Some(IPV6) => EthHdr::LEN + Ipv6Hdr::LEN + if MF { TcpHdr::LEN } else { 0 },
+        _ if MF => CLASSIFIED,
         _ => HEADERS,
     }
+}
+
+/// An IPv4 header with all of its options.
+const LONGEST_IPV4: usize = 60;
+
+/// Whether something else than the most common transport header is behind the IPv6 header.
+#[inline(always)]
+fn has_extensions(window: &Window) -> bool {
+    const TCP: u8 = IpProto::Tcp as u8;
+    const UDP: u8 = IpProto::Udp as u8;
+    const ICMP: u8 = IpProto::Ipv6Icmp as u8;
+    !matches!(window.read::<1>(EthHdr::LEN + offset_of!(Ipv6Hdr, next_hdr)), Some([TCP | UDP | ICMP]))
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use anyhow::ensure;
 use qos_common::locate::Link;
-use qos_vectors::frame::{Ipv4, Ipv6, ether_type, ethernet, udp};
+use qos_vectors::frame::{Ipv4, Ipv6, ether_type, ethernet, protocol, udp};
 use qosbpf::{
     hook::Direction,
     kernel::object::{Form, Program, Specialisation},
@@ -16,7 +16,7 @@ use qosbpf::{
     },
     rules::RuleTables,
 };
-use qosbpf_tests::walk::{Context, Walk, Walker};
+use qosbpf_tests::walk::{Context, INGRESS_IFINDEX, Walk, Walker};
 
 /// Where every rule is in one word of the rows, and where the rows are full.
 const COUNTS: [u16; 2] = [16, 1024];
@@ -107,4 +107,38 @@ fn frames() -> [(&'static str, Vec<u8>); 2] {
         packet[at..at + 2].copy_from_slice(&PORT.to_be_bytes());
     }
     [("IPv4", ethernet(&[], ether_type::IPV4, &ipv4)), ("IPv6", ethernet(&[], ether_type::IPV6, &ipv6))]
+}
+
+/// A packet of which only so much is linear.
+fn pulls(program: Program, frame: &[u8], linear: usize) -> anyhow::Result<bool> {
+    let pieces = Context::Skb(&[(LEN, 1514), (INGRESS_IFINDEX, 1)]);
+    let rules = Some(Arc::new(tables(&searched(16))?));
+    let wanted = Specialisation { rules, ..Specialisation::counting(Link::Ethernet) };
+    let mut linear_part = frame.to_vec();
+    linear_part.resize(linear, 0);
+    let walk = Walker::of(program.entry(Form::Rules), &wanted)?.run(&mut linear_part, pieces)?;
+    Ok(walk.calls.contains_key("skb_pull_data"))
+}
+
+/// Where `struct __sk_buff` has the length (`include/uapi/linux/bpf.h`).
+const LEN: usize = 0;
+
+#[test]
+fn nothing_is_pulled_of_a_packet_as_virtio_gives_it() -> anyhow::Result<()> {
+    /// `GOOD_COPY_LEN` of `drivers/net/virtio_net.c`.
+    const VIRTIO: usize = 128;
+    for program in [Program::Tc(Direction::Ingress), Program::Tc(Direction::Egress)] {
+        for (name, mut frame) in frames() {
+            assert!(!pulls(program, &frame, VIRTIO)?, "{} {name}", program.name());
+            assert!(pulls(program, &frame, 60)?, "{} {name}: its header may go on behind", program.name());
+            // The next header of IPv6, the IHL of IPv4.
+            if name == "IPv6" {
+                frame[14 + 6] = protocol::HOP_BY_HOP;
+            } else {
+                frame[14] = 0x4f;
+            }
+            assert_eq!(pulls(program, &frame, VIRTIO)?, name == "IPv6", "{} {name} with options", program.name());
+        }
+    }
+    Ok(())
 }
