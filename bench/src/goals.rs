@@ -42,7 +42,8 @@ impl Promise {
             Some(measured) if keeps(measured) => Outcome::Kept,
             Some(_) => Outcome::NotKept,
         };
-        Goal { what: figure.what(), bound, at_least, outcome, measured, gap, ways: figure.ways() }
+        let floor = figure.of_floor().and_then(|floor| floor.of(report, bound).ok());
+        Goal { what: figure.what(), bound, at_least, outcome, measured, floor, gap, ways: figure.ways() }
     }
 }
 
@@ -116,6 +117,16 @@ mod tests {
     fn routed(name: &str, above: f64) -> Routed {
         let row = Row { name: name.to_owned(), ns: Spread::of(0.0), above: Spread::of(above), rounds: Vec::new() };
         Routed { row, ratio: Spread::of(1.0), packets: 1 }
+    }
+
+    #[test]
+    fn beside_a_promise_of_the_router_is_what_the_floor_has() {
+        let rows = vec![routed("qosbpf, TCX", 46.0), routed("C floor, TCX", 33.0), routed("nft", 281.0)];
+        let job = Job { name: "table, IPv4", what: "", rows, noise: 5.0 };
+        let goals = judge(&Report { router: vec![job], ..Report::default() });
+        let goal = goal(&goals, "router, table, IPv4: what nft adds, divided by what qosbpf, TCX adds");
+        assert_eq!((goal.outcome, goal.floor), (Outcome::NotKept, Some(281.0 / 33.0)));
+        assert!(goals.iter().filter(|goal| goal.floor.is_some()).all(|goal| goal.what.starts_with("router")));
     }
 
     #[test]

@@ -122,6 +122,7 @@ mod tests {
             at_least: false,
             outcome,
             measured: Some(2.0),
+            floor: None,
             gap: None,
             ways,
         };

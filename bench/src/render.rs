@@ -26,7 +26,8 @@ fn signed(value: f64) -> String {
 /// What was measured, and what it has to be.
 pub fn against_bound(goal: &Goal) -> String {
     let measured = goal.measured.map(number).unwrap_or_default();
-    format!("{measured}, and promised is {}", bound(goal))
+    let floor = goal.floor.map(|floor| format!("; of the floor in C it is {}", number(floor))).unwrap_or_default();
+    format!("{measured}, and promised is {}{floor}", bound(goal))
 }
 
 fn bound(goal: &Goal) -> String {

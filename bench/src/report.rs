@@ -233,6 +233,8 @@ pub struct Goal {
     pub outcome: Outcome,
     /// What was measured.
     pub measured: Option<f64>,
+    /// The same of the floor in C, where it ran too.
+    pub floor: Option<f64>,
     /// Why nothing was measured, and whether that is a declared gap.
     pub gap: Option<Gap>,
     /// The two programs whose ways say why it is not kept: hook, base, name.

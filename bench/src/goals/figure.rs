@@ -9,6 +9,9 @@ use crate::{
 /// The frames of which it is promised what a program costs.
 const FRAMES: [&str; 3] = ["IPv4", "IPv6", "IPv4, one tag"];
 
+/// Who marks in the router, and the floor at the same hook.
+const FLOORS: [(&str, &str); 2] = [("qosbpf, XDP", "C floor, XDP"), ("qosbpf, TCX", "C floor, TCX")];
+
 /// A figure.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Figure {
@@ -62,6 +65,16 @@ impl Figure {
             Self::Rules { rules, .. } => Some(["XDP", "a table alone", rules]),
             Self::Adversarial { of, .. } => Some(["XDP", "a table alone", of]),
             Self::Meter { name, .. } => Some(["XDP", "one rule", name]),
+            _ => None,
+        }
+    }
+
+    /// The same of the floor in C: what a program there cannot be without.
+    pub(super) fn of_floor(self) -> Option<Self> {
+        let floor = |ours| FLOORS.iter().find(|(name, _)| *name == ours).map(|(_, floor)| *floor);
+        match self {
+            Self::Total { job, name } => Some(Self::Total { job, name: floor(name)? }),
+            Self::Times { job, other, ours } => Some(Self::Times { job, other, ours: floor(ours)? }),
             _ => None,
         }
     }

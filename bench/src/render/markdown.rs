@@ -34,7 +34,8 @@ pub fn page(report: &Report, charts: Option<&str>) -> String {
 }
 
 const GOALS: &str = "Each promise is kept, not kept, or not measured, and then it says why. What cannot be told from \
-nothing is not divided by:\na ratio of what is added is judged by the most that it can be, or not at all.";
+nothing is not divided by:\na ratio of what is added is judged by the most that it can be, or not at all. In the router, `C` has the same \
+figure of the floor\nat that hook: what is not to be had there.";
 
 const PROGRAM: &str = "By test run (`BPF_PROG_TEST_RUN`), CPU time of the thread, the same frame again and again: warm \
 caches and branches that are\nalways right, so these are lower bounds. XDP test runs call the program directly, TC test \
@@ -94,9 +95,10 @@ fn goals(goals: &[Goal]) -> String {
                 format!("NOT MEASURED: {}", gap.as_ref().map_or("", |gap| gap.why.as_str()))
             }
         };
-        vec![goal.what.clone(), bound(goal), goal.measured.map(number).unwrap_or_default(), outcome]
+        let [measured, floor] = [goal.measured, goal.floor].map(|figure| figure.map(number).unwrap_or_default());
+        vec![goal.what.clone(), bound(goal), measured, floor, outcome]
     };
-    table(&["what", "promised", "measured", "kept"], goals.iter().map(row))
+    table(&["what", "promised", "measured", "C", "kept"], goals.iter().map(row))
 }
 
 /// For each hook what counting costs, and what the table costs; the rest is in the JSON document.
@@ -278,6 +280,7 @@ mod tests {
             at_least: false,
             outcome,
             measured,
+            floor: measured,
             gap,
             ways: None,
         };
@@ -287,8 +290,8 @@ mod tests {
             goal(Outcome::NotMeasured, None, Some(Gap::new("router", "no veth"))),
         ];
         let page = page(&Report { goals, not_measured: vec![gap], ..Report::default() }, None);
-        assert!(page.contains("| cost | at most 1.05 | 1.20     | NO                    |"), "{page}");
-        assert!(page.contains("| cost | at most 1.05 |          | NOT MEASURED: no veth |"), "{page}");
+        assert!(page.contains("| cost | at most 1.05 | 1.20     | 1.20 | NO                    |"), "{page}");
+        assert!(page.contains("| cost | at most 1.05 |          |      | NOT MEASURED: no veth |"), "{page}");
         assert!(page.ends_with("## Not measured\n\n- rules: none yet\n"));
         assert!(!page.contains("## Programs"));
     }
