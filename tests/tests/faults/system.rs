@@ -4,11 +4,9 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, ensure};
 use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
+use nix::mount::{MsFlags, mount};
 use qos_common::abi::{Counter, Counters};
-use qosbpf_tests::{
-    binary::{self, Answer},
-    router::words,
-};
+use qosbpf_tests::mounts;
 
 use crate::{
     Fault,
@@ -105,17 +103,16 @@ fn offline() -> anyhow::Result<Row> {
 /// A mount namespace in which /sys/kernel/btf is empty, as of a kernel that was built without.
 fn without_btf() -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
-    let ask = |line: &str| {
-        let mut command = words("unshare --mount --propagation private sh -c");
-        command.arg("mount -t tmpfs none /sys/kernel/btf && exec \"$0\" \"$@\"").arg(binary::path()?);
-        command.args(["--netns", stage.edge().name(), "--bpffs"]).arg(&stage.router.bpffs).args(line.split(' '));
-        Answer::of(&mut command)
-    };
     let policy = stage.router.policy("edge", crate::stage::POLICY)?;
-    ask("detach lan0:egress")?.expect(0)?;
-    let attached = ask("attach lan0 --egress")?.expect(0)?;
-    ask(&format!("policy apply {policy}"))?.expect(0)?;
-    ask("status")?.expect(0)?;
+    let router = &stage.router;
+    let attached = mounts::alone(&router.bpffs, || {
+        mount(None::<&str>, "/sys/kernel/btf", Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+        router.ok("detach lan0:egress")?;
+        let attached = router.ok("attach lan0 --egress")?;
+        router.ok(&format!("policy apply {policy}"))?;
+        router.ok("status")?;
+        Ok(attached)
+    })?;
     let said = quoted(&stage.router, attached.stdout.lines().next().unwrap_or_default());
     stage.unharmed(said)
 }

@@ -6,32 +6,34 @@ use std::{
         fs::{PermissionsExt as _, chown},
         net::UnixListener,
     },
+    path::Path,
 };
 
+use nix::mount::{MsFlags, mount};
 use qosbpf::cmd::control::FOLDER;
 use qosbpf_tests::{
     binary::Answer,
-    router::words,
+    mounts,
     service::{Lab, MARK},
 };
 use tempfile::TempDir;
 
 /// `run`, for which another folder is in the place of the one of services.
-fn run_with(lab: &Lab, folder: &TempDir, options: &str) -> anyhow::Result<Answer> {
+fn run_with(lab: &Lab, folder: &TempDir, options: MsFlags) -> anyhow::Result<Answer> {
     fs::create_dir_all(FOLDER)?;
-    let mount = format!("mount --bind {} {FOLDER} && mount -o remount,bind{options} {FOLDER}", folder.path().display());
-    let run = lab.command("run --once")?;
-    let mut alone = words("unshare --mount sh -c");
-    alone.arg(format!("{mount} && exec \"$@\"")).arg("sh").arg(run.get_program()).args(run.get_args());
-    let settings = run.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    Answer::of(alone.envs(settings))
+    mounts::alone(&lab.router.bpffs, || {
+        mounts::bind(folder.path(), Path::new(FOLDER))?;
+        let again = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | options;
+        mount(None::<&str>, FOLDER, None::<&str>, again, None::<&str>)?;
+        lab.ask("run --once")
+    })
 }
 
 #[test]
 fn a_folder_that_cannot_be_made_is_said_with_what_to_look_at() -> anyhow::Result<()> {
     let lab = Lab::start()?;
     lab.save("edge", MARK)?;
-    let refused = run_with(&lab, &TempDir::new()?, ",ro")?.expect(1)?;
+    let refused = run_with(&lab, &TempDir::new()?, MsFlags::MS_RDONLY)?.expect(1)?;
     refused.complains(&["/run/qosbpf/netns-", "cannot be made", "Read-only file system", "findmnt --target /run"])?;
     Ok(())
 }
@@ -42,7 +44,7 @@ fn a_folder_of_somebody_else_is_refused_with_what_removes_it() -> anyhow::Result
     lab.save("edge", MARK)?;
     let folder = TempDir::new()?;
     chown(folder.path(), Some(65_534), None)?;
-    let refused = run_with(&lab, &folder, "")?.expect(1)?;
+    let refused = run_with(&lab, &folder, MsFlags::empty())?.expect(1)?;
     let refused = refused.complains(&["/run/qosbpf does not belong to root: refused", "rm -r /run/qosbpf"])?;
     assert!(!refused.stderr.contains("marks"), "the folder has no pins: {refused:?}");
     Ok(())
@@ -57,7 +59,7 @@ fn a_folder_that_is_only_open_is_closed() -> anyhow::Result<()> {
     fs::create_dir(folder.path().join("netns-1"))?;
     let _socket = UnixListener::bind(folder.path().join("netns-1/control"))?;
     fs::set_permissions(folder.path(), Permissions::from_mode(0o777))?;
-    let refused = run_with(&lab, &folder, "")?.expect(1)?;
+    let refused = run_with(&lab, &folder, MsFlags::empty())?.expect(1)?;
     refused.complains(&["can be written by others than root: refused", "chmod go-w /run/qosbpf"])?;
     Ok(())
 }
