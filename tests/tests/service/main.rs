@@ -13,6 +13,7 @@ mod pins;
 mod prometheus;
 mod rates;
 mod reload;
+mod remembered;
 mod restart;
 mod settings;
 mod supervised;
