@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
+    process::Command,
 };
 
 use nix::sys::signal::Signal;
@@ -16,35 +17,50 @@ use tempfile::TempDir;
 
 use qosbpf_tests::service::{Lab, MARK, eventually};
 
-const NOBODY: &str = "--reuid=65534 --regid=65534 --clear-groups";
+use crate::pins::mount_bpffs;
+
+pub const NOBODY: &str = "--reuid=65534 --regid=65534 --clear-groups";
 const DAEMON: &str = "--reuid=1 --regid=1 --clear-groups";
 
 /// A lab with the binary and the pins where everybody can reach them.
-struct Public {
-    lab: Lab,
+pub struct Public {
+    pub lab: Lab,
     folder: TempDir,
 }
 
 impl Public {
+    /// One that is served.
     fn serving(settings: &str) -> anyhow::Result<Self> {
+        let mut public = Self::new(settings)?;
+        public.lab.serve()?;
+        Ok(public)
+    }
+
+    /// One with a bpf file system, a saved policy that marks, and these settings.
+    pub fn new(settings: &str) -> anyhow::Result<Self> {
         let mut lab = Lab::start()?;
         let folder = tempfile::Builder::new().prefix("qosbpf-public-").tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         fs::copy(binary::path()?, folder.path().join("qosbpf"))?;
         lab.router.bpffs = folder.path().join("bpffs");
+        fs::create_dir(&lab.router.bpffs)?;
+        mount_bpffs(&lab.router.bpffs)?;
         lab.save("edge", MARK)?;
         fs::write(lab.etc("qosbpf.toml"), settings)?;
-        lab.serve()?;
         Ok(Self { lab, folder })
     }
 
-    fn ask_as(&self, how: &str, line: &str) -> anyhow::Result<Answer> {
-        self.lab.router.edge().run(|| {
-            let mut command = words(&format!("setpriv {how}"));
-            let binary: PathBuf = self.folder.path().join("qosbpf");
-            command.arg(binary).arg("--bpffs").arg(&self.lab.router.bpffs).args(line.split(' '));
-            Answer::of(command.env("LC_ALL", "C.UTF-8").env("TZ", "UTC"))
-        })
+    /// What somebody is answered.
+    pub fn ask_as(&self, how: &str, line: &str) -> anyhow::Result<Answer> {
+        self.lab.router.edge().run(|| Answer::of(&mut self.command_as(how, line)))
+    }
+
+    /// A command of somebody's, to be run in the router.
+    pub fn command_as(&self, how: &str, line: &str) -> Command {
+        let mut command = words(&format!("setpriv {how}"));
+        command.arg(self.folder.path().join("qosbpf")).arg("--bpffs").arg(&self.lab.router.bpffs);
+        command.args(line.split(' ')).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        command
     }
 }
 

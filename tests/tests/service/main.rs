@@ -3,6 +3,7 @@
 
 mod control;
 mod deadlines;
+mod directory;
 mod folder;
 mod follow;
 mod hidden;

@@ -1,6 +1,6 @@
 //! `/etc/qosbpf/qosbpf.toml` as it is found.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf, sync::mpsc, thread, time::Duration};
 
 use nix::unistd::Group;
 
@@ -9,6 +9,9 @@ use crate::{
     error::{Exit, Failure},
     policy::settings::{self, Settings},
 };
+
+/// How long a directory service may take to say whether there is a group.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the file says, and what is wrong with it.
 #[derive(Debug)]
@@ -22,10 +25,10 @@ pub struct Configured {
 }
 
 impl Configured {
-    /// The same, with whether this host has the group: that may take as long as a directory service does not answer.
+    /// The same, with whether this host has the group: it is waited for, but not for long.
     pub fn with_group(self, context: &Context) -> Self {
         match &self.settings.group {
-            Some(name) if !is_group(name) => read(context),
+            Some(name) if !is_group(name) => read_by(context, |_| false),
             _ => self,
         }
     }
@@ -64,7 +67,21 @@ fn read_by(context: &Context, is_group: fn(&str) -> bool) -> Configured {
 /// Where nobody can tell, as long as a directory service does not answer, it is taken for one: it is asked again whenever
 /// somebody wants a change.
 fn is_group(name: &str) -> bool {
-    !matches!(Group::from_name(name), Ok(None))
+    let (sender, answer) = mpsc::channel();
+    let asked = name.to_owned();
+    // A directory service that hangs keeps this thread, and nobody else.
+    let ask = move || drop(sender.send(Group::from_name(&asked)));
+    let why = match thread::Builder::new().name("group".to_owned()).spawn(ask).map(|_| answer.recv_timeout(PATIENCE)) {
+        Ok(Ok(Ok(group))) => return group.is_some(),
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(_)) => format!("no answer within {}", humantime::format_duration(PATIENCE)),
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(
+        "whether this host has the group {name} cannot be said ({why}): whoever asks for a change as its member waits \
+         until it can"
+    );
+    true
 }
 
 fn path(context: &Context) -> PathBuf {

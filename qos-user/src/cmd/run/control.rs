@@ -90,7 +90,7 @@ async fn answer(question: Question, peer: UCred, shared: &Arc<Shared>) -> Answer
         return Answer::Refused("this service has its pins in another bpf file system".to_owned());
     }
     if question.ask.is_change()
-        && let Err(refusal) = may_change(peer, shared.group().as_deref())
+        && let Err(refusal) = may_change(peer, shared.group()).await
     {
         tracing::warn!(uid = peer.uid(), "refused: {refusal}");
         return Answer::Refused(refusal);
@@ -113,20 +113,25 @@ async fn answer(question: Question, peer: UCred, shared: &Arc<Shared>) -> Answer
             receiver.await.map_or_else(|_| ending(), Answer::Reloaded)
         }
         Ask::Command(command) => {
-            let (context, who) = (shared.context.clone(), name_of(peer));
-            let said = spawn_blocking(move || delegate::run(&command, &who, &context)).await;
+            let context = shared.context.clone();
+            let said = spawn_blocking(move || delegate::run(&command, &name_of(peer), &context)).await;
             shared.order(Order::Deadlines).await;
             said.map_or_else(|error| Answer::Refused(error.to_string()), Answer::Said)
         }
     }
 }
 
-/// Root may, and who is in the group: by its own group, or by the list of members.
-fn may_change(peer: UCred, group: Option<&str>) -> Result<(), String> {
+/// Root may, and who is in the group. As long as a directory service does not answer, who asks waits, and nobody else.
+async fn may_change(peer: UCred, group: Option<String>) -> Result<(), String> {
     if peer.uid() == 0 {
         return Ok(());
     }
-    let Some(name) = group else { return Err("only root may change anything: no group is set".to_owned()) };
+    let name = group.ok_or("only root may change anything: no group is set")?;
+    spawn_blocking(move || is_member(peer, &name)).await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// By its own group, or by the list of members.
+fn is_member(peer: UCred, name: &str) -> Result<(), String> {
     let group = Group::from_name(name).ok().flatten().ok_or_else(|| format!("there is no group {name}"))?;
     let is_member = peer.gid() == group.gid.as_raw() || groups_of(peer).contains(&group.gid);
     if is_member { Ok(()) } else { Err(format!("only root and the members of {name} may change anything")) }

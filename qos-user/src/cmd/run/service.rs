@@ -180,11 +180,7 @@ impl Service {
 
     async fn reload(&self) -> Reload {
         notify::reloading();
-        let done = self.work(|shared, follower| {
-            shared.reload(follower);
-            shared.look(follower);
-        });
-        done.await;
+        self.work(|shared, follower| shared.reload(follower)).await;
         let reload = self.shared.last_reload();
         notify::ready(reload.failure.as_deref().unwrap_or("serving"));
         reload

@@ -226,14 +226,32 @@ impl Shared {
         next.unwrap_or_else(|_said| BootTime::now().ok().map(|now| now.plus(deadline::AGAIN)))
     }
 
-    /// Reads the files again.
+    /// Reads the files again, and looks at everything.
     pub fn reload(&self, follower: &mut Follower) {
         // What is gone is put back first: in what has taken its place the policy would hide that from everybody.
         self.look(follower);
-        let configured = config::read(&self.context);
+        self.reload_policy(follower);
+        // What is to be marked is marked before a directory service is asked for the group.
+        self.look(follower);
+        self.reload_settings(follower);
+        self.look(follower);
+    }
+
+    fn reload_policy(&self, follower: &mut Follower) {
         let refused = follower.refusal().map(refuse);
         let forgets = refused.is_none();
         let loaded = refused.unwrap_or_else(|| load(Occasion::Reload, &self.context));
+        let mut state = self.state();
+        if forgets {
+            let released = std::mem::take(&mut state.released).places();
+            follower.forget(|place| released.contains(&place));
+        }
+        state.success = if loaded.failure.is_none() { Some(loaded.at) } else { state.success };
+        state.reload = loaded;
+    }
+
+    fn reload_settings(&self, follower: &mut Follower) {
+        let configured = config::read(&self.context);
         let mut state = self.state();
         state.settings_failure = configured.failure;
         if state.settings_failure.is_none() {
@@ -241,12 +259,6 @@ impl Shared {
             say_what_needs_a_restart(&state.settings, &configured.settings);
             state.settings = configured.settings;
         }
-        if forgets {
-            let released = std::mem::take(&mut state.released).places();
-            follower.forget(|place| released.contains(&place));
-        }
-        state.success = if loaded.failure.is_none() { Some(loaded.at) } else { state.success };
-        state.reload = loaded;
     }
 
     /// The text that a scraper gets.
