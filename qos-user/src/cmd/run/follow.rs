@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     known::{Known, LinkChange, What},
-    lost::Lost,
+    lost::{Ending, Lost},
     memory::Memory,
     steps::{Place, Step, Wishes, Work, steps},
 };
@@ -131,6 +131,8 @@ impl Follower {
         site.refuse_spoiled()?;
         self.heed(&site);
         self.behind = quiet.is_none() && (site.has_policy() || !site.hooks.is_empty());
+        // Nobody who changes something waits until the kernel has ended what is lost: with the lock it is read again.
+        let quiet = quiet.filter(|_| !self.memory.is_lost(&site, &released(&site), &context.bpffs));
         let is_lost = self.heed_lost(&site, &released(&site), &context.bpffs)?;
         if !is_lost && steps(&site, &self.wishes(&released(&site)))?.is_empty() {
             self.done(HashMap::new());
@@ -150,8 +152,9 @@ impl Follower {
             site = Site::of(site.store, context)?;
         }
         self.heed(&site);
+        let ending = Ending::new();
         let failures = steps(&site, &self.wishes(&released(&site)))?.into_iter().filter_map(|step| {
-            let error = self.take(&step, &site, &context.bpffs).err()?;
+            let error = self.take(&step, &site, &context.bpffs, ending).err()?;
             Some((step.place, self.tell(&step, &site, &error)))
         });
         let failures = failures.collect();
@@ -180,8 +183,8 @@ impl Follower {
         let lost = self.memory.missing(site, released);
         self.lost.retain(|before| lost.iter().all(|lost| lost.place() != before.place()));
         self.lost.extend(lost);
-        let hidden = self.memory.is_hidden(bpffs);
-        self.lost.iter().try_for_each(|lost| lost.refuse_held(hidden))
+        let (hidden, ending) = (self.memory.is_hidden(bpffs), Ending::new());
+        self.lost.iter().try_for_each(|lost| lost.refuse_held(hidden, ending))
     }
 
     /// Says what became of the pins, and what is done about it, unless that has just been said.
@@ -206,12 +209,12 @@ impl Follower {
         Wishes { upgrade: *upgrade, renamed, gone, released, lost }
     }
 
-    fn take(&self, step: &Step<'_>, site: &Site, bpffs: &Path) -> anyhow::Result<()> {
+    fn take(&self, step: &Step<'_>, site: &Site, bpffs: &Path, ending: Ending) -> anyhow::Result<()> {
         match &step.work {
             Work::Attach(interface) => {
-                self.memory.refuse_unseen(step.place, bpffs)?;
+                self.memory.refuse_unseen(step.place, bpffs, ending)?;
                 let lost = self.lost.iter().find(|lost| lost.place() == step.place);
-                lost.map_or(Ok(()), |lost| lost.refuse_held(false))?;
+                lost.map_or(Ok(()), |lost| lost.refuse_held(false, ending))?;
                 attach(step, interface, lost, site)
             }
             Work::PutBack(hook, interface) => put_back(step, hook, interface, site),

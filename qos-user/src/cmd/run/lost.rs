@@ -31,6 +31,17 @@ use crate::{
 /// The kernel ends a link some time after its last reference.
 const ENDING: Duration = Duration::from_millis(500);
 
+/// Until when one waits for what is ending, however many hooks that are: whoever wants the lock meanwhile waits for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending(Instant);
+
+impl Ending {
+    /// From now on.
+    pub fn new() -> Self {
+        Self(Instant::now() + ENDING)
+    }
+}
+
 /// A hook as it was at the last look.
 #[derive(Clone, Debug)]
 pub struct Lost {
@@ -96,13 +107,12 @@ impl Lost {
     /// # Errors
     ///
     /// `hidden-pins`.
-    pub fn refuse_held(&self, hidden: bool) -> anyhow::Result<()> {
+    pub fn refuse_held(&self, hidden: bool, ending: Ending) -> anyhow::Result<()> {
         if hidden {
             return Err(self.held());
         }
-        let since = Instant::now();
         while self.is_held().map_err(|error| self.unknown(&error))? {
-            if since.elapsed() >= ENDING {
+            if Instant::now() >= ending.0 {
                 return Err(self.held());
             }
             thread::sleep(ENDING / 10);

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{lost::Lost, steps::Place};
+use super::{
+    lost::{Ending, Lost},
+    steps::Place,
+};
 use crate::{
     cmd::site::{self, Site},
     error::Failure,
@@ -81,13 +84,13 @@ impl Memory {
     /// # Errors
     ///
     /// `hidden-pins`.
-    pub fn refuse_unseen(&self, place: Place, bpffs: &Path) -> anyhow::Result<()> {
+    pub fn refuse_unseen(&self, place: Place, bpffs: &Path, ending: Ending) -> anyhow::Result<()> {
         if self.is_hidden(bpffs) {
             let message = format!("another mount at {} hides the pins of what runs", bpffs.display());
             return Err(Failure::new("hidden-pins", message).hint("umount it").into());
         }
         let was = self.hooks.iter().find(|hook| hook.place() == place && matches!(hook.is_held(), Ok(true)));
-        was.map_or(Ok(()), |hook| hook.refuse_held(false))
+        was.map_or(Ok(()), |hook| hook.refuse_held(false, ending))
     }
 
     /// Forgets hooks that somebody has detached by hand.
