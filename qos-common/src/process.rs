@@ -2,6 +2,8 @@
 
 use core::hint;
 
+use network_types::eth::EthHdr;
+
 use crate::{
     abi::{Counter, Counters, RemarkedHalf, Uncounted},
     classify::Rules,
@@ -254,22 +256,32 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
 }
 
 /// For programs that have nothing but the table. The counters come first: what is known before a call of the kernel is kept
-/// in memory over it. Then each family has a way of its own to the end, on which nothing that is known is asked again.
+/// in memory over it. Then each family has two ways of its own to the end, without tags and with, on which nothing that is
+/// known is asked again: the four look alike, and to the compiler they are not.
 #[inline(always)]
 fn by_table_alone<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
     let constants = tables.constants();
     let Some(counters) = count_on(tables) else {
         return Outcome::Untouched;
     };
-    match outermost(packet, frame, constants) {
-        Located::Ip(Header { family: family @ Family::V4, offset, ds }) => {
+    let Header { family, offset, ds } = match outermost(packet, frame, constants) {
+        Located::Ip(header) => header,
+        Located::NotIp => return uncounted(Uncounted::NotIp, frame, Some(counters)),
+        Located::Malformed => return uncounted(Uncounted::Malformed, frame, Some(counters)),
+    };
+    match (family, offset) {
+        (family @ Family::V4, offset @ EthHdr::LEN) => {
             by_table(packet, Header { family, offset, ds }, frame, constants, counters).noted(tables)
         }
-        Located::Ip(Header { family: family @ Family::V6, offset, ds }) => {
+        (family @ Family::V6, offset @ EthHdr::LEN) => {
             by_table(packet, Header { family, offset, ds }, frame, constants, counters).noted(tables)
         }
-        Located::NotIp => uncounted(Uncounted::NotIp, frame, Some(counters)),
-        Located::Malformed => uncounted(Uncounted::Malformed, frame, Some(counters)),
+        (family @ Family::V4, offset) => {
+            by_table(packet, Header { family, offset, ds }, frame, constants, counters).noted(tables)
+        }
+        (family @ Family::V6, offset) => {
+            by_table(packet, Header { family, offset, ds }, frame, constants, counters).noted(tables)
+        }
     }
 }
 

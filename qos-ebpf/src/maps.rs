@@ -135,14 +135,14 @@ pub fn log_interval() -> u64 {
 pub fn counters<T>(_tables: &mut T) -> Option<&mut Counters> {
     // SAFETY: the value is this CPU's own, each hook has a map of its own, and a hook runs with bottom halves off, so
     // that no second run of it begins on this CPU before the first ends. Userspace only reads copies.
-    COUNTERS.get_ptr_mut(0).map(|counters| unsafe { &mut *counters })
+    there(COUNTERS.get_ptr_mut(0)).map(|counters| unsafe { &mut *counters })
 }
 
 /// This CPU's half of the matrix that has a codepoint, as long as `_tables` are borrowed.
 #[inline(always)]
 pub fn remarked<T>(_tables: &mut T, from: Dscp) -> Option<&mut RemarkedHalf> {
     // SAFETY: as in `counters`.
-    REMARKED.get_ptr_mut(RemarkedHalf::of(from)).map(|half| unsafe { &mut *half })
+    there(REMARKED.get_ptr_mut(RemarkedHalf::of(from))).map(|half| unsafe { &mut *half })
 }
 
 /// What precedes the IP header on the device.

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::shell;
 
-/// How long a guest may take, also beside other work: some three minutes if the machine is its own.
-const PATIENCE: Duration = Duration::from_secs(1800);
+/// How long a guest may take, also beside other work: the newest kernel takes some twenty minutes on a processor of its own.
+const PATIENCE: Duration = Duration::from_mins(45);
 
 /// How old a console may be that is taken for what a guest would say.
 const EARLIER: Duration = Duration::from_hours(6);
