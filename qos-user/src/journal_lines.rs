@@ -1,7 +1,7 @@
 //! Log lines as systemd's journal likes them on stderr: each begins with its priority, `<4>` (sd-daemon(3)), also those
 //! of one message in several lines.
 
-use std::{env, fmt, io::stderr};
+use std::{borrow::Cow, env, fmt, io::stderr};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
@@ -21,6 +21,17 @@ pub fn is_wanted() -> bool {
     stream == format!("{}:{}", file.st_dev, file.st_ino)
 }
 
+/// What is said on stderr beside the log: where the journal reads it, with the priority of this level.
+#[must_use]
+pub fn beside_the_log(text: &str, level: Level) -> Cow<'_, str> {
+    if is_wanted() { Cow::Owned(prioritized(text, level)) } else { Cow::Borrowed(text) }
+}
+
+fn prioritized(text: &str, level: Level) -> String {
+    let priority = priority(level);
+    text.lines().map(|line| format!("<{priority}>{line}\n")).collect()
+}
+
 impl<S, N, F> FormatEvent<S, N> for JournalLines<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -30,8 +41,7 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut text = String::new();
         self.0.format_event(context, Writer::new(&mut text), event)?;
-        let priority = priority(*event.metadata().level());
-        text.lines().try_for_each(|line| writeln!(writer, "<{priority}>{line}"))
+        writer.write_str(&prioritized(&text, *event.metadata().level()))
     }
 }
 

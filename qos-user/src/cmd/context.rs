@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use crate::{
     cli::{Cli, Color, ETC},
     invocation::Invocation,
+    journal_lines,
     kernel::{bpffs, network::Network, pending::TakenBack, pins::Store},
     render::{Look, harmless},
 };
@@ -185,6 +186,7 @@ impl Context {
                 captured.said().1.push_str(&text);
                 return;
             }
+            let text = journal_lines::beside_the_log(&text, tracing::Level::WARN);
             let _nobody_reads = stderr().lock().write_all(text.as_bytes());
         }
     }

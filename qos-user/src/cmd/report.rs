@@ -13,6 +13,7 @@ use crate::{
     cli::{Cli, Color, Unparsed},
     error::{Exit, Failure},
     invocation::Invocation,
+    journal_lines,
     kernel::privilege,
     render::{
         harmless,
@@ -33,14 +34,17 @@ pub fn report(cli: &Cli, error: &anyhow::Error) -> Exit {
     if cli.command.wants_json() {
         document(&json::failure(&said(error, failure, &context.invocation())));
     } else {
-        let mut stderr = io::stderr().lock();
-        let _nobody_reads =
-            writeln!(stderr, "qosbpf: {}", harmless(&context.invocation().completed(&in_one_line(error)), false));
-        if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
-            let _nobody_reads = writeln!(stderr, "  {}", harmless(&context.invocation().completed(hint), false));
-        }
+        let said = harmless(&context.invocation().completed(&in_one_line(error)), false);
+        let hint = failure.and_then(|failure| failure.hint.as_deref());
+        let hint = hint.map(|hint| format!("  {}\n", harmless(&context.invocation().completed(hint), false)));
+        complain(&format!("qosbpf: {said}\n{}", hint.unwrap_or_default()));
     }
     failure.map_or(Exit::Failed, |failure| failure.exit)
+}
+
+fn complain(text: &str) {
+    let text = journal_lines::beside_the_log(text, tracing::Level::ERROR);
+    let _nobody_reads = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// The same error with the capabilities that are missing, where the kernel has only said "not permitted".
@@ -94,8 +98,7 @@ fn wrong_policy(cli: &Cli, wrong: &WrongPolicy, context: &Context) -> Exit {
     if cli.command.wants_json() {
         document(&json::failures(&wrong.report.failures()));
     } else {
-        let text = harmless(&wrong.report.render(context.color_on_stderr), context.color_on_stderr);
-        let _nobody_reads = io::stderr().lock().write_all(text.as_bytes());
+        complain(&harmless(&wrong.report.render(context.color_on_stderr), context.color_on_stderr));
     }
     Exit::Usage
 }
