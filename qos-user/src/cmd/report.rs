@@ -4,6 +4,7 @@
 use std::{
     ffi::OsString,
     io::{self, IsTerminal as _, Write as _},
+    path::Path,
 };
 
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::{
     error::{Exit, Failure},
     invocation::Invocation,
     journal_lines,
-    kernel::privilege,
+    kernel::{bpffs, privilege},
     render::{
         harmless,
         json::{self, Layout},
@@ -28,7 +29,7 @@ pub fn report(cli: &Cli, error: &anyhow::Error) -> Exit {
     if let Some(wrong) = error.downcast_ref::<WrongPolicy>() {
         return wrong_policy(cli, wrong, &context);
     }
-    let lacking = lacking(error);
+    let lacking = lacking(error, &context.bpffs);
     let error = lacking.as_ref().unwrap_or(error);
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     if cli.command.wants_json() {
@@ -47,8 +48,8 @@ fn complain(text: &str) {
     let _nobody_reads = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// The same error with the capabilities that are missing, where the kernel has only said "not permitted".
-fn lacking(error: &anyhow::Error) -> Option<anyhow::Error> {
+/// The same error with what keeps this process out, where the kernel has only said "not permitted".
+fn lacking(error: &anyhow::Error, bpffs: &Path) -> Option<anyhow::Error> {
     let named = error.chain().any(|cause| cause.is::<Failure>());
     let refused = error
         .chain()
@@ -57,7 +58,8 @@ fn lacking(error: &anyhow::Error) -> Option<anyhow::Error> {
     if named || !refused {
         return None;
     }
-    privilege::missing().map(|missing| missing.context(in_one_line(error)))
+    let missing = bpffs::closed(bpffs).or_else(privilege::missing);
+    missing.map(|missing| missing.context(in_one_line(error)))
 }
 
 /// Says what is wrong with the command line, or prints the help that was asked for.

@@ -8,12 +8,14 @@ use std::{
 
 use anyhow::Context as _;
 use nix::{
+    errno::Errno,
     mount::{MsFlags, mount},
     sys::{
         stat::{major, minor},
         statfs::{BPF_FS_MAGIC, statfs},
         statvfs::{FsFlags, statvfs},
     },
+    unistd::{AccessFlags, access},
 };
 
 use crate::{command::Command, error::Failure};
@@ -91,6 +93,18 @@ pub fn refuse_read_only(path: &Path) -> anyhow::Result<()> {
             .into());
     }
     Ok(())
+}
+
+/// The error that says that this process may not even pass the bpf file system: systemd mounts it for root alone.
+#[must_use]
+pub fn closed(path: &Path) -> Option<anyhow::Error> {
+    let may_pass = access(path, AccessFlags::X_OK);
+    (is_mounted(path) && may_pass == Err(Errno::EACCES)).then(|| {
+        let open = Command::new("chmod o+x").word(path.display());
+        Failure::new("privilege", format!("{} is for root alone, as systemd mounts it", path.display()))
+            .hint(format!("run it as root; or let everybody read what is counted, as root: {open}"))
+            .into()
+    })
 }
 
 /// A mistyped `--bpffs` must not hide somebody's files below a mount.
