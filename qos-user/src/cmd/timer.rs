@@ -1,7 +1,7 @@
 //! The process that waits for a deadline: started by the command that sets one, and detached from everything.
 //!
 //! It may be killed: the next command does its work then. So it needs no memory of its own, and reads the pins again
-//! every second until no deadline is left.
+//! every second until no deadline is left, or a service keeps them.
 
 use std::{
     fs::OpenOptions,
@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use nix::{
+    sys::prctl,
+    unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid},
+};
 
 use super::{
     Context,
@@ -36,11 +39,12 @@ const LOOKS: u32 = 60;
 ///
 /// `timer`: without it, only the next command would go back.
 pub fn start(context: &Context) -> anyhow::Result<()> {
-    // The service keeps deadlines, also those that are set while it is asked.
-    match control::ask(Ask::Deadlines, context) {
-        Some(Answer::Done) => Ok(()),
-        _ => spawn(context),
-    }
+    if is_kept(context) { Ok(()) } else { spawn(context) }
+}
+
+/// Whether a service keeps deadlines, also those that are set while it is asked.
+fn is_kept(context: &Context) -> bool {
+    matches!(control::ask(Ask::Deadlines, context), Some(Answer::Done))
 }
 
 /// The same, whoever else may be there.
@@ -78,6 +82,8 @@ pub fn spawn(context: &Context) -> anyhow::Result<()> {
 /// That it cannot detach itself, or the pins are not readable for long.
 pub fn run(context: &Context) -> anyhow::Result<Exit> {
     setsid().context("setsid")?;
+    // A service manager that says what runs on in the service's name calls it so.
+    prctl::set_name(c"qosbpf-timer")?;
     context.print(READY)?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;
@@ -85,7 +91,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     // The last: its end is what the starter waits for.
     dup2_stdout(&null)?;
     let mut unread = 0;
-    loop {
+    while !is_kept(context) {
         let _said = deadline::settle(context);
         let now = BootTime::now()?;
         let soon = now.plus(deadline::AGAIN);
@@ -104,4 +110,5 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         // What could not be taken back is tried again, but not in haste.
         if next > now { next.min(soon) } else { soon }.sleep_until();
     }
+    Ok(Exit::Done)
 }
