@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use nix::sys::signal::Signal;
 
 use qosbpf_tests::{
+    lab,
     manager::Manager,
     service::{Lab, MARK},
 };
@@ -35,6 +36,31 @@ fn it_says_when_it_is_ready_reloads_lives_and_ends() -> anyhow::Result<()> {
     lab.signal(Signal::SIGTERM)?;
     manager.hears("STOPPING=1")?;
     std::thread::sleep(Duration::from_millis(10));
+    Ok(())
+}
+
+/// As many interfaces as take a while: the manager hears that it goes on, and a stop waits for one of them alone.
+#[test]
+fn a_stop_ends_it_between_two_hooks() -> anyhow::Result<()> {
+    const MANY: usize = 30;
+    let mut lab = Lab::start()?;
+    let links = (0..MANY).map(|n| format!("link add dyn{n} type veth peer name far{n}\n")).collect::<String>();
+    lab.router.edge().run(|| lab::ip(&links))?;
+    lab.save("edge", MARK)?;
+    let manager = Manager::listen(lab.router.folder())?;
+    let mut command = lab.command("run")?;
+    lab.serve_by(manager.starts(&mut command))?;
+    manager.hears("EXTEND_TIMEOUT_USEC=120000000")?;
+    manager.hears("READY=1")?;
+    lab.save("edge", &MARK.replace("lan0", "\"dyn*\""))?;
+    lab.signal(Signal::SIGHUP)?;
+    lab.says(&["hook=\"dyn0:ingress\""])?;
+    lab.stop()?;
+    manager.hears("STOPPING=1")?;
+    let attached = lab.log()?.matches("attached: ").count();
+    assert!(attached < MANY, "it ended when all was done: {attached} hooks");
+    lab.serve()?;
+    assert_eq!(lab.ok("status --json")?.json()?["hooks"].as_array().map(Vec::len), Some(MANY + 1));
     Ok(())
 }
 

@@ -3,12 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
+    sync::Arc,
 };
 
 use super::{
     known::{Known, LinkChange, What},
     lost::{Ending, Lost},
     memory::Memory,
+    pace::Pace,
     steps::{Place, Step, Wishes, Work, steps},
 };
 use crate::{
@@ -36,6 +38,7 @@ use crate::{
 pub struct Follower {
     /// What becomes of programs of another version.
     pub upgrade: Upgrade,
+    pace: Arc<Pace>,
     known: Known,
     /// Interfaces whose new name has not been heeded yet.
     renamed: HashSet<u32>,
@@ -57,9 +60,10 @@ pub struct Follower {
 
 impl Follower {
     /// Knows nothing yet.
-    pub fn new(upgrade: Upgrade) -> Self {
+    pub fn new(upgrade: Upgrade, pace: Arc<Pace>) -> Self {
         Self {
             upgrade,
+            pace,
             known: Known::default(),
             renamed: HashSet::new(),
             gone: HashSet::new(),
@@ -153,7 +157,8 @@ impl Follower {
         }
         self.heed(&site);
         let ending = Ending::new();
-        let failures = steps(&site, &self.wishes(&released(&site)))?.into_iter().filter_map(|step| {
+        let steps = steps(&site, &self.wishes(&released(&site)))?;
+        let failures = steps.into_iter().take_while(|_| self.pace.goes_on()).filter_map(|step| {
             let error = self.take(&step, &site, &context.bpffs, ending).err()?;
             Some((step.place, self.tell(&step, &site, &error)))
         });

@@ -12,6 +12,7 @@ mod loading;
 mod lost;
 mod memory;
 mod notify;
+mod pace;
 mod released;
 mod sampler;
 mod seats;
@@ -32,7 +33,9 @@ use self::{
     follow::Follower,
     instance::Instance,
     loading::{Occasion, load},
+    pace::Pace,
     service::Service,
+    shared::Shared,
 };
 use crate::{
     cli::RunArgs,
@@ -68,7 +71,8 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     let instance = Instance::claim()?;
     let _said = deadline::settle(&context);
     let loaded = load(Occasion::Start, &context);
-    let mut follower = Follower::new(configured.settings.upgrade);
+    let pace = Arc::new(Pace::default());
+    let mut follower = Follower::new(configured.settings.upgrade, Arc::clone(&pace));
     if let Err(error) = follower.follow(&context, |_| HashSet::new()) {
         tracing::error!("not everything is attached: {error:#}");
     }
@@ -79,7 +83,8 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
         instance.leave_nothing();
         return done;
     }
-    Service::new(context, configured, loaded, follower, instance)?.run(&hung_up)
+    let shared = |orders| Shared::new(context, configured, loaded, orders);
+    Service::new(shared, follower, pace, instance)?.run(&hung_up)
 }
 
 /// Lets the service that runs here read its files again; 2 if they are wrong.

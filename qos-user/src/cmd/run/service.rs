@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     io,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,16 +15,17 @@ use anyhow::Context as _;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
-    config::Configured,
     control,
     follow::Follower,
     http,
     instance::Instance,
-    notify, sampler,
+    notify,
+    pace::Pace,
+    sampler,
     shared::{Order, Shared},
     worker::Worker,
 };
@@ -43,11 +45,15 @@ const LOOK: Duration = Duration::from_secs(30);
 /// The longest wait for a deadline: the clock of waits does not go on while the host sleeps.
 const GLANCE: Duration = Duration::from_secs(10);
 
+/// How long the work at hand may take when the service is to end: what is cut short, the next command finishes or undoes.
+const LAST: Duration = Duration::from_secs(20);
+
 /// The service.
 #[derive(Debug)]
 pub struct Service {
     shared: Arc<Shared>,
     worker: Worker,
+    pace: Arc<Pace>,
     orders: mpsc::Receiver<Order>,
     instance: Instance,
 }
@@ -68,15 +74,13 @@ impl Service {
     ///
     /// That there is no thread to be had.
     pub fn new(
-        context: Context,
-        configured: Configured,
-        loaded: Reload,
+        shared: impl FnOnce(mpsc::Sender<Order>) -> Shared,
         follower: Follower,
+        pace: Arc<Pace>,
         instance: Instance,
     ) -> io::Result<Self> {
         let (sender, orders) = mpsc::channel(16);
-        let shared = Shared::new(context, configured, loaded, sender);
-        Ok(Self { shared: Arc::new(shared), worker: Worker::start(follower)?, orders, instance })
+        Ok(Self { shared: Arc::new(shared(sender)), worker: Worker::start(follower)?, pace, orders, instance })
     }
 
     /// Serves until SIGTERM or SIGINT.
@@ -119,15 +123,12 @@ impl Service {
         }
         tokio::spawn(control::serve(socket, Arc::clone(&shared)));
         tokio::spawn(sampler::run(Arc::clone(&shared)));
-        let watched = Arc::clone(&shared);
+        let watched = Arc::clone(&self.pace);
         tokio::spawn(async move { notify::watchdog(&watched).await });
-        let mut deadline = self.follow(HashSet::new()).await;
-        if hung_up.load(Ordering::Relaxed) {
-            self.reload().await;
-        }
+        tokio::pin!(end);
+        let Some(mut deadline) = self.until_end(self.begin(hung_up), end.as_mut()).await else { return Ok(()) };
         notify::ready("serving");
         tracing::info!("ready");
-        tokio::pin!(end);
         loop {
             let wake = tokio::select! {
                 () = &mut end => return Ok(()),
@@ -137,8 +138,31 @@ impl Service {
                 _ = looks.tick() => Wake::Look,
                 () = wait(deadline) => Wake::Deadline,
             };
-            deadline = self.wake(wake).await?;
+            let Some(done) = self.until_end(self.wake(wake), end.as_mut()).await else { return Ok(()) };
+            deadline = done?;
         }
+    }
+
+    /// Looks once more, now that events are heard, and reads the files again if that was asked for meanwhile.
+    async fn begin(&self, hung_up: &AtomicBool) -> Option<BootTime> {
+        let deadline = self.follow(HashSet::new()).await;
+        if hung_up.load(Ordering::Relaxed) {
+            self.reload().await;
+        }
+        deadline
+    }
+
+    /// Does some work; `None` if the service is to end, and then the work has ended at its next hook, or is cut short.
+    async fn until_end<T>(&self, work: impl Future<Output = T>, end: Pin<&mut impl Future<Output = ()>>) -> Option<T> {
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => return Some(done),
+            () = end => self.pace.end(),
+        }
+        if timeout(LAST, work).await.is_err() {
+            tracing::warn!("ends in the midst of a change, which the next command finishes or undoes");
+        }
+        None
     }
 
     /// Does what there is to do, and says what the next deadline is.
@@ -192,9 +216,9 @@ impl Service {
         work: impl FnOnce(&Shared, &mut Follower) -> T + Send + 'static,
     ) -> Option<T> {
         let shared = Arc::clone(&self.shared);
-        shared.work_begins(true);
+        self.pace.works(true);
         let done = self.worker.run(move |follower| work(&shared, follower)).await;
-        self.shared.work_begins(false);
+        self.pace.works(false);
         done
     }
 }

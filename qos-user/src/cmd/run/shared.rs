@@ -31,9 +31,6 @@ use crate::{
     status::{Reload, ServiceStatus},
 };
 
-/// How long work at the hooks may take before something must be wrong.
-const STUCK: Duration = Duration::from_secs(120);
-
 /// What somebody wants done.
 #[derive(Debug)]
 pub enum Order {
@@ -75,8 +72,6 @@ struct State {
     listens: Vec<SocketAddr>,
     /// Why deadlines could not be read the last time, so that it is said once.
     unread: Option<String>,
-    /// Since when there is work under way at the hooks.
-    busy: Option<Instant>,
 }
 
 impl Shared {
@@ -92,7 +87,6 @@ impl Shared {
             behind: false,
             listens: Vec::new(),
             unread: None,
-            busy: None,
         };
         Self {
             context,
@@ -136,11 +130,6 @@ impl Shared {
     /// How the files were last read.
     pub fn last_reload(&self) -> Reload {
         self.state().reload.clone()
-    }
-
-    /// Work at the hooks begins, or has ended.
-    pub fn work_begins(&self, begins: bool) {
-        self.state().busy = begins.then(Instant::now);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -202,11 +191,6 @@ impl Shared {
             released: state.released.places().into_iter().collect(),
             lost: state.lost.clone(),
         }
-    }
-
-    /// Whether work at the hooks does not come to its end.
-    pub fn is_stuck(&self) -> bool {
-        self.state().busy.is_some_and(|since| since.elapsed() > STUCK)
     }
 
     /// Gives an order to whoever works at the hooks.

@@ -1,0 +1,65 @@
+//! How work at the hooks goes on: whoever watches sees each hook, and it ends between two of them when the service ends.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::notify;
+
+/// How long work at one hook may take before something must be wrong.
+const STUCK: Duration = Duration::from_secs(120);
+
+/// How often the service manager hears that it goes on.
+const TOLD: Duration = Duration::from_secs(1);
+
+/// What is known of the work under way.
+#[derive(Debug, Default)]
+pub struct Pace {
+    moments: Mutex<Moments>,
+    ending: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Moments {
+    /// When work last came to a hook, while there is some.
+    moved: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Pace {
+    /// Work begins, or has ended.
+    pub fn works(&self, begins: bool) {
+        self.moments().moved = begins.then(Instant::now);
+    }
+
+    /// It comes to the next hook: whether it is to.
+    pub fn goes_on(&self) -> bool {
+        let now = Instant::now();
+        let mut moments = self.moments();
+        moments.moved = moments.moved.map(|_| now);
+        if moments.told.is_none_or(|told| now.duration_since(told) >= TOLD) {
+            moments.told = Some(now);
+            notify::working(STUCK);
+        }
+        !self.ending.load(Ordering::Relaxed)
+    }
+
+    /// The hook at hand is the last.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does not go on.
+    pub fn is_stuck(&self) -> bool {
+        self.moments().moved.is_some_and(|moved| moved.elapsed() > STUCK)
+    }
+
+    fn moments(&self) -> MutexGuard<'_, Moments> {
+        // What a panic left is whole: each change is one assignment.
+        self.moments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
