@@ -25,6 +25,7 @@ pub mod pool;
 pub mod pppoe;
 pub mod router;
 pub mod service;
+pub mod systemd;
 pub mod tables;
 pub mod tagged;
 pub mod tally;

@@ -203,9 +203,7 @@ impl Lab {
     }
 
     fn after(&self, dscp: u8) -> anyhow::Result<u64> {
-        let document = self.ok("stats --json lan0:ingress")?.json()?;
-        let rows = document["hooks"][0]["after"].as_array().cloned().unwrap_or_default();
-        Ok(rows.iter().find(|row| row["dscp"] == dscp).and_then(|row| row["packets"].as_u64()).unwrap_or(0))
+        Ok(counted_after(&self.ok("stats --json lan0:ingress")?.json()?, dscp))
     }
 
     /// The hooks of `status --json` by their names.
@@ -296,6 +294,13 @@ impl Drop for Lab {
             let _reaped = service.wait();
         }
     }
+}
+
+/// How many packets of a codepoint the one hook of a `stats --json` has handed on.
+#[must_use]
+pub fn counted_after(document: &Value, dscp: u8) -> u64 {
+    let rows = document["hooks"][0]["after"].as_array().cloned().unwrap_or_default();
+    rows.iter().find(|row| row["dscp"] == dscp).and_then(|row| row["packets"].as_u64()).unwrap_or(0)
 }
 
 /// Waits until something is so.

@@ -20,7 +20,7 @@ enum Sign {
     File(&'static str),
 }
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     Part { sign: Sign::Program("cc"), package: "gcc", why: "links every Rust program" },
     Part { sign: Sign::File("/usr/include/stdio.h"), package: "libc6-dev", why: "what programs are linked with" },
     Part { sign: Sign::Program("ip"), package: "iproute2", why: "network namespaces for the demo and the tests" },
@@ -38,6 +38,11 @@ const PARTS: [Part; 10] = [
         sign: Sign::Program("promtool"),
         package: "prometheus",
         why: "reads the metrics of the service in its tests",
+    },
+    Part {
+        sign: Sign::File("/lib/systemd/systemd"),
+        package: "systemd",
+        why: "runs the unit of the service in its tests, apart from the one that runs this machine",
     },
 ];
 
