@@ -63,7 +63,8 @@ fn what_a_removed_folder_had_is_put_back() -> anyhow::Result<()> {
     }
     ensure!(before["since"].as_str() <= after["since"].as_str());
     lab.ok("policy history")?.says(&["edge"])?;
-    // One that no policy binds, as it was told to be attached, with a filter that outlived its pins.
+    // One that no policy binds, as it was told to be attached, with a filter that outlived its pins. It comes after the other.
+    lab.becomes("wan0:egress", "counting")?;
     let after = lab.hook("wan0:egress")?.context("a hook")?;
     ensure!(after["hook"] == "clsact" && after["program_id"] != counting, "{after:#}");
     // All of it is ours to remove.
