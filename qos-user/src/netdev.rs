@@ -113,16 +113,21 @@ impl Tie {
 pub fn counted_twice(devices: &[Netdev], hooks: &[Counting], pppoe: &[u32]) -> BTreeMap<Twice, Vec<Direction>> {
     let mut pairs: BTreeMap<Twice, Vec<Direction>> = BTreeMap::new();
     for direction in Direction::BOTH {
-        let here = || hooks.iter().filter(move |hook| hook.direction == direction);
-        let attached = here().map(|hook| hook.ifindex).collect();
-        // An Ethernet's hook sees the packets of a session only if it looks into it.
-        let looking = here().filter(|hook| hook.looks_inside).map(|hook| hook.ifindex);
-        let sessions: Vec<u32> = looking.filter(|ifindex| pppoe.contains(ifindex)).collect();
-        for pair in twice(devices, &attached, &sessions) {
+        let here: Vec<Counting> = hooks.iter().filter(|hook| hook.direction == direction).copied().collect();
+        for pair in one_way(devices, &here, pppoe) {
             pairs.entry(pair).or_default().push(direction);
         }
     }
     pairs
+}
+
+/// The same of hooks of one direction.
+fn one_way(devices: &[Netdev], hooks: &[Counting], pppoe: &[u32]) -> Vec<Twice> {
+    let attached = hooks.iter().map(|hook| hook.ifindex).collect();
+    // An Ethernet's hook sees the packets of a session only if it looks into it.
+    let looking = hooks.iter().filter(|hook| hook.looks_inside).map(|hook| hook.ifindex);
+    let sessions: Vec<u32> = looking.filter(|ifindex| pppoe.contains(ifindex)).collect();
+    twice(devices, &attached, &sessions)
 }
 
 impl Twice {

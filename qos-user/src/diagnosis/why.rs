@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     hook::Direction,
-    netdev::{Netdev, Stacks},
+    netdev::{Counting, Netdev, Stacks},
     snapshot::{Hook, Snapshot, State},
     tcpdump,
 };
@@ -160,11 +160,14 @@ impl<'a> Scene<'a> {
     fn stacks(&self, direction: Direction) -> Stacks {
         let ports = &self.ground.ports;
         let devices: Vec<Netdev> = ports.iter().map(|port| port.device.clone()).collect();
-        let attached = self.hooks(direction).map(|hook| hook.ifindex).collect();
         let looks = |port: &&Port| port.hook(direction).is_some_and(|hook| hook.inside_pppoe);
-        let sessions = ports.iter().filter(looks).map(|port| port.device.ifindex);
-        let sessions: Vec<u32> = sessions.filter(|ifindex| self.ground.pppoe.contains(ifindex)).collect();
-        Stacks::of(&devices, &attached, &sessions)
+        let looking: Vec<u32> = ports.iter().filter(looks).map(|port| port.device.ifindex).collect();
+        let counting = self.hooks(direction).map(|hook| Counting {
+            ifindex: hook.ifindex,
+            direction,
+            looks_inside: looking.contains(&hook.ifindex),
+        });
+        Stacks::of(&devices, &counting.collect::<Vec<_>>(), &self.ground.pppoe)
     }
 
     /// The same hook in the first reading.

@@ -1,8 +1,8 @@
 //! How many packets passed hooks of which some stand on each other: each is counted at one device of a stack.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::{Netdev, twice};
+use super::{Counting, Netdev, one_way};
 
 /// What one hook has counted of the same packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,18 +22,19 @@ pub struct Passed {
 pub struct Stacks(BTreeMap<u32, (u32, usize)>);
 
 impl Stacks {
-    /// Of the devices at which hooks count one direction. `sessions` carry PPPoE which hooks there look into.
+    /// Of the devices with hooks of one direction. `pppoe` are the devices over which sessions run.
     #[must_use]
-    pub fn of(devices: &[Netdev], attached: &BTreeSet<u32>, sessions: &[u32]) -> Self {
-        let mut places: BTreeMap<u32, (u32, usize)> = attached.iter().map(|device| (*device, (*device, 0))).collect();
-        let pairs = twice(devices, attached, sessions);
+    pub fn of(devices: &[Netdev], hooks: &[Counting], pppoe: &[u32]) -> Self {
+        let mut places: BTreeMap<u32, (u32, usize)> =
+            hooks.iter().map(|hook| (hook.ifindex, (hook.ifindex, 0))).collect();
+        let pairs = one_way(devices, hooks, pppoe);
         // A stack is no higher than there are devices; what stands on each other in a circle ends too.
-        for _ in 0..attached.len() {
+        for _ in 0..hooks.len() {
             for pair in &pairs {
                 let [upper, lower] = [pair.upper, pair.lower].map(|device| places[&device]);
                 let stack = upper.0.min(lower.0);
                 places.insert(pair.lower, (stack, lower.1));
-                places.insert(pair.upper, (stack, upper.1.max(lower.1 + 1).min(attached.len())));
+                places.insert(pair.upper, (stack, upper.1.max(lower.1 + 1).min(hooks.len())));
             }
         }
         Self(places)
@@ -73,9 +74,12 @@ impl Stacks {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::device, *};
+    use crate::hook::Direction;
 
     fn stacks(devices: &[Netdev]) -> Stacks {
-        Stacks::of(devices, &devices.iter().map(|device| device.ifindex).collect(), &[])
+        let at =
+            |device: &Netdev| Counting { ifindex: device.ifindex, direction: Direction::Ingress, looks_inside: false };
+        Stacks::of(devices, &devices.iter().map(at).collect::<Vec<_>>(), &[])
     }
 
     #[test]
