@@ -1,9 +1,9 @@
-//! What the policy in force binds, and where nothing is attached.
+//! What a policy binds, and where nothing is attached.
 
 use super::site::Site;
 use crate::{command::Command, hook::Direction, policy::Policy, snapshot::Missing};
 
-/// Hooks of interfaces that exist, and of exact names that none has.
+/// Of the policy in force: hooks of interfaces that exist, and of exact names that none has.
 #[must_use]
 pub fn missing(site: &Site) -> Vec<Missing> {
     site.policy.as_ref().map_or_else(Vec::new, |in_force| missing_of(&in_force.policy, site))

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 
-use crate::{cmd::Context, lab::Lab};
+use crate::{cmd::Context, invocation::quoted, lab::Lab};
 
 /// How long a command may take to start the command that it was given.
 const START: Duration = Duration::from_millis(700);
@@ -100,11 +100,6 @@ impl Operator {
         let dimmed = anstyle::Style::new().dimmed();
         self.context.screen(&if self.color { format!("{dimmed}{line}{dimmed:#}\n") } else { format!("{line}\n") })
     }
-}
-
-/// As a shell wants it: `>` and `<` would redirect.
-fn quoted(word: &str) -> String {
-    if word.contains(['<', '>']) { format!("'{word}'") } else { word.to_owned() }
 }
 
 /// A kernel that does not list children costs the whole time, and nothing else.
