@@ -131,7 +131,9 @@ fn bpffs(bpffs: &Bpffs) -> Option<Finding> {
         }
         BpffsState::Foreign(why, folder) => {
             let cure = Cure::Host(Command::new("rm -r").word(folder));
-            let text = format!("{why}: look who made it; what marks by pins in it stops when it is removed");
+            let text = format!(
+                "{why}: look who made it; what marks by pins in it stops when it is removed, until qosbpf run attaches it again"
+            );
             Some(Finding::fail(HOST, "bpffs-foreign", text).cure(cure))
         }
         BpffsState::Open(why, folder) => {

@@ -230,9 +230,15 @@ fn remedy(path: &Path) -> String {
     if is_only_open(path) {
         return format!("look who did it; to close it: {}", Command::new("chmod go-w").word(path.display()));
     }
+    start_over(path)
+}
+
+/// What helps where qosbpf will not remove a folder or a pin.
+#[must_use]
+pub fn start_over(path: &Path) -> String {
+    let removal = Command::new("rm -r").word(path.display());
     format!(
-        "look who made it; to start over, which ends what marks by it: {}",
-        Command::new("rm -r").word(path.display())
+        "look who made it; to start over, which ends what marks by it until qosbpf run attaches it again: {removal}"
     )
 }
 

@@ -314,7 +314,7 @@ impl HookPins {
     /// The command that removes the folder, where qosbpf will not.
     #[must_use]
     pub fn removal(&self) -> String {
-        format!("look who made it; to start over, which ends what marks by it: rm -r {}", self.folder.display())
+        bpffs::start_over(&self.folder)
     }
 
     /// Makes the folder.
