@@ -46,9 +46,29 @@ impl Text {
     fn lines(&self, look: &Look) -> Vec<String> {
         match self {
             Self::Line(line) => vec![line.clone()],
-            Self::Told(indent, text) => wrap(&one_line(&look.invocation.completed(text)), WIDTH, *indent),
+            Self::Told(indent, text) => told(&one_line(&look.invocation.completed(text)), *indent),
         }
     }
+}
+
+/// A text that goes on below itself. A command of ours at its end has a line of its own if it would be broken otherwise:
+/// whoever copies a part of one runs another command.
+fn told(text: &str, indent: usize) -> Vec<String> {
+    let lines = wrap(text, WIDTH, indent);
+    let Some((why, command)) = command_at_the_end(text) else { return lines };
+    if lines.iter().any(|line| line.contains(command)) {
+        return lines;
+    }
+    let mut lines = wrap(why, WIDTH, indent);
+    lines.push(format!("{:indent$}{command}", ""));
+    lines
+}
+
+/// What is before it, and the command; where a text goes on behind one, nobody knows where it ends.
+fn command_at_the_end(text: &str) -> Option<(&str, &str)> {
+    let (why, command) = text.split_at_checked(text.rfind(": qosbpf ")? + 2)?;
+    let goes_on = command.ends_with(')') || [", ", "; ", ": "].iter().any(|sign| command.contains(sign));
+    (!goes_on).then_some((why.trim_end(), command))
 }
 
 /// Lines, from top to bottom.
@@ -202,7 +222,7 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::sample;
+    use crate::{invocation::Invocation, render::sample};
 
     #[test]
     fn color_adds_nothing_but_color() {
@@ -224,6 +244,23 @@ mod tests {
             }
         }
         assert_eq!(bare, plain);
+    }
+
+    #[test]
+    fn a_command_is_not_broken_where_it_can_be_told_from_the_text() {
+        let invocation = Invocation { netns: Some("edge".to_owned()), etc: None, bpffs: Some("/b".repeat(20)) };
+        let look = Look { invocation, ..sample::look() };
+        let attach = look.invocation.command("attach lan0");
+        let said = |text: &str| {
+            let mut screen = Screen::default();
+            screen.line(text);
+            screen.finish(&look)
+        };
+        let text = said("lan0:ingress  bound by lan0, not attached, as everybody can see: qosbpf attach lan0");
+        assert_eq!(text, format!("lan0:ingress  bound by lan0, not attached, as everybody can see:\n  {attach}\n"));
+        assert_eq!(said("not attached: qosbpf attach lan0"), format!("not attached: {attach}\n"));
+        let text = said(&format!("{}: qosbpf attach lan0 attaches it; see there", "word ".repeat(12).trim_end()));
+        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
     }
 
     #[test]
