@@ -2,6 +2,7 @@
 
 use std::{env, io::IsTerminal as _, process::ExitCode};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use qosbpf::{
     cli::{Cli, Command, LogFormat},
     cmd,
@@ -14,10 +15,22 @@ fn main() -> ExitCode {
         Err(unparsed) => return cmd::report_usage(&unparsed, env::args_os().skip(1)).into(),
     };
     log_to_stderr(&cli);
+    allow_open_files();
     let outcome = cmd::run(&cli);
     match outcome {
         Ok(exit) => exit.into(),
         Err(error) => cmd::report(&cli, &error).into(),
+    }
+}
+
+/// As many open files as whoever started this lets it have: a policy is prepared at all hooks before it takes effect at one, and
+/// each has some fifteen files open then. The usual limit of 1,024 is there for programs that call select(2).
+fn allow_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::debug!("the limit of open files stays at {soft}: {error}");
     }
 }
 

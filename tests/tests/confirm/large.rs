@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use qosbpf_tests::{binary::Answer, router::words};
+
 use crate::edge::Edge;
 
 /// Every second address of a /15: none can be joined with another one.
@@ -35,5 +37,25 @@ fn many_rules_with_one_large_set_can_be_replaced_and_come_back() -> anyhow::Resu
     edge.ok("policy bypass")?;
     edge.ok("policy resume")?;
     assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("large", 34));
+    Ok(())
+}
+
+/// Preparing two hooks takes more open files than this.
+const FEW_FILES: u32 = 24;
+
+#[test]
+fn the_soft_limit_of_open_files_is_none() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let text = "[interface.lan0]\ningress = \"t\"\negress = \"t\"\n[interface.wan0]\ningress = \"t\"\negress = \"t\"\n\
+                [remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
+    let policy = edge.router.policy("few", text)?;
+    let apply = edge.router.command(&format!("policy apply {policy}"))?;
+    let limited = |limit: &str| {
+        let mut command = words(&format!("prlimit --nofile={limit}"));
+        Answer::of(command.arg(apply.get_program()).args(apply.get_args()))
+    };
+    limited(&format!("{FEW_FILES}:{FEW_FILES}"))?.expect(1)?;
+    limited(&format!("{FEW_FILES}:4096"))?.expect(0)?;
+    assert_eq!(edge.mark_of_ef()?, 34);
     Ok(())
 }
