@@ -35,8 +35,9 @@ impl Shared {
     /// have to be kept over the call.
     #[inline(always)]
     pub fn color_by_lock(self, meter: &MeterRecord, arrival: impl Fn() -> Arrival) -> Color {
-        // SAFETY: made of a map's value, and whoever touches the buckets holds their lock. Between taking it and giving it
-        // back nothing is called: the verifier sees to that.
+        // SAFETY: made of a map's value. A slot belongs to one meter, and whoever has that meter by lock holds it here; for the
+        // one moment at which another program may swap in it, see decision 0005: words are whole, a packet's tokens may be
+        // lost. Between taking the lock and giving it back nothing is called: the verifier sees to that.
         unsafe {
             helpers::bpf_spin_lock(&raw mut (*self.0).lock);
             let color = meter.meter.color(&mut (*self.0).buckets, &arrival());
@@ -56,7 +57,7 @@ impl Shared {
             Algorithm::Rfc4115 => false,
         };
         let arrival = &arrival();
-        // SAFETY: as above; the words are only looked at and swapped.
+        // SAFETY: made of a map's value; the words are only looked at and swapped.
         let (mut committed, mut other) =
             unsafe { (Swapped(&raw mut (*self.0).buckets.committed), Swapped(&raw mut (*self.0).buckets.other)) };
         match two_rates {

@@ -28,7 +28,7 @@ use crate::{
 /// Ethernet, four tags and an IPv6 header: the most that has to be in the linear part.
 const HEADERS: usize = EthHdr::LEN + MAX_TAGS * VlanHdr::LEN + Ipv6Hdr::LEN;
 
-/// The same for rules, which look at ports behind options and extension headers: what drivers commonly keep together.
+/// The same for rules, which look at ports behind options and extension headers.
 const CLASSIFIED: usize = 192;
 
 /// The same where an IP header may be behind labels, or one in another: without labels, options and extension headers
@@ -202,8 +202,8 @@ fn linear<const MF: bool, const INSIDE: bool>(context: &TcContext) -> Window {
     Window::of_skb(context)
 }
 
-/// How many bytes the headers take that the EtherType promises; with rules up to the end of the TCP header. Virtio keeps
-/// 128 bytes of a longer packet together.
+/// How many bytes the headers take that the EtherType promises. With rules up to the end of the TCP header; behind tags,
+/// extension headers and on layer-3 devices as many as are ever asked for. Virtio keeps 128 bytes of a longer packet together.
 #[inline(always)]
 fn needed<const MF: bool>(window: &Window) -> usize {
     const IPV4: u16 = EtherType::Ipv4 as u16;
@@ -212,22 +212,32 @@ fn needed<const MF: bool>(window: &Window) -> usize {
         return if MF { CLASSIFIED } else { Ipv6Hdr::LEN };
     }
     match window.read::<{ EthHdr::LEN }>(0).map(|bytes| u16::from_ne_bytes([bytes[12], bytes[13]])) {
-        Some(IPV4) => EthHdr::LEN + if MF { LONGEST_IPV4 + TcpHdr::LEN } else { Ipv4Hdr::LEN },
-        Some(IPV6) if MF && has_extensions(window) => CLASSIFIED,
-        Some(IPV6) => EthHdr::LEN + Ipv6Hdr::LEN + if MF { TcpHdr::LEN } else { 0 },
+        Some(IPV4) if MF => behind_ipv4(window),
+        Some(IPV6) if MF => behind_ipv6(window),
+        Some(IPV4) => EthHdr::LEN + Ipv4Hdr::LEN,
+        Some(IPV6) => EthHdr::LEN + Ipv6Hdr::LEN,
         _ if MF => CLASSIFIED,
         _ => HEADERS,
     }
 }
 
-/// An IPv4 header with all of its options.
-const LONGEST_IPV4: usize = 60;
-
-/// Whether something else than the most common transport header is behind the IPv6 header.
+/// To the end of a TCP header behind this IPv4 header and its options.
 #[inline(always)]
-fn has_extensions(window: &Window) -> bool {
+fn behind_ipv4(window: &Window) -> usize {
+    match window.read::<2>(EthHdr::LEN) {
+        Some([version_ihl, _]) => EthHdr::LEN + usize::from(version_ihl & 0x0f) * 4 + TcpHdr::LEN,
+        None => CLASSIFIED,
+    }
+}
+
+/// The same behind an IPv6 header, unless something else follows than the most common transport headers.
+#[inline(always)]
+fn behind_ipv6(window: &Window) -> usize {
     const TCP: u8 = IpProto::Tcp as u8;
     const UDP: u8 = IpProto::Udp as u8;
     const ICMP: u8 = IpProto::Ipv6Icmp as u8;
-    !matches!(window.read::<1>(EthHdr::LEN + offset_of!(Ipv6Hdr, next_hdr)), Some([TCP | UDP | ICMP]))
+    match window.read::<2>(EthHdr::LEN + offset_of!(Ipv6Hdr, next_hdr)) {
+        Some([TCP | UDP | ICMP, _]) => EthHdr::LEN + Ipv6Hdr::LEN + TcpHdr::LEN,
+        _ => CLASSIFIED,
+    }
 }

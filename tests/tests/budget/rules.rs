@@ -109,11 +109,11 @@ fn frames() -> [(&'static str, Vec<u8>); 2] {
     [("IPv4", ethernet(&[], ether_type::IPV4, &ipv4)), ("IPv6", ethernet(&[], ether_type::IPV6, &ipv6))]
 }
 
-/// A packet of which only so much is linear.
-fn pulls(program: Program, frame: &[u8], linear: usize) -> anyhow::Result<bool> {
+/// Whether more is asked for of a packet of which only so much is linear.
+fn pulls(program: Program, link: Link, frame: &[u8], linear: usize) -> anyhow::Result<bool> {
     let pieces = Context::Skb(&[(LEN, 1514), (INGRESS_IFINDEX, 1)]);
     let rules = Some(Arc::new(tables(&searched(16))?));
-    let wanted = Specialisation { rules, ..Specialisation::counting(Link::Ethernet) };
+    let wanted = Specialisation { rules, ..Specialisation::counting(link) };
     let mut linear_part = frame.to_vec();
     linear_part.resize(linear, 0);
     let walk = Walker::of(program.entry(Form::Rules), &wanted)?.run(&mut linear_part, pieces)?;
@@ -123,21 +123,37 @@ fn pulls(program: Program, frame: &[u8], linear: usize) -> anyhow::Result<bool> 
 /// Where `struct __sk_buff` has the length (`include/uapi/linux/bpf.h`).
 const LEN: usize = 0;
 
+/// `GOOD_COPY_LEN` of `drivers/net/virtio_net.c`.
+const VIRTIO: usize = 128;
+const ETHERNET: usize = 14;
+const TCP: usize = 20;
+
 #[test]
-fn nothing_is_pulled_of_a_packet_as_virtio_gives_it() -> anyhow::Result<()> {
-    /// `GOOD_COPY_LEN` of `drivers/net/virtio_net.c`.
-    const VIRTIO: usize = 128;
+fn what_is_pulled_is_what_the_headers_may_take() -> anyhow::Result<()> {
+    let [(_, ipv4), (_, ipv6)] = frames();
+    let with = |frame: &[u8], at: usize, byte: u8| {
+        let mut frame = frame.to_vec();
+        frame[ETHERNET + at] = byte;
+        frame
+    };
+    let tagged = ethernet(&[(ether_type::TAG, 100)], ether_type::IPV4, &ipv4[ETHERNET..]);
     for program in [Program::Tc(Direction::Ingress), Program::Tc(Direction::Egress)] {
-        for (name, mut frame) in frames() {
-            assert!(!pulls(program, &frame, VIRTIO)?, "{} {name}", program.name());
-            assert!(pulls(program, &frame, 60)?, "{} {name}: its header may go on behind", program.name());
-            // The next header of IPv6, the IHL of IPv4.
-            if name == "IPv6" {
-                frame[14 + 6] = protocol::HOP_BY_HOP;
-            } else {
-                frame[14] = 0x4f;
-            }
-            assert_eq!(pulls(program, &frame, VIRTIO)?, name == "IPv6", "{} {name} with options", program.name());
+        // What has to be linear, of which one byte less is not enough.
+        for (what, frame, enough) in [
+            ("IPv4", ipv4.clone(), ETHERNET + 20 + TCP),
+            ("all options", with(&ipv4, 0, 0x4f), ETHERNET + 60 + TCP),
+            ("IPv6", ipv6.clone(), ETHERNET + 40 + TCP),
+        ] {
+            assert!(!pulls(program, Link::Ethernet, &frame, enough)?, "{} {what}", program.name());
+            assert!(pulls(program, Link::Ethernet, &frame, enough - 1)?, "{} {what}, a byte less", program.name());
+        }
+        for (what, link, frame) in [
+            ("extension headers", Link::Ethernet, with(&ipv6, 6, protocol::HOP_BY_HOP)),
+            ("SCTP over IPv6", Link::Ethernet, with(&ipv6, 6, 132)),
+            ("a tag", Link::Ethernet, tagged.clone()),
+            ("no link header", Link::Layer3, ipv4[ETHERNET..].to_vec()),
+        ] {
+            assert!(pulls(program, link, &frame, VIRTIO)?, "{} {what}", program.name());
         }
     }
     Ok(())
