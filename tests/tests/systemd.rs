@@ -85,12 +85,12 @@ fn what_is_attached_outlives_a_stop_and_a_kill() -> anyhow::Result<()> {
 fn the_watchdog_is_fed_and_bites_who_hangs() -> anyhow::Result<()> {
     let machine = serving()?;
     fs::create_dir(machine.path("/etc/systemd/system/qosbpf.service.d"))?;
-    machine.write("/etc/systemd/system/qosbpf.service.d/soon.conf", "[Service]\nWatchdogSec=2s\nLimitCORE=0\n")?;
+    machine.write("/etc/systemd/system/qosbpf.service.d/soon.conf", "[Service]\nWatchdogSec=5s\nLimitCORE=0\n")?;
     machine.ok("systemctl daemon-reload")?;
     machine.ok("systemctl restart qosbpf")?;
     let fed = || machine.property("WatchdogTimestampMonotonic");
     let first: u64 = fed()?.parse()?;
-    eventually(|| Ok(fed()?.parse::<u64>()? > first + 4_000_000))?;
+    eventually(|| Ok(fed()?.parse::<u64>()? > first + 7_000_000))?;
     assert_eq!(machine.property("NRestarts")?, "0");
     machine.ok("systemctl kill --signal STOP --kill-who main qosbpf")?;
     assert_eq!(machine.logs("Watchdog timeout")?, ERROR);
@@ -102,7 +102,7 @@ fn the_watchdog_is_fed_and_bites_who_hangs() -> anyhow::Result<()> {
 fn a_deadline_is_kept_across_a_restart_and_by_one_process_alone() -> anyhow::Result<()> {
     let machine = serving()?;
     machine.write("/etc/qosbpf/next.toml", &format!("version = 1\nname = \"next\"\n{OTHER}"))?;
-    machine.ok("qosbpf policy apply /etc/qosbpf/next.toml --confirm 10s")?;
+    machine.ok("qosbpf policy apply /etc/qosbpf/next.toml --confirm 20s")?;
     machine.ok("systemctl restart qosbpf")?;
     machine.ok("qosbpf status")?.says(&["NOT CONFIRMED: next"])?;
     // Whoever kept it in between sees that the service keeps it again.
@@ -111,7 +111,7 @@ fn a_deadline_is_kept_across_a_restart_and_by_one_process_alone() -> anyhow::Res
     assert_eq!(machine.logs("policy next")?, WARNING);
     assert_eq!(machine.logs("was not confirmed in time: back to edge")?, WARNING);
     assert!(machine.five_become(34)?);
-    machine.ok("qosbpf policy apply /etc/qosbpf/next.toml --confirm 4s")?;
+    machine.ok("qosbpf policy apply /etc/qosbpf/next.toml --confirm 15s")?;
     machine.ok("systemctl stop qosbpf")?;
     machine.logs("(qosbpf-timer) remains running after unit stopped")?;
     eventually(|| Ok(machine.ok("qosbpf policy show")?.stdout.contains("policy edge")))?;
@@ -184,7 +184,8 @@ fn a_namespace_that_comes_late_is_served_and_one_that_cannot_be_read_is_not() ->
     machine.ok("ip netns add late")?;
     machine.ok("ip -n late link add lan0 type veth peer name far0")?;
     machine.becomes("ActiveState", "active")?;
-    let status = machine.ok("qosbpf --netns late status")?.says(&["network namespace late", "lan0:ingress"])?;
-    assert!(status.stdout.contains("run: active"), "{}", status.stdout);
-    Ok(())
+    // It may have begun before there was the interface.
+    let serves =
+        |said: &str| ["network namespace late", "lan0:ingress", "run: active"].iter().all(|word| said.contains(word));
+    eventually(|| Ok(serves(&machine.ask("qosbpf --netns late status")?.stdout)))
 }

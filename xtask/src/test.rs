@@ -63,7 +63,7 @@ const SECOND_LOOKS: usize = 3;
 
 /// The programs whose tests are about what happens at the same time: one that fails beside others and passes alone may
 /// have found what it is there to find.
-const RACES: [&str; 5] = ["confirm", "faults", "loader", "reborn", "service"];
+const RACES: [&str; 6] = ["confirm", "faults", "loader", "reborn", "service", "systemd"];
 
 /// Whether failures may have come of a busy machine alone.
 fn may_be_chance(failures: &[Failure]) -> bool {

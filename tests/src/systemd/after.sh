@@ -7,6 +7,11 @@ for _ in $(seq 500); do
     grep -q 'populated 0' "$1/$2/cgroup.events" && break
     sleep 0.01
 done
-# What is still in use is somebody else's, and stays.
-find "$1" -mindepth 1 -depth -type d -path "$1/$3*" -exec rmdir {} + 2> /dev/null || :
+# Others that a process is named for have a machine of their own, of which a cgroup may be empty for a moment.
+for left in "$1/$3"*; do
+    process=${left#"$1/$3"}
+    if [ "$left" = "$1/$2" ] || [ ! -e "/proc/${process%%-*}" ]; then
+        find "$left" -depth -type d -exec rmdir {} + 2> /dev/null || :
+    fi
+done
 test ! -e "$1/$2"
