@@ -8,7 +8,10 @@ use crate::{
         screen::Screen,
         text::{count, shorten},
     },
-    snapshot::diff::{EntryDiff, HookDiff, MarkDiff, Outcome, OuterDiff, PolicyDiff, RuleChange, RuleDiff},
+    snapshot::{
+        diff::{EntryDiff, HookDiff, MarkDiff, Outcome, OuterDiff, PolicyDiff, RuleChange, RuleDiff},
+        rates::total,
+    },
 };
 
 /// More codepoints than these make a line hard to read.
@@ -77,6 +80,9 @@ fn block(screen: &mut Screen, hook: &HookDiff) {
     for entry in &hook.entries {
         screen.line(&line(entry, hook.live));
     }
+    if hook.live && !hook.entries.is_empty() {
+        doubt(&hook.rules).iter().for_each(|doubt| screen.told(false, "  ", doubt));
+    }
 }
 
 /// How many packets a new rule would take only a trial could tell: the counters know codepoints, not addresses and ports.
@@ -89,10 +95,12 @@ fn rule_lines(screen: &mut Screen, rule: &RuleDiff) {
     let line = rule.line.map_or_else(String::new, |line| format!(" (line {line})"));
     let name = shorten(&rule.name, 2 * NAME);
     let moved = if rule.change == RuleChange::Moved { "  moved" } else { "" };
-    let rate = rule.rate.map_or_else(String::new, |rate| match rate.packets > 0.0 {
-        true => format!("  {} pkt/s now", rounded(rate.packets)),
-        false => "  no packet now".to_owned(),
-    });
+    let rate = match rule.rate {
+        Some(rate) if rate.packets > 0.0 => format!("  {} pkt/s now", rounded(rate.packets)),
+        Some(_) => "  no packet now".to_owned(),
+        None if rule.change == RuleChange::Added => "  how many it would take, only traffic tells".to_owned(),
+        None => String::new(),
+    };
     screen.line(&format!("  {sign} rule \"{name}\"{line}{moved}{rate}"));
     if rule.change == RuleChange::Changed {
         rule.old.iter().for_each(|old| screen.told(false, "      now   ", old));
@@ -123,13 +131,26 @@ fn word(outcome: Outcome) -> String {
 fn estimate(entry: &EntryDiff) -> String {
     let moving: Vec<&MarkDiff> = entry.marks.iter().filter(|mark| mark.rate.packets > 0.0).collect();
     if moving.is_empty() {
-        return "would change nothing now: none comes".to_owned();
+        return "would change nothing now: none comes to the table".to_owned();
     }
     let told =
         moving.iter().take(MARKS).map(|mark| format!("{} -> {} {}/s", mark.old, mark.new, rounded(mark.rate.packets)));
     let told = told.collect::<Vec<_>>().join(", ");
     let more = if moving.len() > MARKS { format!(", and {} more", moving.len() - MARKS) } else { String::new() };
     format!("would change {} pkt/s now:  {told}{more}", rounded(entry.rate().packets))
+}
+
+/// How far what is said of the table may be wrong: rules that are new or others may take packets of it, and what those of now
+/// decide may come to it. Which packets these are the counters do not know.
+fn doubt(rules: &[RuleDiff]) -> Option<String> {
+    let takes = rules.iter().any(|rule| rule.change != RuleChange::Removed);
+    let given_up = rules.iter().filter(|rule| rule.change != RuleChange::Added).filter_map(|rule| rule.rate);
+    let given_up = total(given_up).packets;
+    let at_most = takes.then(|| "of the table at most so many".to_owned());
+    let beside = (given_up > 0.0)
+        .then(|| format!("up to {} pkt/s that rules decide now may come to the table", rounded(given_up)));
+    let said: Vec<String> = at_most.into_iter().chain(beside).collect();
+    (!said.is_empty()).then(|| format!("rules change too: {}", said.join("; ")))
 }
 
 /// Whole packets; less than one a second is still some.
@@ -157,6 +178,22 @@ mod tests {
         found.hooks[0].differs = true;
         let text = diff(&found, &sample::look());
         assert!(text.contains("  ~ outer  none -> tunnels   for EF LE inside\n"), "{text}");
+    }
+
+    /// A table may be asked of fewer packets than now, or of more.
+    #[test]
+    fn where_rules_change_too_it_is_said_how_far_the_table_may_be_wrong() {
+        use crate::snapshot::rates::Rate;
+        let rate = |packets| Rate { packets, ..Rate::default() };
+        let rule = |change, rate| RuleDiff { name: "r".to_owned(), change, line: None, old: None, new: None, rate };
+        let added = rule(RuleChange::Added, None);
+        let removed = rule(RuleChange::Removed, Some(rate(30.0)));
+        assert_eq!(doubt(&[]), None);
+        assert_eq!(doubt(&[rule(RuleChange::Removed, Some(rate(0.0)))]), None);
+        assert_eq!(doubt(&[added.clone()]).as_deref(), Some("rules change too: of the table at most so many"));
+        let beside = "up to 30 pkt/s that rules decide now may come to the table";
+        assert_eq!(doubt(&[removed.clone()]), Some(format!("rules change too: {beside}")));
+        assert_eq!(doubt(&[added, removed]), Some(format!("rules change too: of the table at most so many; {beside}")));
     }
 
     #[test]
