@@ -256,8 +256,8 @@ pub fn process<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &
 }
 
 /// For programs that have nothing but the table. The counters come first: what is known before a call of the kernel is kept
-/// in memory over it. Then each family has two ways of its own to the end, without tags and with, on which nothing that is
-/// known is asked again: the four look alike, and to the compiler they are not.
+/// in memory over it. Then each family has two ways of its own to the end, right behind the Ethernet header and elsewhere, on
+/// which nothing that is known is asked again: the four look alike, and to the compiler they are not.
 #[inline(always)]
 fn by_table_alone<P: Packet + ?Sized, F: Frame, T: Tables>(packet: &mut P, frame: &F, tables: &mut T) -> Outcome {
     let constants = tables.constants();

@@ -42,11 +42,6 @@ pub fn start(context: &Context) -> anyhow::Result<()> {
     if is_kept(context) { Ok(()) } else { spawn(context) }
 }
 
-/// Whether a service keeps deadlines, also those that are set while it is asked.
-fn is_kept(context: &Context) -> bool {
-    matches!(control::ask(Ask::Deadlines, context), Some(Answer::Done))
-}
-
 /// The same, whoever else may be there.
 ///
 /// # Errors
@@ -73,6 +68,11 @@ pub fn spawn(context: &Context) -> anyhow::Result<()> {
         return Ok(());
     }
     Err(Failure::new("timer", format!("the timer's process did not start: {said}")).into())
+}
+
+/// Whether a service keeps deadlines, also those that are set while it is asked.
+fn is_kept(context: &Context) -> bool {
+    matches!(control::ask(Ask::Deadlines, context), Some(Answer::Done))
 }
 
 /// What that process does.
