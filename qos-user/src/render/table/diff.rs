@@ -183,6 +183,8 @@ mod tests {
     /// A table may be asked of fewer packets than now, or of more.
     #[test]
     fn where_rules_change_too_it_is_said_how_far_the_table_may_be_wrong() {
+        use std::slice;
+
         use crate::snapshot::rates::Rate;
         let rate = |packets| Rate { packets, ..Rate::default() };
         let rule = |change, rate| RuleDiff { name: "r".to_owned(), change, line: None, old: None, new: None, rate };
@@ -190,9 +192,9 @@ mod tests {
         let removed = rule(RuleChange::Removed, Some(rate(30.0)));
         assert_eq!(doubt(&[]), None);
         assert_eq!(doubt(&[rule(RuleChange::Removed, Some(rate(0.0)))]), None);
-        assert_eq!(doubt(&[added.clone()]).as_deref(), Some("rules change too: of the table at most so many"));
+        assert_eq!(doubt(slice::from_ref(&added)).as_deref(), Some("rules change too: of the table at most so many"));
         let beside = "up to 30 pkt/s that rules decide now may come to the table";
-        assert_eq!(doubt(&[removed.clone()]), Some(format!("rules change too: {beside}")));
+        assert_eq!(doubt(slice::from_ref(&removed)), Some(format!("rules change too: {beside}")));
         assert_eq!(doubt(&[added, removed]), Some(format!("rules change too: of the table at most so many; {beside}")));
     }
 
