@@ -25,6 +25,26 @@ const MOST_EVENTS: u32 = 1_000;
 
 type Read<T> = Result<T, Box<Finding>>;
 
+/// So many bits a second as [`rate`] reads them, in the largest unit in which they are whole.
+pub(super) fn written_rate(bits: i64) -> String {
+    written(bits, RATE_UNITS)
+}
+
+/// The same of bytes, as [`size`] reads them.
+pub(super) fn written_size(bytes: i64) -> String {
+    written(bytes, SIZE_UNITS)
+}
+
+fn written(number: i64, units: &[(&str, u64)]) -> String {
+    let is_decimal = |factor: i64| factor == 1 || factor % 1_000 == 0;
+    let factors = units.iter().filter_map(|(unit, factor)| Some((*unit, i64::try_from(*factor).ok()?)));
+    let whole = factors.filter(|(_, factor)| is_decimal(*factor) && number % factor == 0);
+    // None is whole in every unit.
+    let most =
+        if number == 0 { whole.min_by_key(|(_, factor)| *factor) } else { whole.max_by_key(|(_, factor)| *factor) };
+    most.map_or_else(|| number.to_string(), |(unit, factor)| format!("{}{unit}", number / factor))
+}
+
 /// A rate such as `8mbit` in bytes a second, a fraction of a byte left out.
 pub(super) fn rate(word: &str, span: Span) -> Read<u64> {
     let bits = quantity("rate", word, span, RATE_UNITS, "8mbit")?;

@@ -136,8 +136,8 @@ impl Rules<'_, '_> {
         if let Kind::Integer(number) = node.kind {
             let what = if is_rate { "a rate" } else { "a size" };
             let finding = Finding::error(node.span, format!("{what} needs a unit"));
-            let unit = if is_rate { "bit" } else { "B" };
-            self.findings.error(finding.help(format!("write it as {}, not as {number}", with_unit(number, unit))));
+            let written = if is_rate { units::written_rate(number) } else { units::written_size(number) };
+            self.findings.error(finding.help(format!("write it as \"{written}\", not as {number}")));
             return None;
         }
         let word = words::string(node, &format!("a string such as \"{example}\""), self.findings)?;
@@ -206,15 +206,4 @@ impl Rules<'_, '_> {
         }
         Some(arrived)
     }
-}
-
-/// The same number in the largest unit that it is whole in: `"8mbit"`, `"30kB"`.
-fn with_unit(number: i64, unit: &str) -> String {
-    let prefixes: &[(&str, i64)] = match unit {
-        "bit" => &[("g", 1_000_000_000), ("m", 1_000_000), ("k", 1_000)],
-        _ => &[("M", 1_000_000), ("k", 1_000)],
-    };
-    let whole = prefixes.iter().find(|(_, factor)| number != 0 && number % factor == 0);
-    let (prefix, factor) = whole.copied().unwrap_or(("", 1));
-    format!("\"{}{prefix}{unit}\"", number / factor)
 }
