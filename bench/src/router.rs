@@ -4,7 +4,7 @@
 //! price. Candidates are installed and removed in turn, in every round.
 
 pub mod afterwards;
-mod candidate;
+pub mod candidate;
 mod counted;
 mod gate;
 mod job;

@@ -12,7 +12,7 @@ use qos_common::{
     event::Event,
     gso::Length,
     locate::Link,
-    meter::{self, Buckets, Color, MeterRecord},
+    meter::{Buckets, Color, MeterRecord},
     policy::{Decision, Local, Table},
     rules::{RuleCounter, RuleCounters},
 };
@@ -168,8 +168,8 @@ impl Conditioner {
         let Metering { meter, record } = metering;
         let buckets = self.host.rules.meters.buckets.borrow()[record.slot as usize];
         let charge = metered::charge(meter, &sample.packet, sample.of_ip);
-        let arrives = record.arrives(sample.packet.dscp);
-        let color_at = |now| record.meter.color(&mut buckets.clone(), &meter::Arrival { color: arrives, charge, now });
+        let arrival = |now| record.arrival(sample.packet.dscp, charge, now);
+        let color_at = |now| record.meter.color(&mut buckets.clone(), &arrival(now));
         if color_at(earlier) == color_at(later) {
             return Ok((earlier, color_at(earlier)));
         }

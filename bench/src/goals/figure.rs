@@ -3,14 +3,21 @@
 use super::gap;
 use crate::{
     report::{Case, Gap, Job, Report, Routed},
-    router::afterwards::SWITCHED,
+    router::{
+        afterwards::SWITCHED,
+        candidate::{Candidate, Mechanism},
+    },
 };
 
 /// The frames of which it is promised what a program costs.
 const FRAMES: [&str; 3] = ["IPv4", "IPv6", "IPv4, one tag"];
 
 /// Who marks in the router, and the floor at the same hook.
-const FLOORS: [(&str, &str); 2] = [("qosbpf, XDP", "C floor, XDP"), ("qosbpf, TCX", "C floor, TCX")];
+const FLOORS: [(&str, &str); 2] = [floor_of(Mechanism::Xdp), floor_of(Mechanism::Tcx)];
+
+const fn floor_of(mechanism: Mechanism) -> (&'static str, &'static str) {
+    (Candidate::Qosbpf(mechanism).name(), Candidate::Floor(mechanism).name())
+}
 
 /// A figure.
 #[derive(Clone, Copy, Debug)]

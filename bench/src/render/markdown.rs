@@ -34,8 +34,8 @@ pub fn page(report: &Report, charts: Option<&str>) -> String {
 }
 
 const GOALS: &str = "Each promise is kept, not kept, or not measured, and then it says why. What cannot be told from \
-nothing is not divided by:\na ratio of what is added is judged by the most that it can be, or not at all. In the router, `C` has the same \
-figure of the floor\nat that hook: what is not to be had there.";
+nothing is not divided by:\na ratio of what is added is judged by the most that it can be, or not at all. In the router, `C` has the \
+same figure of the floor\nat that hook: what is not to be had there.";
 
 const PROGRAM: &str = "By test run (`BPF_PROG_TEST_RUN`), CPU time of the thread, the same frame again and again: warm \
 caches and branches that are\nalways right, so these are lower bounds. XDP test runs call the program directly, TC test \
