@@ -23,6 +23,7 @@ pub mod pending;
 mod pin;
 pub mod pins;
 pub mod privilege;
+mod refusal;
 pub mod route;
 mod sets;
 pub mod slots;

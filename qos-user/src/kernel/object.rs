@@ -24,9 +24,10 @@ use qos_common::{
 use super::{
     counters,
     pins::{HookPins, Pin},
-    privilege, sys,
+    refusal::refused,
+    sys,
 };
-use crate::{error::Failure, hook::Direction, rules::RuleTables};
+use crate::{hook::Direction, rules::RuleTables};
 
 /// The programs, as the build script has packed them.
 static PACKED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/qosbpf.lz4"));
@@ -304,31 +305,6 @@ fn fill_map<const BYTES: usize>(
     let Map::Array(map) = map else { bail!("map {name} is no array") };
     let values: Vec<[u8; BYTES]> = values.collect();
     sys::write_array(map.fd().as_fd(), &values).with_context(|| format!("map {name}"))
-}
-
-fn refused(what: &str, error: &anyhow::Error) -> anyhow::Error {
-    tracing::debug!("{error:#}");
-    let text = format!("{error:#}");
-    privilege::missing().unwrap_or_else(|| {
-        Failure::new("load", format!("the kernel refused {what}: {}", in_brief(&text)))
-            .hint("qosbpf -vv shows the verifier's whole answer")
-            .into()
-    })
-}
-
-/// The first line of the verifier's answer, and the one that gives the reason: its last before the statistics.
-fn in_brief(answer: &str) -> String {
-    let mut lines = answer.lines();
-    let first = lines.next().unwrap_or_default();
-    let head = first.split(" Verifier output").next().unwrap_or(first);
-    let mut reason = None;
-    for line in lines {
-        if line.starts_with("verification time") || line.starts_with("processed ") {
-            break;
-        }
-        reason = Some(line);
-    }
-    reason.map_or_else(|| head.to_owned(), |reason| format!("{head} {reason}"))
 }
 
 impl Loaded {
