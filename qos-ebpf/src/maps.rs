@@ -94,6 +94,20 @@ pub fn apart() {
     unsafe { asm!("", options(nomem, nostack, preserves_flags)) };
 }
 
+/// The same context, by another register on each way: what is alike at the beginning of two ways the compiler puts before the
+/// choice between them, and keeps what the choice hangs on until then. An instruction, since the kernel refuses a program in
+/// which two lines of the source have the same one, as an empty piece of assembler and what follows may.
+#[inline(always)]
+pub fn on_way<const WAY: u8, C>(context: *mut C) -> *mut C {
+    let same: u64;
+    // SAFETY: copies a register.
+    unsafe {
+        asm!("/* way {2} */", "{0} = {1}", out(reg) same, in(reg) context as u64, const WAY,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    same as *mut C
+}
+
 /// What was looked up, with a way of its own for what is not there: else the compiler puts into memory, before each lookup,
 /// what would be the result if it failed.
 #[inline(always)]

@@ -1,14 +1,13 @@
-//! Programs at XDP that have nothing but the table: a copy for each link and task, of which the verifier keeps one. One
-//! constant says which, where the others would be read each by itself. At TC it saves nothing: registers are short there.
+//! Programs that have nothing but the table: a copy for each link and task, of which the verifier keeps one. One constant
+//! says which, before all else, where the others would be read each by itself.
 
 use qos_common::{
     abi::{Counters, RemarkedHalf, Settings},
     classify::Rules,
     ds::Dscp,
     locate::Link,
-    packet::Packet,
     policy::{Entry, Local},
-    process::{self, Constants, Frame, Outcome, Tables},
+    process::{Constants, Outcome, Tables},
 };
 
 use crate::maps::{self, Maps};
@@ -75,18 +74,27 @@ impl<const LAYER3: bool, const REMARKS: bool> Tables for Plain<LAYER3, REMARKS> 
     }
 }
 
+/// A hook with a packet at it.
+pub trait Hook: Copy {
+    /// The same, for a way of its own: see [`maps::on_way`].
+    fn on_way<const WAY: u8>(self) -> Self;
+
+    /// Counts, decides and remarks.
+    fn process<T: Tables>(self, tables: &mut T) -> Outcome;
+}
+
 /// Handles one packet; `None`, and nothing done, where decisions are logged.
 #[inline(always)]
-pub fn process<P: Packet + ?Sized, F: Frame>(packet: &mut P, frame: &F) -> Option<Outcome> {
+pub fn process<H: Hook>(hook: H) -> Option<Outcome> {
     const ETHERNET_COUNTS: u8 = Settings::mode(0, 0, 0);
     const ETHERNET_REMARKS: u8 = Settings::mode(0, 1, 0);
     const LAYER3_COUNTS: u8 = Settings::mode(1, 0, 0);
     const LAYER3_REMARKS: u8 = Settings::mode(1, 1, 0);
     match maps::mode() {
-        ETHERNET_COUNTS => Some(process::process(packet, frame, &mut Plain::<false, false>)),
-        ETHERNET_REMARKS => Some(process::process(packet, frame, &mut Plain::<false, true>)),
-        LAYER3_COUNTS => Some(process::process(packet, frame, &mut Plain::<true, false>)),
-        LAYER3_REMARKS => Some(process::process(packet, frame, &mut Plain::<true, true>)),
+        ETHERNET_COUNTS => Some(hook.on_way::<ETHERNET_COUNTS>().process(&mut Plain::<false, false>)),
+        ETHERNET_REMARKS => Some(hook.on_way::<ETHERNET_REMARKS>().process(&mut Plain::<false, true>)),
+        LAYER3_COUNTS => Some(hook.on_way::<LAYER3_COUNTS>().process(&mut Plain::<true, false>)),
+        LAYER3_REMARKS => Some(hook.on_way::<LAYER3_REMARKS>().process(&mut Plain::<true, true>)),
         _ => None,
     }
 }

@@ -16,12 +16,13 @@ use qos_common::{
     locate::{Link, MAX_TAGS},
     packet::Packet,
     policy::Origin,
-    process::{Frame, process},
+    process::{Frame, Outcome, Tables, process},
 };
 
 use crate::{
     log::log,
     maps::{self, Maps, apart, opaque},
+    plain::{self, Hook},
     window::Window,
 };
 
@@ -163,21 +164,47 @@ impl Packet for SkbWindow<'_> {
     }
 }
 
+/// The hook, and a packet at it.
+#[derive(Clone, Copy)]
+struct Tc<const MF: bool, const INSIDE: bool> {
+    skb: *mut __sk_buff,
+    direction: Direction,
+}
+
+impl<const MF: bool, const INSIDE: bool> Hook for Tc<MF, INSIDE> {
+    #[inline(always)]
+    fn on_way<const WAY: u8>(self) -> Self {
+        Self { skb: maps::on_way::<WAY, _>(self.skb), ..self }
+    }
+
+    #[inline(always)]
+    fn process<T: Tables>(self, tables: &mut T) -> Outcome {
+        let context = TcContext::new(self.skb);
+        let mut packet = SkbWindow { window: linear::<MF, INSIDE>(&context), context: &context };
+        process(&mut packet, &Skb { skb: Cell::new(self.skb), direction: self.direction }, tables)
+    }
+}
+
 /// Handles one packet, and says whether it is dropped.
 #[inline(always)]
 pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool>(
     context: &TcContext,
     direction: Direction,
 ) -> bool {
-    let mut packet = SkbWindow { window: linear::<MF, INSIDE>(context), context };
-    let skb = Skb { skb: Cell::new(context.skb.skb), direction };
+    let hook = Tc::<MF, INSIDE> { skb: context.skb.skb, direction };
+    if !MF
+        && !INSIDE
+        && !OUTER
+        && let Some(outcome) = plain::process(hook)
+    {
+        return outcome.drops();
+    }
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
         apart();
-        let outcome = process(&mut packet, &skb, &mut Maps::<MF, SWAPS, INSIDE, OUTER>);
-        log(context, outcome)
+        log(context, hook.process(&mut Maps::<MF, SWAPS, INSIDE, OUTER>))
     } else {
-        process(&mut packet, &skb, &mut Maps::<MF, SWAPS, INSIDE, OUTER>).drops()
+        hook.process(&mut Maps::<MF, SWAPS, INSIDE, OUTER>).drops()
     }
 }
 

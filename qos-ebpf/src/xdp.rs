@@ -7,13 +7,13 @@ use qos_common::{
     gso::Length,
     packet::Packet,
     policy::Origin,
-    process::{Frame, process},
+    process::{Frame, Outcome, Tables, process},
 };
 
 use crate::{
     log::log,
     maps::{self, Maps, apart, opaque},
-    plain,
+    plain::{self, Hook},
     window::Window,
 };
 
@@ -74,27 +74,46 @@ impl Frame for Received {
     }
 }
 
+/// The hook, and a packet at it; `received` says how its bytes are counted.
+#[derive(Clone, Copy)]
+struct Xdp {
+    packet: *mut xdp_md,
+    received: fn(&XdpContext) -> Received,
+}
+
+impl Hook for Xdp {
+    #[inline(always)]
+    fn on_way<const WAY: u8>(self) -> Self {
+        Self { packet: maps::on_way::<WAY, _>(self.packet), ..self }
+    }
+
+    #[inline(always)]
+    fn process<T: Tables>(self, tables: &mut T) -> Outcome {
+        let context = XdpContext::new(self.packet);
+        let frame = (self.received)(&context);
+        process(&mut XdpWindow { window: Window::of_xdp(&context), context: &context }, &frame, tables)
+    }
+}
+
 /// Handles one packet, and says whether it is dropped; `received` says how its bytes are counted.
 #[inline(always)]
 pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool>(
     context: &XdpContext,
     received: fn(&XdpContext) -> Received,
 ) -> bool {
-    let mut window = XdpWindow { window: Window::of_xdp(context), context };
-    let frame = received(context);
+    let hook = Xdp { packet: context.as_ptr().cast(), received };
     if !MF
         && !INSIDE
-        && let Some(outcome) = plain::process(&mut window, &frame)
+        && let Some(outcome) = plain::process(hook)
     {
         return outcome.drops();
     }
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
         apart();
-        let outcome = process(&mut window, &frame, &mut Maps::<MF, SWAPS, INSIDE, false>);
-        log(context, outcome)
+        log(context, hook.process(&mut Maps::<MF, SWAPS, INSIDE, false>))
     } else {
-        process(&mut window, &frame, &mut Maps::<MF, SWAPS, INSIDE, false>).drops()
+        hook.process(&mut Maps::<MF, SWAPS, INSIDE, false>).drops()
     }
 }
 
