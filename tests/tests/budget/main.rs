@@ -14,6 +14,7 @@ mod rules;
 use std::{collections::BTreeMap, env, fs, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, ensure};
+use aya::programs::ProgramInfo;
 use qos_common::{ds::Dscp, inside::Inside, locate::Link, policy::Local};
 use qosbpf::{
     hook::Direction,
@@ -53,6 +54,9 @@ struct Cost {
     verified: Option<u32>,
     /// Bytes of the program as the verifier left it.
     translated: u32,
+    /// Bytes of the machine code that the kernel made of it, for x86-64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jited: Option<u32>,
 }
 
 #[test]
@@ -93,13 +97,19 @@ fn compare(now: &BTreeMap<String, Cost>, recorded: &BTreeMap<String, Cost>, same
     // A kernel without XDP frags has fewer than a record of another series.
     let known = now.keys().all(|name| recorded.contains_key(name)) && (!same_series || now.len() == recorded.len());
     ensure!(known && !now.is_empty(), "other programs than in the record: record it anew");
-    let within = |now: u32, recorded: u32| u64::from(now) * 10 <= u64::from(recorded) * allowed(same_series);
-    let verified =
-        |now: &Cost, then: &Cost| now.verified.zip(then.verified).is_none_or(|(now, then)| within(now, then));
+    let within = |now: Option<u32>, recorded: Option<u32>| {
+        let both = now.zip(recorded);
+        both.is_none_or(|(now, recorded)| u64::from(now) * 10 <= u64::from(recorded) * allowed(same_series))
+    };
+    let cheap = |now: &Cost, then: &Cost| {
+        within(now.verified, then.verified)
+            && within(Some(now.translated), Some(then.translated))
+            && within(now.jited, then.jited)
+    };
     let dear: Vec<String> = now
         .iter()
         .map(|(name, cost)| (name, cost, recorded[name]))
-        .filter(|(_, now, then)| !(verified(now, then) && within(now.translated, then.translated)))
+        .filter(|(_, now, then)| !cheap(now, then))
         .map(|(name, now, then)| format!("{name}: {now:?}, recorded {then:?}"))
         .collect();
     ensure!(dear.is_empty(), "dearer than recorded; if it is worth it, QOSBPF_RECORD=1:\n{}", dear.join("\n"));
@@ -108,14 +118,17 @@ fn compare(now: &BTreeMap<String, Cost>, recorded: &BTreeMap<String, Cost>, same
 
 #[test]
 fn a_figure_that_grows_by_more_than_a_tenth_is_found() {
-    let cost =
-        |verified, translated| BTreeMap::from([("program".to_owned(), Cost { verified: Some(verified), translated })]);
-    let recorded = cost(1000, 2000);
-    assert!(compare(&cost(1100, 2200), &recorded, true).is_ok());
-    assert!(compare(&cost(1101, 2000), &recorded, true).is_err());
-    assert!(compare(&cost(1000, 2201), &recorded, true).is_err());
-    assert!(compare(&cost(2000, 4000), &recorded, false).is_ok());
-    assert!(compare(&cost(2001, 4000), &recorded, false).is_err());
+    let cost = |verified, translated, jited| {
+        let cost = Cost { verified: Some(verified), translated, jited: Some(jited) };
+        BTreeMap::from([("program".to_owned(), cost)])
+    };
+    let recorded = cost(1000, 2000, 3000);
+    assert!(compare(&cost(1100, 2200, 3300), &recorded, true).is_ok());
+    assert!(compare(&cost(1101, 2000, 3000), &recorded, true).is_err());
+    assert!(compare(&cost(1000, 2201, 3000), &recorded, true).is_err());
+    assert!(compare(&cost(1000, 2000, 3301), &recorded, true).is_err());
+    assert!(compare(&cost(2000, 4000, 6000), &recorded, false).is_ok());
+    assert!(compare(&cost(2001, 4000, 6000), &recorded, false).is_err());
     assert!(compare(&BTreeMap::new(), &recorded, true).is_err());
 }
 
@@ -205,7 +218,19 @@ fn cost(form: Form, program: Program, wanted: &Specialisation) -> anyhow::Result
     Ok(Cost {
         verified: info.verified_instruction_count(),
         translated: info.size_translated().context("this kernel hides the translated size")?,
+        jited: machine_code(&info),
     })
+}
+
+/// None where there is no compiler, where it is told to blind constants, which makes code longer, and on other machines.
+fn machine_code(info: &ProgramInfo) -> Option<u32> {
+    let blinded = fs::read_to_string("/proc/sys/net/core/bpf_jit_harden").is_ok_and(|level| level.trim() == "2");
+    let bytes = info.size_jitted();
+    let told = bytes > 0 && !blinded && cfg!(target_arch = "x86_64");
+    if !told {
+        eprintln!("left out: the size of the machine code: no JIT, net.core.bpf_jit_harden = 2, or not x86-64");
+    }
+    told.then_some(bytes)
 }
 
 /// One line a program, for whoever compares kernels.
