@@ -8,6 +8,7 @@ use crate::policy::{
     expectations::{self, PolicyTest},
     interfaces::{self, Interface},
     limits,
+    meant::Within,
     names::{Names, Used},
     rules::{Rules, Written},
     sets::{self, Set},
@@ -35,7 +36,7 @@ pub(super) struct Checked {
 pub(super) fn check(source: &Source, root: &Table, findings: &mut Findings) -> Checked {
     for entry in root.entries() {
         if !KEYS.contains(&&*entry.key.text) {
-            words::unknown_key(&entry.key, &KEYS, findings);
+            words::unknown_key_within(Within::File, entry, &KEYS, findings);
         }
     }
     check_version(root, findings);

@@ -39,11 +39,7 @@ fn class(entry: &Entry, owners: &mut Owners, findings: &mut Findings) -> Class {
         Kind::Array(members) => {
             dscps.extend(members.iter().filter_map(|node| member(&name, node, owners, findings)));
         }
-        Kind::String(word) if word.parse::<Dscp>().is_ok() => {
-            let title = format!("expected a list of codepoints, found {}", entry.value.kind.describe());
-            findings.error(Finding::error(entry.value.span, title).help(format!("write [\"{word}\"]")));
-        }
-        _ => words::wrong_kind(&entry.value, "a list of codepoints", findings),
+        _ => findings.extend(words::not_a_list(&entry.value, "codepoints", |word| word.parse::<Dscp>().is_ok())),
     }
     Class { name, dscps, span }
 }
@@ -72,7 +68,8 @@ fn member(class: &str, node: &Node, owners: &mut Owners, findings: &mut Findings
     match word.parse::<Dscp>() {
         Ok(dscp) => own(class, dscp, node.span, owners, findings),
         Err(error) => {
-            findings.error(words::unknown_dscp("DSCP", &word, node.span, error, None));
+            let finding = words::unknown_dscp("DSCP", &word, node.span, error, None);
+            findings.error(words::one_of_several(finding, &word));
             None
         }
     }

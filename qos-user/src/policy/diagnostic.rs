@@ -199,6 +199,11 @@ impl Findings {
         self.report.push(finding);
     }
 
+    /// Mistakes, if there are any.
+    pub fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        findings.into_iter().for_each(|finding| self.error(finding));
+    }
+
     /// Something that should be there is not: said only if no syntax error can have hidden it.
     pub fn missing(&mut self, finding: Finding) {
         if !self.broken {

@@ -6,6 +6,7 @@ use crate::{
     hook::Direction,
     policy::{
         diagnostic::{Finding, Findings},
+        meant::Within,
         model::Verdict,
         names::Names,
         packet::Packet,
@@ -62,7 +63,7 @@ pub(super) fn check(node: &Node, names: &Names<'_>, source: &Source, findings: &
 fn test(item: &Node, names: &Names<'_>, source: &Source, findings: &mut Findings) -> Option<PolicyTest> {
     let table = words::table(item, "a test", findings)?;
     for entry in table.entries().iter().filter(|entry| !KEYS.contains(&&*entry.key.text)) {
-        words::unknown_key(&entry.key, &KEYS, findings);
+        words::unknown_key_within(Within::Test, entry, &KEYS, findings);
     }
     let (name, span) = named("test", item, table, findings);
     let on = value(table, "on", span, "write the hook, such as on = \"ppp0:egress\"", findings);
@@ -81,7 +82,7 @@ fn test(item: &Node, names: &Names<'_>, source: &Source, findings: &mut Findings
 
 fn value<'t>(table: &'t Table, key: &str, span: Span, help: &str, findings: &mut Findings) -> Option<&'t Node> {
     let entry = table.get(key);
-    if entry.is_none() && !words::is_misspelt(table, key, &KEYS) {
+    if entry.is_none() && !words::is_misspelt(Within::Test, table, key, &KEYS) {
         findings.missing(Finding::error(span, format!("this test has no `{key}`")).help(help));
     }
     entry.map(|entry| &entry.value)

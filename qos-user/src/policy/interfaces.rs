@@ -6,6 +6,7 @@ use crate::{
     hook::{Direction, Layer, Via},
     policy::{
         diagnostic::{Finding, Findings, quote},
+        meant::Within,
         source::{Source, Span},
         tree::{Entry, Key, Kind, Node, Table},
         words,
@@ -128,7 +129,7 @@ impl Check<'_> {
                 (Err(_), Kind::Table(_)) => {
                     self.findings.error(words::unquoted("interface", &interface.pattern, entry));
                 }
-                (Err(_), _) => words::unknown_key(&entry.key, &KEYS, self.findings),
+                (Err(_), _) => words::unknown_key_within(Within::Interface, entry, &KEYS, self.findings),
             },
         }
     }

@@ -24,6 +24,7 @@ mod interfaces;
 mod json;
 mod limits;
 mod lint;
+mod meant;
 mod names;
 mod notation;
 pub mod packet;

@@ -8,6 +8,7 @@ use crate::policy::{
     addresses::Collected,
     classes::Class,
     diagnostic::{Finding, Findings, quote},
+    meant,
     model::{Prefixes, Verdict},
     ranges,
     sets::Set,
@@ -74,9 +75,11 @@ impl<'a> Names<'a> {
                 }
             };
         }
-        let known = self.classes.keys().copied();
+        let mut known: Vec<_> = self.classes.keys().copied().collect();
+        known.sort_unstable();
+        let finding = words::unknown_dscp("DSCP or class", word, span, error, known);
         // It may be a class whose line could not be read.
-        findings.missing(words::unknown_dscp("DSCP or class", word, span, error, known));
+        findings.missing(words::one_of_several(finding, word));
         0
     }
 
@@ -92,7 +95,9 @@ impl<'a> Names<'a> {
                     let finding = Finding::error(item.span, format!("{} is not an address", quote(word)));
                     Err(Box::new(finding.help(format!("write \"@{word}\""))))
                 }
-                None => collected.push(word, item.span),
+                None => {
+                    collected.push(word, item.span).map_err(|finding| Box::new(words::one_of_several(*finding, word)))
+                }
             };
             if let Err(finding) = taken {
                 findings.error(*finding);
@@ -158,9 +163,12 @@ impl<'a> Names<'a> {
             Ok(dscp) => return Some(dscp),
             Err(error) => error,
         };
-        findings.error(match self.classes.get(word) {
-            Some(class) => class_as_value(class, word, span),
-            None => words::unknown_dscp("DSCP", word, span, error, others.iter().copied()),
+        let finding = words::unknown_dscp("DSCP", word, span, error, others.iter().copied());
+        findings.error(match (self.classes.get(word), meant::verdict(word)) {
+            (Some(class), _) => class_as_value(class, word, span),
+            (None, Some("drop")) if !others.contains(&"drop") => finding.help("write drop = true in place of `set`"),
+            (None, Some(verdict)) => finding.suggest(Some(verdict)),
+            (None, None) => finding,
         });
         None
     }

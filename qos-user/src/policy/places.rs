@@ -23,7 +23,7 @@ pub(super) fn read(node: &Node, findings: &mut Findings) -> Vec<(Place, Span)> {
         };
         match place(word, item.span) {
             Ok(place) => places.push((place, item.span)),
-            Err(finding) => findings.error(*finding),
+            Err(finding) => findings.error(words::one_of_several(*finding, word)),
         }
     }
     places

@@ -21,8 +21,13 @@ pub(super) struct Numbers {
     pub hint: &'static str,
 }
 
-pub(super) const PORTS: Numbers =
-    Numbers { what: "a port", least: 0, most: u16::MAX, names: &[], hint: "ports are numbers: 5060, \"5060-5061\"" };
+pub(super) const PORTS: Numbers = Numbers {
+    what: "a port",
+    least: 0,
+    most: u16::MAX,
+    names: &[],
+    hint: "ports are numbers: 5060, \"5060-5061\", [5060, 5070]",
+};
 pub(super) const VLANS: Numbers =
     Numbers { what: "a VLAN id", least: 0, most: 4094, names: &[], hint: "VLAN ids are numbers: 832, \"100-199\"" };
 pub(super) const PCPS: Numbers =
@@ -69,12 +74,12 @@ where
     let mut ranges = Vec::new();
     for item in items(node, findings)? {
         let Some(word) = words::scalar(item) else {
-            words::wrong_kind(item, numbers.what, findings);
+            findings.extend(words::unlike(item, numbers.what).map(|finding| finding.help(numbers.hint)));
             continue;
         };
         match range(&word, item.span, numbers) {
             Ok((first, last)) => ranges.extend(T::try_from(first).ok().zip(T::try_from(last).ok())),
-            Err(finding) => findings.error(*finding),
+            Err(finding) => findings.error(reshaped(*finding, &word)),
         }
     }
     (!ranges.is_empty()).then(|| merge(ranges))
@@ -90,6 +95,17 @@ fn range(word: &str, span: Span, numbers: &Numbers) -> Result<(u16, u16), Box<Fi
         return numbers.number(word, span).map(|single| (single, single));
     }
     in_order(numbers.number(first, span)?, numbers.number(last, span)?, span)
+}
+
+/// What is wrong with a word that may be meant as a range or a list, in the notation of another tool.
+fn reshaped(finding: Finding, word: &str) -> Finding {
+    let ends = ["..=", "..", ":", "\u{2013}", " to "].into_iter().find_map(|between| word.split_once(between));
+    match ends.map(|(first, last)| (first.trim(), last.trim())) {
+        Some((first, last)) if is_digits(first) && is_digits(last) => {
+            finding.help(format!("a range has a hyphen: write \"{first}-{last}\""))
+        }
+        _ => words::one_of_several(finding, word),
+    }
 }
 
 fn is_digits(word: &str) -> bool {

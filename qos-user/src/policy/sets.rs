@@ -36,11 +36,10 @@ fn set(entry: &Entry, findings: &mut Findings) -> Set {
             findings.error(Finding::error(span, title));
         }
         Kind::Array(members) => members.iter().for_each(|node| member(node, &mut collected, findings)),
-        Kind::String(word) if Collected::default().push(word, span).is_ok() => {
-            let title = format!("expected a list of addresses, found {}", entry.value.kind.describe());
-            findings.error(Finding::error(entry.value.span, title).help(format!("write [\"{word}\"]")));
+        _ => {
+            let is_address = |word: &str| Collected::default().push(word, span).is_ok();
+            findings.extend(words::not_a_list(&entry.value, "addresses", is_address));
         }
-        _ => words::wrong_kind(&entry.value, "a list of addresses", findings),
     }
     let prefixes = collected.finish();
     let count = prefixes.v4.len() + prefixes.v6.len();
@@ -73,7 +72,7 @@ fn member(node: &Node, collected: &mut Collected, findings: &mut Findings) {
         }
         Kind::String(word) => {
             if let Err(finding) = collected.push(word, node.span) {
-                findings.error(*finding);
+                findings.error(words::one_of_several(*finding, word));
             }
         }
         _ => words::wrong_kind(node, "an address or a prefix", findings),

@@ -8,7 +8,7 @@ use crate::policy::{
     classes::Class,
     compile::{Match, RemarkEntry, RemarkTable, Target},
     diagnostic::{Finding, Findings, quote},
-    names,
+    meant, names,
     source::{Source, Span},
     tree::{Entry, Key, Kind, Node, Table},
     words,
@@ -131,10 +131,13 @@ impl<'a> Tables<'a> {
         if let Some(class) = self.class(word) {
             return names::class_as_value(class, word, span);
         }
-        if word.eq_ignore_ascii_case("drop") {
-            return Finding::error(span, "a remark table cannot drop").help("the value is a codepoint or \"keep\"");
+        let verdict = meant::verdict(word);
+        if word.eq_ignore_ascii_case("drop") || verdict == Some("drop") {
+            let help = "the value is a codepoint or \"keep\": to drop, write a [[rule]] with drop = true";
+            return Finding::error(span, "a remark table cannot drop").help(help);
         }
-        words::unknown_dscp("DSCP", word, span, error, ["keep"])
+        let finding = words::unknown_dscp("DSCP", word, span, error, ["keep"]);
+        if verdict.is_some() { finding.suggest(verdict) } else { finding }
     }
 
     fn class(&self, name: &str) -> Option<&Class> {

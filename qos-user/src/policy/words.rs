@@ -5,6 +5,7 @@ use qos_common::{ds::Dscp, notation::NotationError};
 use crate::{
     policy::{
         diagnostic::{Finding, Findings, quote},
+        meant::{self, Within},
         source::Span,
         tree::{Entry, Key, Kind, Node, Table},
     },
@@ -21,7 +22,8 @@ const MOST_CANDIDATES: usize = 100;
 const LONGEST_NAME: usize = 64;
 
 /// The candidate nearest to `word` by edit distance, if it is near enough to be what was meant.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     if length > LONGEST_NAME {
         return None;
@@ -54,11 +56,28 @@ pub(super) fn unknown_dscp<'a>(
         NotationError::Unknown => match range_of_family(word) {
             Some(range) => Finding::error(span, format!("unknown DSCP {quoted}: {range}")),
             None => {
-                let near = nearest(word, dscp_names().chain(others));
-                Finding::error(span, format!("unknown {what} {quoted}")).suggest(near)
+                let others: Vec<&str> = others.into_iter().collect();
+                let finding = Finding::error(span, format!("unknown {what} {quoted}"));
+                match nearest(word, dscp_names().chain(others.iter().copied())) {
+                    Some(near) => finding.suggest(Some(near)),
+                    None => finding.help(wanted(&others)),
+                }
             }
         },
     }
+}
+
+/// What may be written where a codepoint is wanted, or one of `others`.
+fn wanted(others: &[&str]) -> String {
+    const MOST: usize = 8;
+    let shown = sentence(others.iter().copied().take(MOST));
+    let or = match others.len() {
+        0 => String::new(),
+        1 => format!(", or {shown}"),
+        2..=MOST => format!(", or one of {shown}"),
+        _ => format!(", or one of {shown}, ..."),
+    };
+    format!("write a DSCP such as \"EF\", \"AF41\" or 46{or}")
 }
 
 /// Which names there are of the kind to which `AF44` and `CS8` seem to belong.
@@ -87,11 +106,51 @@ pub(super) fn scalar(node: &Node) -> Option<String> {
     }
 }
 
+/// A value in the notation of TOML: with quotes if it was a string.
+pub(super) fn literal(node: &Node, word: &str) -> String {
+    let shown = quote(word).replace('`', "");
+    if matches!(node.kind, Kind::String(_)) { format!("\"{shown}\"") } else { shown }
+}
+
 /// Reports that a value is of the wrong kind; one that could not be read was reported before.
 pub(super) fn wrong_kind(node: &Node, wanted: &str, findings: &mut Findings) {
-    if !matches!(node.kind, Kind::Broken) {
-        let title = format!("expected {wanted}, found {}", node.kind.describe());
-        findings.error(Finding::error(node.span, title));
+    findings.extend(unlike(node, wanted));
+}
+
+/// A value is of the wrong kind; `None` if it could not be read.
+pub(super) fn unlike(node: &Node, wanted: &str) -> Option<Finding> {
+    let title = || format!("expected {wanted}, found {}", node.kind.describe());
+    (!matches!(node.kind, Kind::Broken)).then(|| Finding::error(node.span, title()))
+}
+
+/// A text such as `5060, 5061` as the list that was meant, with quotes around what is no number.
+pub(super) fn as_list(word: &str) -> Option<String> {
+    const MOST: usize = 8;
+    let parts: Vec<_> = word.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let shown = parts.iter().take(MOST).map(|part| match part.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => quote(part).replace('`', ""),
+        false => quote(part).replace('`', "\""),
+    });
+    let more = if parts.len() > MOST { ", ..." } else { "" };
+    (parts.len() > 1).then(|| format!("[{}{more}]", shown.collect::<Vec<_>>().join(", ")))
+}
+
+/// What is not the list of `what` that it has to be: one of them, or several in one text.
+pub(super) fn not_a_list(node: &Node, what: &str, is_one: impl Fn(&str) -> bool) -> Option<Finding> {
+    let finding = unlike(node, &format!("a list of {what}"))?;
+    let Kind::String(word) = &node.kind else { return Some(finding) };
+    let list = as_list(word).or_else(|| is_one(word).then(|| format!("[{}]", literal(node, word))));
+    Some(match list {
+        Some(list) => finding.help(format!("write {list}")),
+        None => finding,
+    })
+}
+
+/// What is wrong with a word of which several may be given; one that has commas is meant as a list.
+pub(super) fn one_of_several(finding: Finding, word: &str) -> Finding {
+    match as_list(word) {
+        Some(list) => finding.help(format!("several are a list, not one text: write {list}")),
+        None => finding,
     }
 }
 
@@ -126,10 +185,22 @@ pub(super) fn unknown_key(key: &Key, known: &[&'static str], findings: &mut Find
     });
 }
 
+/// The same of a table of which is known what else people write there.
+pub(super) fn unknown_key_within(within: Within, entry: &Entry, known: &[&'static str], findings: &mut Findings) {
+    match meant::help(within, entry) {
+        Some(help) => {
+            let finding = Finding::error(entry.key.span, format!("unknown key {}", quote(&entry.key.text)));
+            findings.error(finding.help(help));
+        }
+        None => unknown_key(&entry.key, known, findings),
+    }
+}
+
 /// Whether a table has an unknown key that is probably meant as `key`, and answered with it.
-pub(super) fn is_misspelt(table: &Table, key: &str, known: &[&'static str]) -> bool {
+pub(super) fn is_misspelt(within: Within, table: &Table, key: &str, known: &[&'static str]) -> bool {
     let unknown = table.entries().iter().map(|entry| &*entry.key.text).filter(|word| !known.contains(word));
-    unknown.into_iter().any(|word| nearest(word, known.iter().copied()) == Some(key))
+    let meant = |word| meant::key(within, word).or_else(|| nearest(word, known.iter().copied()));
+    unknown.into_iter().any(|word| meant(word) == Some(key))
 }
 
 /// Words for a message.

@@ -157,9 +157,10 @@ impl<'t> Options<'t> {
 fn check_key(key: Word<'_>, seen: &[&str], direction: Option<Direction>) -> Read<()> {
     if !KEYS.contains(&key.text) {
         let error = key.wrong(format!("unknown word {}", quote(key.text)));
-        return Err(match words::nearest(key.text, KEYS) {
-            Some(near) => error.help(format!("did you mean `{near}`?")),
-            None => error.help(format!("known here: {}", words::sentence(KEYS))),
+        return Err(match (dscp(key), words::nearest(key.text, KEYS)) {
+            (Ok(_), _) => error.help(format!("a codepoint has its word before it: write dscp {}", key.text)),
+            (Err(_), Some(near)) => error.help(format!("did you mean `{near}`?")),
+            (Err(_), None) => error.help(format!("known here: {}", words::sentence(KEYS))),
         });
     }
     if seen.contains(&key.text) {

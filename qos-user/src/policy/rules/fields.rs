@@ -1,14 +1,18 @@
 //! `match`: the fields of a rule.
 
 use super::{Rules, Written, actions};
-use crate::policy::{
-    diagnostic::{Finding, Findings, quote},
-    interfaces,
-    model::{Condition, Field, Fragment, Origin},
-    ranges,
-    source::Span,
-    tree::{Entry, Key, Node, Table},
-    words,
+use crate::{
+    policy::{
+        diagnostic::{Finding, Findings, quote},
+        interfaces,
+        meant::{self, Within},
+        model::{Condition, Field, Fragment, Origin},
+        ranges,
+        source::Span,
+        tree::{Entry, Key, Node, Table},
+        words,
+    },
+    printable::is_printable,
 };
 
 pub(in crate::policy) const FIELDS: [&str; 16] = [
@@ -28,29 +32,6 @@ pub(in crate::policy) const FIELDS: [&str; 16] = [
     "mark",
     "origin",
     "from",
-];
-
-/// What other tools call them.
-const OTHER_NAMES: &[(&str, &str)] = &[
-    ("tos", "dscp"),
-    ("ds", "dscp"),
-    ("class", "dscp"),
-    ("protocol", "proto"),
-    ("l4proto", "proto"),
-    ("version", "family"),
-    ("saddr", "src"),
-    ("source", "src"),
-    ("daddr", "dst"),
-    ("destination", "dst"),
-    ("sport", "src-port"),
-    ("dport", "dst-port"),
-    ("ports", "port"),
-    ("iif", "from"),
-    ("iifname", "from"),
-    ("fwmark", "mark"),
-    ("meta-mark", "mark"),
-    ("len", "length"),
-    ("frag", "fragment"),
 ];
 
 const FAMILIES: &[(&str, u8)] = &[("ipv4", 4), ("ipv6", 6), ("4", 4), ("6", 6)];
@@ -115,7 +96,10 @@ fn words_of<T: Copy + PartialEq>(
     let mut found = Vec::new();
     for item in ranges::items(node, findings)? {
         match words::scalar(item) {
-            Some(word) => found.extend(one_of(what, &word, item.span, known, findings)),
+            Some(word) => match one_of(what, &word, item.span, known) {
+                Ok(value) => found.push(value),
+                Err(finding) => findings.error(words::one_of_several(*finding, &word)),
+            },
             None => words::wrong_kind(item, what, findings),
         }
     }
@@ -126,23 +110,22 @@ fn words_of<T: Copy + PartialEq>(
     (!once.is_empty()).then_some(once)
 }
 
-fn one_of<T: Copy>(what: &str, word: &str, span: Span, known: &[(&str, T)], findings: &mut Findings) -> Option<T> {
+fn one_of<T: Copy>(what: &str, word: &str, span: Span, known: &[(&str, T)]) -> Result<T, Box<Finding>> {
     if let Some((_, value)) = known.iter().find(|(name, _)| *name == word) {
-        return Some(*value);
+        return Ok(*value);
     }
     let names = known.iter().map(|(name, _)| *name);
     let finding = Finding::error(span, format!("{} is not {what}", quote(word)));
-    findings.error(match words::nearest(word, names.clone().filter(|name| name.len() > 1)) {
+    Err(Box::new(match words::nearest(word, names.clone().filter(|name| name.len() > 1)) {
         Some(near) => finding.suggest(Some(near)),
         None => finding.help(format!("known here: {}", words::sentence(names))),
-    });
-    None
+    }))
 }
 
 /// One word: both of them would be every packet.
 fn origin(node: &Node, findings: &mut Findings) -> Option<Origin> {
     let word = words::string(node, "\"local\" or \"forwarded\"", findings)?;
-    one_of("an origin", word, node.span, ORIGINS, findings)
+    actions::taken(Some(one_of("an origin", word, node.span, ORIGINS)), findings)
 }
 
 fn interface_patterns(node: &Node, findings: &mut Findings) -> Option<Vec<String>> {
@@ -170,22 +153,43 @@ fn unknown_field(key: &Key, name: &str, negated: bool, findings: &mut Findings) 
     findings.error(match near_field(name).or_else(|| name.strip_prefix("not-").and_then(near_field)) {
         Some(near) if name.starts_with("not-") => finding.help(format!("did you mean `{near}-not`?")),
         Some(near) => finding.help(format!("did you mean `{near}{not}`?")),
-        None => finding.help(format!("the fields are {}", words::sentence(FIELDS))),
+        None => finding.help(match meant::advice(Within::Match, name) {
+            Some(advice) => advice.to_owned(),
+            None => format!("the fields are {}", words::sentence(FIELDS)),
+        }),
     });
 }
 
 fn near_field(name: &str) -> Option<&'static str> {
-    let name = name.replace('_', "-");
-    let other = OTHER_NAMES.iter().find(|(other, _)| *other == name).map(|(_, field)| *field);
-    other.or_else(|| words::nearest(&name, FIELDS))
+    let near = || words::nearest(&name.replace('_', "-"), FIELDS);
+    meant::key(Within::Match, name).or_else(|| meant::advice(Within::Match, name).is_none().then(near).flatten())
 }
 
-/// Reports a key of a rule that is none; a field that belongs into `match` is told so.
-pub(super) fn unknown_rule_key(key: &Key, known: &'static [&'static str], findings: &mut Findings) {
-    let name = key.text.strip_suffix("-not").unwrap_or(&key.text);
-    if FIELDS.contains(&name) {
-        let finding = Finding::error(key.span, format!("{} is a field of `match`", quote(&key.text)));
-        return findings.error(finding.help(format!("write match = {{ {} = ... }}", key.text)));
+impl Rules<'_, '_> {
+    /// Reports a key of a rule that is none; a field that belongs into `match` is told so.
+    pub(super) fn unknown_key(&mut self, entry: &Entry, rule: &Table) {
+        let key = &*entry.key.text;
+        let name = key.strip_suffix("-not").unwrap_or(key).replace('_', "-");
+        if !FIELDS.contains(&&*name) {
+            return words::unknown_key_within(Within::Rule, entry, &super::KEYS, self.findings);
+        }
+        let key = key.replace('_', "-");
+        let value = self.written(&entry.value);
+        let dots = if rule.get("match").is_some() { "..., " } else { "" };
+        let inside = format!("write match = {{ {dots}{key} = {value} }}");
+        let help = match key.as_str() {
+            "dscp" => format!("{inside} for packets that come with it, set = {value} to give it to them"),
+            _ => inside,
+        };
+        let finding = Finding::error(entry.key.span, format!("{} is a field of `match`", quote(&entry.key.text)));
+        self.findings.error(finding.help(help));
     }
-    words::unknown_key(key, known, findings);
+
+    /// A value as it is in the file, if that is short.
+    fn written(&self, value: &Node) -> &str {
+        const MOST: usize = 40;
+        let text = self.source.text().get(value.span.start..value.span.end).unwrap_or_default();
+        let fits = !text.is_empty() && text.len() <= MOST && text.chars().all(is_printable);
+        if fits { text } else { "..." }
+    }
 }

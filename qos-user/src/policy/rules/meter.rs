@@ -3,6 +3,7 @@
 use super::{Rules, actions};
 use crate::policy::{
     diagnostic::{Finding, Findings, quote},
+    meant::Within,
     model::{Arrived, Meter, MeterKind, Verdict},
     source::Span,
     tree::{Entry, Kind, Node, Table},
@@ -74,7 +75,7 @@ impl Rules<'_, '_> {
                 None => missing.push(*parameter),
             }
         }
-        missing.retain(|parameter| !words::is_misspelt(table, parameter, &KEYS));
+        missing.retain(|parameter| !words::is_misspelt(Within::Meter, table, parameter, &KEYS));
         if !missing.is_empty() {
             let title = format!("a {} needs {}", algorithm.name, words::sentence(missing.iter().copied()));
             self.findings.missing(Finding::error(span, title));
@@ -91,7 +92,7 @@ impl Rules<'_, '_> {
 
     fn algorithm(&mut self, table: &Table, span: Span) -> Option<&'static Algorithm> {
         let Some(entry) = table.get("type") else {
-            if words::is_misspelt(table, "type", &KEYS) {
+            if words::is_misspelt(Within::Meter, table, "type", &KEYS) {
                 return None;
             }
             let finding = Finding::error(span, "the meter does not say its `type`");
@@ -116,9 +117,10 @@ impl Rules<'_, '_> {
     }
 
     fn check_parameters(&mut self, table: &Table, algorithm: Option<&Algorithm>) {
-        for Entry { key, .. } in table.entries() {
+        for entry in table.entries() {
+            let key = &entry.key;
             if !KEYS.contains(&&*key.text) {
-                words::unknown_key(key, &KEYS, self.findings);
+                words::unknown_key_within(Within::Meter, entry, &KEYS, self.findings);
                 continue;
             }
             let Some(algorithm) = algorithm else { continue };

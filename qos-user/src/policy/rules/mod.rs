@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use crate::policy::{
     diagnostic::{Finding, Findings, quote},
     interfaces::Interface,
+    meant::Within,
     model::{Action, Place, Rule},
     names::Names,
     places,
@@ -82,7 +83,7 @@ impl Rules<'_, '_> {
 
     fn rule(&mut self, item: &Node, table: &Table) -> Written {
         for entry in table.entries().iter().filter(|entry| !KEYS.contains(&&*entry.key.text)) {
-            fields::unknown_rule_key(&entry.key, &KEYS, self.findings);
+            self.unknown_key(entry, table);
         }
         let (name, span) = named("rule", item, table, self.findings);
         let places = self.places(span, table);
@@ -104,7 +105,7 @@ impl Rules<'_, '_> {
     fn places(&mut self, span: Span, table: &Table) -> Vec<(Place, Span)> {
         match table.get("on") {
             Some(entry) => places::read(&entry.value, self.findings),
-            None if words::is_misspelt(table, "on", &KEYS) => Vec::new(),
+            None if words::is_misspelt(Within::Rule, table, "on", &KEYS) => Vec::new(),
             None => {
                 let finding = Finding::error(span, "this rule does not say where: `on` is missing");
                 self.findings.missing(finding.help("write on = \"lan0:ingress\", a list, or on = \"all\""));

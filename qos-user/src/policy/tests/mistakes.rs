@@ -32,9 +32,12 @@ files! {
 
 mistakes! {
     unknown_section: "[interfaces.lan0]\ningress = \"x\"";
+    sections_of_other_tools: "[table.a]\nother = \"keep\"\n[[policy]]\nname = \"x\"";
+    interface_keys_of_other_tools: "[interface.lan0]\ninput = \"a\"\ntable = \"a\"\nset = \"EF\"";
     unknown_section_far_from_all: "[something.lan0]";
 
     class_not_a_list: "[classes]\nvoice = \"EF\"";
+    class_as_text: "[classes]\nvoice = \"EF, VA\"\nvideo = [\"AF41,AF42\"]";
     class_of_another_kind: "[classes]\nvoice = 5";
     class_empty: "[classes]\nvoice = []";
     class_called_as_a_codepoint: "[classes]\nef = [\"EF\"]";
@@ -65,6 +68,7 @@ mistakes! {
     key_near_nothing: "[remark.a]\nexpedited = \"DF\"\nother = \"keep\"";
     value_is_a_class: "[classes]\nbulk = [\"LE\", \"CS1\"]\n[remark.a]\nEF = \"bulk\"\nother = \"keep\"";
     value_is_drop: "[remark.a]\nEF = \"drop\"\nother = \"keep\"";
+    value_in_words_of_a_firewall: "[remark.a]\nEF = \"pass\"\nVA = \"deny\"\nother = \"keep\"";
     value_near_keep: "[remark.a]\nEF = \"kep\"\nother = \"keep\"";
     value_is_a_list: "[remark.a]\nEF = [\"DF\"]\nother = \"keep\"";
     value_is_a_float: "[remark.a]\nEF = 1.5\nother = \"keep\"";

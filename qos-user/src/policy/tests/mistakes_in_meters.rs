@@ -13,6 +13,8 @@ rules! {
     meter_lacks_parameters: "meter = { type = \"trtcm\", cir = \"8mbit\" }";
     meter_has_another_ones: "meter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"64kB\", ebs = \"64kB\", pir = \"9mbit\" }";
     meter_unknown_key: "meter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"64kB\", ebs = \"64kB\", overhed = 4 }";
+    meter_with_colors_inside: "meter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"64kB\", ebs = \"64kB\", green = \"AF41\", red = \"drop\", color = { red = [\"AF43\"] } }";
+    meter_in_words_of_cisco: "meter = { kind = \"srtcm\", rate = \"8mbit\", bc = \"64kB\", be = \"64kB\", exceed_action = \"drop\" }";
     meter_numbers_without_units: "meter = { type = \"srtcm\", cir = 8000000, cbs = 64000, ebs = \"64000\" }";
     meter_bad_units: "meter = { type = \"trtcm\", cir = \"8mbps\", cbs = \"64kb\", pir = \"9Gbit\", pbs = \"64 furlongs\" }";
     meter_units_of_tc: "meter = { type = \"trtcm\", cir = \"8M\", cbs = \"64K\", pir = \"12m\", pbs = \"64k\" }";

@@ -8,6 +8,7 @@ use super::{
 mistakes! {
     set_not_a_list: "[sets]\npbx = \"10.20.0.0/24\"";
     sets_entry_of_another_kind: "[sets]\npbx = { a = 1 }";
+    set_as_text: "[sets]\npbx = \"10.20.0.0/24, 2001:db8:20::/64\"\nlan = [\"10.0.0.1, 10.0.0.2\"]";
     set_empty: "[sets]\npbx = []";
     set_called_with_at: "[sets]\n\"@pbx\" = [\"10.0.0.1\"]";
     set_called_with_blank: "[sets]\n\"my pbx\" = [\"10.0.0.1\"]";
@@ -47,6 +48,12 @@ rules! {
 
     unknown_rule_key: "sett = \"EF\"";
     field_outside_match: "dscp = \"EF\"\nset = \"DF\"";
+    field_outside_match_that_is_there: "match = { proto = \"udp\" }\ndst_port = \"5000-6000\"\ndscp = [\"EF\",\n  \"VA\"]\nset = \"DF\"";
+    rule_key_remark: "match = { dscp = \"EF\" }\nremark = \"AF41\"";
+    rule_key_action: "action = \"drop\"\nthen = \"accept\"\nset_dscp = 46\ndo = \"AF4\"";
+    rule_keys_of_other_tools: "on = \"a:ingress\"\ninterface = \"a\"\nwhen = 1\npolice = 1\nexceed-action = \"drop\"\ndescription = \"x\"\nset = \"EF\"";
+    rule_with_an_interface_for_on: "interface = \"lan0\"\non = \"a:ingress\"\nset = \"EF\"";
+    fields_of_other_tools: "match = { dport = 5060, oifname = \"a\", ecn = 1, ctstate = \"new\", cos-not = 5 }\nset = \"EF\"";
     not_field_outside_match: "src-not = \"10.0.0.1\"\nset = \"DF\"";
     action_inside_match: "match = { set = \"EF\" }\nset = \"EF\"";
     match_of_another_kind: "match = \"EF\"\nset = \"EF\"";
@@ -56,6 +63,7 @@ rules! {
     dscp_empty: "match = { dscp = [] }\nset = \"EF\"";
     dscp_range_backwards: "match = { dscp = \"AF13-AF11\" }\nset = \"EF\"";
     dscp_of_another_kind: "match = { dscp = [1.5] }\nset = \"EF\"";
+    dscp_unknown_where_classes_are: "match = { dscp = [\"voise\", \"telephony\"] }\nset = \"AF41\"\n[classes]\nvideo = [\"AF41\"]\nvoice = [\"EF\"]";
     family_unknown: "match = { family = [\"ipv5\", \"inet\", 5] }\nset = \"EF\"";
     family_of_another_kind: "match = { family = true }\nset = \"EF\"";
     proto_unknown: "match = { proto = [\"upd\", \"quic\", 256, -1] }\nset = \"EF\"";
@@ -66,6 +74,8 @@ rules! {
     address_with_host_bits: "match = { src-not = \"192.0.2.1/24\" }\nset = \"EF\"";
     address_of_another_kind: "match = { dst = 10 }\nset = \"EF\"";
     port_unknown: "match = { dst-port = [\"sip\", 65536, \"1-65536\", \"80-\", \"-80\", \"@pbx\"] }\nset = \"EF\"";
+    port_range_of_other_tools: "match = { dst-port = [\"5000:6000\", \"5000..6000\", \"5000 to 6000\", \"5000-\"], port = { from = 5000, to = 6000 } }\nset = \"EF\"";
+    list_as_text: "on = \"lan0:ingress, wan0:egress\"\nmatch = { dst-port = \"5060,5061\", proto = \"tcp,udp\", src = \"10.0.0.1, 10.0.0.2\", dscp = \"EF, AF41\", family = \"ipv4,ipv6\" }\nset = \"EF\"";
     port_range_backwards: "match = { port = \"5061-5060\" }\nset = \"EF\"";
     vlan_out_of_range: "match = { vlan = 4095 }\nset = \"EF\"";
     pcp_out_of_range: "match = { pcp = \"6-8\" }\nset = \"EF\"";
@@ -101,6 +111,8 @@ rules! {
     set_a_class: "set = \"voice\"\n[classes]\nvoice = [\"EF\", \"VA\"]";
     set_unknown_dscp: "set = \"AF44\"";
     set_drop: "set = \"drop\"";
+    set_in_words_of_a_firewall: "set = \"accept\"";
+    set_to_deny: "set = \"deny\"";
     set_of_another_kind: "set = [\"EF\"]";
     drop_in_quotes: "drop = \"true\"";
     drop_of_another_kind: "drop = 1";

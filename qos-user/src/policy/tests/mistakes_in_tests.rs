@@ -19,6 +19,9 @@ mistakes! {
     test_on_two: "[[test]]\nname = \"t\"\non = [\"a:egress\", \"b:egress\"]\npacket = \"esp 192.0.2.1 > 192.0.2.2\"\nexpect = \"EF\"";
     test_expects_a_class: "[classes]\nv = [\"EF\"]\n[[test]]\nname = \"t\"\non = \"a:egress\"\npacket = \"esp 192.0.2.1 > 192.0.2.2\"\nexpect = \"v\"";
     test_expects_nothing_known: "[[test]]\nname = \"t\"\non = \"a:egress\"\npacket = \"esp 192.0.2.1 > 192.0.2.2\"\nexpect = \"droped\"";
+    test_expects_an_action: "[[test]]\nname = \"t\"\non = \"a:egress\"\npacket = \"esp 192.0.2.1 > 192.0.2.2\"\nexpect = \"remark\"";
+    test_expects_what_a_firewall_does: "[[test]]\nname = \"t\"\non = \"a:egress\"\npacket = \"esp 192.0.2.1 > 192.0.2.2\"\nexpect = \"accept\"";
+    test_keys_of_other_words: "[[test]]\nname = \"t\"\ninterface = \"a:egress\"\nframe = \"esp 192.0.2.1 > 192.0.2.2\"\nresult = \"EF\"";
     test_origin_at_ingress: "[[test]]\nname = \"t\"\non = \"a:ingress\"\npacket = \"esp 192.0.2.1 > 192.0.2.2 origin local\"\nexpect = \"drop\"";
     test_packet_of_another_kind: "[[test]]\nname = \"t\"\non = \"a:ingress\"\npacket = [\"udp\"]\nexpect = \"drop\"";
     test_packet_with_escapes: "[[test]]\nname = \"t\"\non = \"a:ingress\"\npacket = \"esp 192.0.2.1\\t> 192.0.2.2 dscp AF44\"\nexpect = \"drop\"";
@@ -37,6 +40,7 @@ packets! {
     packet_of_two_families: "esp 192.0.2.1 > 2001:db8::2";
     packet_icmp_of_the_other_family: "icmp 2001:db8::1 > 2001:db8::2";
     packet_icmpv6_of_the_other_family: "icmpv6 192.0.2.1 > 192.0.2.2";
+    packet_codepoint_without_its_word: "esp 192.0.2.1 > 192.0.2.2 EF";
     packet_word_unknown: "esp 192.0.2.1 > 192.0.2.2 dsc EF";
     packet_word_far_from_all: "esp 192.0.2.1 > 192.0.2.2 ttl 5";
     packet_word_twice: "esp 192.0.2.1 > 192.0.2.2 dscp EF dscp DF";
