@@ -104,6 +104,9 @@ mistakes! {
     section_twice: "[remark.a]\nother = \"keep\"\n[classes]\nvoice = [\"EF\"]\n[remark.a]\nother = \"DF\"";
     section_of_dotted_keys_again: "remark.a.other = \"keep\"\n[remark.a]\nother = \"DF\"";
     toml_string_not_closed: "[remark.a]\nother = \"keep\nEF = \"DF\"";
+    toml_string_not_closed_in_brackets: "[[rule]]\nmatch = { dscp = \"EF }\nset = \"DF\"\n[classes]\nvoice = [\"EF]\nvideo = [\n  \"AF41]\n]";
+    toml_string_of_many_lines_not_closed: "[remark.a]\nother = \"\"\"keep\nEF = \"DF\"";
+    toml_string_not_opened: "[remark.a]\nother = keep\"\n[classes]\nvoice = [\"EF, \"VA\"]";
     toml_no_value: "[remark.a]\nEF =\nother = \"keep\"";
     toml_no_equals: "[remark.a]\nEF \"keep\"\nother = \"keep\"";
     toml_bracket_not_closed: "[remark.a\nother = \"keep\"";

@@ -1,89 +1,71 @@
 //! TOML as a tree. The grammar is toml_parser's; this is what its keys and headers mean, with every place kept and
 //! every error reported, which a reader that stops at the first one could not do.
 
+mod report;
 mod sections;
+mod strings;
 
 use std::borrow::Cow;
 
 use toml_parser::{
-    ErrorSink, Expected, ParseError,
+    ErrorSink, ParseError,
     decoder::{Encoding, ScalarKind},
     parser::{Event, EventKind, EventReceiver, RecursionGuard, ValidateWhitespace, parse_document},
 };
 
-use self::sections::{Conflict, descend, open_array, open_section, put};
+use self::{
+    sections::{Conflict, descend, open_array, open_section, put},
+    strings::Spoiled,
+};
 use crate::policy::{
     diagnostic::{Finding, Findings, quote},
     source::{Source, Span},
     tree::{Key, Kind, Node, Opened, Table},
-    words::nearest,
 };
 
 /// How deep arrays and inline tables, and how long dotted keys may be; a policy needs three.
 const DEPTH: u32 = 16;
 
+/// How often the text is read again without strings that nothing closes.
+const MOST_READINGS: usize = 8;
+
 /// Reads the whole text; what is wrong is in `findings`, the rest in the tree.
 pub(super) fn read(source: &Source, findings: &mut Findings) -> Table {
-    let text = toml_parser::Source::new(source.text());
-    let mut builder = Builder::new(text);
-    let mut errors = Vec::new();
-    let mut guard = RecursionGuard::new(&mut builder, DEPTH);
-    let mut receiver = ValidateWhitespace::new(&mut guard, text);
-    parse_document(&text.lex().into_vec(), &mut receiver, &mut errors);
-    report_syntax(&errors, &builder.unclosed, source, findings);
-    builder.conflicts.into_iter().for_each(|conflict| findings.error(conflict));
-    builder.root
-}
-
-/// A bracket that nothing closes takes in what is behind it: only it is reported then, not what follows from it.
-fn report_syntax(errors: &[ParseError], unclosed: &[Span], source: &Source, findings: &mut Findings) {
-    let taken_in = |at: usize| {
-        let before = unclosed.partition_point(|span| span.start < at);
-        before > 0 && at <= unclosed[before - 1].end
-    };
-    for error in errors.iter().filter(|error| !taken_in(place(error).start)) {
-        findings.syntax(syntax(error, source));
-    }
-    for Span { start, .. } in unclosed {
-        findings.syntax(Finding::error(Span { start: *start, end: start + 1 }, "this bracket is never closed"));
-    }
-}
-
-fn place(error: &ParseError) -> Span {
-    error.unexpected().or_else(|| error.context()).map_or(Span::at(0), Span::from)
-}
-
-fn syntax(error: &ParseError, source: &Source) -> Finding {
-    let span = place(error);
-    let word = source.text().get(span.start..span.end).unwrap_or_default();
-    const UNQUOTED: &str = "string values must be quoted";
-    let description = match error.description() {
-        // What begins with a letter of true or false is taken for one of them.
-        "invalid boolean" if nearest(word, ["true", "false"]).is_none() => UNQUOTED,
-        description => description,
-    };
-    let finding = Finding::error(span, description);
-    match description {
-        UNQUOTED => return finding.help(format!("write {}", quote(word).replace('`', "\""))),
-        "invalid unquoted key" => {
-            return finding.help("a name with a dot, a star or an equals sign needs quotes: [interface.\"ppp*\"]");
+    let mut text = Cow::Borrowed(source.text());
+    let mut unclosed = Vec::new();
+    for _ in 1..MOST_READINGS {
+        let reading = Reading::of(&text);
+        if reading.spoiled.is_empty() {
+            return reading.report(&unclosed, source, findings);
         }
-        _ => {}
+        text = Cow::Owned(strings::without(&text, &reading.spoiled));
+        unclosed.extend(reading.spoiled);
     }
-    match error.expected() {
-        Some(expected) if !expected.is_empty() => finding.label(format!("expected {}", list(expected))),
-        _ => finding,
-    }
+    Reading::of(&text).report(&unclosed, source, findings)
 }
 
-fn list(expected: &[Expected]) -> String {
-    let words = expected.iter().map(|expected| match expected {
-        Expected::Literal("\n") => "a newline".to_owned(),
-        Expected::Literal(text) => quote(text),
-        Expected::Description(text) => (*text).to_owned(),
-        _ => "something else".to_owned(),
-    });
-    words.collect::<Vec<_>>().join(", ")
+/// What the parser makes of a text.
+struct Reading {
+    root: Table,
+    errors: Vec<ParseError>,
+    conflicts: Vec<Finding>,
+    /// The brackets that nothing closes.
+    brackets: Vec<Span>,
+    /// Values with a string in them that should be closed in their line.
+    spoiled: Vec<Spoiled>,
+}
+
+impl Reading {
+    fn of(text: &str) -> Self {
+        let text = toml_parser::Source::new(text);
+        let mut builder = Builder::new(text);
+        let mut errors = Vec::new();
+        let mut guard = RecursionGuard::new(&mut builder, DEPTH);
+        let mut receiver = ValidateWhitespace::new(&mut guard, text);
+        parse_document(&text.lex().into_vec(), &mut receiver, &mut errors);
+        let Builder { root, conflicts, unclosed: brackets, spoiled, .. } = builder;
+        Self { root, errors, conflicts, brackets, spoiled }
+    }
 }
 
 impl From<toml_parser::Span> for Span {
@@ -105,6 +87,7 @@ struct Builder<'s> {
     conflicts: Vec<Finding>,
     /// The brackets that nothing closes, each to where the parser gave up; none within another.
     unclosed: Vec<Span>,
+    spoiled: Vec<Spoiled>,
 }
 
 struct Open {
@@ -124,6 +107,17 @@ impl<'s> Builder<'s> {
             open: Vec::new(),
             conflicts: Vec::new(),
             unclosed: Vec::new(),
+            spoiled: Vec::new(),
+        }
+    }
+
+    /// Notes that a string is not closed, and which value of its line has it.
+    fn spoil(&mut self, string: Span) {
+        let text = self.text.input();
+        let in_line = |start: &usize| !text.get(*start..string.start).unwrap_or_default().contains('\n');
+        let start = self.open.iter().map(|open| open.start).find(in_line).unwrap_or(string.start);
+        if !strings::has_lines(text, string) {
+            self.spoiled.push(Spoiled { string, value: Span { start, end: string.end } });
         }
     }
 
@@ -235,7 +229,12 @@ impl EventReceiver for Builder<'_> {
     fn scalar(&mut self, span: toml_parser::Span, encoding: Option<Encoding>, errors: &mut dyn ErrorSink) {
         let event = Event::new_unchecked(EventKind::Scalar, encoding, span);
         if let Some(raw) = self.text.get(event) {
-            let kind = scalar(raw, span, errors);
+            let mut string = None;
+            let kind = scalar(raw, span, &mut |error: ParseError| {
+                string = string.or_else(|| strings::unclosed(&error));
+                errors.report_error(error);
+            });
+            string.into_iter().for_each(|string| self.spoil(string));
             self.value(Node { kind, span: span.into() });
         }
     }
