@@ -82,17 +82,31 @@ fn check_shadowed(rules: &[Written], bounds: &[Bounds], report: &mut Report) {
         };
         let never = || Finding::warning(written.span, never_asked(&written.rule.name));
         if let Some(earlier) = (0..later).filter(decides).find(|earlier| bounds[later].is_within(&bounds[*earlier])) {
-            report.push(never().also(rules[earlier].span, "this one decides on all that it would match"));
+            let finding = never().also(rules[earlier].span, "this one decides on all that it would match");
+            let same =
+                bounds[earlier].is_within(&bounds[later]) && is_asked_within(&rules[earlier].rule, &written.rule);
+            report.push(finding.help(if same {
+                "both are for the same packets: delete one of them".to_owned()
+            } else {
+                cure(&written.rule, &rules[earlier].rule)
+            }));
         } else if rules.len() <= MOST_TOGETHER {
             let before: Vec<usize> = (0..later).filter(decides).collect();
             let together = bounds[later].covered_by(&before.iter().map(|at| &bounds[*at]).collect::<Vec<_>>());
             if let Some([first, others @ ..]) = together.as_deref() {
                 let names = others.iter().map(|at| quote(&rules[before[*at]].rule.name)).collect::<Vec<_>>().join(", ");
                 let label = format!("this one and {names} decide on all that it would match");
-                report.push(never().also(rules[before[*first]].span, label));
+                let finding = never().also(rules[before[*first]].span, label);
+                report.push(finding.help(cure(&written.rule, &rules[before[*first]].rule)));
             }
         }
     }
+}
+
+/// What to do about a rule that is never asked: it is narrower than the one before it.
+fn cure(rule: &Rule, earlier: &Rule) -> String {
+    let (name, before) = (quote(&rule.name), quote(&earlier.name));
+    format!("move {name} above {before} in line {}, or delete it", earlier.line)
 }
 
 /// Whether each place of one rule is within a place of another.

@@ -26,6 +26,7 @@ warnings! {
     class_and_rule_of_one_name: "[classes]\nvoice = [\"EF\"]\n[[rule]]\nname = \"voice\"\non = \"all\"\nmatch = { dscp = \"voice\" }\nset = \"AF41\"\n";
     set_unused: "[sets]\na = [\"10.0.0.1\"]";
     rule_shadowed: "[[rule]]\nname = \"a\"\non = \"ppp*:egress\"\nmatch = { dscp = [\"EF\", \"VA\"], src = \"10.0.0.0/8\" }\nset = \"DF\"\n[[rule]]\nname = \"b\"\non = \"ppp0:egress\"\nmatch = { dscp = \"EF\", src = \"10.1.0.0/16\", proto = \"udp\" }\nset = \"EF\"\n";
+    rule_twice_in_other_words: "[[rule]]\nname = \"a\"\non = \"x:ingress\"\nmatch = { dscp = \"EF\" }\nset = \"DF\"\n[[rule]]\nname = \"b\"\non = \"x:ingress\"\nmatch = { dscp = 46 }\nset = \"CS1\"\n";
     rule_shadowed_by_not: "[[rule]]\nname = \"a\"\non = \"all\"\nmatch = { dst-port-not = \"1-1023\", mark = \"0x10/0x10\" }\ndrop = true\n[[rule]]\nname = \"b\"\non = \"x:ingress\"\nmatch = { dst-port = \"2000-3000\", mark = \"0x11/0x1f\" }\nset = \"EF\"\n";
     rule_shadowed_by_two: "[[rule]]\nname = \"a\"\non = \"x*:egress\"\nmatch = { dscp = \"EF\" }\nset = \"DF\"\n[[rule]]\nname = \"b\"\non = \"x0:egress\"\nmatch = { dscp = \"VA\" }\nset = \"EF\"\n[[rule]]\nname = \"c\"\non = \"x0:egress\"\nmatch = { dscp = [\"EF\", \"VA\"], proto = \"udp\" }\nset = \"EF\"\n";
     rule_behind_everything: "[[rule]]\nname = \"a\"\non = \"all\"\nset = \"keep\"\n[[rule]]\nname = \"b\"\non = \"x:ingress\"\ncount = true\n";
