@@ -86,7 +86,7 @@ fn no_hook(name: &HookName) -> Failure {
 fn about(word: Option<&str>, site: &Site, interface: &str, direction: Direction) -> anyhow::Result<About> {
     let Some(word) = word else { return Ok(About::Hook) };
     if let Some(name) = word.strip_prefix("rule=") {
-        return rule(name, site, interface, direction).map(About::Rule).ok_or_else(|| unknown(name, site).into());
+        return rule(name, site, interface, direction).map(About::Rule).ok_or_else(|| unknown(name, site, true).into());
     }
     match word.parse::<Dscp>() {
         Ok(dscp) => return Ok(About::Marks(dscp.to_string(), vec![dscp])),
@@ -101,7 +101,7 @@ fn about(word: Option<&str>, site: &Site, interface: &str, direction: Direction)
     if let Some((name, dscps)) = class {
         return Ok(About::Marks(name.clone(), dscps.clone()));
     }
-    rule(word, site, interface, direction).map(About::Rule).ok_or_else(|| unknown(word, site).into())
+    rule(word, site, interface, direction).map(About::Rule).ok_or_else(|| unknown(word, site, false).into())
 }
 
 /// A rule that runs at the hook, else one of the policy in force.
@@ -153,12 +153,75 @@ fn places(rule: &Rule) -> String {
     rule.on.iter().map(place).collect::<Vec<_>>().join(", ")
 }
 
-fn unknown(word: &str, site: &Site) -> Failure {
-    let rules =
-        site.policy.iter().flat_map(|in_force| in_force.policy.rules()).map(|rule| format!("\"{}\"", rule.name));
-    let rules: Vec<_> = rules.collect();
-    let there = if rules.is_empty() { "the policy in force has no rules".to_owned() } else { rules.join(", ") };
-    Failure::new("usage", format!("`{word}` is no codepoint, no class and no rule of the policy in force"))
-        .exit(Exit::Usage)
-        .hint(format!("rules: {there}"))
+/// `a_rule`: nothing else can be meant.
+fn unknown(word: &str, site: &Site, a_rule: bool) -> Failure {
+    let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
+    let rules: Vec<_> = policy.into_iter().flat_map(|policy| policy.rules()).map(|rule| &*rule.name).collect();
+    let label = site.label();
+    let classes: Vec<_> = label.iter().flat_map(|label| &label.classes).map(|(name, _)| &**name).collect();
+    let (what, hint) = match a_rule {
+        true => ("no rule", near(word, &[("rule", &rules)]).unwrap_or_else(|| all("rules", &rules))),
+        false => {
+            let codepoints: Vec<_> = Dscp::all().filter_map(Dscp::name).collect();
+            let kinds = [("codepoint", &*codepoints), ("class", &classes), ("rule", &rules)];
+            let all = || format!("{}; {}; codepoints: qosbpf dscp", all("classes", &classes), all("rules", &rules));
+            ("no codepoint, no class and no rule", near(word, &kinds).unwrap_or_else(all))
+        }
+    };
+    Failure::new("usage", format!("`{word}` is {what} of the policy in force")).exit(Exit::Usage).hint(hint)
+}
+
+/// Of each kind the name that is most like the word, or has it as a part.
+fn near(word: &str, kinds: &[(&str, &[&str])]) -> Option<String> {
+    let lower = word.to_lowercase();
+    let found = kinds.iter().filter_map(|(kind, names)| {
+        let has_it = || names.iter().copied().find(|name| name.to_lowercase().contains(&lower));
+        let name = policy::nearest(word, names.iter().copied()).or_else(has_it)?;
+        Some(format!("the {kind} \"{name}\""))
+    });
+    let found = found.collect::<Vec<_>>();
+    (!found.is_empty()).then(|| format!("did you mean {}?", found.join(" or ")))
+}
+
+/// The names that there are, or the first of them.
+fn all(kind: &str, names: &[&str]) -> String {
+    const MOST: usize = 8;
+    let shown = names.iter().take(MOST).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => format!("no {kind}"),
+        1..=MOST => format!("{kind}: {shown}"),
+        _ => format!("{kind}: {shown}, ..."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_word_is_answered_with_the_nearest_name_of_each_kind() {
+        let rules = ["EF only from the PBX", "video, color-marked"];
+        let kinds: [(&str, &[&str]); 3] = [("codepoint", &["EF", "AF41"]), ("class", &["voice"]), ("rule", &rules)];
+        for (word, hint) in [
+            ("EFF", Some("did you mean the codepoint \"EF\"?")),
+            ("vioce", Some("did you mean the class \"voice\"?")),
+            ("pbx", Some("did you mean the rule \"EF only from the PBX\"?")),
+            ("Video, color marked", Some("did you mean the rule \"video, color-marked\"?")),
+            ("nonsense", None),
+        ] {
+            assert_eq!(near(word, &kinds).as_deref(), hint, "{word}");
+        }
+        let both: [(&str, &[&str]); 2] = [("codepoint", &["AF41"]), ("rule", &["AF42"])];
+        assert_eq!(near("AF4", &both).unwrap(), "did you mean the codepoint \"AF41\" or the rule \"AF42\"?");
+        assert_eq!(near("AF4", &both[1..]).unwrap(), "did you mean the rule \"AF42\"?");
+    }
+
+    #[test]
+    fn of_a_thousand_rules_some_are_named() {
+        let names: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(all("rules", &[]), "no rules");
+        assert_eq!(all("rules", &names[..2]), "rules: \"0\", \"1\"");
+        assert!(all("rules", &names).ends_with("\"7\", ..."));
+    }
 }

@@ -59,6 +59,7 @@ pub use self::{
     sets::MAX_PREFIXES,
     shadow::{never_asked, shadowed_by},
     source::{MAX_BYTES, Source},
+    words::nearest,
 };
 pub use crate::rules::model;
 use crate::rules::protocols;

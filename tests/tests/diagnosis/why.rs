@@ -280,6 +280,7 @@ fn what_is_asked_has_to_be_something() -> anyhow::Result<()> {
     let router = Router::start()?;
     router.ask("why wan0")?.expect(2)?.complains(&["wan0:ingress or wan0:egress"])?;
     router.ask("why wan0:egress nonsense")?.expect(2)?.complains(&["no codepoint, no class and no rule"])?;
+    router.ask("why wan0:egress EFF")?.expect(2)?.complains(&["did you mean the codepoint \"EF\"?"])?;
     router.ask("why wan0:egress 184")?.expect(2)?.complains(&["tos=184"])?;
     let refused = router.ask("why wan9:egress --json")?.expect(1)?;
     assert_eq!(refused.json()?["error"]["code"], "no-such-interface");
