@@ -3,7 +3,10 @@
 use qos_common::{ds::Dscp, policy::Local};
 
 use super::{EDGE, policy, read};
-use crate::hook::Direction::{self, Egress, Ingress};
+use crate::{
+    hook::Direction::{self, Egress, Ingress},
+    policy::model::Action,
+};
 
 fn dscp(word: &str) -> Dscp {
     word.parse().unwrap()
@@ -12,6 +15,17 @@ fn dscp(word: &str) -> Dscp {
 fn bound(sections: &str, interface: &str, direction: Direction) -> Option<String> {
     let tables = "[remark.a]\nother = 0\n[remark.b]\nother = 1\n[remark.c]\nother = 2\n";
     policy(&format!("{sections}{tables}")).bind(interface, direction).map(|bound| bound.table.name().to_owned())
+}
+
+/// The examples of the page go together.
+#[test]
+fn the_examples_of_the_page_are_one_policy() {
+    let page = include_str!("../../../../docs/policy.md");
+    let examples = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let policy = read(&examples.collect::<String>()).unwrap_or_else(|report| panic!("{}", report.render(false)));
+    assert!(policy.warnings().is_empty(), "{}", policy.warnings().render(false));
+    let metered = policy.rules().iter().filter(|rule| matches!(rule.action, Action::Meter(_)));
+    assert_eq!((metered.count(), policy.rules().len(), policy.tests().len()), (1, 2, 1));
 }
 
 #[test]
