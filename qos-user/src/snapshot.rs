@@ -25,6 +25,7 @@ mod counts;
 pub mod diff;
 pub mod history;
 pub mod keeper;
+pub mod made;
 pub mod named;
 pub mod rates;
 #[cfg(test)]
@@ -44,6 +45,8 @@ pub struct Counts {
     pub remarked: Box<[[Counter; 64]; 64]>,
     /// What came to the hook, and not to the table that is in force there: see [`tabled`].
     pub untabled: Box<[Counter; 64]>,
+    /// What of the changes an earlier policy has made; `None` if that is not known.
+    pub earlier: Option<made::Earlier>,
 }
 
 /// Which policy a hook has: mostly the one in force, but `--only` leaves others as they are.

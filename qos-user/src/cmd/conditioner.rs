@@ -26,7 +26,7 @@ use crate::{
         RuleTables,
         model::{LogRate, Rule},
     },
-    snapshot::{HookPolicy, tabled::Tabled},
+    snapshot::{HookPolicy, made::Earlier},
 };
 
 /// What a policy says of one hook; `None` if neither a table nor a rule is for it, nor where to look.
@@ -107,7 +107,7 @@ fn stays_out(hook: &Hook, next: &HookState) -> bool {
 ///
 /// `rules`; counters that cannot be read.
 pub fn following(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Next> {
-    state.tabled = tabled(hook, &state)?;
+    remember_earlier(hook, &mut state)?;
     state.interface = site.interface_of(hook).map_or(state.interface, |interface| interface.name.clone());
     let Some(binding) = state.binding.clone() else { return Ok(Next { state, rules: None }) };
     if stays_out(hook, &state) {
@@ -141,11 +141,19 @@ fn begin_to_log(rules: &[Rule], given: &Given, before: Option<&Binding>) -> Vec<
     logging.filter(|(rule, slot)| begins(rule, slot)).map(|(_, slot)| *slot).collect()
 }
 
-/// What the table of a hook is asked from now on; the same one counts on.
-fn tabled(hook: &Hook, next: &HookState) -> anyhow::Result<Tabled> {
-    let same =
-        hook.state.binding.as_ref().zip(next.binding.as_ref()).is_some_and(|(now, next)| now.has_the_table_of(next));
-    Ok(hook.state.tabled.next(&counters::read(&hook.pins)?, same, next.bypass.is_some()))
+/// What a hook has counted is not by what is in force from now on; what stays in force counts on, by its name.
+///
+/// # Errors
+///
+/// Counters that cannot be read.
+pub fn remember_earlier(hook: &Hook, next: &mut HookState) -> anyhow::Result<()> {
+    let both = hook.state.binding.as_ref().zip(next.binding.as_ref());
+    let same = both.is_some_and(|(now, next)| now.has_the_table_of(next));
+    let counts = counters::read(&hook.pins)?;
+    next.tabled = hook.state.tabled.next(&counts, same, next.bypass.is_some());
+    let as_before = |change| both.is_some_and(|(now, next)| now.makes_as(next, change));
+    next.earlier = Earlier::next(hook.state.earlier.as_ref(), &counts, as_before);
+    Ok(())
 }
 
 /// The interfaces, by index, that the rules of a binding name by `from`.

@@ -331,6 +331,7 @@ pub fn counted(hook: &Hook, interface: String) -> snapshot::Hook {
     let (counts, rules) = match read {
         Ok((mut counts, rules)) => {
             hook.state.tabled.leave(&mut counts);
+            counts.earlier.clone_from(&hook.state.earlier);
             (Ok(counts), rules)
         }
         Err(error) => (Err(format!("{error:#}")), Vec::new()),

@@ -19,7 +19,7 @@ use crate::{
     error::{Exit, Failure},
     hook::{Direction, Layer, Via},
     rules::RuleTables,
-    snapshot::{Device, tabled::Tabled},
+    snapshot::{Device, made::Earlier, tabled::Tabled},
 };
 
 /// What somebody asked for.
@@ -247,6 +247,7 @@ impl Request<'_> {
             slots: self.bound.slots.clone(),
             meters: self.bound.meters.clone(),
             tabled: Tabled::first(self.bypass.is_some()),
+            earlier: Some(Earlier::default()),
             from: self.bound.from.clone(),
             bypass: self.bypass.clone(),
             device: Device::default(),

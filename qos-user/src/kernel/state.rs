@@ -19,7 +19,11 @@ use super::{
 use crate::{
     hook::{Direction, Layer, Via},
     rules::{RuleTables, model::Rule},
-    snapshot::{Device, EntryLabel, HookPolicy, TableLabel, tabled::Tabled},
+    snapshot::{
+        Device, EntryLabel, HookPolicy, TableLabel,
+        made::{Change, Earlier},
+        tabled::Tabled,
+    },
 };
 
 /// One hook, as long as its program runs. Kept in the pin `state`.
@@ -62,6 +66,9 @@ pub struct HookState {
     /// How often its table was asked.
     #[serde(default)]
     pub tabled: Tabled,
+    /// How many of the changes here an earlier policy has made; `None` if that is not known.
+    #[serde(default)]
+    pub earlier: Option<Earlier>,
     /// The interfaces that its rules name by `from`, as they were when they were compiled.
     #[serde(default)]
     pub from: Vec<u32>,
@@ -262,6 +269,23 @@ impl Binding {
             ))
         };
         key(self) == key(other)
+    }
+
+    /// Whether what may make a change is the same here and there, by name: counters follow names.
+    #[must_use]
+    pub fn makes_as(&self, other: &Self, change: Change) -> bool {
+        self.makers(change).eq(other.makers(change))
+    }
+
+    fn makers(&self, change: Change) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let rules = self.rules.iter().filter(move |rule| change.may_be_by(rule));
+        let to = change.to.map(Dscp::value);
+        let outer = self.outer.as_ref().filter(move |table| table.targets().any(|target| Some(target) == to));
+        let entry = self.table.as_ref().and_then(move |table| {
+            let entry = table.entries.get(change.from.index()).filter(|entry| Some(entry.to) == to)?;
+            Some((table.name.as_str(), Some(entry.key.as_str())))
+        });
+        rules.map(|rule| (rule.name.as_str(), None)).chain(outer.map(|table| (table.name.as_str(), None))).chain(entry)
     }
 
     /// The table's name.

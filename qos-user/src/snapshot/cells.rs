@@ -92,6 +92,7 @@ impl Counts {
         }
         // Between two readings of the same table there is nothing that is not its own.
         rest.untabled.fill(Counter::default());
+        rest.earlier = self.earlier_in(&rest);
         Some(rest)
     }
 }

@@ -5,14 +5,15 @@ use qos_common::{
     ds::Dscp,
 };
 
-use super::Counts;
+use super::{Counts, made::Earlier};
 
 impl Counts {
     /// Nothing counted yet.
     #[must_use]
     pub fn zero() -> Self {
         let remarked = Box::new([[Counter::default(); Dscp::COUNT]; Dscp::COUNT]);
-        Self { sums: Box::new(Counters::ZERO), remarked, untabled: Box::new([Counter::default(); Dscp::COUNT]) }
+        let untabled = Box::new([Counter::default(); Dscp::COUNT]);
+        Self { sums: Box::new(Counters::ZERO), remarked, untabled, earlier: Some(Earlier::default()) }
     }
 
     /// Adds up what each CPU counted, as the words of its values in the maps.

@@ -5,6 +5,7 @@ mod broken;
 mod bypass;
 mod confirm;
 mod diff;
+mod earlier;
 mod edge;
 mod history;
 mod hits;

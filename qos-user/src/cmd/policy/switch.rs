@@ -29,8 +29,9 @@ pub fn switch_all(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow
             continue;
         }
         let same = does_the_same(hook.state.binding.as_ref(), binding.as_ref());
-        let next = HookState { binding, ..hook.state.clone() };
+        let mut next = HookState { binding, ..hook.state.clone() };
         if same {
+            conditioner::remember_earlier(hook, &mut next).with_context(|| name(hook))?;
             labels.push((hook, next));
         } else {
             let next = conditioner::next(site, hook, next).with_context(|| name(hook))?;
@@ -44,7 +45,7 @@ pub fn switch_all(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow
         datapath::switch(program, &site.name_of(hook), &site.net).with_context(|| name(hook))?;
     }
     tracing::info!(hooks, us = start.elapsed().as_micros() as u64, "switched");
-    // The marks are the same, the policy's name and hash perhaps not.
+    // The marks are the same, names and lines perhaps not.
     labels.into_iter().try_for_each(|(hook, next)| document::write(&hook.pins.path(Pin::State), &next))
 }
 

@@ -11,7 +11,10 @@ use crate::{
     diagnosis::{Command, Cure, Finding, Level, outside::Packets},
     hook::Direction,
     netdev::Passed,
-    snapshot::{Hook, RuleCount},
+    snapshot::{
+        Hook,
+        made::{Change, Maker},
+    },
 };
 
 /// Hooks that were attached within this many seconds of each other are taken to have counted the same packets.
@@ -63,30 +66,31 @@ fn by_policy(hook: &Hook, place: &str, dscps: &[Dscp]) -> Vec<Finding> {
     let name = hook_name(hook);
     let changes = counts.changes().filter(|(from, ..)| dscps.contains(from));
     let changed = changes.map(|(from, to, count)| {
-        let text = format!("our policy: {} {from} -> {to} {place}, {}", count.packets, decided_by(hook, from, to));
+        let text = format!(
+            "our policy: {} {from} -> {to} {place}, {}",
+            count.packets,
+            decided_by(hook, Change::remark(from, to))
+        );
         Finding::info(&name, "remarked", text)
     });
-    let dropped = dscps.iter().map(|dscp| (dscp, counts.dropped(*dscp).packets)).filter(|(_, packets)| *packets > 0);
+    let dropped = dscps.iter().map(|dscp| (*dscp, counts.dropped(*dscp).packets)).filter(|(_, packets)| *packets > 0);
     let dropped = dropped.map(|(dscp, packets)| {
-        let text = format!("our policy: {packets} {dscp} dropped {place}, by a rule that says so");
+        let text = format!("our policy: {packets} {dscp} dropped {place}, {}", decided_by(hook, Change::drop(dscp)));
         Finding::info(&name, "dropped", text)
     });
     changed.chain(dropped).collect()
 }
 
-/// Rules that may have done it, and the entry of the table if it says so.
-fn decided_by(hook: &Hook, from: Dscp, to: Dscp) -> String {
+/// What is in force and may have done it, each with its place; else an earlier policy.
+fn decided_by(hook: &Hook, change: Change) -> String {
     let file = hook.policy.as_ref().map_or("policy", |policy| policy.file.as_str());
-    let may = |rule: &&RuleCount| rule.counted.packets > 0 && rule.rule.may_send(from, to);
-    let rules = hook.rules.iter().filter(may);
-    let rules = rules.map(|rule| format!("rule \"{}\" ({file}:{})", rule.rule.name, rule.rule.line));
-    let entry = hook.table.as_ref().and_then(|table| {
-        let entry = table.entries.get(from.index()).filter(|entry| entry.to == to)?;
-        Some(format!("table {}, entry {} ({file}:{})", table.name, entry.key, entry.line))
-    });
-    let outer = hook.outer_that_sends(from, to).map(|table| format!("outer table {} ({file})", table.name));
-    let all: Vec<_> = rules.chain(outer).chain(entry).collect();
-    if all.is_empty() { "by an earlier policy".to_owned() } else { format!("by {}", all.join(" or ")) }
+    let name = |maker: &Maker<'_>| match maker {
+        Maker::Rule(rule) => format!("rule \"{}\" ({file}:{})", rule.name, rule.line),
+        Maker::Outer(table) => format!("outer table {} ({file})", table.name),
+        Maker::Entry(table, entry) => format!("table {}, entry {} ({file}:{})", table.name, entry.key, entry.line),
+    };
+    let names = |makers: &[Maker<'_>]| makers.iter().map(name).collect::<Vec<_>>().join(" or ");
+    hook.made(change).words(|makers| format!("by {}", names(makers)), |packets| packets.to_string())
 }
 
 fn none_came(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Finding {

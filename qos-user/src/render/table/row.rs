@@ -6,6 +6,7 @@ use crate::{
     render::text::{self, count, rate, shorten},
     snapshot::{
         Counts, EntryLabel, Hook,
+        made::{BY_ANOTHER, Change, Maker},
         named::OTHER,
         rates::{self, HookRates, Rate},
         total,
@@ -37,7 +38,7 @@ impl Row {
     fn did(&self, hook: &Hook, counts: &Counts, before: Counter, since: &str) -> Vec<String> {
         let has = |dscp: &Dscp| self.dscps.contains(dscp);
         let out = counts.changes().filter(|(from, _, _)| has(from));
-        let mut did = self.sent(hook, counts, out);
+        let mut did = self.sent(hook, out);
         let within = counts.changes().filter(|(from, to, _)| has(to) && !has(from));
         did.extend(within.map(|(from, _, amount)| format!("{} <- {from}", count(amount.packets))));
         let dropped = total(self.dscps.iter().map(|dscp| counts.dropped(*dscp)));
@@ -50,12 +51,12 @@ impl Row {
         did
     }
 
-    fn sent(&self, hook: &Hook, counts: &Counts, out: impl Iterator<Item = (Dscp, Dscp, Counter)>) -> Vec<String> {
+    fn sent(&self, hook: &Hook, out: impl Iterator<Item = (Dscp, Dscp, Counter)>) -> Vec<String> {
         let several = self.dscps.len() > 1;
         out.map(|(from, to, amount)| {
             let packets = count(amount.packets);
             let what = if several { format!("{packets} {from} -> {to}") } else { format!("{packets} -> {to}") };
-            format!("{what}  {}", by_whom(hook, counts, from, to))
+            format!("{what}  {}", by_whom(hook, Change::remark(from, to)))
         })
         .collect()
     }
@@ -71,18 +72,23 @@ impl Row {
     }
 }
 
-/// The rules and the entry that decide so now and were hit; what was counted under an earlier policy has none.
-fn by_whom(hook: &Hook, counts: &Counts, from: Dscp, to: Dscp) -> String {
-    let hit = hook.rules.iter().filter(|count| count.counted.packets > 0 && count.rule.may_send(from, to));
-    let mut names: Vec<String> = hit.map(|count| format!("rule: {}", shorten(&count.rule.name, 28))).collect();
-    names.extend(hook.outer_that_sends(from, to).map(|table| format!("outer: {}", shorten(&table.name, 20))));
-    let entry = hook.table.as_ref().and_then(|table| table.entries.get(from.index()));
-    let asked = counts.tabled(from).packets > 0;
-    names.extend(entry.filter(|entry| asked && entry.to == to).map(by_entry));
-    match names.as_slice() {
-        [] => "(by an earlier policy)".to_owned(),
-        [one] => one.clone(),
-        [one, others @ ..] => format!("{one} and {} more", others.len()),
+/// What is in force and was hit, as far as it may have done it; else an earlier policy.
+fn by_whom(hook: &Hook, change: Change) -> String {
+    let made = hook.made(change).words(names, count);
+    if made == BY_ANOTHER { format!("({made})") } else { made }
+}
+
+/// The first of them, and how many more there are.
+fn names(makers: &[Maker<'_>]) -> String {
+    let name = |maker: &Maker<'_>| match maker {
+        Maker::Rule(rule) => format!("rule: {}", shorten(&rule.name, 28)),
+        Maker::Outer(table) => format!("outer: {}", shorten(&table.name, 20)),
+        Maker::Entry(_, entry) => by_entry(entry),
+    };
+    match makers {
+        [] => String::new(),
+        [one] => name(one),
+        [one, others @ ..] => format!("{} and {} more", name(one), others.len()),
     }
 }
 
