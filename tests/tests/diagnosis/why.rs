@@ -286,3 +286,22 @@ fn what_is_asked_has_to_be_something() -> anyhow::Result<()> {
     assert_eq!(refused.json()?["error"]["code"], "no-such-interface");
     Ok(())
 }
+
+/// It takes some of them where they come in; the others come through.
+#[test]
+fn what_our_own_rule_took_at_another_hook() -> anyhow::Result<()> {
+    let router = attached()?;
+    let policy = router.policy(
+        "p",
+        "[[rule]]\nname = \"echo\"\non = \"lan0:ingress\"\nmatch = { dscp = \"EF\", proto = \"icmp\" }\nset = \"AF41\"\n\
+         [interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n",
+    )?;
+    router.ok(&format!("policy apply {policy} --prune"))?;
+    router.ping(false, 184, 7)?;
+    let taken = "our policy: 7 EF -> AF41 at lan0:ingress, by rule \"echo\" (";
+    router.ask("why wan0:egress EF --sample 0")?.expect(0)?.says(&[taken])?;
+    router.ping(true, 184, 5)?;
+    let answer = router.ask("why wan0:egress EF --sample 0")?.expect(0)?;
+    answer.says(&[taken, "EF comes through: 5 from lan0:ingress, 5 at wan0:egress"])?;
+    Ok(())
+}

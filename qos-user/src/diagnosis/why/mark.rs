@@ -104,14 +104,15 @@ fn none_came(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Find
 /// Where they came in, and what became of them on the way to this hook.
 fn upstream(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<Finding> {
     let others = || scene.hooks(Direction::Ingress).filter(|from| from.interface != hook.interface);
+    let at = |from: &Hook| format!("at {}", hook_name(from));
+    let mut taken: Vec<_> = others().flat_map(|from| by_policy(from, &at(from), dscps)).collect();
     let from: Vec<_> = others().filter(|from| after(from, dscps) > 0).collect();
     if !from.is_empty() {
-        return way(scene, &from, Some(hook), word, dscps);
+        taken.extend(way(scene, &from, Some(hook), word, dscps));
+        return taken;
     }
-    let changed: Vec<_> = others().filter(|from| before(from, dscps) > 0).collect();
-    if !changed.is_empty() {
-        let at = |from: &Hook| format!("at {}", hook_name(from));
-        return changed.iter().flat_map(|from| by_policy(from, &at(from), dscps)).collect();
+    if others().any(|from| before(from, dscps) > 0) {
+        return taken;
     }
     if before(hook, dscps) > 0 {
         return vec![Finding::ok(
