@@ -1,5 +1,6 @@
 //! What `status` knows: every hook that is wanted or there.
 
+use core::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::{
@@ -23,12 +24,63 @@ pub struct StatusReport {
     pub unapplied: bool,
     /// The hooks, by interface, ingress first.
     pub hooks: Vec<HookStatus>,
+    /// Since when it is in force.
+    pub applied: Option<Applied>,
+    /// The policy that was taken back, if nothing has come into force since.
+    pub taken_back: Option<TakenBack>,
     /// The policy that waits to be confirmed.
     pub confirm: Option<Confirm>,
     /// The service, if one serves this network namespace.
     pub service: Option<ServiceStatus>,
     /// What concerns no single hook.
     pub notes: Vec<Note>,
+}
+
+/// When the policy in force came into force; the same as in the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// When.
+    pub when: SystemTime,
+    /// By whom.
+    pub by: String,
+    /// The file it came from.
+    pub file: String,
+}
+
+/// A policy that was taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenBack {
+    /// Its name.
+    pub name: String,
+    /// Its hash.
+    pub hash: String,
+    /// When it was put in force.
+    pub applied: SystemTime,
+    /// When it was taken back, and why, if that was remembered.
+    pub undone: Option<Undone>,
+}
+
+/// That a policy was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Undone {
+    /// When.
+    pub at: SystemTime,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a policy was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// Nobody confirmed it in time.
+    Late,
+    /// Its process was killed.
+    CutShort,
+    /// The kernel did not take all of it.
+    Failed,
+    /// Somebody wanted it back.
+    By(String),
 }
 
 /// What the service does.
@@ -168,6 +220,17 @@ pub struct Note {
     pub text: String,
 }
 
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late => f.write_str("was not confirmed in time"),
+            Self::CutShort => f.write_str("was cut short while it was being applied"),
+            Self::Failed => f.write_str("could not be applied"),
+            Self::By(who) => write!(f, "was taken back by {who}"),
+        }
+    }
+}
+
 impl Note {
     /// Something to know.
     pub fn info(text: impl Into<String>) -> Self {
@@ -187,6 +250,30 @@ impl StatusReport {
     pub fn exit(&self) -> Exit {
         let fault = |hook: &HookStatus| matches!(hook.state, State::Missing | State::Error) || hook.unmet;
         if self.unapplied || self.hooks.iter().any(fault) { Exit::No } else { Exit::Done }
+    }
+}
+
+/// Since when the policy is in force, and which one was taken back; `clock` says a time.
+pub fn about_the_policy(report: &StatusReport, clock: impl Fn(SystemTime) -> String) -> Vec<Note> {
+    let applied = report
+        .applied
+        .iter()
+        .map(|Applied { when, by, file }| Note::info(format!("policy from {file}, applied {} by {by}", clock(*when))));
+    let taken_back = report.taken_back.iter().map(|taken| taken.note(&clock));
+    applied.chain(taken_back).collect()
+}
+
+impl TakenBack {
+    fn note(&self, clock: impl Fn(SystemTime) -> String) -> Note {
+        let policy = format!("policy {} {} of {}", self.name, self.hash, clock(self.applied));
+        let Some(Undone { at, why }) = &self.undone else { return Note::info(format!("{policy} was taken back")) };
+        let back = format!("{policy} was taken back at {}", clock(*at));
+        match why {
+            Why::Late => Note::warning(format!("{back}: nobody confirmed it in time")),
+            Why::CutShort => Note::warning(format!("{back}: its apply had been cut short")),
+            Why::Failed => Note::warning(format!("{back}: it could not be applied")),
+            Why::By(who) => Note::info(format!("{back} by {who}")),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One file a command, and what all of them share.
 
+mod applied;
 mod attach;
 mod attaching;
 mod conditioner;

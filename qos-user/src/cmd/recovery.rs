@@ -12,6 +12,7 @@ use crate::kernel::{
     pending::{Pending, TakenBack},
     pins::Store,
 };
+use crate::status::Why;
 
 /// A network namespace in order.
 pub struct Recovered {
@@ -74,10 +75,10 @@ fn take_back(site: &Site, context: &Context) -> anyhow::Result<Taken> {
         return Ok(Taken { policy: None, changed: bypass::end_expired(site, now, context)? });
     };
     let (why, taken_back): (_, fn(_) -> _) = match change.complete {
-        true => ("was not confirmed in time", TakenBack::late),
-        false => ("was cut short while it was being applied", TakenBack::cut_short),
+        true => (Why::Late, TakenBack::late),
+        false => (Why::CutShort, TakenBack::cut_short),
     };
-    undo::run(site, &change, why)?;
+    undo::run(site, &change, why.clone())?;
     let (to, back) = (&change.to, undo::back_to(&change));
     context.warn(&format!("qosbpf: policy {} {} by {} {why}: {back}\n", to.name, to.hash, change.by));
     bypass::end_expired(&Site::of(site.store.clone(), context)?, now, context)?;

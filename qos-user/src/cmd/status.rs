@@ -8,7 +8,7 @@ use std::{
 use crate::{
     cli::StatusArgs,
     cmd::{
-        Context, conditioner, control,
+        Context, applied, conditioner, control,
         policy::seconds,
         site::{self, Site},
         wanted,
@@ -74,12 +74,14 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         netns: context.netns.clone(),
         policy: site.label(),
         unapplied: site.policy.is_none() && saved.is_some(),
+        applied: applied::applied(site),
+        taken_back: applied::taken_back(site),
         confirm: confirm(site),
         hooks: hooks.into_values().collect(),
         service,
         notes: spoiled(site)
             .into_iter()
-            .chain(about_the_policy(site, saved.as_ref(), context))
+            .chain(unapplied(site, saved.as_ref(), context))
             .chain(saved.as_ref().and_then(|saved| only_saved(site, saved)))
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))
             .collect(),
@@ -99,12 +101,9 @@ fn hinted(missing: Missing, service: Option<&ServiceStatus>) -> Missing {
     Missing { reason, ..missing }
 }
 
-/// Where the policy in force is from; without one, that another is saved, as after a reboot.
-fn about_the_policy(site: &Site, saved: Option<&Policy>, context: &Context) -> Option<Note> {
-    if let Some(in_force) = &site.policy {
-        return Some(applied(in_force));
-    }
-    if site.spoiled.is_some() {
+/// Without a policy in force, that one is saved, as after a reboot.
+fn unapplied(site: &Site, saved: Option<&Policy>, context: &Context) -> Option<Note> {
+    if site.policy.is_some() || site.spoiled.is_some() {
         return None;
     }
     let (path, policy) = (context.saved(), saved?);
@@ -166,11 +165,6 @@ fn is_left_over(site: &Site, hook: &Hook) -> bool {
 
 fn gone(site: &Site, hook: &Hook) -> Note {
     Note::info(format!("{}:{}: {}", site.name_of(hook), hook.pins.direction, why(site, hook)))
-}
-
-fn applied(in_force: &site::InForce) -> Note {
-    let when = humantime::format_rfc3339_seconds(in_force.record.applied);
-    Note::info(format!("policy from {}, applied {when} by {}", in_force.record.file, in_force.record.by))
 }
 
 fn status_of(site: &Site, hook: &Hook, now: u64) -> HookStatus {

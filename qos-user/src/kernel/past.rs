@@ -11,6 +11,7 @@ use super::{
     pins::Store,
     state::PolicyRecord,
 };
+use crate::status::Undone;
 
 /// How many are kept.
 pub const KEPT: usize = 10;
@@ -31,6 +32,12 @@ pub struct Past {
     /// Whether it was taken back before anybody confirmed it.
     #[serde(default)]
     pub taken_back: bool,
+    /// When and why it was.
+    #[serde(default)]
+    pub undone: Option<Undone>,
+    /// The number of the policy that was taken back, so that this one came into force again.
+    #[serde(default)]
+    pub instead_of: Option<u64>,
 }
 
 /// All that are kept, the oldest first.
@@ -44,6 +51,28 @@ pub fn all(store: &Store) -> anyhow::Result<Vec<Past>> {
     past.collect()
 }
 
+/// The latest.
+///
+/// # Errors
+///
+/// That a pin is foreign or not readable.
+pub fn newest(store: &Store) -> anyhow::Result<Option<Past>> {
+    store.past()?.pop().map_or(Ok(None), |number| document::read_own(&store.past_pin(number)))
+}
+
+/// The policy that was taken back, if that is the latest of all that has happened.
+///
+/// # Errors
+///
+/// That a pin is foreign or not readable.
+pub fn just_taken_back(store: &Store) -> anyhow::Result<Option<Past>> {
+    let Some(last) = newest(store)? else { return Ok(None) };
+    match last.instead_of {
+        Some(number) => document::read_own(&store.past_pin(number)),
+        None => Ok(Some(last).filter(|last| last.taken_back)),
+    }
+}
+
 /// Adds a policy that has just been put in force, and forgets what is older than the last ten. The one that is in force
 /// already keeps its place, with the text that it has now. Needs the lock.
 ///
@@ -51,14 +80,47 @@ pub fn all(store: &Store) -> anyhow::Result<Vec<Past>> {
 ///
 /// What the kernel says to a pin.
 pub fn add(store: &Store, policy: Identity, by: &str, record: &PolicyRecord) -> anyhow::Result<()> {
-    if let Some(last) = all(store)?.pop().filter(|last| last.policy == policy) {
-        let again = Past { record: record.clone(), taken_back: false, ..last };
+    if let Some(last) = in_place(store, &policy)? {
+        let again = Past { record: record.clone(), instead_of: None, ..last };
         return document::write(&store.past_pin(again.number), &again);
     }
+    append(store, policy, (record.applied, by), record, None)
+}
+
+/// The same for one that is in force again, since another was taken back: that of number `instead_of`, if it had been added.
+///
+/// # Errors
+///
+/// What the kernel says to a pin.
+pub fn add_again(
+    store: &Store,
+    policy: Identity,
+    (when, by): (SystemTime, &str),
+    record: &PolicyRecord,
+    instead_of: Option<u64>,
+) -> anyhow::Result<()> {
+    if let Some(last) = in_place(store, &policy)? {
+        return document::write(&store.past_pin(last.number), &Past { record: record.clone(), ..last });
+    }
+    append(store, policy, (when, by), record, instead_of)
+}
+
+/// The latest, if it is this policy and in force.
+fn in_place(store: &Store, policy: &Identity) -> anyhow::Result<Option<Past>> {
+    Ok(newest(store)?.filter(|last| last.policy == *policy && !last.taken_back))
+}
+
+fn append(
+    store: &Store,
+    policy: Identity,
+    (when, by): (SystemTime, &str),
+    record: &PolicyRecord,
+    instead_of: Option<u64>,
+) -> anyhow::Result<()> {
     let mut numbers = store.past()?;
     let number = numbers.last().map_or(1, |last| last + 1);
-    let (when, by, record) = (SystemTime::now(), by.to_owned(), record.clone());
-    let past = Past { number, when, by, policy, record, taken_back: false };
+    let (by, record) = (by.to_owned(), record.clone());
+    let past = Past { number, when, by, policy, record, taken_back: false, undone: None, instead_of };
     document::write(&store.past_pin(number), &past)?;
     numbers.push(number);
     for old in numbers.iter().rev().skip(KEPT) {
@@ -81,14 +143,14 @@ pub fn is_taken_back(store: &Store, waited: &Identity) -> anyhow::Result<bool> {
     Ok(last.is_some_and(|last| last.taken_back))
 }
 
-/// Notes that a policy is taken back, if it has come as far as to be added. Needs the lock.
+/// Notes that a policy is taken back, if it has come as far as to be added; its number. Needs the lock.
 ///
 /// # Errors
 ///
 /// What the kernel says to a pin.
-pub fn take_back(store: &Store, policy: &Identity) -> anyhow::Result<()> {
-    match all(store)?.pop().filter(|last| last.policy == *policy) {
-        Some(last) => document::write(&store.past_pin(last.number), &Past { taken_back: true, ..last }),
-        None => Ok(()),
-    }
+pub fn take_back(store: &Store, policy: &Identity, undone: Undone) -> anyhow::Result<Option<u64>> {
+    let Some(last) = newest(store)?.filter(|last| last.policy == *policy) else { return Ok(None) };
+    let number = last.number;
+    document::write(&store.past_pin(number), &Past { taken_back: true, undone: Some(undone), ..last })?;
+    Ok(Some(number))
 }

@@ -16,7 +16,7 @@ use crate::{
         Counts, Device, EntryLabel, Hook, HookPolicy, Missing, PolicyLabel, Qdisc, Snapshot, State, TableLabel,
         keeper::{Instant, Keeper},
     },
-    status::{BypassStatus, Confirm, HookStatus, Note, Reload, ServiceStatus, StatusReport},
+    status::{Applied, BypassStatus, Confirm, HookStatus, Note, Reload, ServiceStatus, StatusReport},
 };
 
 pub fn dscp(word: &str) -> Dscp {
@@ -236,6 +236,8 @@ pub fn status() -> StatusReport {
         netns: None,
         policy: Some(policy()),
         unapplied: false,
+        applied: Some(Applied { when: since(), by: "rt".to_owned(), file: policy().file }),
+        taken_back: None,
         hooks: vec![lan, wan, bypassed, missing, broken],
         confirm: Some(Confirm {
             name: "edge-standard".to_owned(),
@@ -247,7 +249,7 @@ pub fn status() -> StatusReport {
             back: Some(("edge-old".to_owned(), "91be02aa".to_owned())),
         }),
         service: None,
-        notes: vec![Note::info("the policy was applied 21:00:03")],
+        notes: vec![Note::info("the saved policy binds ppp2:egress, where nothing is attached")],
     }
 }
 

@@ -175,3 +175,64 @@ fn a_rollback_after_an_apply_that_was_cut_short_says_that() -> anyhow::Result<()
     assert_eq!(edge.mark_of_ef()?, 46);
     Ok(())
 }
+
+/// `status` has the times of the history, whatever has happened.
+#[test]
+fn status_and_history_have_one_time() -> anyhow::Result<()> {
+    let edge = washed(Some("1h"))?;
+    let is_one = || -> anyhow::Result<()> {
+        let (status, history) = (edge.status()?, edge.ok("policy history --json")?.json()?);
+        let policies = history["policies"].as_array().context("policies")?;
+        let now = policies.iter().find(|past| past["in_force"] == true).context("in force")?;
+        let applied = &status["applied"];
+        assert_eq!([&applied["time"], &applied["by"], &applied["file"]], [&now["time"], &now["by"], &now["file"]]);
+        let screen = edge.ok("policy history")?.stdout;
+        let time = screen.split("now, since ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        edge.ok("status")?.says(&[&format!("applied {} by", time.context("a time")?)]).map(drop)
+    };
+    is_one()?;
+    assert_eq!(edge.status()?["confirm"]["since"], edge.status()?["applied"]["time"]);
+    edge.ok("policy rollback")?;
+    is_one()?;
+    edge.ok(&format!("policy apply {}", edge.mark))?;
+    is_one()?;
+    edge.ok("policy rollback")?;
+    is_one()
+}
+
+#[test]
+fn status_says_what_was_taken_back_until_something_else_is_in_force() -> anyhow::Result<()> {
+    let edge = washed(None)?;
+    assert!(edge.status()?["taken_back"].is_null());
+    edge.wait_for_timers()?;
+    let taken_back = edge.status()?["taken_back"].clone();
+    assert_eq!((&taken_back["name"], &taken_back["why"]), (&"wash".into(), &"was not confirmed in time".into()));
+    let history = edge.ok("policy history --json")?.json()?;
+    assert_eq!([&taken_back["applied"], &taken_back["time"]], [1, 0].map(|at| &history["policies"][at]["time"]));
+    edge.ok("status")?.says(&["! policy wash", "was taken back at", "nobody confirmed it in time"])?;
+    edge.ok(&format!("policy apply {}", edge.mark))?;
+    assert!(edge.status()?["taken_back"].is_null(), "somebody has applied a policy since");
+    edge.ok(&format!("policy apply {} --confirm 1h", edge.keep))?;
+    edge.ok("policy rollback")?;
+    let screen = edge.ok("status")?.says(&["policy keep", "was taken back at"])?;
+    assert!(!screen.stdout.contains("! policy keep"), "somebody wanted it: {screen:?}");
+    Ok(())
+}
+
+/// Where no policy was in force before, none is then, and that is not all there is to say.
+#[test]
+fn status_says_what_was_taken_back_where_there_is_no_policy() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    edge.ok(&format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()))?;
+    edge.wait_for_timers()?;
+    let words = ["no policy", "! policy mark", "was taken back at", "nobody confirmed it in time"];
+    edge.ok("status")?.says(&words)?;
+    let status = edge.status()?;
+    assert!(status["policy"].is_null() && status["applied"].is_null(), "{status:#}");
+    assert_eq!(status["taken_back"]["name"], "mark");
+    // Applied once more it is in force from then on, and not since it was tried.
+    edge.ok(&format!("policy apply {}", edge.mark))?;
+    assert!(edge.status()?["taken_back"].is_null());
+    assert_eq!(numbers(&edge)?, [(2, "mark".to_owned(), true), (1, "mark".to_owned(), false)]);
+    Ok(())
+}

@@ -1,9 +1,6 @@
 //! `qosbpf policy apply`: one policy for the whole network namespace, switched at each hook in one system call.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashSet, time::Duration};
 
 use super::{
     plan::{self, Effect, Item, Place},
@@ -20,7 +17,7 @@ use crate::{
         conditioner, misplaced,
         recovery::recovered,
         site::{self, Site},
-        timer, twice, who,
+        timer, twice,
     },
     error::{Exit, Failure},
     hook::Direction,
@@ -36,6 +33,7 @@ use crate::{
         state::{Binding, PolicyRecord},
     },
     policy::{Policy, Source},
+    status::Why,
 };
 
 /// Applies the policy of a file.
@@ -82,7 +80,8 @@ pub fn put_in_force(
     testing::refuse_failing(&site, policy, how.force, context)?;
     let session = Session::find(&site, policy, how).or_else(|error| tolerate(error, how, context))?;
     session.iter().try_for_each(|session| session.refuse_drop(how.force, context))?;
-    let (record, change) = (record(source), intent(how, &site, policy, &items)?);
+    let record = record(source);
+    let change = intent(how, &site, policy, &items, &record)?;
     change.write(&site.store)?;
     let attached = enforce(&site, policy, change.clone(), &items, &record, how, context)
         .inspect_err(|_| go_back(&site, &change, context))?;
@@ -144,7 +143,13 @@ pub fn refuse_while_pending(store: &Store) -> anyhow::Result<()> {
 }
 
 /// What is about to be done, with all that is needed to go back.
-fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) -> anyhow::Result<Pending> {
+fn intent(
+    how: &ApplyOptions,
+    site: &Site,
+    policy: &Policy,
+    items: &[Item<'_>],
+    record: &PolicyRecord,
+) -> anyhow::Result<Pending> {
     let before = site.hooks.iter().map(|hook| HookBefore {
         ifindex: hook.pins.ifindex,
         direction: hook.pins.direction,
@@ -161,8 +166,8 @@ fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, items: &[Item<'_>]) 
     });
     Ok(Pending {
         to: site::identity(policy),
-        since: SystemTime::now(),
-        by: who::am_i(),
+        since: record.applied,
+        by: record.by.clone(),
         complete: false,
         until: deadline(how)?,
         save: how.save,
@@ -241,7 +246,7 @@ fn attach(site: &Site, policy: &Policy, item: &Item<'_>) -> anyhow::Result<Optio
 
 fn go_back(site: &Site, change: &Pending, context: &Context) {
     let fresh = Site::of(site.store.clone(), context);
-    if let Err(error) = fresh.and_then(|site| undo::run(&site, change, "could not be applied")) {
+    if let Err(error) = fresh.and_then(|site| undo::run(&site, change, Why::Failed)) {
         tracing::error!("cannot go back to what ran before: {error:#}");
     }
 }

@@ -18,6 +18,7 @@ use crate::{
         pins::Store,
     },
     policy::{self, Source},
+    status::Why,
 };
 
 /// Goes back to policy N of the history, else to the one before. While a policy waits to be confirmed, going back
@@ -62,7 +63,7 @@ fn give_up(args: &RollbackArgs, context: &Context) -> anyhow::Result<bool> {
         }
         return Ok(gone);
     };
-    undo::run(&site, &change, &format!("was taken back by {}", who::am_i()))?;
+    undo::run(&site, &change, Why::By(who::am_i()))?;
     say(&change.to, &undo::back_to(&change), args, context)?;
     Ok(true)
 }

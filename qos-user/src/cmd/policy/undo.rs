@@ -1,5 +1,7 @@
 //! Back to what ran before a change: the policy, and every hook's table, also `none`.
 
+use std::time::SystemTime;
+
 use super::switch::switch_all;
 use crate::{
     cmd::{
@@ -14,6 +16,7 @@ use crate::{
         state::Binding,
     },
     policy::Policy,
+    status::{Undone, Why},
 };
 
 /// Goes back. The change is forgotten last, so that whoever finds it after a kill goes back once more.
@@ -21,7 +24,7 @@ use crate::{
 /// # Errors
 ///
 /// What the kernel says; the change is still written down then.
-pub fn run(site: &Site, change: &Pending, why: &str) -> anyhow::Result<()> {
+pub fn run(site: &Site, change: &Pending, why: Why) -> anyhow::Result<()> {
     let back = change.back.as_ref().and_then(site::parse);
     let mut targets = Vec::new();
     for hook in site.hooks.iter().filter(|hook| hook.running != Observed::Gone) {
@@ -79,14 +82,15 @@ fn before(site: &Site, hook: &Hook, change: &Pending, back: Option<&Policy>) -> 
 }
 
 /// The policy is in force again, if it was not all the time: the new one may never have come that far.
-fn remember(site: &Site, change: &Pending, back: Option<&Policy>, why: &str) -> anyhow::Result<()> {
+fn remember(site: &Site, change: &Pending, back: Option<&Policy>, why: Why) -> anyhow::Result<()> {
     let before = back.map(site::identity);
-    if before.as_ref() != Some(&change.to) {
-        past::take_back(&site.store, &change.to)?;
-    }
-    let (Some(record), Some(identity)) = (&change.back, before) else { return Ok(()) };
     let Identity { name, hash } = &change.to;
-    past::add(&site.store, identity, &format!("qosbpf: {name} {hash} {why}"), record)
+    let by = format!("qosbpf: {name} {hash} {why}");
+    let is_another = before.as_ref() != Some(&change.to);
+    let at = SystemTime::now();
+    let taken_back = if is_another { past::take_back(&site.store, &change.to, Undone { at, why })? } else { None };
+    let (Some(record), Some(identity)) = (&change.back, before) else { return Ok(()) };
+    past::add_again(&site.store, identity, (at, &by), record, taken_back)
 }
 
 /// Where that leads, in words.

@@ -11,7 +11,9 @@ use crate::{
     invocation::Invocation,
     render::text::rfc3339,
     snapshot::State,
-    status::{BypassStatus, Confirm, HookStatus, Note, ServiceStatus, StatusReport},
+    status::{
+        Applied, BypassStatus, Confirm, HookStatus, Note, ServiceStatus, StatusReport, TakenBack, about_the_policy,
+    },
 };
 
 /// The document of `status --json`.
@@ -24,11 +26,17 @@ pub fn status<'a>(report: &'a StatusReport, here: &'a Invocation) -> impl Serial
         netns: report.netns.as_deref(),
         version: VERSION,
         policy: report.policy.as_ref().map(Policy::from),
+        applied: report.applied.as_ref().map(AppliedDocument::from),
+        taken_back: report.taken_back.as_ref().map(TakenBackDocument::from),
         confirm: report.confirm.as_ref().map(|confirm| ConfirmDocument::new(confirm, report.time)),
         run: report.service.as_ref().map(|service| ServiceDocument::new(service, here)),
         hooks: report.hooks.iter().map(|hook| HookDocument::new(hook, here)).collect(),
-        notes: notes(&report.notes, here),
+        notes: notes(&[&about_the_policy(report, seconds), &*report.notes].concat(), here),
     }
+}
+
+fn seconds(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 #[derive(Serialize)]
@@ -39,11 +47,51 @@ struct Document<'a> {
     netns: Option<&'a str>,
     version: &'static str,
     policy: Option<Policy<'a>>,
+    applied: Option<AppliedDocument<'a>>,
+    taken_back: Option<TakenBackDocument<'a>>,
     confirm: Option<ConfirmDocument<'a>>,
     /// The service; null where none runs.
     run: Option<ServiceDocument<'a>>,
     hooks: Vec<HookDocument<'a>>,
     notes: Vec<String>,
+}
+
+/// Since when the policy is in force, as `policy history` has it.
+#[derive(Serialize)]
+struct AppliedDocument<'a> {
+    time: String,
+    by: &'a str,
+    file: &'a str,
+}
+
+impl<'a> From<&'a Applied> for AppliedDocument<'a> {
+    fn from(applied: &'a Applied) -> Self {
+        Self { time: rfc3339(applied.when), by: &applied.by, file: &applied.file }
+    }
+}
+
+/// A policy that was taken back, as the latest that has happened.
+#[derive(Serialize)]
+struct TakenBackDocument<'a> {
+    name: &'a str,
+    hash: &'a str,
+    applied: String,
+    time: Option<String>,
+    /// What became of it.
+    why: Option<String>,
+}
+
+impl<'a> From<&'a TakenBack> for TakenBackDocument<'a> {
+    fn from(taken: &'a TakenBack) -> Self {
+        let undone = taken.undone.as_ref();
+        Self {
+            name: &taken.name,
+            hash: &taken.hash,
+            applied: rfc3339(taken.applied),
+            time: undone.map(|undone| rfc3339(undone.at)),
+            why: undone.map(|undone| undone.why.to_string()),
+        }
+    }
 }
 
 /// The service.

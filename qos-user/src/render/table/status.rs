@@ -8,7 +8,7 @@ use crate::{
         text::{local, shorten, span, width},
     },
     snapshot::{PolicyLabel, State},
-    status::{Confirm, HookStatus, Note, ServiceStatus, StatusReport},
+    status::{Confirm, HookStatus, Note, ServiceStatus, StatusReport, about_the_policy},
 };
 
 /// The screen of `status`.
@@ -21,6 +21,8 @@ pub fn status(report: &StatusReport, look: &Look) -> String {
         screen.line(&format!("network namespace {netns}"));
     }
     report.service.iter().for_each(|status| service(&mut screen, status, report, look));
+    let (now, zone) = (report.time, &look.zone);
+    notes(&mut screen, &about_the_policy(report, |time| local(time, now, zone)), "");
     notes(&mut screen, &report.notes, "");
     report.confirm.iter().for_each(|confirm| countdown(&mut screen, confirm));
     screen.blank();
