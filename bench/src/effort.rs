@@ -9,6 +9,9 @@ pub struct Effort {
     pub name: &'static str,
     /// Rounds of a program measurement.
     pub rounds: usize,
+    /// How often each program is loaded, to be measured in turn: the kernel puts its machine code somewhere, and where it
+    /// lies is worth a nanosecond.
+    pub loads: usize,
     /// Repetitions of a test run in a round.
     pub repeat: u32,
     /// Rounds of the router.
@@ -31,6 +34,7 @@ impl Effort {
     pub const FULL: Self = Self {
         name: "full",
         rounds: 20,
+        loads: 5,
         repeat: 400_000,
         router_rounds: 13,
         shots: 4,
@@ -44,6 +48,7 @@ impl Effort {
     pub const QUICK: Self = Self {
         name: "quick",
         rounds: 3,
+        loads: 2,
         repeat: 20_000,
         router_rounds: 2,
         shots: 2,

@@ -50,11 +50,11 @@ pub fn measure(objects: &Objects, effort: &Effort, gaps: &mut Vec<Gap>, step: St
 fn at(hook: Hook, objects: &Objects, effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Case>> {
     let compared = contract::check(objects, hook)?;
     step(&format!("{}: floor and qosbpf did and counted the same on {compared} test runs", hook.name()))?;
-    let mut candidates = Candidate::load_all(objects, hook)?;
+    let mut loaded = loads(effort, || Candidate::load_all(objects, hook))?;
     let mut cases = Vec::new();
     for sample in frames::all().iter().filter(|sample| hook.takes(sample)) {
         step(&format!("program: {}, {}", hook.name(), sample.name))?;
-        let taken = rounds(&mut candidates, sample, effort)?;
+        let taken = rounds(&mut loaded, sample, effort)?;
         let ratios = COMPARED.iter().filter_map(|(of, to)| ratio(&taken, of, to)).collect();
         cases.push(case(hook, sample, &taken, ratios)?);
     }
@@ -73,17 +73,29 @@ pub fn measure_rules(effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Case
 /// Candidates by name, with a figure of each round.
 type Taken = Vec<(&'static str, Samples)>;
 
-fn rounds(candidates: &mut [Candidate], sample: &Sample, effort: &Effort) -> anyhow::Result<Taken> {
-    let mut samples = vec![Samples::default(); candidates.len()];
-    for candidate in &mut *candidates {
+/// All candidates, as often as they are to be loaded.
+fn loads(
+    effort: &Effort,
+    load_all: impl Fn() -> anyhow::Result<Vec<Candidate>>,
+) -> anyhow::Result<Vec<Vec<Candidate>>> {
+    (0..effort.loads.max(1)).map(|_| load_all()).collect()
+}
+
+/// Each round has another load of all candidates.
+fn rounds(loaded: &mut [Vec<Candidate>], sample: &Sample, effort: &Effort) -> anyhow::Result<Taken> {
+    for candidate in loaded.iter_mut().flatten() {
         candidate.time(sample, effort.repeat / 10 + 1)?;
     }
+    let names: Vec<&str> = loaded.first().into_iter().flatten().map(|candidate| candidate.name).collect();
+    let mut samples = vec![Samples::default(); names.len()];
+    let loads = loaded.len();
     for round in 0..effort.rounds {
-        for index in order(round, candidates.len()) {
+        let candidates = &mut loaded[round % loads];
+        for index in order(round, names.len()) {
             samples[index].push(candidates[index].time(sample, effort.repeat)?);
         }
     }
-    Ok(candidates.iter().map(|candidate| candidate.name).zip(samples).collect())
+    Ok(names.into_iter().zip(samples).collect())
 }
 
 /// The first two candidates are the same, and what all are compared with is the middle of both.

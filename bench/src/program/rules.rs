@@ -24,7 +24,7 @@ use qosbpf::{
 use super::{
     Taken,
     candidate::{Candidate, Hook},
-    case, find, rounds,
+    case, find, loads, rounds,
 };
 use crate::{
     Step,
@@ -58,11 +58,11 @@ const HOST: u32 = 1;
 ///
 /// What bpf(2) says.
 pub fn measure(effort: &Effort, step: Step<'_>) -> anyhow::Result<Vec<Case>> {
-    let mut candidates = load_all()?;
+    let mut loaded = loads(effort, load_all)?;
     let mut cases = Vec::new();
     for sample in samples() {
         step(&format!("program: rules, {}", sample.name))?;
-        let taken = rounds(&mut candidates, &sample, effort)?;
+        let taken = rounds(&mut loaded, &sample, effort)?;
         cases.push(case(Hook::Xdp, &sample, &taken, ratios(&taken)?)?);
     }
     Ok(cases)

@@ -49,7 +49,8 @@ have a smaller contract than qosbpf: two tags, one\ncounter by DS byte for both 
 version nor IHL is looked at, frames without a usable IP header\nare not counted, nor is what becomes of a mark, nor the \
 time of the last frame, and a super-packet counts as one.\n\n\
 Floors and qosbpf are in ns above the middle of two empty programs, ratios are of wholes, with the middle half of the \
-rounds. In each\nround all have another order, in which over the rounds each comes equally often behind each other one.";
+rounds. In each\nround all have another order, in which over the rounds each comes equally often behind each other one. Each
+program is loaded several times, to be measured in turn: where the kernel puts its machine code is worth a nanosecond.";
 
 const WALKS: &str = "Instructions that one packet takes, of the objects, without those that the verifier removes: no time, \
 so they do not\njitter, and CI holds qosbpf's to a record. Of each kind, what a program takes more or less than its base: a \
