@@ -124,7 +124,7 @@ impl SideReader<'_> {
     }
 
     fn step(&mut self, rule: &saved::Rule) -> Option<Step> {
-        let parsed = match rule::parse(rule, &self.saved.sets, self.saved.renamed()) {
+        let parsed = match rule::parse(rule, self.saved) {
             Ok(parsed) => parsed,
             Err(reason) => {
                 self.read.leave(self.lines, rule.line, reason);
@@ -159,10 +159,6 @@ impl SideReader<'_> {
             }
             Target::Act(act) => vec![act.clone()],
             Target::Chain { name, goto } => {
-                if !self.saved.has_chain(rule.family, name) {
-                    self.read.leave(self.lines, rule.line, format!("there is no chain {name} in the text"));
-                    return None;
-                }
                 let name = self.chain(rule.family, name);
                 vec![if *goto { Act::Goto(name) } else { Act::Jump(name) }]
             }

@@ -2,11 +2,11 @@
 
 use super::{
     super::{
-        condition::{Addresses, Condition, met},
+        condition::{Condition, met},
         dscp,
     },
     matches::Matches,
-    saved::Rule,
+    saved::{Rule, Saved},
     targets::{self, Target},
 };
 use crate::hook::Direction;
@@ -23,16 +23,20 @@ pub(super) struct Parsed {
 }
 
 /// Reads a rule; an error is why it cannot be carried over.
-pub(super) fn parse(rule: &Rule, sets: &[(String, Addresses)], renamed: &[(String, String)]) -> Result<Parsed, String> {
+pub(super) fn parse(rule: &Rule, saved: &Saved) -> Result<Parsed, String> {
     let at = rule.words.iter().position(|word| matches!(&**word, "-j" | "-g" | "--jump" | "--goto"));
     let (asked, done) = rule.words.split_at(at.unwrap_or(rule.words.len()));
     // What follows the target may be a match again, as in a command that a person wrote.
     let (target, more, mut differs) = targets::read(done)?;
-    if matches!(target, Target::Nothing | Target::Other(_)) {
-        let matches = Matches::new(rule.family, sets, renamed);
-        return Ok(Parsed { matches, target, name: None, differs: Vec::new() });
+    let mut matches = Matches::new(rule.family, &saved.sets, saved.renamed());
+    match &target {
+        Target::Nothing | Target::Other(_) => {
+            return Ok(Parsed { matches, target, name: None, differs: Vec::new() });
+        }
+        // What follows it are its own options then, and no matches.
+        Target::Chain { name, .. } if !saved.has_chain(rule.family, name) => return Err(targets::unknown(name)),
+        Target::Chain { .. } | Target::Act(_) => {}
     }
-    let mut matches = Matches::new(rule.family, sets, renamed);
     matches.read(asked)?;
     matches.read(more)?;
     differs.extend(matches.differs.iter().copied());

@@ -76,6 +76,14 @@ pub(super) fn read(words: &[String]) -> Result<Found<'_>, String> {
     }
 }
 
+/// Why a name is neither a target nor a chain.
+pub(super) fn unknown(name: &str) -> String {
+    format!(
+        "{name} is no target that is known here, and the text has no chain of that name: DSCP, TOS, CLASSIFY, ACCEPT, \
+         RETURN, DROP and jumps to chains are carried over"
+    )
+}
+
 fn set_dscp(words: &[String]) -> Result<Found<'_>, String> {
     let [option, value, rest @ ..] = words else { return Err("DSCP without a codepoint".to_owned()) };
     let dscp = match &**option {

@@ -4,6 +4,7 @@ mod account;
 mod families;
 mod meaning;
 mod order;
+mod words;
 
 use std::fmt::Write as _;
 
