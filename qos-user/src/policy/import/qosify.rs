@@ -46,7 +46,7 @@ pub(super) fn read(lines: &Lines, options: &Options) -> Read {
     });
     let mappings = mappings.collect::<Vec<_>>();
     let places = config.places(options, lines, &mut read);
-    if let Some(first) = mappings.first().filter(|_| !config.has_defaults()) {
+    if let Some(first) = mappings.first().filter(|_| config.defaults().is_none()) {
         let reason = "what no line names keeps its mark here; qosify makes it CS0 where its defaults do not say another: \
                       import /etc/config/qosify too";
         read.note(lines, first.line, reason);
@@ -103,9 +103,10 @@ impl Side<'_> {
         let icmp = Spans::of([ICMP, ICMPV6].map(|proto| (u128::from(proto), u128::from(proto))));
         if let Some((line, value)) = self.config.of_defaults("dscp_icmp") {
             steps.extend(self.step(line, Condition::number(Number::Proto, icmp.clone()), &value));
-        } else {
+        } else if let Some(line) = self.config.defaults() {
             // Left alone, whatever the other defaults are.
-            steps.push(Step::new(Line::default(), vec![Condition::number(Number::Proto, icmp)], vec![Act::Return]));
+            let case = Case { when: vec![Condition::number(Number::Proto, icmp)], acts: vec![Act::Return] };
+            steps.push(Step { line, name: Some("no default for ICMP".to_owned()), cases: vec![case] });
         }
         for mapping in mappings.iter().rev().filter(|mapping| !is_address(mapping)) {
             steps.extend(self.step(mapping.line, self.condition(&mapping.what), &mapping.value));

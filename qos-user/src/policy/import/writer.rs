@@ -120,14 +120,19 @@ impl Written<'_> {
     }
 
     fn rule_name(&self, draft: &Draft, names: &mut HashSet<String>) -> String {
+        // Room for a number behind it.
+        const MOST: usize = LONGEST_NAME - 6;
         let place = draft.lines.last().map(|line| self.quote.place(*line)).unwrap_or_default();
         let does = match &draft.action {
             Action::Set(word) => word,
             Action::Drop => "drop",
             Action::Meter(_) => "meter",
         };
-        let base = draft.name.clone().unwrap_or_else(|| format!("{does}, {place}"));
-        let base = shortened(&base, LONGEST_NAME - 6);
+        let base = match &draft.name {
+            Some(name) => shortened(name, MOST),
+            // The end of a path says which file and line it is.
+            None => format!("{does}, {}", end(&place, MOST - does.len() - 2)),
+        };
         let mut name = base.clone();
         let mut number = 2;
         while !names.insert(name.clone()) {
@@ -255,6 +260,14 @@ fn comments<'a>(quote: &dyn Quote, left: impl Iterator<Item = &'a Left>) -> Stri
         );
     }
     text
+}
+
+/// What is too long without its beginning.
+fn end(text: &str, most: usize) -> String {
+    match text.chars().count() {
+        length if length > most => format!("...{}", text.chars().skip(length + 3 - most).collect::<String>()),
+        _ => text.to_owned(),
+    }
 }
 
 /// One line without control characters, cut where it gets too long.

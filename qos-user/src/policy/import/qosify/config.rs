@@ -132,14 +132,14 @@ impl Config {
         sections.filter_map(|section| section.get(key)).next_back().map(|(line, value)| (line, Value::of(value)))
     }
 
-    pub fn has_defaults(&self) -> bool {
-        self.sections.iter().any(|section| section.kind == "defaults")
+    /// Where the defaults begin.
+    pub fn defaults(&self) -> Option<Line> {
+        self.sections.iter().find(|section| section.kind == "defaults").map(|section| section.line)
     }
 
     /// The same; where there is such a section and it does not say, best effort.
     pub fn default_or_best_effort(&self, key: &str) -> Option<(Line, Value)> {
-        let section = self.sections.iter().find(|section| section.kind == "defaults");
-        self.of_defaults(key).or_else(|| section.map(|section| (section.line, Value::of("CS0"))))
+        self.of_defaults(key).or_else(|| self.defaults().map(|line| (line, Value::of("CS0"))))
     }
 
     /// The codepoint of a class or a word.

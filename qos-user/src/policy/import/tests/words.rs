@@ -14,3 +14,21 @@ fn a_target_that_is_not_known_is_called_one() {
         assert!(left.reason.contains("DSCP, TOS, CLASSIFY"), "{}", left.reason);
     }
 }
+
+/// Every rule says which line it comes from, and its name is not cut before the number of that.
+#[test]
+fn every_rule_of_qosify_names_its_line() {
+    let defaults = "config defaults\n\tlist defaults /etc/qosify/*.conf\nconfig class voice\n\toption ingress EF\n\
+                    \toption egress EF\nconfig device lan0\n";
+    let path = "/srv/backup/2026/routers/branch-office-17/rootfs/etc/qosify/00-defaults.conf";
+    let found = imported(&[("qosify", defaults), (path, "tcp:53 voice\nudp:53 voice\n")], &Options::default());
+    let lines = found.policy.lines().collect::<Vec<_>>();
+    let rules = lines.iter().enumerate().filter(|(_, line)| **line == "[[rule]]").map(|(at, _)| at);
+    for at in rules.clone() {
+        assert!(lines[at - 1].starts_with("# qosify:") || lines[at - 1].starts_with("# /srv/"), "{}", found.policy);
+    }
+    assert_eq!(rules.count(), found.rules);
+    let names = lines.iter().filter(|line| line.starts_with("name = ")).collect::<Vec<_>>();
+    assert!(names.iter().any(|name| name.ends_with("/etc/qosify/00-defaults.conf:2\"")), "{names:#?}");
+    assert!(names.iter().any(|name| name.contains("no default for ICMP")), "{names:#?}");
+}
