@@ -21,8 +21,12 @@ use super::{
 };
 use crate::hook::Direction;
 
+const OWN_CONTROL: &str = "it reaches what this host itself sends in CS6 and CS7 (BGP, OSPF), as at the output of a Cisco: \
+                           local = \"keep-control\" leaves that alone";
+
 pub(super) fn read(lines: &Lines, options: &Options) -> Read {
-    let mut read = Read::default();
+    // A policy-map at the output has what the router itself sends, too.
+    let mut read = Read { local: true, ..Read::default() };
     let config = Config::read(lines, &mut read);
     let mut used = BTreeSet::new();
     for direction in Direction::BOTH {
@@ -32,7 +36,12 @@ pub(super) fn read(lines: &Lines, options: &Options) -> Read {
             let mut reader = Reader { lines, config: &config, direction, read: &mut read, used: &mut used };
             let on = Condition { on: Some(service.interface.clone()), ..Condition::default() };
             match reader.policy(&service.policy) {
-                Some(chain) => steps.push(Step::new(Line::default(), vec![on], vec![Act::Base(chain)])),
+                Some(chain) => {
+                    steps.push(Step::new(Line::default(), vec![on], vec![Act::Base(chain)]));
+                    if direction == Direction::Egress {
+                        read.note(lines, service.line, OWN_CONTROL);
+                    }
+                }
                 None => {
                     read.leave(lines, service.line, format!("there is no policy-map {} in the text", service.policy))
                 }

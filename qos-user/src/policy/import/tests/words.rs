@@ -15,6 +15,23 @@ fn a_target_that_is_not_known_is_called_one() {
     }
 }
 
+/// At the output of a Cisco there is what the router itself sends.
+#[test]
+fn a_policy_map_at_an_output_reaches_what_the_host_itself_sends() {
+    let of = |way: &str| {
+        let text = format!(
+            "policy-map p\n class class-default\n  set dscp default\ninterface wan0\n service-policy {way} p\n"
+        );
+        let options = Options { interfaces: vec![("wan0".to_owned(), "wan0".to_owned())], ..Options::default() };
+        let found = imported(&[("x", &text)], &options);
+        assert_eq!(found.left, []);
+        let told = found.notes.iter().any(|note| note.line == 5 && note.reason.contains("CS6 and CS7"));
+        (found.policy.contains("[interface.wan0]\nlocal = \"policy\"\n"), told)
+    };
+    assert_eq!(of("output"), (true, true));
+    assert_eq!(of("input"), (false, false));
+}
+
 /// Every rule says which line it comes from, and its name is not cut before the number of that.
 #[test]
 fn every_rule_of_qosify_names_its_line() {
