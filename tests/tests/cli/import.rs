@@ -46,6 +46,37 @@ fn a_line_that_is_carried_over_in_part_is_said_to_be_so() -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Lines are counted, not what is said of them: one with two reasons is listed once, and those of a block are lines too.
+#[test]
+fn lines_that_are_left_are_counted_once_each() -> anyhow::Result<()> {
+    let text = "policy-map out\n class video\n  bandwidth 2000\n  set dscp af41\n class class-default\n  set dscp default\n\
+                interface wan0\n service-policy output out\n";
+    let answer = import(&["--from", "cisco", "--interface", "wan0=wan0"], text)?.expect(3)?;
+    let left = answer.stderr.lines().filter(|line| line.contains("carried over:")).collect::<Vec<_>>();
+    let [class, bandwidth] = &*left else { anyhow::bail!("{}", answer.stderr) };
+    assert!(class.starts_with("stdin:2: ") && class.contains("no class-map video") && class.ends_with("(with line 4)"));
+    assert!(bandwidth.starts_with("stdin:3: "), "{bandwidth}");
+    assert!(
+        answer.stderr.ends_with("cisco: 1 rule; 3 lines are not carried over, or not wholly\n"),
+        "{}",
+        answer.stderr
+    );
+    Ok(())
+}
+
+/// A name that is only guessed is to be known, and all that the line says is in the policy.
+#[test]
+fn a_name_that_is_guessed_is_a_note() -> anyhow::Result<()> {
+    let text =
+        "policy-map in\n class class-default\n  set dscp ef\ninterface GigabitEthernet0/1\n service-policy input in\n";
+    let answer = import(&[], text)?.expect(0)?;
+    assert!(answer.stdout.contains("on = \"gi0-1:ingress\""), "{}", answer.stdout);
+    let told = "stdin:5: note: GigabitEthernet0/1 is taken as gi0-1: --interface GigabitEthernet0/1=NAME\n";
+    assert!(answer.stderr.contains(told), "{}", answer.stderr);
+    assert!(answer.stderr.ends_with("cisco: 1 rule; everything is carried over\n"), "{}", answer.stderr);
+    Ok(())
+}
+
 #[test]
 fn the_document_says_the_same() -> anyhow::Result<()> {
     let answer = import(&["--json", "-"], PARTLY)?.expect(3)?;

@@ -75,7 +75,7 @@ fn said(imported: &Imported) -> String {
     let mut text = imported.left.iter().map(|remark| line(remark.word(), remark)).collect::<String>();
     text.extend(imported.notes.iter().map(|remark| line("note", remark)));
     let rules = if imported.rules == 1 { "1 rule".to_owned() } else { format!("{} rules", imported.rules) };
-    let left = match imported.left.len() {
+    let left = match imported.lines_left {
         0 => "everything is carried over".to_owned(),
         1 => "1 line is not carried over, or not wholly".to_owned(),
         lines => format!("{lines} lines are not carried over, or not wholly"),

@@ -71,7 +71,7 @@ fn services(config: &Config, options: &Options, lines: &Lines, read: &mut Read) 
         let name = found.map_or_else(|| linux_name(&service.interface), |(_, new)| new.clone());
         if found.is_none() {
             let reason = format!("{} is taken as {name}: --interface {}=NAME", service.interface, service.interface);
-            read.leave(lines, service.line, reason);
+            read.note(lines, service.line, reason);
         }
         service.interface = name;
     }

@@ -23,7 +23,7 @@ mod spans;
 mod tests;
 mod writer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::lines::{Input, Kind};
 use self::{
@@ -115,9 +115,11 @@ pub struct Imported {
     pub policy: String,
     /// How many rules it has.
     pub rules: usize,
-    /// What was not carried over, or differs.
+    /// What was not carried over, or differs: a line once.
     pub left: Vec<Remark>,
-    /// What is to be known, and is no difference.
+    /// How many lines that is, with those that go with the first of a block.
+    pub lines_left: usize,
+    /// What is to be known, and is no difference: of a line once.
     pub notes: Vec<Remark>,
 }
 
@@ -145,6 +147,10 @@ struct Read {
     /// Whether rules reach what this host itself sends in CS6 and CS7, as the tool's did.
     local: bool,
     left: Vec<Left>,
+    /// The lines of `left`.
+    listed: BTreeSet<Line>,
+    /// Lines that are left with the first of a block, which names them.
+    with: BTreeMap<Line, Line>,
     notes: Vec<Left>,
     account: Account,
 }
@@ -152,13 +158,17 @@ struct Read {
 impl Read {
     /// Notes that a line, or a part of it, is not carried over.
     fn leave(&mut self, lines: &Lines, line: Line, reason: impl Into<String>) {
+        self.listed.insert(line);
         self.left.push(Left { line, text: lines.text(line).to_owned(), reason: reason.into(), in_part: false });
     }
 
-    /// Leaves a block of lines for one reason, which names them.
+    /// Leaves a block of lines for one reason, which names those that are not left by another one.
     fn leave_block(&mut self, lines: &Lines, block: &[Line], reason: &str) {
         if let Some((first, rest)) = block.split_first() {
-            self.leave(lines, *first, format!("{reason}{}", with(rest)));
+            let is_new =
+                |line: &Line| !self.listed.contains(line) && *self.with.entry(*line).or_insert(*first) == *first;
+            let rest: Vec<_> = rest.iter().copied().filter(is_new).collect();
+            self.leave(lines, *first, format!("{reason}{}", with(&rest)));
             block.iter().for_each(|line| self.account.take(*line));
         }
     }
@@ -215,7 +225,9 @@ pub fn import(inputs: Vec<Input>, options: &Options) -> Result<Imported, Unreada
     let text = written(kind, &read, lists, &lines, options);
     let rules = checked(&text)?;
     let remarks = |left: &[Left]| left.iter().map(|left| lines.remark(left)).collect();
-    Ok(Imported { kind, policy: text, rules, left: remarks(&read.left), notes: remarks(&read.notes) })
+    let lines_left = read.listed.iter().chain(read.with.keys()).collect::<BTreeSet<_>>().len();
+    let left = remarks(&read.left);
+    Ok(Imported { kind, policy: text, rules, left, lines_left, notes: remarks(&read.notes) })
 }
 
 fn written(kind: Kind, read: &Read, lists: Vec<(Direction, List)>, lines: &Lines, options: &Options) -> String {
@@ -257,10 +269,18 @@ fn note_what_is_in_part(left: &mut [Left], lists: &[(Direction, List)]) {
     left.iter_mut().for_each(|left| left.in_part = carried.contains(&left.line));
 }
 
-/// In the order of the text, and each once.
+/// In the order of the text, and each line once, with all that is said of it.
 fn settle(left: &mut Vec<Left>) {
     left.sort_by_key(|left| left.line);
-    left.dedup();
+    let mut said = BTreeSet::new();
+    left.retain(|left| said.insert((left.line, left.reason.clone())));
+    left.dedup_by(|next, first| {
+        let same = next.line == first.line;
+        if same {
+            first.reason = format!("{}; {}", first.reason, next.reason);
+        }
+        same
+    });
 }
 
 fn tangled(tangled: Tangled) -> Unreadable {

@@ -49,3 +49,14 @@ fn every_rule_of_qosify_names_its_line() {
     assert!(names.iter().any(|name| name.ends_with("/etc/qosify/00-defaults.conf:2\"")), "{names:#?}");
     assert!(names.iter().any(|name| name.contains("no default for ICMP")), "{names:#?}");
 }
+
+/// A policy-map of both directions is read twice, and what is left of it is said once.
+#[test]
+fn what_is_left_both_ways_is_said_once() {
+    let text = "policy-map p\n class c\n  bandwidth 5\n  set dscp ef\ninterface a\n service-policy input p\n \
+                service-policy output p\n";
+    let found = imported(&[("x", text)], &Options::default());
+    let said = found.left.iter().map(|left| (left.line, left.reason.matches("class-map").count()));
+    assert_eq!(said.collect::<Vec<_>>(), [(2, 2), (3, 0)], "{:#?}", found.left);
+    assert_eq!(found.lines_left, 3);
+}
