@@ -142,8 +142,8 @@ fn check_says_which_rules_are_never_asked() -> anyhow::Result<()> {
         + &rule("second", "dscp = \"EF\"", "set = \"CS1\"");
     let answer = Answer::with_input(&mut command(&["policy", "check", "-"])?, twice.as_bytes())?.expect(0)?;
     assert_eq!(format!("{}{}", answer.stdout, answer.stderr).matches("never asked").count(), 1, "{answer:?}");
-    let wanted =
-        "rule \"a part of it\" (line 10) is never asked: rule \"all of it\" (line 5) decides on all that it would";
+    let wanted = "rule \"a part of it\" (line 10) is never asked: rule \"all of it\" (line 5) decides on all that it would \
+                  match: move this one above it, or delete it";
     let told = check(&[])?;
     let told = told.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(told.contains(wanted) && told.matches("never asked").count() == 1, "{told}");

@@ -106,7 +106,8 @@ fn idle(policy: &Policy, rules: &[Rule], idle: &[Idle]) -> Vec<(String, String)>
             Idle::Impossible(_) => "no packet can match it".to_owned(),
             Idle::Shadowed { by, .. } => {
                 let by = rules.get(*by)?;
-                format!("rule \"{}\" (line {}) decides on all that it would match", by.name, by.line)
+                let cure = "move this one above it, or delete it";
+                format!("rule \"{}\" (line {}) decides on all that it would match: {cure}", by.name, by.line)
             }
         };
         Some((format!("rule \"{}\" (line {})", rule.name, rule.line), why))
