@@ -17,6 +17,8 @@ pub(super) enum Within {
     Match,
     Meter,
     Test,
+    /// A packet in words.
+    Packet,
 }
 
 /// What stands for a word.
@@ -117,6 +119,21 @@ const TEST: Meanings = &[
     (&["result", "want", "wanted", "output", "set", "dscp", "action", "verdict"], Key("expect")),
 ];
 
+const PACKET: Meanings = &[
+    (&["tos", "ds", "class"], Key("dscp")),
+    (&["iif", "iifname", "in", "interface"], Key("from")),
+    (&["len", "size"], Key("length")),
+    (&["vid", "vlan-id"], Key("vlan")),
+    (&["cos"], Key("pcp")),
+    (&["frag"], Key("fragment")),
+    (&["fwmark"], Key("mark")),
+    (&["type"], Key("icmp-type")),
+    (
+        &["port", "ports", "sport", "dport", "src-port", "dst-port"],
+        Advice("a port stands behind its address: 192.0.2.1:5060 or [2001:db8::1]:5060"),
+    ),
+];
+
 /// Verdicts in the words of other tools.
 const VERDICTS: &[(&str, &str)] = &[
     ("accept", "keep"),
@@ -171,6 +188,7 @@ fn meaning(within: Within, word: &str) -> Option<Meant> {
         Within::Match => MATCH,
         Within::Meter => METER,
         Within::Test => TEST,
+        Within::Packet => PACKET,
     };
     let word = word.replace('_', "-").to_ascii_lowercase();
     all.iter().find(|(words, _)| words.contains(&&*word)).map(|(_, meant)| *meant)

@@ -6,6 +6,8 @@ mod options;
 use core::net::IpAddr;
 use std::ops::Range;
 
+use qos_common::ds::Dscp;
+
 use self::{endpoint::Endpoint, options::Options};
 use crate::{
     hook::Direction,
@@ -70,6 +72,9 @@ pub(super) fn read(text: &str, direction: Option<Direction>) -> Read<Packet> {
     let end = Word { text: "", at: text.len() };
     let mut next = |what: &str| words.next().ok_or_else(|| end.wrong(format!("{what} is missing")).help(FORM));
     let protocol = next("the protocol")?;
+    if protocol.text.parse::<Dscp>().is_ok() && protocol.number(&ranges::PROTOCOLS).is_err() {
+        return Err(protocol.wrong(format!("{} is not a protocol", quote(protocol.text))).help(FORM));
+    }
     let proto = u8::try_from(protocol.number(&ranges::PROTOCOLS)?)
         .map_err(|_too_large| protocol.wrong("a protocol is 0 to 255"))?;
     let source = next("the source")?;

@@ -10,6 +10,7 @@ use crate::{
     policy::{
         diagnostic::quote,
         interfaces,
+        meant::{self, Within},
         model::{Fragment, Origin},
         packet::{Packet, PacketError},
         protocols, ranges, rules,
@@ -156,12 +157,7 @@ impl<'t> Options<'t> {
 
 fn check_key(key: Word<'_>, seen: &[&str], direction: Option<Direction>) -> Read<()> {
     if !KEYS.contains(&key.text) {
-        let error = key.wrong(format!("unknown word {}", quote(key.text)));
-        return Err(match (dscp(key), words::nearest(key.text, KEYS)) {
-            (Ok(_), _) => error.help(format!("a codepoint has its word before it: write dscp {}", key.text)),
-            (Err(_), Some(near)) => error.help(format!("did you mean `{near}`?")),
-            (Err(_), None) => error.help(format!("known here: {}", words::sentence(KEYS))),
-        });
+        return Err(key.wrong(format!("unknown word {}", quote(key.text))).help(meant_by(key)));
     }
     if seen.contains(&key.text) {
         return Err(key.wrong(format!("`{}` is said twice", key.text)));
@@ -170,6 +166,23 @@ fn check_key(key: Word<'_>, seen: &[&str], direction: Option<Direction>) -> Read
         return Err(key.wrong(format!("`{}` is known only at egress, and the hook is at ingress", key.text)));
     }
     Ok(())
+}
+
+/// What is meant by a word that is no key.
+fn meant_by(word: Word<'_>) -> String {
+    if dscp(word).is_ok() {
+        return format!("a codepoint has its word before it: write dscp {}", word.text);
+    }
+    if let Some((key, value)) = word.text.split_once('=').filter(|(key, _)| KEYS.contains(key)) {
+        return format!("a value is a word of its own: write {key} {value}");
+    }
+    if let Some(advice) = meant::advice(Within::Packet, word.text) {
+        return advice.to_owned();
+    }
+    match meant::key(Within::Packet, word.text).or_else(|| words::nearest(word.text, KEYS)) {
+        Some(key) => format!("did you mean `{key}`?"),
+        None => format!("known here: {}", words::sentence(KEYS)),
+    }
 }
 
 fn dscp(word: Word<'_>) -> Read<Dscp> {

@@ -41,6 +41,10 @@ packets! {
     packet_icmp_of_the_other_family: "icmp 2001:db8::1 > 2001:db8::2";
     packet_icmpv6_of_the_other_family: "icmpv6 192.0.2.1 > 192.0.2.2";
     packet_codepoint_without_its_word: "esp 192.0.2.1 > 192.0.2.2 EF";
+    packet_value_behind_an_equals_sign: "esp 192.0.2.1 > 192.0.2.2 dscp=EF";
+    packet_port_as_a_word: "udp 192.0.2.1 > 192.0.2.2 dport 5060";
+    packet_word_of_another_tool: "esp 192.0.2.1 > 192.0.2.2 iif lan0";
+    packet_begins_with_its_codepoint: "EF udp 192.0.2.1:1 > 192.0.2.2:2";
     packet_word_unknown: "esp 192.0.2.1 > 192.0.2.2 dsc EF";
     packet_word_far_from_all: "esp 192.0.2.1 > 192.0.2.2 ttl 5";
     packet_word_twice: "esp 192.0.2.1 > 192.0.2.2 dscp EF dscp DF";
