@@ -16,7 +16,7 @@ use qos_common::{
 use crate::{
     hook::{Direction, Via},
     rules::model::Rule,
-    snapshot::trend::Trend,
+    snapshot::{tabled::Began, trend::Trend},
 };
 
 pub mod baseline;
@@ -93,6 +93,10 @@ pub struct Hook {
     pub state: State,
     /// Since when it counts.
     pub since: SystemTime,
+    /// Whether that is when the terminal's table was cleared, and not when it was attached.
+    pub cleared: bool,
+    /// When its table came into force, if that is known.
+    pub began: Option<Began>,
     /// The remark table in force, with what its entries say.
     pub table: Option<TableLabel>,
     /// The table for outer headers that this host makes, if there is one; it is asked with the codepoint inside.

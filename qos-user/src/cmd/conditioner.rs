@@ -1,6 +1,6 @@
 //! From a policy to what a hook is to do: table, rules and their counters, compiled for the interfaces that are there.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 use qos_common::{abi::Counter, meter::METER_SLOTS, rules::RULE_SLOTS};
@@ -150,7 +150,7 @@ pub fn remember_earlier(hook: &Hook, next: &mut HookState) -> anyhow::Result<()>
     let both = hook.state.binding.as_ref().zip(next.binding.as_ref());
     let same = both.is_some_and(|(now, next)| now.has_the_table_of(next));
     let counts = counters::read(&hook.pins)?;
-    next.tabled = hook.state.tabled.next(&counts, same, next.bypass.is_some());
+    next.tabled = hook.state.tabled.next(&counts, same, next.bypass.is_some(), SystemTime::now());
     let as_before = |change| both.is_some_and(|(now, next)| now.makes_as(next, change));
     next.earlier = Earlier::next(hook.state.earlier.as_ref(), &counts, as_before);
     Ok(())

@@ -246,7 +246,7 @@ impl Request<'_> {
             binding: self.bound.binding.clone(),
             slots: self.bound.slots.clone(),
             meters: self.bound.meters.clone(),
-            tabled: Tabled::first(self.bypass.is_some()),
+            tabled: Tabled::first(self.bypass.is_some(), SystemTime::now()),
             earlier: Some(Earlier::default()),
             from: self.bound.from.clone(),
             bypass: self.bypass.clone(),

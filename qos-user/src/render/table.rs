@@ -65,7 +65,13 @@ fn table_name(hook: &Hook) -> String {
 /// `since 21:00:03 (1h 02m)`.
 fn since(snapshot: &Snapshot, hook: &Hook, look: &Look) -> String {
     let age = snapshot.time.duration_since(hook.since).unwrap_or_default();
-    format!("since {} ({})", text::local(hook.since, snapshot.time, &look.zone), text::span(age))
+    format!("since {} ({})", beginning(snapshot, hook, look), text::span(age))
+}
+
+/// `21:00:03`, or `the clear at 21:00:03`.
+fn beginning(snapshot: &Snapshot, hook: &Hook, look: &Look) -> String {
+    let at = text::local(hook.since, snapshot.time, &look.zone);
+    if hook.cleared { format!("the clear at {at}") } else { at }
 }
 
 /// What a person has to know before reading the hook's numbers.

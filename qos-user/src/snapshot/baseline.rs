@@ -47,7 +47,7 @@ impl Hook {
         let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(baseline.cleared))?;
         let device = self.device.zip(baseline.device).and_then(|(now, then)| now.less(then));
         let qdisc = self.qdisc.as_ref().zip(baseline.qdisc.as_ref()).and_then(|(now, then)| now.less(then));
-        Some(Self { since, counts, device, qdisc, ..self.clone() })
+        Some(Self { since, cleared: true, counts, device, qdisc, ..self.clone() })
     }
 }
 

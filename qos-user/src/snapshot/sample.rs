@@ -15,6 +15,7 @@ use crate::{
     snapshot::{
         Counts, Device, EntryLabel, Hook, HookPolicy, Missing, PolicyLabel, Qdisc, Snapshot, State, TableLabel,
         keeper::{Instant, Keeper},
+        tabled::Began,
     },
     status::{Applied, BypassStatus, Confirm, HookStatus, Note, Reload, ServiceStatus, StatusReport},
 };
@@ -109,6 +110,8 @@ fn hook(interface: &str, ifindex: u32, direction: Direction, counts: Counts) -> 
         via: Via::Tcx,
         state: State::Counting,
         since: since(),
+        cleared: false,
+        began: Some(Began { at: since(), protected: 0 }),
         table: None,
         outer: None,
         policy: None,

@@ -1,6 +1,8 @@
 //! The hits of a table are its own: not those of the table before it, nor what passed while it was out of the path.
 
 use anyhow::Context as _;
+use qosbpf::lab::topology::WAN_HOST;
+use qosbpf_tests::router::run_in;
 
 use crate::edge::Edge;
 
@@ -46,6 +48,54 @@ fn what_passes_a_bypassed_table_is_no_hit() -> anyhow::Result<()> {
     edge.ok("policy resume lan0:ingress")?;
     edge.router.ping(false, EF, 2)?;
     assert_eq!(edge.hits()?[0], 5);
+    Ok(())
+}
+
+/// What is counted beside the hits is of the same time, and what has none has none since then: the hook is older.
+#[test]
+fn what_is_said_of_hits_is_since_their_table_is_in_force() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let wash = |name: &str, table: &str, rule: &str| {
+        let text =
+            format!("[interface.wan0]\negress = \"{table}\"\n[remark.{table}]\nEF = \"keep\"\nother = \"DF\"\n{rule}");
+        edge.ok(&format!("policy apply {} --prune", edge.router.policy(name, &text)?))
+    };
+    wash("first", "t", "")?;
+    run_in(edge.router.edge(), &format!("ping -q -n -i 0.002 -W 2 -Q 192 -c 3 {}", WAN_HOST.v4))?;
+    edge.ok("policy show wan0:egress")?.says(&["3 protected since", "not hit since"])?;
+    wash(
+        "second",
+        "u",
+        "[[rule]]\nname = \"telnet\"\non = \"wan0:egress\"\nmatch = { proto = \"tcp\" }\nset = \"DF\"\n",
+    )?;
+    let (show, stats) =
+        (edge.ok("policy show wan0:egress --json")?.json()?, edge.ok("stats wan0:egress --json")?.json()?);
+    let hook = &show["hooks"][0];
+    let clock = |time: &serde_json::Value| time.as_str().and_then(|time| time.get(11..19)).map(str::to_owned);
+    let table_since = clock(&hook["table_since"]).context("table_since")?;
+    let since = clock(&stats["hooks"][0]["since"]).context("since")?;
+    assert!(hook["table_since"].as_str() > stats["hooks"][0]["since"].as_str(), "{hook:#}");
+    let screen = edge.ok("policy show wan0:egress")?.says(&[
+        &format!("keep not hit since {table_since}"),
+        &format!("! not hit since {since}"),
+        &format!("since its table came into force at {table_since}"),
+    ])?;
+    assert!(!screen.stdout.contains("protected"), "of another time: {}", screen.stdout);
+    assert_eq!(hook["protected"], 3, "machines read what was counted since attach");
+    Ok(())
+}
+
+/// A zero of the terminal's table says that somebody has cleared it; hits go on.
+#[test]
+fn a_clear_is_named_where_its_zeros_are() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.ok(&format!("policy apply {}", edge.mark))?;
+    edge.router.ping(false, EF, 3)?;
+    edge.ok("stats clear")?;
+    let words = ["since the clear at", "0 none came in since the clear at"];
+    edge.ok("stats lan0:ingress --rate 0")?.says(&words)?;
+    edge.ok("stats --rate 0")?.says(&["or the table cleared", "since the clear at"])?;
+    assert_eq!(edge.hits()?[0], 3);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::SCHEMA;
 use crate::{
+    render::text::rfc3339,
     rules::model::Verdict,
     snapshot::{COLORS, Counts, Hook, RuleCount, Snapshot, TableLabel, named::Entry},
 };
@@ -30,6 +31,7 @@ fn hook(hook: &Hook) -> Value {
         "state": hook.state.as_str(),
         "policy": hook.policy.as_ref().map(|policy| json!({ "name": policy.name, "hash": policy.hash, "file": policy.file })),
         "table": hook.table.as_ref().map(|table| &table.name),
+        "table_since": hook.began.filter(|_| hook.table.is_some()).map(|began| rfc3339(began.at.max(hook.since))),
         "rules": hook.rules.iter().map(rule).collect::<Vec<_>>(),
         "protected": counts.map(|counts| counts.sums.protected.packets),
         "entries": entries.map(|found| entry(&found, counts)).collect::<Vec<_>>(),

@@ -3,6 +3,7 @@
 use qos_common::ds::Dscp;
 
 use super::{
+    beginning,
     class::classes,
     foot, hook_name, hook_policy,
     row::{Row, headings, label, numbers},
@@ -12,7 +13,7 @@ use crate::{
     render::{
         Look,
         screen::{Columns, Screen},
-        text::{count, local, seconds},
+        text::{count, seconds},
     },
     snapshot::{Counts, Hook, Snapshot, named::named, rates, rates::HookRates},
 };
@@ -64,7 +65,7 @@ fn table(
     rows: Rows,
     look: &Look,
 ) -> Columns {
-    let since = local(hook.since, snapshot.time, &look.zone);
+    let since = beginning(snapshot, hook, look);
     let (first, rows): (&[_], _) = match rows {
         Rows::Dscp => (&["DSCP", ">"], by_dscp(snapshot, hook, counts)),
         Rows::Class => (&["CLASS", "DSCP"], by_class(snapshot)),

@@ -39,7 +39,7 @@ pub fn overview(snapshot: &Snapshot, rates: &Rates, look: &Look) -> String {
     let sampled = snapshot.hooks.iter().find_map(|hook| rates.of(hook));
     let moved = match sampled {
         Some(rates) => format!("MOVED = packets a second, sampled over {}.", seconds(rates.seconds)),
-        None => "MOVED = packets since the hook was attached.".to_owned(),
+        None => "MOVED = packets since the hook was attached, or the table cleared.".to_owned(),
     };
     let oldest = snapshot.hooks.iter().min_by_key(|hook| hook.since).unwrap_or(first);
     screen.footnote(look, &format!("{moved}  The oldest counts {}.", since(snapshot, oldest, look)));

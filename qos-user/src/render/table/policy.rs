@@ -44,7 +44,7 @@ fn block(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, rates: Option<&H
     }
     match &hook.counts {
         Ok(counts) => {
-            conditioner(screen, hook, counts, rates);
+            conditioner(screen, hook, counts, rates, &Since::of(snapshot, hook, look));
             foot(screen, snapshot, hook, counts, look);
         }
         Err(why) => screen.alert(&format!("the counters cannot be read: {why}")),
@@ -52,11 +52,11 @@ fn block(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, rates: Option<&H
 }
 
 /// In the order in which a packet is decided: the rules, then the table for outer headers, then the table.
-fn conditioner(screen: &mut Screen, hook: &Hook, counts: &Counts, rates: Option<&HookRates>) {
+fn conditioner(screen: &mut Screen, hook: &Hook, counts: &Counts, rates: Option<&HookRates>, since: &Since) {
     let file = hook.policy.as_ref().map_or("", |policy| base_name(&policy.file));
     if !hook.rules.is_empty() {
         screen.blank();
-        screen.table(&rules::rules(&hook.rules, file, rates));
+        screen.table(&rules::rules(&hook.rules, file, rates, &since.rules));
     }
     if let Some(table) = &hook.outer {
         screen.blank();
@@ -64,24 +64,24 @@ fn conditioner(screen: &mut Screen, hook: &Hook, counts: &Counts, rates: Option<
     }
     screen.blank();
     match &hook.table {
-        Some(table) => screen.table(&entries(file, table, counts, rates)),
+        Some(table) => screen.table(&entries(file, table, counts, rates, since)),
         None => screen.line("no table: what no rule decides stays as it is"),
     }
 }
 
-fn entries(file: &str, table: &TableLabel, counts: &Counts, rates: Option<&HookRates>) -> Columns {
+fn entries(file: &str, table: &TableLabel, counts: &Counts, rates: Option<&HookRates>, since: &Since) -> Columns {
     let mut headings = vec!["TABLE", "DSCP", "FILE:LINE", ">HITS"];
     headings.extend(rates.map(|_| ">bit/s"));
     headings.push("RESULT");
     let mut columns = Columns::new(&headings);
     columns.row(vec![shorten(&table.name, NAME)]);
     for entry in table.by_entry() {
-        columns.row(row(&entry, file, counts, rates));
+        columns.row(row(&entry, file, counts, rates, since));
     }
     columns
 }
 
-fn row(entry: &Entry<'_>, file: &str, counts: &Counts, rates: Option<&HookRates>) -> Vec<String> {
+fn row(entry: &Entry<'_>, file: &str, counts: &Counts, rates: Option<&HookRates>, since: &Since) -> Vec<String> {
     let dscps: Vec<_> = entry.decides_on.iter().map(|(from, _)| *from).collect();
     let hits = total(dscps.iter().map(|dscp| counts.tabled(*dscp))).packets;
     let mut cells = vec![
@@ -92,7 +92,7 @@ fn row(entry: &Entry<'_>, file: &str, counts: &Counts, rates: Option<&HookRates>
     ];
     cells.extend(rates.map(|rates| rate(super::row::sum(&dscps, &rates.tabled).bits)));
     let result = entry.result().map_or_else(|| "keep".to_owned(), |to| format!("-> {to}"));
-    cells.push(if hits == 0 { format!("{result}   never hit") } else { result });
+    cells.push(if hits == 0 { format!("{result}   {}", since.not_hit()) } else { result });
     cells
 }
 
@@ -121,17 +121,45 @@ fn members(entry: &Entry<'_>) -> String {
     }
 }
 
-fn foot(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, counts: &Counts, look: &Look) {
-    let protected = counts.sums.protected.packets;
-    if protected > 0 {
-        screen.line(&format!("{} of them protected (made by this host, kept from the policy)", count(protected)));
+/// From when the hits of a hook are.
+struct Since {
+    /// Those of rules.
+    rules: String,
+    /// Those of the table's entries, if that is known.
+    table: Option<String>,
+}
+
+impl Since {
+    fn of(snapshot: &Snapshot, hook: &Hook, look: &Look) -> Self {
+        let clock = |time| local(time, snapshot.time, &look.zone);
+        // Both were noted in the same attach.
+        let began = hook.began.map(|began| began.at.max(hook.since));
+        Self { rules: clock(hook.since), table: began.map(clock) }
     }
-    let since = local(hook.since, snapshot.time, &look.zone);
+
+    fn not_hit(&self) -> String {
+        self.table.as_ref().map_or_else(|| "not hit".to_owned(), |since| format!("not hit since {since}"))
+    }
+}
+
+fn foot(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, counts: &Counts, look: &Look) {
+    let Since { rules, table } = Since::of(snapshot, hook, look);
+    let before = hook.began.map_or(0, |began| began.protected);
+    let protected = counts.sums.protected.packets.saturating_sub(before);
+    if protected > 0 {
+        let since = table.as_ref().unwrap_or(&rules);
+        let protected = count(protected);
+        screen.line(&format!("{protected} protected since {since} (made by this host, kept from the policy)"));
+    }
+    let in_force = table.map_or_else(
+        || "while its table was in force".to_owned(),
+        |since| format!("since its table came into force at {since}"),
+    );
     screen.footnote(
         look,
         &format!(
-            "HITS = packets: of a rule those that it decided or counted since {since}, of an entry those that came in \
-             its codepoints and that no rule decided, while its table was in force."
+            "HITS = packets: of a rule those that it decided or counted since {rules}, of an entry those that came in \
+             its codepoints and that no rule decided, {in_force}."
         ),
     );
 }

@@ -13,7 +13,7 @@ use crate::{
 const RULE: usize = 44;
 
 /// Two lines for each rule: its name with the numbers, and what it matches.
-pub(super) fn rules(rules: &[RuleCount], file: &str, rates: Option<&HookRates>) -> Columns {
+pub(super) fn rules(rules: &[RuleCount], file: &str, rates: Option<&HookRates>, since: &str) -> Columns {
     let mut headings = vec![">#", "RULE (FILE:LINE)", ">HITS"];
     headings.extend(rates.map(|_| ">bit/s"));
     headings.extend(["LAST", "RESULT"]);
@@ -22,7 +22,7 @@ pub(super) fn rules(rules: &[RuleCount], file: &str, rates: Option<&HookRates>) 
         let speed =
             rates.map(|rates| rates.rules.get(place).copied().flatten().map_or("-".to_owned(), |now| rate(now.bits)));
         columns.row(numbers(place, rule, file, speed));
-        columns.row(conditions(rule, rates.is_some()));
+        columns.row(conditions(rule, rates.is_some(), since));
         colors(&mut columns, rule, rates.is_some());
     }
     columns
@@ -39,12 +39,12 @@ fn numbers(place: usize, count_of: &RuleCount, file: &str, speed: Option<String>
     cells
 }
 
-fn conditions(count_of: &RuleCount, with_speed: bool) -> Vec<String> {
+fn conditions(count_of: &RuleCount, with_speed: bool, since: &str) -> Vec<String> {
     let matches = shorten(&format!("  match {}", count_of.rule.matches()), RULE + NAME / 2);
-    let never = if count_of.counted.packets == 0 { "! never hit" } else { "" };
+    let not = if count_of.counted.packets == 0 { format!("! not hit since {since}") } else { String::new() };
     let mut cells = vec![String::new(), matches, String::new()];
     cells.extend(with_speed.then(String::new));
-    cells.extend([String::new(), never.to_owned()]);
+    cells.extend([String::new(), not]);
     cells
 }
 
