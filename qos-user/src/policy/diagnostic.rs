@@ -148,6 +148,17 @@ impl Report {
         self.source.file()
     }
 
+    /// The same of a text that is called otherwise than its file.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
+        let diagnostics = self.diagnostics.into_iter().map(|found| {
+            let place = Place { file: name.to_owned(), ..found.place };
+            Diagnostic { place, ..found }
+        });
+        let source = Source::unchecked(name, self.source.text().to_owned());
+        Self { source, diagnostics: diagnostics.collect(), more: self.more }
+    }
+
     /// Whether there is nothing to say.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -160,6 +160,12 @@ impl Policy {
         }
     }
 
+    /// The same policy, of which the warnings are about a text that is called so.
+    #[must_use]
+    pub fn warned_of(self, name: &str) -> Self {
+        Self { warnings: self.warnings.called(name), ..self }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

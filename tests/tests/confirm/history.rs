@@ -236,3 +236,25 @@ fn status_says_what_was_taken_back_where_there_is_no_policy() -> anyhow::Result<
     assert_eq!(numbers(&edge)?, [(2, "mark".to_owned(), true), (1, "mark".to_owned(), false)]);
     Ok(())
 }
+
+/// Lines are those of the text that was in force: the file may have another one by now, or be gone.
+#[test]
+fn a_rollback_warns_of_the_text_that_was_in_force() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let unused = "[remark.unused]\nother = \"keep\"\n";
+    let file = edge.router.policy("edited", &format!("{KEEP}{unused}"))?;
+    let place = |name: &str| format!("--> {name}:9:9");
+    edge.ok(&format!("policy apply {file}"))?.complains(&[&place(&file), "[remark.unused]"])?;
+    edge.ok(&format!("policy apply {}", edge.keep))?;
+    edge.ok("policy rollback 2")?.complains(&[&place(&file)])?;
+    edge.ok(&format!("policy apply {}", edge.keep))?;
+    edge.router.policy("edited", &format!("# one line more\n{MARK}"))?;
+    let told = place(&format!("policy 2 of the history ({file} has changed since)"));
+    edge.ok("policy rollback 2")?.complains(&[&told, "[remark.unused]"])?;
+    edge.ok(&format!("policy apply {}", edge.keep))?;
+    std::fs::remove_file(&file)?;
+    let told = place(&format!("policy 2 of the history ({file} is not there)"));
+    edge.ok("policy rollback 2")?.complains(&[&told])?;
+    assert_eq!(edge.status()?["applied"]["file"], file, "where it came from is where it came from");
+    Ok(())
+}

@@ -1,8 +1,10 @@
 //! `qosbpf policy rollback`: an earlier policy, applied like any other.
 
+use std::path::Path;
+
 use serde_json::json;
 
-use super::{WrongPolicy, apply, undo};
+use super::{WrongPolicy, apply, read_bounded, undo};
 use crate::{
     cli::{ApplyOptions, RollbackArgs},
     cmd::{
@@ -16,8 +18,9 @@ use crate::{
         past::{self, Past},
         pending::{Identity, Pending, TakenBack},
         pins::Store,
+        state::PolicyRecord,
     },
-    policy::{self, Source},
+    policy::{self, Policy, Report, Source},
     status::Why,
 };
 
@@ -33,12 +36,31 @@ pub fn run(args: &RollbackArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     let site = Site::read(context)?;
     let past = choose(&site, args.number)?;
-    let record = past.record;
-    let source = Source::new(&record.file, record.text.into_bytes()).map_err(|report| WrongPolicy { report })?;
-    let policy = policy::parse(&source).map_err(|report| WrongPolicy { report })?;
+    let (source, policy) = read(past)?;
     // What was there had no more: nobody has to say so again.
     let how = ApplyOptions { prune: args.how.only.is_none(), ..args.how.clone() };
     apply::apply(&source, &policy, &how, context)
+}
+
+/// What was in force. Places are in that text, which is called otherwise where the file has another one by now.
+fn read(past: Past) -> anyhow::Result<(Source, Policy)> {
+    let Past { number, record, .. } = past;
+    let name = match in_file(&record) {
+        Some(true) => record.file.clone(),
+        Some(false) => format!("policy {number} of the history ({} has changed since)", record.file),
+        None => format!("policy {number} of the history ({} is not there)", record.file),
+    };
+    let wrong = |report: Report| WrongPolicy { report: report.called(&name) };
+    let source = Source::new(&record.file, record.text.into_bytes()).map_err(wrong)?;
+    let policy = policy::parse(&source).map_err(wrong)?.warned_of(&name);
+    Ok((source, policy))
+}
+
+/// Whether the file still has the text of a record; `None` if there is no such file, as with what came from a pipe.
+fn in_file(record: &PolicyRecord) -> Option<bool> {
+    let file = Path::new(&record.file);
+    let text = file.is_file().then(|| read_bounded(file).ok())??;
+    Some(text == record.text.as_bytes())
 }
 
 /// Goes back from a policy that waits to be confirmed; whether there was one.
