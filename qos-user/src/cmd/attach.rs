@@ -208,7 +208,7 @@ fn keep(hook: &Hook, wanted: Wanted, inside: Option<Vec<Layer>>, interface: &str
         return Ok(Done::AlreadyThere(hook.clone()));
     }
     let state = HookState { version: VERSION.to_owned(), inside, ..hook.state.clone() };
-    let next = conditioner::next(site, hook, state.clone())?;
+    let next = conditioner::as_bound(site, hook, state.clone())?;
     datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)?;
     let hook = Hook { state, ..hook.clone() };
     Ok(if upgrade { Done::Upgraded(hook) } else { Done::LooksElsewhere(hook) })

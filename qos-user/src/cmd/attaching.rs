@@ -134,7 +134,7 @@ pub fn attach_anew(
 /// What the verifier or the kernel says; the other program runs on then.
 pub fn upgrade(hook: &Hook, interface: &str, site: &Site) -> anyhow::Result<()> {
     let next = HookState { version: VERSION.to_owned(), ..hook.state.clone() };
-    let next = conditioner::next(site, hook, next)?;
+    let next = conditioner::as_bound(site, hook, next)?;
     datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)
 }
 

@@ -96,6 +96,16 @@ pub fn next(site: &Site, hook: &Hook, state: HookState) -> anyhow::Result<Next> 
     following(site, hook, state)
 }
 
+/// The same where nobody has asked what the policy binds: for which name it was asked stays written down.
+///
+/// # Errors
+///
+/// Those of [`next`].
+pub fn as_bound(site: &Site, hook: &Hook, state: HookState) -> anyhow::Result<Next> {
+    let Next { state, rules } = next(site, hook, state)?;
+    Ok(Next { state: HookState { interface: hook.state.interface.clone(), ..state }, rules })
+}
+
 /// To take a policy out of the path nothing has to be compiled; a new one is refused also while it would not be in it.
 fn stays_out(hook: &Hook, next: &HookState) -> bool {
     next.bypass.is_some() && hook.state.binding == next.binding

@@ -31,7 +31,7 @@ use crate::{
 pub struct HookState {
     /// The program that this describes; another one that runs was started by a process that was killed.
     pub program_id: u32,
-    /// What the interface was called when this was written; empty if that is not known.
+    /// What the interface was called when it was asked what the policy binds to it; empty if that is not known.
     #[serde(default)]
     pub interface: String,
     /// How it is attached.

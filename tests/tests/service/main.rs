@@ -15,6 +15,7 @@ mod prometheus;
 mod rates;
 mod reload;
 mod remembered;
+mod renamed;
 mod restart;
 mod settings;
 mod supervised;

@@ -84,7 +84,7 @@ fn turn_one(site: &Site, hook: &Hook, bypass: Option<Bypass>) -> anyhow::Result<
             Ok(false)
         }
         (bypass, _) => {
-            let next = conditioner::next(site, hook, HookState { bypass, ..hook.state.clone() })?;
+            let next = conditioner::as_bound(site, hook, HookState { bypass, ..hook.state.clone() })?;
             datapath::switch(datapath::prepare(hook, next)?, &site.name_of(hook), &site.net)?;
             Ok(true)
         }

@@ -25,8 +25,9 @@ use crate::{
     error::Failure,
     kernel::{
         datapath::{self, Hook},
+        document,
         network::{Interface, Network},
-        pins::Store,
+        pins::{Pin, Store},
         state::HookState,
     },
     policy::settings::Upgrade,
@@ -40,8 +41,6 @@ pub struct Follower {
     pub upgrade: Upgrade,
     pace: Arc<Pace>,
     known: Known,
-    /// Interfaces whose new name has not been heeded yet.
-    renamed: HashSet<u32>,
     /// Interfaces that have gone, and whose pins may be there, perhaps under the number of another one.
     gone: HashSet<u32>,
     /// What could not be done, so that it is said once.
@@ -65,7 +64,6 @@ impl Follower {
             upgrade,
             pace,
             known: Known::default(),
-            renamed: HashSet::new(),
             gone: HashSet::new(),
             failures: HashMap::new(),
             memory: Memory::default(),
@@ -210,8 +208,8 @@ impl Follower {
     }
 
     fn wishes<'a>(&'a self, released: &'a HashSet<Place>) -> Wishes<'a> {
-        let Self { renamed, gone, lost, upgrade, .. } = self;
-        Wishes { upgrade: *upgrade, renamed, gone, released, lost }
+        let Self { gone, lost, upgrade, .. } = self;
+        Wishes { upgrade: *upgrade, gone, released, lost }
     }
 
     fn take(&self, step: &Step<'_>, site: &Site, bpffs: &Path, ending: Ending) -> anyhow::Result<()> {
@@ -231,22 +229,22 @@ impl Follower {
                 Ok(())
             }
             Work::Change(hook, next, why) => change(step, hook, next, why, site),
+            Work::Rename(hook, interface) => {
+                let state = HookState { interface: interface.name.clone(), ..hook.state.clone() };
+                document::write(&hook.pins.path(Pin::State), &state)
+            }
         }
     }
 
     /// What there was to do is done, but for this.
     fn done(&mut self, failures: HashMap<Place, String>) {
         self.failures = failures;
-        self.renamed.clear();
         self.gone.clear();
     }
 
     /// Notes what has changed of interfaces, and says it of those that matter.
     fn heed(&mut self, site: &Site) {
         for change in self.known.update(&site.interfaces) {
-            if matches!(change.what, What::Renamed(_)) {
-                self.renamed.insert(change.ifindex);
-            }
             if matters(&change, site) { tracing::info!("{change}") } else { tracing::debug!("{change}") }
         }
     }

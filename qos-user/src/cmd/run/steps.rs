@@ -43,6 +43,8 @@ pub enum Work<'a> {
     Upgrade(&'a Hook),
     /// It has to do something else than it does, for this reason.
     Change(&'a Hook, Box<HookState>, String),
+    /// It does what it has to, and was bound by another name.
+    Rename(&'a Hook, &'a Interface),
 }
 
 /// What decides on what there is to do, beside what there is.
@@ -50,8 +52,6 @@ pub enum Work<'a> {
 pub struct Wishes<'a> {
     /// What becomes of programs of another version.
     pub upgrade: Upgrade,
-    /// Interfaces that have another name than at the last look.
-    pub renamed: &'a HashSet<u32>,
     /// Interfaces that have gone, whatever has their numbers now.
     pub gone: &'a HashSet<u32>,
     /// Hooks that somebody has detached by hand.
@@ -84,15 +84,23 @@ fn at_hook<'a>(site: &'a Site, hook: &'a Hook, wishes: &Wishes<'_>) -> anyhow::R
             Ok((another || datapath::is_dead(hook, &site.net)?).then_some(Work::Collect))
         }
         Observed::Unknown => Ok(None),
-        Observed::Running(_) if !hook.state.is_of_this_build() && wishes.upgrade == Upgrade::Switch => {
-            Ok(Some(Work::Upgrade(hook)))
+        Observed::Running(_) => {
+            let is_old = !hook.state.is_of_this_build() && wishes.upgrade == Upgrade::Switch;
+            // A change takes this version's program, too.
+            let upgrade = || is_old.then_some(Work::Upgrade(hook));
+            Ok(changed(site, hook).or_else(upgrade).or_else(|| renamed(site, hook)))
         }
-        Observed::Running(_) => Ok(changed(site, hook, wishes.renamed.contains(&hook.pins.ifindex))),
     }
 }
 
+/// What the policy binds has been asked for the name of now, and for no other one.
+fn renamed<'a>(site: &'a Site, hook: &'a Hook) -> Option<Work<'a>> {
+    let interface = site.interface_of(hook)?;
+    (hook.state.interface != interface.name).then_some(Work::Rename(hook, interface))
+}
+
 /// What a hook should do, if that is not what it does.
-fn changed<'a>(site: &'a Site, hook: &'a Hook, renamed: bool) -> Option<Work<'a>> {
+fn changed<'a>(site: &'a Site, hook: &'a Hook) -> Option<Work<'a>> {
     let interface = site.interface_of(hook)?;
     let mut next = hook.state.clone();
     let mut reasons = Vec::new();
@@ -103,7 +111,7 @@ fn changed<'a>(site: &'a Site, hook: &'a Hook, renamed: bool) -> Option<Work<'a>
         reasons.push("its device is of another type".to_owned());
     }
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
-    if let Some(binding) = rebound(policy, hook, &interface.name, renamed) {
+    if let Some(binding) = rebound(policy, hook, &interface.name) {
         let words = binding.as_ref().map_or_else(|| "nothing".to_owned(), Binding::words);
         reasons.push(format!("the policy binds {words} to it by its name"));
         // What is not there is not out of the path.
@@ -118,9 +126,11 @@ fn changed<'a>(site: &'a Site, hook: &'a Hook, renamed: bool) -> Option<Work<'a>
 }
 
 /// What the policy in force binds to a hook, if that is not what it has. A hook that `policy apply --only` left with
-/// another policy, or without, keeps it as long as it keeps its name.
-fn rebound(policy: Option<&Policy>, hook: &Hook, name: &str, renamed: bool) -> Option<Option<Binding>> {
+/// another policy, or without, keeps it as long as it keeps its name: the one that is written down, since nobody may have
+/// looked when it changed.
+fn rebound(policy: Option<&Policy>, hook: &Hook, name: &str) -> Option<Option<Binding>> {
     let policy = policy?;
+    let renamed = !hook.state.interface.is_empty() && hook.state.interface != name;
     let now = hook.state.binding.as_ref();
     let of_this = now.is_some_and(|binding| binding.policy.hash == policy.hash());
     if !of_this && !renamed {
