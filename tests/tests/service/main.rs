@@ -3,7 +3,9 @@
 
 mod control;
 mod deadlines;
+mod denied;
 mod directory;
+mod failing;
 mod folder;
 mod follow;
 mod hidden;

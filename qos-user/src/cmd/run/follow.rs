@@ -1,12 +1,9 @@
 //! Follows interfaces: after each look, every hook is as the policy in force wants it, or it has been said why not.
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use super::{
+    failures::Failures,
     known::{Known, LinkChange, What},
     lost::{Ending, Lost},
     memory::Memory,
@@ -43,8 +40,7 @@ pub struct Follower {
     known: Known,
     /// Interfaces that have gone, and whose pins may be there, perhaps under the number of another one.
     gone: HashSet<u32>,
-    /// What could not be done, so that it is said once.
-    failures: HashMap<Place, String>,
+    failures: Failures,
     /// What was in force at the last look.
     memory: Memory,
     /// Hooks whose pins somebody has removed, and that are not back.
@@ -65,7 +61,7 @@ impl Follower {
             pace,
             known: Known::default(),
             gone: HashSet::new(),
-            failures: HashMap::new(),
+            failures: Failures::default(),
             memory: Memory::default(),
             lost: Vec::new(),
             told: None,
@@ -76,8 +72,8 @@ impl Follower {
 
     /// What is lost and not back, and why not.
     pub fn lost(&self) -> Vec<Missing> {
-        let why = |lost: &Lost| self.failures.get(&lost.place()).or(self.trouble.as_ref());
-        self.lost.iter().map(|lost| lost.said(why(lost).map(String::as_str))).collect()
+        let why = |lost: &Lost| self.failures.message(lost.place()).or(self.trouble.as_deref());
+        self.lost.iter().map(|lost| lost.said(why(lost))).collect()
     }
 
     /// Why what is lost cannot be put back, or not yet.
@@ -94,6 +90,11 @@ impl Follower {
     pub fn forget(&mut self, is_meant: impl Fn(Place) -> bool) {
         self.lost.retain(|lost| !is_meant(lost.place()));
         self.memory.forget(is_meant);
+    }
+
+    /// Lets the next look try what has failed, too.
+    pub fn wake(&mut self) {
+        self.failures.wake();
     }
 
     /// Looks at everything as [`follow`](Self::follow) does, and says what kept it from that.
@@ -116,6 +117,7 @@ impl Follower {
 
     /// Notes interfaces that have gone: what has their numbers by now is another one.
     pub fn note_gone(&mut self, gone: HashSet<u32>) {
+        gone.iter().for_each(|ifindex| self.failures.wake_at(*ifindex));
         self.gone.extend(gone);
     }
 
@@ -136,8 +138,8 @@ impl Follower {
         // Nobody who changes something waits until the kernel has ended what is lost: with the lock it is read again.
         let quiet = quiet.filter(|_| !self.memory.is_lost(&site, &released(&site), &context.bpffs));
         let is_lost = self.heed_lost(&site, &released(&site), &context.bpffs)?;
-        if !is_lost && steps(&site, &self.wishes(&released(&site)))?.is_empty() {
-            self.done(HashMap::new());
+        if !is_lost && self.due(&site, &released(&site))?.is_empty() {
+            self.gone.clear();
             if quiet.is_some() {
                 self.memory.take(&site, &released(&site), &context.bpffs);
             }
@@ -155,13 +157,14 @@ impl Follower {
         }
         self.heed(&site);
         let ending = Ending::new();
-        let steps = steps(&site, &self.wishes(&released(&site)))?;
-        let failures = steps.into_iter().take_while(|_| self.pace.goes_on()).filter_map(|step| {
-            let error = self.take(&step, &site, &context.bpffs, ending).err()?;
-            Some((step.place, self.tell(&step, &site, &error)))
-        });
-        let failures = failures.collect();
-        self.done(failures);
+        for step in self.due(&site, &released(&site))? {
+            if !self.pace.goes_on() {
+                break;
+            }
+            let taken = self.take(&step, &site, &context.bpffs, ending);
+            self.note(&step, &site, taken);
+        }
+        self.gone.clear();
         let site = Site::of(site.store, context)?;
         self.lost.retain(|lost| lost.is_missing(&site, &released(&site)));
         self.memory.take(&site, &released(&site), &context.bpffs);
@@ -212,6 +215,14 @@ impl Follower {
         Wishes { upgrade: *upgrade, gone, released, lost }
     }
 
+    /// What there is to do, and has not just failed.
+    fn due<'a>(&mut self, site: &'a Site, released: &HashSet<Place>) -> anyhow::Result<Vec<Step<'a>>> {
+        let mut all = steps(site, &self.wishes(released))?;
+        self.failures.keep(|place| all.iter().any(|step| step.place == place));
+        all.retain(|step| !self.failures.rests(step.place, hash(site)));
+        Ok(all)
+    }
+
     fn take(&self, step: &Step<'_>, site: &Site, bpffs: &Path, ending: Ending) -> anyhow::Result<()> {
         match &step.work {
             Work::Attach(interface) => {
@@ -236,28 +247,27 @@ impl Follower {
         }
     }
 
-    /// What there was to do is done, but for this.
-    fn done(&mut self, failures: HashMap<Place, String>) {
-        self.failures = failures;
-        self.gone.clear();
-    }
-
     /// Notes what has changed of interfaces, and says it of those that matter.
     fn heed(&mut self, site: &Site) {
         for change in self.known.update(&site.interfaces) {
+            self.failures.wake_at(change.ifindex);
             if matters(&change, site) { tracing::info!("{change}") } else { tracing::debug!("{change}") }
         }
     }
 
-    /// Says what could not be done, unless it has just been said.
-    fn tell(&self, step: &Step<'_>, site: &Site, error: &anyhow::Error) -> String {
-        let message = format!("{error:#}");
-        let gone = matches!(site.net.exists(step.place.0), Ok(false));
-        if !gone && self.failures.get(&step.place) != Some(&message) {
-            tracing::error!(hook = step.name, "{message}; it is tried again");
+    /// Notes what came of a step. What could not be done is said, unless it has just been said.
+    fn note(&mut self, step: &Step<'_>, site: &Site, taken: anyhow::Result<()>) {
+        let Err(error) = taken else { return self.failures.keep(|place| place != step.place) };
+        let is_new = self.failures.note(step.place, hash(site), &error);
+        if is_new && !matches!(site.net.exists(step.place.0), Ok(false)) {
+            tracing::error!(hook = step.name, "{error:#}; it is tried again");
         }
-        message
     }
+}
+
+/// That of the policy in force.
+fn hash(site: &Site) -> Option<&str> {
+    site.policy.as_ref().map(|in_force| in_force.policy.hash())
 }
 
 /// What went wrong, and what to do about it.

@@ -4,6 +4,7 @@
 mod config;
 mod control;
 mod delegate;
+mod failures;
 mod follow;
 mod http;
 mod instance;

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 
 use super::{
@@ -39,7 +39,7 @@ use crate::{
     status::Reload,
 };
 
-/// How often everything is looked at, should an event not have told of something.
+/// How often everything is looked at, should an event not have told of something, and what has failed is tried again.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// The longest wait for a deadline: the clock of waits does not go on while the host sleeps.
@@ -116,7 +116,7 @@ impl Service {
         let mut events = LinkEvents::listen(settings.link_buffer)?;
         let mut hangup = signal(SignalKind::hangup())?;
         let socket = control::listen(&self.instance.socket())?;
-        let mut looks = interval(LOOK);
+        let mut looks = interval_at(Instant::now() + LOOK, LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for address in settings.listen {
             tokio::spawn(http::serve(address, Arc::clone(&shared)));
@@ -180,7 +180,8 @@ impl Service {
                 let _nobody_waits = answer.send(self.reload().await);
             }
             Wake::Hangup => drop(self.reload().await),
-            Wake::Order(Order::Look) | Wake::Look => return Ok(self.follow(HashSet::new()).await),
+            Wake::Order(Order::Look) => return Ok(self.follow(HashSet::new()).await),
+            Wake::Look => return Ok(self.look_again().await),
             Wake::Order(Order::Deadlines) | Wake::Deadline => {}
         }
         Ok(self.work(|shared, _| shared.settle()).await.flatten())
@@ -196,6 +197,16 @@ impl Service {
     async fn follow(&self, gone: HashSet<u32>) -> Option<BootTime> {
         let done = self.work(|shared, follower| {
             follower.note_gone(gone);
+            shared.look(follower);
+            shared.settle()
+        });
+        done.await.flatten()
+    }
+
+    /// Looks at everything, and tries what has failed, too.
+    async fn look_again(&self) -> Option<BootTime> {
+        let done = self.work(|shared, follower| {
+            follower.wake();
             shared.look(follower);
             shared.settle()
         });

@@ -212,6 +212,7 @@ impl Shared {
 
     /// Reads the files again, and looks at everything.
     pub fn reload(&self, follower: &mut Follower) {
+        follower.wake();
         // What is gone is put back first: in what has taken its place the policy would hide that from everybody.
         self.look(follower);
         self.reload_policy(follower);

@@ -1,0 +1,150 @@
+//! A command whose filters of tc the kernel refuses, as one without cls_bpf or without memory does.
+//!
+//! Its netlink messages pass by a supervisor (seccomp_unotify(2)), which all of its threads have.
+
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::fs::FileExt as _,
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context as _, anyhow};
+use nix::poll::{PollFd, PollFlags, poll};
+
+/// `RTM_NEWTFILTER`.
+const NEW_FILTER: u16 = 44;
+
+/// Refuses new filters of whatever was started by it.
+#[derive(Debug)]
+pub struct NoFilters {
+    state: Arc<State>,
+    supervisor: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    attempts: AtomicUsize,
+    allowed: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl NoFilters {
+    /// Starts what `start` starts; what this process starts otherwise is let alone.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says, and those of `start`.
+    pub fn within(start: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<Self> {
+        let state = Arc::new(State::default());
+        let (give, take) = mpsc::channel::<OwnedFd>();
+        let shared = Arc::clone(&state);
+        let supervisor = Some(thread::spawn(move || supervise(&take.recv()?, &shared)));
+        let denied = Self { state, supervisor };
+        thread::scope(|scope| {
+            let starter = scope.spawn(move || {
+                give.send(listen()?)?;
+                start()
+            });
+            starter.join().map_err(|_panic| anyhow!("what was to be started panicked"))?
+        })?;
+        Ok(denied)
+    }
+
+    /// How often a filter was to be made.
+    #[must_use]
+    pub fn attempts(&self) -> usize {
+        self.state.attempts.load(Ordering::SeqCst)
+    }
+
+    /// Refuses none any more.
+    pub fn allow(&self) {
+        self.state.allowed.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for NoFilters {
+    fn drop(&mut self) {
+        self.state.ended.store(true, Ordering::SeqCst);
+        if let Some(supervisor) = self.supervisor.take() {
+            let _ended = supervisor.join();
+        }
+    }
+}
+
+/// Has this thread, and what it starts, ask before each `sendto`.
+fn listen() -> anyhow::Result<OwnedFd> {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
+    // The number of the call is at 0 of a struct seccomp_data.
+    let mut filter = [
+        step(LOAD, 0, 0),
+        step(EQUAL, 1, libc::SYS_sendto as u32),
+        step(RETURN, 0, libc::SECCOMP_RET_USER_NOTIF),
+        step(RETURN, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its instructions live until the call has returned.
+    let listener = unsafe {
+        let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+    };
+    if listener < 0 {
+        return Err(io::Error::last_os_error()).context("seccomp(2)");
+    }
+    // SAFETY: the kernel has just made the descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(listener)?) })
+}
+
+fn supervise(listener: &OwnedFd, state: &State) -> anyhow::Result<()> {
+    while !state.ended.load(Ordering::SeqCst) {
+        let mut waits = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        poll(&mut waits, 50_u16)?;
+        let events = waits[0].revents().unwrap_or(PollFlags::empty());
+        if events.contains(PollFlags::POLLIN) {
+            answer_one(listener, state)?;
+        } else if events.contains(PollFlags::POLLHUP) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn answer_one(listener: &OwnedFd, state: &State) -> anyhow::Result<()> {
+    // SAFETY: a structure of numbers, for which the kernel demands zeros.
+    let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is a listener, and the structure is the one that the kernel fills.
+    if unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked) } < 0 {
+        // Whoever asked has been killed.
+        return Ok(());
+    }
+    let refused = is_new_filter(&asked).unwrap_or(false);
+    state.attempts.fetch_add(usize::from(refused), Ordering::SeqCst);
+    let refused = refused && !state.allowed.load(Ordering::SeqCst);
+    let (error, flags) = if refused { (-libc::ENOMEM, 0) } else { (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32) };
+    let mut answer = libc::seccomp_notif_resp { id: asked.id, val: 0, error, flags };
+    // SAFETY: as above; that whoever asked is gone by now is no matter.
+    let _gone = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
+    Ok(())
+}
+
+/// A `struct nlmsghdr` has its type at 4.
+fn is_new_filter(asked: &libc::seccomp_notif) -> io::Result<bool> {
+    let [_, message, length, ..] = asked.data.args;
+    let mut header = [0; 6];
+    if length < header.len() as u64 {
+        return Ok(false);
+    }
+    File::open(format!("/proc/{}/mem", asked.pid))?.read_exact_at(&mut header, message)?;
+    Ok(header[4..] == NEW_FILTER.to_ne_bytes())
+}
