@@ -36,10 +36,53 @@ pub struct Sample {
     pub direction: Direction,
     /// Frames that we saw.
     pub ours: Counter,
+    /// What of it did not come to the device.
+    pub dropped: Dropped,
     /// What the device counted.
     pub device: Counter,
     /// Milliseconds.
     pub millis: u64,
+}
+
+/// What did not come to the device of what we saw: at egress we count before the policy, the qdisc and the device drop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// By a policy's word.
+    pub policy: Counter,
+    /// Packets, by the qdisc.
+    pub qdisc: u64,
+    /// Packets, by the device, which may have counted them as sent all the same.
+    pub device: u64,
+}
+
+impl Dropped {
+    /// Since the hook was attached.
+    fn whole(hook: &crate::snapshot::Hook) -> Option<Self> {
+        if hook.direction == Direction::Ingress {
+            return Some(Self::default());
+        }
+        Some(Self {
+            policy: hook.counts.as_ref().ok()?.totals().dropped,
+            qdisc: hook.qdisc.as_ref().map_or(0, |qdisc| qdisc.drops),
+            device: hook.device?.drops,
+        })
+    }
+
+    /// A qdisc that took another's place began at zero.
+    fn less(self, then: Self) -> Option<Self> {
+        let device = self.device.checked_sub(then.device)?;
+        let qdisc = self.qdisc.checked_sub(then.qdisc).unwrap_or(self.qdisc);
+        Some(Self { policy: less(self.policy, then.policy)?, qdisc, device })
+    }
+
+    /// `; dropped between our count and the device's: 400 by the qdisc`, or nothing.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let by = [(self.policy.packets, "our policy"), (self.qdisc, "the qdisc"), (self.device, "the device")];
+        let by = by.iter().filter(|(packets, _)| *packets > 0).map(|(packets, by)| format!("{packets} by {by}"));
+        let by = by.collect::<Vec<_>>().join(", ");
+        if by.is_empty() { by } else { format!("; dropped between our count and the device's: {by}") }
+    }
 }
 
 impl Sample {
@@ -58,6 +101,7 @@ impl Sample {
                 interface: now.interface.clone(),
                 direction: now.direction,
                 ours: less(seen(now)?, seen(then)?)?,
+                dropped: Dropped::whole(now)?.less(Dropped::whole(then)?)?,
                 device: less(counted(now.device?), counted(then.device?))?,
                 millis,
             })
@@ -69,7 +113,8 @@ impl Sample {
     #[must_use]
     pub fn whole(hook: &crate::snapshot::Hook) -> Option<Self> {
         let (interface, direction) = (hook.interface.clone(), hook.direction);
-        Some(Self { interface, direction, ours: seen(hook)?, device: counted(hook.device?), millis: 0 })
+        let (ours, dropped, device) = (seen(hook)?, Dropped::whole(hook)?, counted(hook.device?));
+        Some(Self { interface, direction, ours, dropped, device, millis: 0 })
     }
 
     /// `62 of the device's 100 packets`.
@@ -80,10 +125,10 @@ impl Sample {
     }
 
     /// Whether we saw what the device counted. Super-packets are one to it and their segments to us, so that packets that
-    /// we saw make up for others that we did not: bytes do so less.
+    /// we saw make up for others that we did not: bytes do so less. Of what the qdisc dropped only packets are known.
     #[must_use]
     pub const fn seen(&self) -> Seen {
-        let (ours, device) = (self.ours, self.device);
+        let (ours, device) = (self.passed(), self.device);
         if device.packets < FEW {
             return Seen::Few;
         }
@@ -97,8 +142,17 @@ impl Sample {
         if bytes > NOISE {
             return Seen::NotAll { thousandths: bytes, of: "bytes" };
         }
-        let more = thousandths(ours.packets.saturating_sub(device.packets), device.packets);
-        if more > AHEAD { Seen::Hidden } else { Seen::All }
+        let ahead = ours.packets.saturating_sub(device.packets).saturating_sub(self.dropped.device);
+        if thousandths(ahead, device.packets) > AHEAD { Seen::Hidden } else { Seen::All }
+    }
+
+    /// What of ours the device was given.
+    const fn passed(&self) -> Counter {
+        let Dropped { policy, qdisc, .. } = self.dropped;
+        Counter {
+            packets: self.ours.packets.saturating_sub(policy.packets).saturating_sub(qdisc),
+            bytes: self.ours.bytes.saturating_sub(policy.bytes),
+        }
     }
 }
 
@@ -142,6 +196,7 @@ fn less(now: Counter, then: Counter) -> Option<Counter> {
 #[must_use]
 pub fn share(sample: &Sample) -> Finding {
     let Sample { interface, direction, device, millis, .. } = sample;
+    let dropped = sample.dropped.words();
     let hook = format!("{interface}:{direction}");
     let seconds = *millis as f64 / 1000.0;
     let numbers = sample.numbers("packets");
@@ -152,16 +207,16 @@ pub fn share(sample: &Sample) -> Finding {
             return Finding::info(interface, "share", text);
         }
         Seen::All => {
-            return Finding::ok(interface, "share", format!("{hook}: we saw {numbers} in {seconds:.1} s"));
+            return Finding::ok(interface, "share", format!("{hook}: we saw {numbers} in {seconds:.1} s{dropped}"));
         }
         Seen::Hidden => {
-            let text = format!("{hook}: we saw {numbers} in {seconds:.1} s: {HIDDEN}");
+            let text = format!("{hook}: we saw {numbers} in {seconds:.1} s{dropped}: {HIDDEN}");
             return Finding::unknown(interface, "share-hidden", text);
         }
         Seen::NotAll { thousandths, of } => (thousandths, of),
     };
     let (percent, numbers) = (thousandths as f64 / 10.0, sample.numbers(of));
-    let text = format!("{hook}: we do not see {percent:.1} % of the {of} ({numbers} in {seconds:.1} s)");
+    let text = format!("{hook}: we do not see {percent:.1} % of the {of} ({numbers} in {seconds:.1} s{dropped})");
     let cure = Cure::Own(Command::new("why").operand(&hook));
     Finding::warn(interface, "unseen", text).cure(cure)
 }
@@ -175,7 +230,17 @@ mod tests {
 
     fn found(ours: (u64, u64), device: (u64, u64)) -> Finding {
         let [ours, device] = [ours, device].map(|(packets, bytes)| Counter { packets, bytes });
-        share(&Sample { interface: "wan0".to_owned(), direction: Direction::Ingress, ours, device, millis: 2000 })
+        share(&of(ours, device, Dropped::default()))
+    }
+
+    fn of(ours: Counter, device: Counter, dropped: Dropped) -> Sample {
+        Sample { interface: "wan0".to_owned(), direction: Direction::Egress, ours, dropped, device, millis: 2000 }
+    }
+
+    /// A thousand packets of a thousand bytes, of which so many came to the device.
+    fn shaped(sent: u64, dropped: Dropped) -> Finding {
+        let [ours, device] = [1000, sent].map(|packets| Counter { packets, bytes: 1000 * packets });
+        share(&of(ours, device, dropped))
     }
 
     fn level(ours: u64, device: u64) -> (Level, &'static str) {
@@ -204,6 +269,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_dropped_between_our_count_and_the_devices_is_no_super_packet() {
+        let policy = Counter { packets: 100, bytes: 100_000 };
+        let by_qdisc = Dropped { qdisc: 400, ..Dropped::default() };
+        let by_all = Dropped { policy, qdisc: 250, device: 50 };
+        for (dropped, words) in [(by_qdisc, "400 by the qdisc"), (by_all, "100 by our policy, 250 by the qdisc, 50 by")]
+        {
+            let all = shaped(600, dropped);
+            assert_eq!((all.level, all.code), (Level::Ok, "share"), "{}", all.text);
+            assert!(
+                all.text.contains(&format!("; dropped between our count and the device's: {words}")),
+                "{}",
+                all.text
+            );
+        }
+        assert_eq!(shaped(600, Dropped::default()).code, "share-hidden");
+        // As many as were dropped came to the device by another way.
+        assert_eq!(shaped(1000, by_qdisc).code, "unseen");
+    }
+
+    #[test]
+    fn drops_are_those_of_the_sample_at_egress() {
+        let mut earlier = sample::snapshot();
+        (earlier.hooks[0].device, earlier.hooks[0].qdisc) = (earlier.hooks[1].device, earlier.hooks[1].qdisc.clone());
+        let mut later = earlier.clone();
+        for hook in &mut later.hooks {
+            hook.qdisc.iter_mut().for_each(|qdisc| qdisc.drops += 7);
+            hook.device.iter_mut().for_each(|device| device.drops += 3);
+        }
+        let dropped = Sample::between(&earlier, &later).into_iter().map(|sample| (sample.direction, sample.dropped));
+        let egress = Dropped { qdisc: 7, device: 3, ..Dropped::default() };
+        let expected = [(Direction::Ingress, Dropped::default()), (Direction::Egress, egress)];
+        assert_eq!(dropped.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn a_sample_is_the_difference_of_the_same_hooks() {
         let earlier = sample::snapshot();
         let mut later = earlier.clone();
@@ -214,7 +314,8 @@ mod tests {
         let samples = Sample::between(&earlier, &later);
         let moved: Vec<_> = samples.iter().filter(|sample| sample.device.packets > 0).collect();
         let (ours, device) = (Counter::default(), Counter { packets: 38, bytes: 0 });
-        assert_eq!(moved, [&Sample { interface, direction, ours, device, millis: 2000 }]);
+        let dropped = Dropped::default();
+        assert_eq!(moved, [&Sample { interface, direction, ours, dropped, device, millis: 2000 }]);
         assert_eq!(moved[0].seen(), Seen::NotAll { thousandths: 1000, of: "packets" });
     }
 }

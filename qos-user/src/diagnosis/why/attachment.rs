@@ -78,21 +78,23 @@ fn other_policy(scene: &Scene<'_>, hook: &Hook) -> Option<Finding> {
 /// Since it was attached.
 fn device(name: &str, hook: &Hook) -> Option<Finding> {
     let sample = Sample::whole(hook)?;
-    let (ours, device) = (sample.ours.packets, sample.device.packets);
+    let (ours, device, dropped) = (sample.ours.packets, sample.device.packets, sample.dropped.words());
     let (thousandths, of) = match sample.seen() {
         Seen::Few => return None,
         Seen::All => {
-            return Some(Finding::ok(name, "share", format!("the device agrees: we saw {ours}, it counted {device}")));
+            let text = format!("the device agrees: we saw {ours}, it counted {device}{dropped}");
+            return Some(Finding::ok(name, "share", text));
         }
         // What was asked may have an answer all the same.
         Seen::Hidden => {
-            let text = format!("we saw {ours}, the device counted {device}: {HIDDEN}");
+            let text = format!("we saw {ours}, the device counted {device}{dropped}: {HIDDEN}");
             return Some(Finding::info(name, "share-hidden", text));
         }
         Seen::NotAll { thousandths, of } => (thousandths, of),
     };
     let percent = thousandths as f64 / 10.0;
-    let text = format!("we do not see {percent:.1} % of the {of}: {}; they take another way", sample.numbers(of));
+    let text =
+        format!("we do not see {percent:.1} % of the {of}: {}; they take another way{dropped}", sample.numbers(of));
     Some(Finding::warn(name, "unseen", text).cure(Cure::Own(Command::new("doctor").operand(&hook.interface))))
 }
 

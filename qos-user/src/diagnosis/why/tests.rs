@@ -20,7 +20,7 @@ fn snapshot(came: u64, left: u64) -> Snapshot {
         counts.sums.kept[0][184] = Counter { packets, bytes: 100 * packets };
         counts.sums.kept[0][0] = Counter { packets: 1000, bytes: 100_000 };
         hook.counts = Ok(counts);
-        hook.device = None;
+        (hook.device, hook.qdisc) = (None, None);
     }
     snapshot
 }
@@ -293,4 +293,18 @@ fn what_the_device_counted_beside_us_is_a_fault() {
     snapshot.hooks[1].device = Some(crate::snapshot::Device { packets: 2000, bytes: 0, drops: 0 });
     let found = ask(&snapshot, &router(), &Outside::default(), &About::Hook);
     assert!(of(&found, "unseen").text.contains("50.0 %"), "{found:#?}");
+}
+
+#[test]
+fn what_a_shaper_drops_behind_the_hook_agrees_with_the_device() {
+    let mut snapshot = snapshot(0, 0);
+    snapshot.hooks[1].device = Some(crate::snapshot::Device { packets: 600, bytes: 60_000, drops: 0 });
+    let said = |snapshot: &Snapshot, code: &str| {
+        of(&ask(snapshot, &router(), &Outside::default(), &About::Hook), code).text.clone()
+    };
+    assert!(said(&snapshot, "share-hidden").contains("super-packets"));
+    snapshot.hooks[1].qdisc = Some(crate::snapshot::Qdisc { kind: "tbf".to_owned(), drops: 400 });
+    let agrees = "the device agrees: we saw 1000, it counted 600; dropped between our count and the device's: 400 by the \
+                  qdisc";
+    assert_eq!(said(&snapshot, "share"), agrees);
 }
