@@ -21,6 +21,7 @@ pub mod tc;
 #[cfg(test)]
 mod testing;
 mod twice;
+mod wash;
 pub mod why;
 
 use std::{collections::BTreeSet, time::SystemTime};
@@ -204,7 +205,7 @@ pub fn interfaces(ground: &Ground, names: &BTreeSet<String>, outside: &Outside) 
         findings.extend(bypass::flowtables(&port.device.name, outside));
         findings.extend(bypass::hardware(port));
         findings.extend(twice::counted_twice(port, ground));
-        findings.extend(marks::on_the_wire(port));
+        findings.extend(marks::on_the_wire(port, ground));
         findings.extend(marks::run_by_tc(port));
         findings.extend(marks::inside(&port.device.name, ground, outside));
         findings.extend(address::translated(port, outside));

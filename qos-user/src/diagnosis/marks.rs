@@ -6,7 +6,7 @@ use super::{
     Command, Cure, Finding, Level,
     facts::{Ground, OwnHook, Port, ProgramAt, RoutingRule},
     outside::{Outside, Packets, Rule},
-    tc,
+    tc, wash,
 };
 use crate::hook::{Direction, Via};
 
@@ -14,33 +14,34 @@ use crate::hook::{Direction, Via};
 const OUR_PRIORITY: u16 = 0x5153;
 
 /// What changes marks behind our hook at egress: they are not on the wire as AFTER says.
-pub(super) fn on_the_wire(port: &Port) -> Vec<Finding> {
+pub(super) fn on_the_wire(port: &Port, ground: &Ground) -> Vec<Finding> {
     let both = [Direction::Egress, Direction::Ingress];
-    both.into_iter().flat_map(|direction| behind_us(port, direction, Packets::ALL)).collect()
+    both.into_iter().flat_map(|direction| behind_us(port, direction, Packets::ALL, ground)).collect()
 }
 
 /// The same, as far as it is about one direction and some packets.
-pub(super) fn behind_us(port: &Port, direction: Direction, packets: Packets) -> Vec<Finding> {
-    let name = &port.device.name;
-    let washes = port.tc.washes.iter().filter(|_| direction == Direction::Egress).map(|wash| washed(name, wash));
+pub(super) fn behind_us(port: &Port, direction: Direction, packets: Packets, ground: &Ground) -> Vec<Finding> {
+    let washes = if direction == Direction::Egress { wash::at(port, ground) } else { Vec::new() };
     let here = |filter: &&tc::Filter| filter.place.direction() == direction && filter.packets.meets(packets);
     let rewrites = port.tc.rewrites.iter().filter(here).map(|filter| rewritten(port, filter));
-    let takes = port.tc.takes.iter().filter(here).map(|filter| taken(port, filter));
-    washes.chain(rewrites).chain(takes).collect()
+    let taking = port.tc.takes.iter().filter(here).filter(|filter| !wash::comes_back(filter, ground));
+    let takes = taking.map(|filter| taken(port, filter));
+    let redirects = port.tc.redirects.iter().filter(here).flat_map(|filter| sent_around(port, filter, ground));
+    washes.into_iter().chain(rewrites).chain(takes).chain(redirects).collect()
 }
 
 /// What else sees packets at this interface before us, in words.
-pub(super) fn before_us(port: &Port, direction: Direction, packets: Packets) -> Vec<String> {
-    others(port, direction, packets, true)
+pub(super) fn before_us(port: &Port, direction: Direction, packets: Packets, ground: &Ground) -> Vec<String> {
+    others(port, direction, packets, ground, true)
 }
 
 /// What else sees packets at this interface after us, in words.
-pub(super) fn after_us(port: &Port, direction: Direction, packets: Packets) -> Vec<String> {
-    others(port, direction, packets, false)
+pub(super) fn after_us(port: &Port, direction: Direction, packets: Packets, ground: &Ground) -> Vec<String> {
+    others(port, direction, packets, ground, false)
 }
 
 /// Filters that rewrite or take away, and programs, which may do anything: only their author knows.
-fn others(port: &Port, direction: Direction, packets: Packets, before: bool) -> Vec<String> {
+fn others(port: &Port, direction: Direction, packets: Packets, ground: &Ground, before: bool) -> Vec<String> {
     let Some(hook) = port.hook(direction) else { return Vec::new() };
     let name = &port.device.name;
     let programs = port.foreign.iter().filter(|program| match program.at {
@@ -55,26 +56,31 @@ fn others(port: &Port, direction: Direction, packets: Packets, before: bool) -> 
         format!("tc filter {} at {name} {} {does}", filter.words(), filter.place.label())
     };
     let rewrites = port.tc.rewrites.iter().filter(here).map(|filter| told(filter, "rewrites marks"));
-    let takes = port.tc.takes.iter().filter(here).map(|filter| told(filter, &takes(filter)));
+    let taking = port.tc.takes.iter().filter(here).filter(|filter| !wash::comes_back(filter, ground));
+    let takes = taking.map(|filter| told(filter, &takes(filter)));
+    let redirects = port
+        .tc
+        .redirects
+        .iter()
+        .filter(here)
+        .flat_map(|filter| wash::on_the_way(filter, ground).into_iter().map(move |(does, _)| told(filter, &does)));
     let runs = port.tc.programs.iter().filter(here).map(|filter| told(filter, "runs a program"));
     rewrites
         .chain(takes)
+        .chain(redirects)
         .chain(runs)
         .chain(programs.map(|it| format!("program {} \"{}\" at {name} {direction}", it.id, it.name)))
         .collect()
 }
 
-fn washed(name: &str, wash: &tc::Wash) -> Finding {
-    let tc::Wash { kind, parent } = wash;
-    let text = format!("qdisc {kind} at {parent} clears marks: those counted as AFTER at {name}:egress are not sent");
-    let at = |command: Command| {
-        parent.split_whitespace().fold(command.words("dev").word(name), |command, word| command.word(word))
+/// What changes marks at the interface by which a filter sends packets.
+fn sent_around(port: &Port, filter: &tc::Filter, ground: &Ground) -> Vec<Finding> {
+    let after = [": marks counted as AFTER are not sent", ": marks counted as AFTER are changed on their way"];
+    let told = |(does, cure): (String, Option<Command>)| {
+        let finding = told_of(port, filter, "wash", &does, after);
+        if let Some(cure) = cure { finding.cure(Cure::There(cure)) } else { finding }
     };
-    let cure = match kind.as_str() {
-        "cake" => at(Command::new("tc qdisc change")).words("cake nowash"),
-        _ => at(Command::new("tc qdisc del")),
-    };
-    Finding::warn(name, "wash", text).cure(Cure::There(cure))
+    wash::on_the_way(filter, ground).into_iter().map(told).collect()
 }
 
 fn rewritten(port: &Port, filter: &tc::Filter) -> Finding {
@@ -201,22 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn cake_that_washes_is_told_with_the_cure() {
-        let mut port = enforcing("wan0", Direction::Egress);
-        port.tc.washes = vec![tc::Wash { kind: "cake".to_owned(), parent: "root".to_owned() }];
-        let found = on_the_wire(&port).remove(0);
-        assert_eq!((found.level, found.code), (Level::Warn, "wash"));
-        assert_eq!(found.cure, Some(Cure::There(Command::new("tc qdisc change dev wan0 root cake nowash"))));
-    }
-
-    #[test]
     fn a_filter_that_rewrites_is_before_or_after_us() {
         let told_at = |via: Option<Via>, pref, place: tc::Place| {
             let direction = place.direction();
             let mut port = port("wan0");
             port.hooks.extend(via.map(|via| own(direction, via)));
             port.tc.rewrites = vec![filter(place, pref, Some("pedit"))];
-            on_the_wire(&port).remove(0)
+            on_the_wire(&port, &Ground::default()).remove(0)
         };
         let told = |via, pref, direction| told_at(via, pref, tc::Place::List(direction));
         let egress = told(Some(Via::Tcx), 10, Direction::Egress);
@@ -237,16 +234,67 @@ mod tests {
         drop.packets.dscps = 1 << 46;
         port.tc.takes = vec![drop];
         let ef = Packets::of(&[Dscp::EF]);
-        let found = behind_us(&port, Direction::Egress, ef).remove(0);
+        let found = behind_us(&port, Direction::Egress, ef, &Ground::default()).remove(0);
         assert_eq!((found.level, found.code), (Level::Warn, "tc-takes"));
         assert!(found.text.contains("wan0 egress takes EF away by gact after us: not all"), "{}", found.text);
         assert!(matches!(found.cure, Some(Cure::There(_))));
-        assert_eq!(after_us(&port, Direction::Egress, ef).len(), 1);
+        assert_eq!(after_us(&port, Direction::Egress, ef, &Ground::default()).len(), 1);
         for others in [Packets::of(&[Dscp::CS6]), Packets { families: [false, true], ..ef }] {
-            assert!(behind_us(&port, Direction::Egress, others).is_empty());
-            assert!(after_us(&port, Direction::Egress, others).is_empty());
+            assert!(behind_us(&port, Direction::Egress, others, &Ground::default()).is_empty());
+            assert!(after_us(&port, Direction::Egress, others, &Ground::default()).is_empty());
         }
-        assert_eq!(on_the_wire(&port).len(), 1);
+        assert_eq!(on_the_wire(&port, &Ground::default()).len(), 1);
+    }
+
+    /// A router that shapes what comes in by `wan0` behind an ifb, and what `tc` says of a filter that sends it there.
+    fn shaped(hook: Option<Via>, to: tc::Filter) -> Ground {
+        let mut wan = port("wan0");
+        wan.hooks.extend(hook.map(|via| own(Direction::Ingress, via)));
+        wan.tc.redirects = vec![to];
+        let mut ifb =
+            Port { device: crate::netdev::Netdev { ifindex: 2, ..port("ifb4wan0").device }, ..port("ifb4wan0") };
+        ifb.device.kind = Some("ifb".to_owned());
+        ifb.tc.washes = vec![tc::Wash { kind: "cake".to_owned(), parent: "root".to_owned() }];
+        ground(vec![wan, ifb])
+    }
+
+    fn redirect(direction: Direction) -> tc::Filter {
+        let filter = filter(tc::Place::List(direction), 10, Some("mirred"));
+        tc::Filter { to: Some("ifb4wan0".to_owned()), packets: Packets::ALL, ..filter }
+    }
+
+    #[test]
+    fn the_wash_of_an_ifb_behind_ingress_is_told_where_we_count() {
+        let told = |ground: &Ground| on_the_wire(&ground.ports[0], ground).remove(0);
+        let ground = shaped(Some(Via::XdpNative), redirect(Direction::Ingress));
+        let found = told(&ground);
+        assert_eq!((found.level, found.code, &*found.subject), (Level::Warn, "wash", "wan0"));
+        let words = "at wan0 ingress redirects to ifb4wan0, where qdisc cake at root clears marks after us: marks counted as \
+                     AFTER are changed on their way";
+        assert!(found.text.ends_with(words), "{}", found.text);
+        assert_eq!(found.cure, Some(Cure::There(Command::new("tc qdisc change dev ifb4wan0 root cake nowash"))));
+        let after = after_us(&ground.ports[0], Direction::Ingress, Packets::of(&[Dscp::EF]), &ground);
+        assert_eq!(after.len(), 1, "a suspect: {after:?}");
+        assert_eq!(told(&shaped(None, redirect(Direction::Ingress))).level, Level::Info);
+        assert!(behind_us(&ground.ports[0], Direction::Egress, Packets::ALL, &ground).is_empty());
+        assert_eq!(on_the_wire(&ground.ports[1], &ground)[0].level, Level::Info, "nothing of ours is there");
+    }
+
+    #[test]
+    fn what_an_ifb_gives_back_is_not_taken_away() {
+        let take = redirect(Direction::Ingress);
+        let mut ground = shaped(Some(Via::XdpNative), take.clone());
+        ground.ports[0].tc.takes = vec![take];
+        ground.ports[1].tc.washes.clear();
+        let told = |ground: &Ground| behind_us(&ground.ports[0], Direction::Ingress, Packets::ALL, ground);
+        assert!(told(&ground).is_empty(), "{:?}", told(&ground));
+        assert!(after_us(&ground.ports[0], Direction::Ingress, Packets::ALL, &ground).is_empty());
+        ground.ports[1].tc.rewrites = vec![filter(tc::Place::List(Direction::Egress), 5, Some("pedit"))];
+        let rewritten = told(&ground).remove(0);
+        assert!(rewritten.text.contains("at egress rewrites marks after us"), "{}", rewritten.text);
+        assert!(matches!(rewritten.cure, Some(Cure::There(cure)) if cure.to_string().contains("dev ifb4wan0 egress")));
+        ground.ports[1].device.kind = Some("veth".to_owned());
+        assert_eq!(told(&ground)[0].code, "tc-takes");
     }
 
     #[test]
@@ -292,14 +340,17 @@ mod tests {
         ];
         let both = vec![own(Direction::Ingress, Via::Tcx), own(Direction::Egress, Via::Tcx)];
         let port = Port { foreign, hooks: both, ..port("wan0") };
-        assert_eq!(before_us(&port, Direction::Ingress, Packets::ALL), ["program 9 \"x\" at wan0 ingress"]);
+        assert_eq!(
+            before_us(&port, Direction::Ingress, Packets::ALL, &Ground::default()),
+            ["program 9 \"x\" at wan0 ingress"]
+        );
         assert_eq!(
             [
-                before_us(&port, Direction::Egress, Packets::ALL).len(),
-                after_us(&port, Direction::Egress, Packets::ALL).len()
+                before_us(&port, Direction::Egress, Packets::ALL, &Ground::default()).len(),
+                after_us(&port, Direction::Egress, Packets::ALL, &Ground::default()).len()
             ],
             [1, 1]
         );
-        assert!(after_us(&port, Direction::Ingress, Packets::ALL).is_empty());
+        assert!(after_us(&port, Direction::Ingress, Packets::ALL, &Ground::default()).is_empty());
     }
 }

@@ -23,6 +23,8 @@ pub struct Traffic {
     pub programs: Vec<Filter>,
     /// Filters that look at the DS field, and drop, redirect or police what has it.
     pub takes: Vec<Filter>,
+    /// Filters that send packets by the way out of another interface, by the DS field or not.
+    pub redirects: Vec<Filter>,
     /// Filters that run in hardware.
     pub in_hardware: Vec<Filter>,
 }
@@ -33,6 +35,7 @@ impl Traffic {
         self.rewrites.extend(filters.rewrites);
         self.programs.extend(filters.programs);
         self.takes.extend(filters.takes);
+        self.redirects.extend(filters.redirects);
         self.in_hardware.extend(filters.in_hardware);
     }
 }
@@ -46,6 +49,8 @@ pub struct Filters {
     pub programs: Vec<Filter>,
     /// Those that look at the DS field, and take packets away.
     pub takes: Vec<Filter>,
+    /// Those that send packets by the way out of another interface.
+    pub redirects: Vec<Filter>,
     /// Those that run in hardware.
     pub in_hardware: Vec<Filter>,
 }
@@ -124,6 +129,8 @@ pub struct Filter {
     pub handle: Option<String>,
     /// What it does, for a filter that rewrites or runs a program: `pedit`, `ctinfo`, `bpf`.
     pub action: Option<String>,
+    /// The interface by whose way out it sends packets, for one that redirects.
+    pub to: Option<String>,
 }
 
 impl Filter {
@@ -139,6 +146,7 @@ impl Filter {
             chain: item["chain"].as_u64().unwrap_or_default(),
             handle: handle(&options["fh"]).or_else(|| handle(&options["handle"])),
             action: None,
+            to: None,
         }
     }
 
@@ -206,7 +214,7 @@ pub fn filters(said: &str, place: &Place) -> Asked<Filters> {
         let actions = || options["actions"].as_array().into_iter().flatten();
         let action = |is: fn(&Value) -> bool| {
             let action = actions().find(|action| is(action))?;
-            Some(Filter { action: Some(text(&action["kind"])), ..plain.clone() })
+            Some(Filter { action: Some(text(&action["kind"])), to: redirected_to(action), ..plain.clone() })
         };
         if options["in_hw"] == true {
             found.in_hardware.push(plain.clone());
@@ -214,6 +222,7 @@ pub fn filters(said: &str, place: &Place) -> Asked<Filters> {
         found.rewrites.extend(action(rewrites_mark));
         found.programs.extend(action(|action| action["kind"] == "bpf"));
         found.takes.extend(action(takes).filter(|_| packets(&item).is_some()));
+        found.redirects.extend(action(|action| redirected_to(action).is_some()));
         // The lists of clsact are hooks for programs, which are told by their names.
         if plain.kind == "bpf" && plain.handle.is_some() && !matches!(place, Place::List(_)) {
             found.programs.push(Filter { action: Some(plain.kind.clone()), ..plain });
@@ -253,6 +262,12 @@ fn takes(action: &Value) -> bool {
         Some("police") => true,
         _ => false,
     }
+}
+
+/// Into the way in of an interface no qdisc sees it.
+fn redirected_to(action: &Value) -> Option<String> {
+    let is_out = action["kind"] == "mirred" && action["mirred_action"] == "redirect" && action["direction"] == "egress";
+    action["to_dev"].as_str().filter(|_| is_out).map(str::to_owned)
 }
 
 fn of_protocol(item: &Value) -> Packets {
@@ -450,7 +465,12 @@ mod tests {
             let found = filters(&said(protocol, six), &EGRESS).unwrap().takes;
             assert_eq!(codepoints(&found[0]), [46], "{protocol}");
         }
+        let redirects = |said: &str| filters(said, &EGRESS).unwrap().redirects;
+        let all = redirects(&said("ip", to));
+        assert_eq!((all.len(), all[0].to.as_deref()), (1, Some("y0")), "by whatever it looks at");
+        assert!(redirects(&said("ip", to).replace("\"direction\":\"egress\"", "\"direction\":\"ingress\"")).is_empty());
         let mirror = said("ip", ef).replace("redirect", "mirror");
+        assert!(redirects(&mirror).is_empty());
         assert!(filters(&mirror, &EGRESS).unwrap().takes.is_empty(), "a copy is sent, and nothing is taken");
         let class = said("ip", &ef.replace("b80000", "880000").replace("fc0000", "e00000"));
         assert_eq!(codepoints(&filters(&class, &EGRESS).unwrap().takes[0]), (32..40).collect::<Vec<_>>());

@@ -35,6 +35,7 @@ pub(super) fn filter(place: Place, pref: u16, action: Option<&str>) -> Filter {
         chain: 0,
         handle: Some("0x1".to_owned()),
         action: action.map(str::to_owned),
+        to: None,
     }
 }
 

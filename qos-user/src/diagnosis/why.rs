@@ -106,7 +106,7 @@ fn surroundings(scene: &Scene<'_>, whole: bool, packets: Packets) -> Vec<Finding
     findings.extend(bypass::flowtables(scene.interface, scene.outside));
     findings.extend(bypass::hardware(port));
     findings.extend(programs::other_version(port));
-    findings.extend(marks::behind_us(port, scene.direction, packets));
+    findings.extend(marks::behind_us(port, scene.direction, packets, scene.ground));
     if whole {
         findings.extend(programs::foreign(port));
         findings.extend(twice::counted_twice(port, scene.ground));

@@ -96,8 +96,9 @@ fn decided_by(hook: &Hook, change: Change) -> String {
 fn none_came(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Finding {
     let text = format!("no {word} came in from the wire here since {}: the sender or the way before us", since(hook));
     let port = scene.ground.port(scene.interface);
-    let programs =
-        port.into_iter().flat_map(|port| super::marks::before_us(port, Direction::Ingress, Packets::of(dscps)));
+    let programs = port
+        .into_iter()
+        .flat_map(|port| super::marks::before_us(port, Direction::Ingress, Packets::of(dscps), scene.ground));
     Finding::info(&scene.name(), "none-came", text).details(programs.map(|program| format!("or: {program}")))
 }
 

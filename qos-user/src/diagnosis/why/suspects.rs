@@ -53,9 +53,9 @@ fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, way: &Way<'_>)
 /// Filters of tc that rewrite or take away on the way, and programs of others, of which only their author knows what they do.
 fn programs(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, packets: Packets) -> Vec<String> {
     let behind = from.iter().filter_map(|hook| scene.ground.port(&hook.interface));
-    let behind = behind.flat_map(|port| marks::after_us(port, Direction::Ingress, packets));
+    let behind = behind.flat_map(|port| marks::after_us(port, Direction::Ingress, packets, scene.ground));
     let before = to.and_then(|to| scene.ground.port(to)).into_iter();
-    behind.chain(before.flat_map(|port| marks::before_us(port, Direction::Egress, packets))).collect()
+    behind.chain(before.flat_map(|port| marks::before_us(port, Direction::Egress, packets, scene.ground))).collect()
 }
 
 /// Ways out that have no hook, but those by which the packets came in; and whether the device sent about as many as are

@@ -6,7 +6,8 @@ use crate::{
         Level, exit,
         facts::Route,
         nft,
-        testing::{enforcing, ground, port},
+        tc::{Place, Wash},
+        testing::{enforcing, filter, ground, port},
     },
     error::Exit,
     snapshot::{Counts, sample},
@@ -285,6 +286,26 @@ fn a_hook_that_is_not_there_or_bypassed_is_the_fault() {
     let found = ask(&absent, &router(), &Outside::default(), &About::Hook);
     assert_eq!(codes(&found), ["not-attached"]);
     assert_eq!(found.findings[0].cure, Some(Cure::attach("wan0", Direction::Egress)));
+}
+
+/// All that comes in by the LAN is shaped behind an ifb, as cake-qos scripts do it.
+#[test]
+fn the_wash_of_an_ifb_on_the_way_is_a_suspect() {
+    let mut ground = router();
+    let mut redirect = filter(Place::List(Direction::Ingress), 10, Some("mirred"));
+    (redirect.to, redirect.packets) = (Some("ifb4lan0".to_owned()), Packets::ALL);
+    ground.ports[0].tc.redirects = vec![redirect];
+    let mut ifb = port("ifb4lan0");
+    (ifb.device.ifindex, ifb.device.kind) = (9, Some("ifb".to_owned()));
+    ground.ports.push(ifb);
+    let vanished = ask(&snapshot(904, 0), &ground, &Outside::default(), &ef());
+    assert_eq!(exit(&vanished.findings), Exit::Unknown, "it gives back what it was sent: {vanished:#?}");
+    ground.ports[2].tc.washes = vec![Wash { kind: "cake".to_owned(), parent: "root".to_owned() }];
+    let answer = ask(&snapshot(904, 0), &ground, &Outside::default(), &ef());
+    let suspect = &of(&answer, "lost-inside").details[0];
+    let words = "suspect 1: tc filter flower protocol ip pref 10 chain 0 handle 0x1 at lan0 ingress redirects to ifb4lan0, \
+                 where qdisc cake at root clears marks";
+    assert_eq!(suspect, words);
 }
 
 #[test]
