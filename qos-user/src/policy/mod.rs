@@ -160,10 +160,16 @@ impl Policy {
         }
     }
 
-    /// The same policy, of which the warnings are about a text that is called so.
+    /// The same policy, of which places are in a text that is called otherwise than its file.
     #[must_use]
-    pub fn warned_of(self, name: &str) -> Self {
+    pub fn in_text(self, name: &str) -> Self {
         Self { warnings: self.warnings.called(name), ..self }
+    }
+
+    /// What the text is called in which its lines are; mostly its file.
+    #[must_use]
+    pub fn text_name(&self) -> &str {
+        self.warnings.file()
     }
 
     /// Its name.

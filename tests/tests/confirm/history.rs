@@ -258,3 +258,21 @@ fn a_rollback_warns_of_the_text_that_was_in_force() -> anyhow::Result<()> {
     assert_eq!(edge.status()?["applied"]["file"], file, "where it came from is where it came from");
     Ok(())
 }
+
+/// So are those of a test that fails.
+#[test]
+fn a_rollback_names_a_failing_test_in_the_text_that_was_in_force() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let test = "[[test]]\nname = \"voice\"\non = \"lan0:ingress\"\npacket = \"udp 192.0.2.2:5060 > 198.51.100.2:5060 dscp EF\"\n\
+                expect = \"CS1\"\n";
+    let file = edge.router.policy("tested", &format!("{KEEP}{test}"))?;
+    let place = format!("test \"voice\" ({file}:9) fails");
+    edge.ask(&format!("policy apply {file}"))?.expect(3)?.complains(&[&place, &format!("policy test {file}")])?;
+    edge.ok(&format!("policy apply {file} --force"))?;
+    edge.ok(&format!("policy apply {}", edge.keep))?;
+    edge.router.policy("tested", MARK)?;
+    let told = format!("test \"voice\" (policy 2 of the history ({file} has changed since):9) fails");
+    let refused = edge.ask("policy rollback 2")?.expect(3)?.complains(&[&told, "--force goes on without them"])?;
+    assert!(!refused.stderr.contains("policy test"), "that would run others: {refused:?}");
+    Ok(())
+}

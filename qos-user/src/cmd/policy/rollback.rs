@@ -52,7 +52,7 @@ fn read(past: Past) -> anyhow::Result<(Source, Policy)> {
     };
     let wrong = |report: Report| WrongPolicy { report: report.called(&name) };
     let source = Source::new(&record.file, record.text.into_bytes()).map_err(wrong)?;
-    let policy = policy::parse(&source).map_err(wrong)?.warned_of(&name);
+    let policy = policy::parse(&source).map_err(wrong)?.in_text(&name);
     Ok((source, policy))
 }
 

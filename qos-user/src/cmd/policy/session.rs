@@ -181,7 +181,10 @@ impl Tried<'_> {
                 if let Found::Decided(decision) = &found
                     && decision.leaves == Leaves::Dropped
                 {
-                    return Ok(Fate::Dropped(format!("{name}:{direction}"), decision.by.words(self.policy.file())));
+                    return Ok(Fate::Dropped(
+                        format!("{name}:{direction}"),
+                        decision.by.words(self.policy.text_name()),
+                    ));
                 }
                 if name == interface && direction == Direction::Egress {
                     leaving = found;
@@ -192,7 +195,7 @@ impl Tried<'_> {
             (Found::Nothing, _) => Fate::Unchanged,
             (Found::Decided(Decision { leaves: Leaves::As(after), .. }), Some(before)) => Fate::Marked(before, after),
             (Found::Decided(Decision { by: Decider::Rule(rule), .. }), None) => {
-                Fate::Unknown(rule.words(self.policy.file()))
+                Fate::Unknown(rule.words(self.policy.text_name()))
             }
             (Found::Decided(_) | Found::Untried, _) => Fate::Unknown(self.words(interface)),
         })
@@ -250,7 +253,7 @@ impl Tried<'_> {
         let Decider::Rule(place) = &decision.by else { return None };
         let rule = binding.rules.iter().find(|rule| rule.name == place.name)?;
         let drops = rule.meter()?.verdicts().contains(&Verdict::Drop);
-        drops.then(|| place.words(self.policy.file()))
+        drops.then(|| place.words(self.policy.text_name()))
     }
 
     fn words(&self, interface: &str) -> String {

@@ -77,7 +77,7 @@ fn all(site: &Site, policy: &Policy) -> anyhow::Result<Vec<TestRun>> {
 /// The same failure, with the test that it happened to.
 fn in_test(test: &PolicyTest, policy: &Policy, error: &anyhow::Error) -> anyhow::Error {
     let cause = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    let message = format!("test \"{}\" ({}:{}): {error:#}", test.name, policy.file(), test.line);
+    let message = format!("test \"{}\" ({}:{}): {error:#}", test.name, policy.text_name(), test.line);
     let failure = Failure::new(cause.map_or("test-run", |cause| cause.code), message);
     let failure = failure.exit(cause.map_or(Exit::Failed, |cause| cause.exit));
     let hint = cause.and_then(|cause| cause.hint.clone());
@@ -105,7 +105,7 @@ pub fn refuse_failing(site: &Site, policy: &Policy, force: bool, context: &Conte
 }
 
 fn failed(policy: &Policy, runs: &[TestRun]) -> Option<anyhow::Error> {
-    let file = policy.file();
+    let (file, text) = (policy.file(), policy.text_name());
     let mut failing = runs.iter().filter(|run| !run.passes());
     let first = failing.next()?;
     let more = match failing.count() {
@@ -114,19 +114,15 @@ fn failed(policy: &Policy, runs: &[TestRun]) -> Option<anyhow::Error> {
     };
     let TestRun { name, line, hook, expected, got, .. } = first;
     let message = format!(
-        "test \"{name}\" ({file}:{line}) fails at {hook}: expected {}, got {}, decided by {}{more}",
+        "test \"{name}\" ({text}:{line}) fails at {hook}: expected {}, got {}, decided by {}{more}",
         expected.word(),
         got.leaves.word(),
-        got.by.words(file),
+        got.by.words(text),
     );
     let failure = Failure::new("test-failed", message).exit(Exit::No);
-    let failure = failure.at(Place { file: file.to_owned(), line: *line, column: 1 });
-    Some(
-        failure
-            .hint(format!(
-                "nothing is changed; {} runs them all; policy apply --force goes on without them",
-                Command::new("qosbpf policy test").operand(file)
-            ))
-            .into(),
-    )
+    let failure = failure.at(Place { file: text.to_owned(), line: *line, column: 1 });
+    let all = Command::new("qosbpf policy test").operand(file);
+    // The file may have another text by now, with other tests.
+    let all = if text == file { format!("{all} runs them all; ") } else { String::new() };
+    Some(failure.hint(format!("nothing is changed; {all}--force goes on without them")).into())
 }
