@@ -4,9 +4,11 @@
 //! `corpus/`, which every run of the tests has to pass.
 #![expect(clippy::expect_used, clippy::panic, reason = "a target stops where something does not hold")]
 
+mod bound;
 mod captures;
 mod documents;
 mod events;
+mod frames;
 mod import;
 mod notation;
 mod packet;
@@ -19,10 +21,11 @@ mod tools;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("captures", captures::hold),
     ("documents", documents::hold),
     ("events", events::hold),
+    ("frames", frames::hold),
     ("import", import::hold),
     ("notation", notation::hold),
     ("packet", packet::hold),

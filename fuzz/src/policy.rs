@@ -6,31 +6,25 @@
 use qos_common::{
     gso::Length,
     locate::Link,
-    meter::METER_SLOTS,
-    policy::{Decision, Local, Origin, Table},
+    policy::{Decision, Origin},
     process::Outcome,
-    rules::RuleCounters,
 };
-use qos_vectors::hook::{Arrival, Hook, HookRules};
+use qos_vectors::hook::{Arrival, Hook};
 use qosbpf::{
     hook::Direction,
     policy::{
-        self, MAX_DIAGNOSTICS, Policy, RemarkTable, Report, Source,
-        classifier::{Input, compile},
-        model::{self, Rule},
+        self, MAX_DIAGNOSTICS, Policy, Report, Source, model,
         packet::Packet,
         walk::{self, Decider, walk},
     },
-    rules::RuleTables,
 };
+
+use crate::bound::{Bound, INTERFACES, number};
 
 /// What separates policy and packets.
 const SPLIT: &[u8] = b"\n%%\n";
 /// How many packets each hook is asked about.
 const PACKETS: usize = 8;
-
-/// The interfaces that there are; one number has more than sixteen bits.
-const INTERFACES: [(u32, &str); 3] = [(2, "lan0"), (3, "wan0"), (0x1_0003, "ppp0")];
 
 pub fn hold(input: &[u8]) {
     let split = input.windows(SPLIT.len()).position(|window| window == SPLIT);
@@ -58,18 +52,9 @@ fn is_said(report: &Report) {
     crate::is_said(&report.render(false));
 }
 
-/// What a policy says of one hook.
-struct Bound<'a> {
-    rules: Vec<&'a Rule>,
-    table: Option<&'a RemarkTable>,
-    local: Local,
-}
-
 fn check(policy: &Policy, interface: &str, direction: Direction, packets: &str) {
-    let table = policy.bind(interface, direction).map(|bound| bound.table);
-    let local = if direction == Direction::Egress { policy.local(interface) } else { Local::Policy };
-    let bound = Bound { rules: policy.rules_for(interface, direction), table, local };
-    if bound.rules.is_empty() && table.is_none() {
+    let bound = Bound::of(policy, interface, direction);
+    if bound.rules.is_empty() && bound.table.is_none() {
         return;
     }
     let Some(mut hook) = bound.hook() else { return };
@@ -81,27 +66,7 @@ fn check(policy: &Policy, interface: &str, direction: Direction, packets: &str) 
     }
 }
 
-/// An interface by its name; 0 for none, and nothing for one that is not there.
-fn number(name: Option<&str>) -> Option<u32> {
-    let Some(name) = name else { return Some(0) };
-    INTERFACES.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
-}
-
 impl Bound<'_> {
-    /// The compiled rules in memory; `None` for what is refused, as too large.
-    fn hook(&self) -> Option<Hook> {
-        let slots: Vec<u16> = (0..self.rules.len() as u16).collect();
-        let meter_slots: Vec<u16> = slots.iter().map(|slot| slot % METER_SLOTS as u16).collect();
-        let interfaces = INTERFACES.map(|(number, name)| (number, name.to_owned()));
-        let input = Input { rules: &self.rules, slots: &slots, meter_slots: &meter_slots, interfaces: &interfaces };
-        let RuleTables { plan, asked, pages, rows, records, meters, .. } = compile(&input).ok()?.tables;
-        let counters = vec![RuleCounters::ZERO; 2];
-        let mut rules = HookRules { plan, asked, pages, rows, records, counters, ..HookRules::default() };
-        rules.meters.records = meters;
-        let table = self.table.map_or(Table::IDENTITY, RemarkTable::compile);
-        Some(Hook { local: self.local, rules, ..Hook::new(Link::Ethernet, table) })
-    }
-
     /// The compiled program and the plain walk decide the same.
     fn agree(&self, hook: &mut Hook, packet: &Packet, from: u32) {
         let mut frame = packet.frame(Link::Ethernet);
