@@ -183,6 +183,38 @@ fn filters_of_tc_are_found_at_every_place_and_their_neighbours_stay() -> anyhow:
     Ok(())
 }
 
+/// What a filter of flower may do with EF at the LAN device, behind the hook there, and what doctor calls it.
+const TAKEN: [(&str, &str); 3] = [
+    ("drop", "tc-takes"),
+    ("police rate 8kbit burst 1600 conform-exceed drop", "tc-takes"),
+    ("pedit ex munge ip dsfield set 0x0 retain 0xfc", "tc-rewrites"),
+];
+
+#[test]
+fn filters_of_flower_are_found_and_suspected() -> anyhow::Result<()> {
+    for (action, code) in TAKEN {
+        let router = Router::start()?;
+        router.ok("attach lan0 --ingress --hook xdp")?;
+        router.ok("attach wan0 --egress")?;
+        let filter = "tc filter add dev lan0 ingress protocol ip pref 5 flower ip_tos 0xb8/0xfc action";
+        let lines = ["tc qdisc add dev lan0 ingress".to_owned(), format!("{filter} {action}")];
+        let lines = lines.each_ref().map(String::as_str);
+        if !made(&router, &format!("doctor on a filter of flower that does `{action}`"), &lines)? {
+            continue;
+        }
+        // More than the bucket of the policer holds.
+        udp::send(router.lab().lan(), lan(FROM), wan(TO), EF, 200)?;
+        let found = find(&doctor(&router)?, "lan0", code)?;
+        let asked = router.ask("why wan0:egress EF --sample 0 --json")?;
+        let lost = find(&asked, "wan0:egress", "lost-inside")?;
+        let mut suspects = lost["details"].as_array().into_iter().flatten().filter_map(|detail| detail.as_str());
+        ensure!(suspects.any(|suspect| suspect.contains("flower protocol ip pref 5")), "{action}: {lost:#}");
+        type_in(&found, None)?;
+        ensure!(!has(&doctor(&router)?, code)?, "{action}: the cure has not helped");
+    }
+    Ok(())
+}
+
 /// Both ways so often: the kernel moves a flow into the flowtable once it has seen an answer.
 const ROUNDS: usize = 20;
 

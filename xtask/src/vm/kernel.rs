@@ -13,11 +13,18 @@ use crate::shell;
 
 /// What the tests need and a cloud kernel has as a module: network cards, virtual cables, filters, layer-3 and stacked
 /// devices, tunnels.
-const MODULES: [&str; 18] = [
+const MODULES: [&str; 25] = [
     "virtio_net",
     "veth",
     "sch_ingress",
+    "sch_htb",
     "cls_bpf",
+    "cls_u32",
+    "cls_flower",
+    "act_mirred",
+    "act_gact",
+    "act_police",
+    "act_pedit",
     "tun",
     "8021q",
     "bridge",
