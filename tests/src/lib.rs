@@ -30,6 +30,7 @@ pub mod tables;
 pub mod tagged;
 pub mod tally;
 pub mod tcp;
+pub mod timers;
 pub mod tun;
 pub mod typed;
 pub mod udp;

@@ -4,6 +4,8 @@ use std::{os::unix::fs::chown, thread, time::Duration};
 
 use anyhow::ensure;
 
+use qosbpf_tests::timers;
+
 use crate::edge::Edge;
 
 /// The state of a hook that no policy binds belongs to somebody else.
@@ -18,7 +20,7 @@ fn spoiled() -> anyhow::Result<Edge> {
 
 /// Waits for the end of a deadline, which no command has kept.
 fn kept_by_the_timer(edge: &Edge) -> anyhow::Result<()> {
-    ensure!(edge.timers()?.len() == 1, "the timer has ended before its time");
+    ensure!(timers::of(&edge.router)?.len() == 1, "the timer has ended before its time");
     edge.wait_for_timers()?;
     let said = edge.ok("stats wan0:egress")?.stderr;
     ensure!(said.is_empty(), "{said}");
@@ -65,7 +67,7 @@ fn the_timer_waits_for_a_pin_that_cannot_be_read() -> anyhow::Result<()> {
     chown(&pending, Some(65_534), None)?;
     // It looks every second.
     thread::sleep(Duration::from_millis(2_500));
-    ensure!(edge.timers()?.len() == 1, "the timer has ended before its time");
+    ensure!(timers::of(&edge.router)?.len() == 1, "the timer has ended before its time");
     chown(&pending, Some(0), None)?;
     edge.wait_for_timers()?;
     assert_eq!(edge.mark_of_ef()?, 46);

@@ -16,6 +16,7 @@ use nix::{
 use qosbpf_tests::{
     binary,
     router::{Router, run_in},
+    timers,
 };
 
 use crate::edge::{self, Edge, KEEP};
@@ -61,7 +62,7 @@ fn status_counts_down_and_says_who() -> anyhow::Result<()> {
 fn what_nobody_confirms_is_taken_back_by_itself() -> anyhow::Result<()> {
     let edge = Edge::start()?;
     edge.ok(&format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()))?;
-    assert_eq!(edge.timers()?.len(), 1);
+    assert_eq!(timers::of(&edge.router)?.len(), 1);
     edge.wait_for_timers()?;
     assert_eq!(edge.ok("status")?.stderr, "");
     assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("keep", EF));
@@ -121,7 +122,7 @@ fn the_end_of_the_session_changes_nothing() -> anyhow::Result<()> {
         killpg(Pid::from_raw(i32::try_from(shell.id())?), signal)?;
     }
     shell.wait()?;
-    assert_eq!(edge.timers()?.len(), 1);
+    assert_eq!(timers::of(&edge.router)?.len(), 1);
     edge.wait_for_timers()?;
     assert_eq!(edge.ok("status")?.stderr, "");
     assert_eq!(edge.in_force()?, "keep");
@@ -177,7 +178,7 @@ fn a_policy_that_cannot_be_applied_leaves_nothing_to_confirm() -> anyhow::Result
     let partial = edge.router.policy("partial", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
     edge.ask(&format!("policy apply {partial} --confirm 1m"))?.expect(1)?.complains(&["wan0:egress would lose"])?;
     assert!(edge.status()?["confirm"].is_null());
-    assert!(edge.timers()?.is_empty());
+    assert!(timers::of(&edge.router)?.is_empty());
     for wrong in ["0s", "soon", "500ms"] {
         edge.ask(&format!("policy apply {partial} --confirm {wrong}"))?.expect(2)?;
     }

@@ -1,8 +1,6 @@
 //! The router with two hooks and a policy in force, and what the tests ask of it.
 
 use std::{
-    fs,
-    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -11,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use qosbpf_tests::{
     binary::Answer,
     router::{Router, words},
+    timers,
 };
 use serde_json::Value;
 
@@ -100,21 +99,9 @@ impl Edge {
         after.keys().next().copied().context("a mark")
     }
 
-    /// The processes that wait for the deadlines of this router.
-    pub fn timers(&self) -> anyhow::Result<Vec<i32>> {
-        let processes = fs::read_dir("/proc")?.flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        Ok(pids.filter(|pid| is_timer(*pid, &self.router.bpffs)).collect())
-    }
-
-    /// Waits until none of them is left.
+    /// Waits until no process waits for a deadline of this router.
     pub fn wait_for_timers(&self) -> anyhow::Result<()> {
-        let start = Instant::now();
-        while !self.timers()?.is_empty() {
-            ensure!(start.elapsed() < PATIENCE, "still there");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        timers::wait_until_gone(&self.router)
     }
 
     /// Sleeps until a deadline of [`Edge::soon`] that begins now at the latest is over.
@@ -122,14 +109,10 @@ impl Edge {
         thread::sleep(self.soon + Duration::from_millis(100));
     }
 
-    /// Kills them, and waits until they are gone.
+    /// Kills those that do, of which there is one at least.
     pub fn kill_timers(&self) -> anyhow::Result<()> {
-        let timers = self.timers()?;
-        ensure!(!timers.is_empty(), "no timer to kill");
-        for pid in timers {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
-        }
-        self.wait_for_timers()
+        ensure!(timers::kill_all(&self.router)? > 0, "no timer to kill");
+        Ok(())
     }
 
     /// Runs `qosbpf` in the router without any capability.
@@ -141,10 +124,4 @@ impl Edge {
             Answer::of(&mut command)
         })
     }
-}
-
-fn is_timer(pid: i32, bpffs: &Path) -> bool {
-    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
-    let words: Vec<_> = line.split(|byte| *byte == 0).collect();
-    words.contains(&&b"timer"[..]) && words.contains(&bpffs.as_os_str().as_encoded_bytes())
 }
