@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use qosbpf_tests::{
     left::assert_nothing,
     router::{Router, run_in},
+    timers,
 };
 
 use crate::{
@@ -25,6 +26,8 @@ pub const FAULTS: &[Fault] = &[
     ("kill -9 at every change of `policy apply`, XDP", || apply("xdp")),
     ("kill -9 at every change of `policy apply`, TCX", || apply("tcx")),
     ("kill -9 at every change of `policy apply`, clsact", || apply("clsact")),
+    ("kill -9 at every change of `policy apply --attach --save`", attached_and_saved),
+    ("kill -9 at every change of `policy apply --confirm`", to_be_confirmed),
 ];
 
 /// More changes than any command makes.
@@ -134,7 +137,7 @@ fn apply(hook: &str) -> anyhow::Result<Row> {
     let stage = Stage::start(if hook == "xdp" { "auto" } else { hook })?;
     let router = &stage.router;
     let edge = router.policy("edge", POLICY)?;
-    let other = router.policy("other", &POLICY.replace("CS1", "LE").replace("EF = \"AF41\"", "EF = \"AF31\""))?;
+    let other = router.policy("other", &POLICY.replace("EF = \"AF41\"", "EF = \"AF31\""))?;
     let lines = [format!("policy apply {edge}"), format!("policy apply {other}")];
     let mut applied = 0;
     let points = at_every_change(
@@ -177,13 +180,99 @@ fn apply(hook: &str) -> anyhow::Result<Row> {
     })
 }
 
+/// Hooks come with the policy, which is saved: the file is there as a whole or not at all.
+fn attached_and_saved() -> anyhow::Result<Row> {
+    let stage = Stage::of(Router::start()?)?;
+    let router = &stage.router;
+    let (policy, etc) = (router.policy("edge", POLICY)?, router.folder().join("etc"));
+    let saved = etc.join("policy.toml");
+    let with_etc = |line: &str| format!("{line} --etc {}", etc.display());
+    let line = with_etc(&format!("policy apply {policy} --attach --save"));
+    let gone = || {
+        router.ok(&with_etc("detach --all"))?;
+        if saved.exists() {
+            ensure!(std::fs::read_to_string(&saved)?.contains(POLICY), "a part of the policy was saved");
+            std::fs::remove_file(&saved)?;
+        }
+        assert_nothing(router, "detach --all")
+    };
+    let points = at_every_change(
+        router,
+        &line,
+        || Ok(()),
+        |change| {
+            match change % 3 {
+                0 => looks(router)?,
+                1 => {}
+                _ => return gone(),
+            }
+            router.ok(&line)?;
+            router.ok(&with_etc("status"))?.says(&["saved"])?;
+            gone()
+        },
+    )?;
+    let (router, outcome) = stage.end()?;
+    ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
+    ensure!(outcome.marks.keys().all(|mark| [46, AF41].contains(mark)), "{outcome:?}");
+    assert_nothing(&router, "the end")?;
+    Ok(Row {
+        traffic: format!("0 of {} lost, each as it came or with the policy's mark", outcome.sent),
+        counters: "of the hooks begin and end with them".to_owned(),
+        said: format!("killed at {points} places; `status`, the same command and `detach` succeed, nothing leaks"),
+    })
+}
+
+/// The next command undoes what was cut short; what came to its end waits to be confirmed.
+fn to_be_confirmed() -> anyhow::Result<Row> {
+    let stage = Stage::start("tcx")?;
+    let router = &stage.router;
+    let edge = router.policy("edge", POLICY)?;
+    let other = router.policy("other", &POLICY.replace("EF = \"AF41\"", "EF = \"AF31\""))?;
+    let line = format!("policy apply {other} --confirm 1h");
+    let (mut confirmed, mut undone) = (0, 0);
+    let points = at_every_change(
+        router,
+        &line,
+        || router.ok(&format!("policy apply {edge}")).map(drop),
+        |change| {
+            // Else it would undo what was cut short while others look.
+            timers::kill_all(router)?;
+            let status = router.ok("status --json")?.json()?;
+            match (status["confirm"].is_null(), status["policy"]["name"].as_str()) {
+                (true, Some("edge")) => undone += 1,
+                (false, Some("other")) => {
+                    confirmed += 1;
+                    router.ok(if change % 2 == 0 { "policy confirm" } else { "policy rollback" })?;
+                }
+                _ => anyhow::bail!("neither taken back nor to be confirmed: {status:#}"),
+            }
+            router.ok("status").map(drop)
+        },
+    )?;
+    ensure!(confirmed > 1 && undone > 1, "{confirmed} to be confirmed, {undone} undone: the test tries nothing");
+    let (router, outcome) = stage.end()?;
+    ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
+    ensure!(outcome.marks.keys().all(|mark| [26, AF41].contains(mark)), "{outcome:?}");
+    let counted = router.counted("wan0:egress")?.packets()[&crate::stage::EF];
+    ensure!(counted == u64::from(outcome.sent), "{counted} of {outcome:?}");
+    router.ok("detach --all")?;
+    assert_nothing(&router, "detach --all")?;
+    Ok(Row {
+        traffic: format!("0 of {} lost, each with the mark of the one policy or of the other", outcome.sent),
+        counters: "go on: every packet".to_owned(),
+        said: format!(
+            "killed at {points} places; undone by the next command {undone} times, to be confirmed {confirmed} times"
+        ),
+    })
+}
+
 /// The flow has passed unhindered, counted or not; of clsact see [`clsact`].
 fn passes(stage: Stage, hook: &str, points: usize) -> anyhow::Result<Row> {
     let (router, outcome) = stage.end()?;
     ensure!(outcome.marks.keys().eq(&[46]), "{outcome:?}");
     assert_nothing(&router, "the end")?;
     let traffic = if hook == "clsact" {
-        ensure!(outcome.beyond < outcome.sent / 4, "{outcome:?}");
+        ensure!(outcome.beyond < outcome.sent / 10, "{outcome:?}");
         format!("{} of {} lost, whenever the kernel makes or removes the qdisc", outcome.beyond, outcome.sent)
     } else {
         ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
@@ -223,7 +312,8 @@ fn clsact() -> anyhow::Result<Row> {
     run_in(router.edge(), "tc qdisc add dev wan0 clsact")?;
     let beside = lost(Stage::of(router)?, ours)?;
     ensure!(beside == 0, "{beside} lost where the qdisc was there");
-    ensure!(by_us == 0 || by_tc > 0, "{by_us} lost, and none by tc alone");
+    // The same qdiscs are made and removed, and what a moment takes differs.
+    ensure!(by_us <= 3 * by_tc.max(100), "{by_us} lost, and {by_tc} by tc alone");
     Ok(Row {
         traffic: format!(
             "{by_us} lost in {TIMES} rounds by qosbpf, {by_tc} by tc alone; 0 where the qdisc is there already"

@@ -112,8 +112,13 @@ pub fn quote(router: &Router, answer: &Answer) -> String {
 
 /// The same of any text.
 pub fn quoted(router: &Router, text: &str) -> String {
-    let paths = [(router.bpffs.display().to_string(), "BPFFS"), (router.folder().display().to_string(), "FOLDER")];
+    let (bpffs, folder, edge) = (router.bpffs.display(), router.folder().display(), router.edge().name());
+    let names = [
+        (format!(" --netns {edge} --bpffs {bpffs}"), ""),
+        (bpffs.to_string(), "BPFFS"),
+        (folder.to_string(), "FOLDER"),
+    ];
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(3);
     let text = lines.collect::<Vec<_>>().join(" / ");
-    paths.iter().fold(text, |text, (path, name)| text.replace(path, name))
+    names.iter().fold(text, |text, (name, short)| text.replace(name, short))
 }
