@@ -30,9 +30,10 @@ pub const TESTS: [&str; 12] = [
     "machine",
 ];
 
-/// Those that each change has to pass: what programs cost, what they do, and that they attach. The others ask what links and
+/// Those that each change has to pass: what programs cost, what they do, that they attach, and what doctor finds of what only
+/// these kernels have. The others ask what links and
 /// machines do, which a change rarely touches, and take two thirds of the time.
-pub const BRIEF: [&str; 5] = ["rules", "budget", "packets", "mechanisms", "agreement"];
+pub const BRIEF: [&str; 6] = ["real", "rules", "budget", "packets", "mechanisms", "agreement"];
 
 /// Those with tests of what only a kernel for all machines has.
 pub const FULL: [&str; 1] = ["links"];
