@@ -34,6 +34,8 @@ pub struct Host {
     pub bounded: bool,
     /// The bpf file system.
     pub bpffs: Bpffs,
+    /// Folders of pins whose network namespace nothing on this host has.
+    pub ghosts: Vec<String>,
 }
 
 /// A feature that a kernel lacks.

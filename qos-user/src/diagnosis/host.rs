@@ -17,7 +17,7 @@ const HOST: &str = "host";
 #[must_use]
 pub fn host(host: &Host) -> Vec<Finding> {
     let found = [kernel(host), machine(host), jit(host), lockdown(host), bpffs(&host.bpffs), capabilities(host)];
-    let mut findings: Vec<_> = found.into_iter().flatten().chain(lacks(host)).collect();
+    let mut findings: Vec<_> = found.into_iter().flatten().chain(ghosts(host)).chain(lacks(host)).collect();
     findings.insert(0, summary(host));
     findings
 }
@@ -59,6 +59,14 @@ fn lacks(host: &Host) -> impl Iterator<Item = Finding> {
         let (major, minor) = lack.since;
         let text = format!("this kernel lacks {} (Linux {major}.{minor}): {}", lack.feature, lack.without);
         Finding::info(HOST, "kernel-lacks", text)
+    })
+}
+
+/// Nobody can enter it to detach.
+fn ghosts(host: &Host) -> impl Iterator<Item = Finding> {
+    host.ghosts.iter().map(|folder| {
+        let text = format!("{folder}: pins of a network namespace that no process, name or mount of this host has");
+        Finding::info(HOST, "netns-gone", text).cure(Cure::Host(Command::new("rm -r").word(folder)))
     })
 }
 
@@ -161,6 +169,7 @@ mod tests {
             root: true,
             bounded: false,
             bpffs: Bpffs { path: "/sys/fs/bpf".to_owned(), state: BpffsState::Mounted },
+            ghosts: Vec::new(),
         }
     }
 
@@ -172,6 +181,15 @@ mod tests {
     fn a_good_host_has_one_line() {
         assert!(found(&good()).is_empty());
         assert_eq!(host(&good())[0].text, "kernel 6.12.107+deb13 x86_64, JIT on, BTF, capabilities complete, bpffs rw");
+    }
+
+    #[test]
+    fn pins_of_a_namespace_that_is_gone_are_told_with_the_cure() {
+        let folder = "/sys/fs/bpf/qosbpf/v1/netns-9".to_owned();
+        let host = Host { ghosts: vec![folder], ..good() };
+        assert_eq!(found(&host), [(Level::Info, "netns-gone")]);
+        let cure = Cure::Host(Command::new("rm -r /sys/fs/bpf/qosbpf/v1/netns-9"));
+        assert_eq!(super::host(&host)[1].cure, Some(cure));
     }
 
     #[test]

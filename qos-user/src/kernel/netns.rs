@@ -1,6 +1,10 @@
 //! Network namespaces: entering one, and telling one from another.
 
-use std::{fs::File, os::fd::AsFd, path::Path};
+use std::{
+    fs::{self, File},
+    os::{fd::AsFd, unix::fs::MetadataExt as _},
+    path::Path,
+};
 
 use anyhow::Context as _;
 use nix::{
@@ -12,6 +16,10 @@ use crate::error::Failure;
 
 /// Where `ip netns` keeps its names.
 const NAMED: &str = "/run/netns";
+/// The namespace that this thread is in.
+pub(super) const OWN: &str = "/proc/thread-self/ns/net";
+/// `PROC_PID_INIT_INO`: the inode of the process namespace that has all others in it.
+const ALL_PROCESSES: u64 = 0xefff_fffc;
 const OTHERS: &str = "ip netns list shows the names; a path such as /proc/PID/ns/net does as well";
 
 /// Puts this thread, and what it starts from now on, into a network namespace; the mount namespace stays, and with it
@@ -37,7 +45,7 @@ pub fn enter(name: &str) -> anyhow::Result<()> {
 /// A number that no other network namespace has until this host reboots.
 ///
 /// Linux has one since 5.14, the cookie. Before that it is the inode, which a later namespace may get again; pins of a
-/// namespace that is gone are recognised by their dead links.
+/// namespace that is gone are recognised by their dead links, and by their age.
 ///
 /// # Errors
 ///
@@ -49,7 +57,12 @@ pub fn id() -> anyhow::Result<u64> {
     }
 }
 
-fn own_cookie() -> anyhow::Result<Option<u64>> {
+/// The number that no other namespace gets, of this thread's; `None` before Linux 5.14.
+///
+/// # Errors
+///
+/// That there is no socket to ask.
+pub fn own_cookie() -> anyhow::Result<Option<u64>> {
     let socket = nix::sys::socket::socket(
         nix::sys::socket::AddressFamily::Unix,
         nix::sys::socket::SockType::Datagram,
@@ -66,9 +79,30 @@ pub fn has_cookies() -> bool {
 }
 
 fn inode() -> anyhow::Result<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    let path = "/proc/thread-self/ns/net";
-    Ok(std::fs::metadata(path).context(path)?.ino())
+    Ok(fs::metadata(OWN).context(OWN)?.ino())
+}
+
+/// Whether this namespace was there at a time, in seconds and nanoseconds: its file was. One that has neither a name nor a
+/// mount may have a younger file than it is itself. The host's own is always there.
+///
+/// # Errors
+///
+/// That it cannot be read.
+pub fn is_older_than(time: (i64, i64)) -> anyhow::Result<bool> {
+    let own = fs::metadata(OWN).context(OWN)?;
+    Ok((own.ctime(), own.ctime_nsec()) <= time || sees_all_processes() && is_hosts()?)
+}
+
+/// Whether it is that of the first process, by a file that each has of its own: who may not look at that process sees it, too.
+fn is_hosts() -> anyhow::Result<bool> {
+    let inode = |file: &'static str| fs::metadata(file).map(|meta| meta.ino()).context(file);
+    Ok(inode("/proc/1/net/dev")? == inode("/proc/thread-self/net/dev")?)
+}
+
+/// Whether no process namespace hides any process from this one.
+#[must_use]
+pub fn sees_all_processes() -> bool {
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == ALL_PROCESSES)
 }
 
 fn cookie(socket: std::os::fd::BorrowedFd<'_>) -> Option<u64> {

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use qos_common::abi::LAYOUT;
 
 pub use super::pin::Pin;
-use super::{bpffs, document, lock::Lock, mechanism, netns, privilege};
+use super::{bpffs, document, lock::Lock, netns, privilege};
 use crate::{error::Failure, hook::Direction};
 
 /// What the names of the pins of earlier policies begin with.
@@ -21,17 +21,17 @@ const PAST: &str = "past-";
 /// The pins of one network namespace.
 #[derive(Clone, Debug)]
 pub struct Store {
-    top: PathBuf,
-    layout: PathBuf,
-    namespace: PathBuf,
+    pub(super) top: PathBuf,
+    pub(super) layout: PathBuf,
+    pub(super) namespace: PathBuf,
 }
 
 /// A change under way. However it ends, the folders in which nothing is left go, and then the lock.
 #[derive(Debug)]
 pub struct Change {
-    store: Store,
+    pub(super) store: Store,
     #[expect(dead_code, reason = "held, not read")]
-    lock: Lock,
+    pub(super) lock: Lock,
 }
 
 /// The pins of one hook.
@@ -59,7 +59,7 @@ impl Store {
         Ok(store)
     }
 
-    fn at(bpffs: &Path) -> anyhow::Result<Self> {
+    pub(super) fn at(bpffs: &Path) -> anyhow::Result<Self> {
         let top = bpffs.join("qosbpf");
         let layout = top.join(format!("v{LAYOUT}"));
         Ok(Self { namespace: layout.join(format!("netns-{}", netns::id()?)), top, layout })
@@ -127,38 +127,6 @@ impl Store {
         Ok(self.lock().is_dir() && self.quiet()?.is_none())
     }
 
-    /// Removes the pins of network namespaces that are gone: nobody can enter them to detach.
-    fn collect_ghosts(&self) {
-        for name in names_in(&self.layout).unwrap_or_default() {
-            let namespace = self.layout.join(&name);
-            if name.starts_with("netns-")
-                && namespace != self.namespace
-                && let Err(error) = (Self { namespace, ..self.clone() }).bury()
-            {
-                tracing::debug!(name, "not known to be gone: {error:#}");
-            }
-        }
-    }
-
-    /// A namespace with a policy, a change under way, or a hook that could still have a device is let alone.
-    fn bury(&self) -> anyhow::Result<()> {
-        bpffs::check_folder(&self.namespace)?;
-        let Some(lock) = Lock::attempt(&self.lock())? else { return Ok(()) };
-        let hooks = self.hooks()?;
-        for hook in &hooks {
-            if hook.trusted(Pin::Link)?.is_none() || !mechanism::has_no_device(hook)? {
-                return Ok(());
-            }
-        }
-        if hooks.is_empty() || self.policy().exists() {
-            return Ok(());
-        }
-        tracing::info!(pins = %self.namespace.display(), "the devices of this network namespace are gone: pins removed");
-        hooks.iter().try_for_each(HookPins::remove_all)?;
-        drop(Change { store: self.clone(), lock });
-        Ok(())
-    }
-
     fn folders(&self) -> [&Path; 3] {
         [&self.top, &self.layout, &self.namespace]
     }
@@ -181,7 +149,7 @@ impl Store {
     }
 
     /// What is locked: a folder, since bpffs has no files, and one that only root can open.
-    fn lock(&self) -> PathBuf {
+    pub(super) fn lock(&self) -> PathBuf {
         self.namespace.join("lock")
     }
 
@@ -404,7 +372,7 @@ pub fn remove(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-fn names_in(folder: &Path) -> anyhow::Result<Vec<String>> {
+pub(super) fn names_in(folder: &Path) -> anyhow::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -7,6 +7,7 @@ mod clear;
 mod device;
 mod foreground;
 mod foreign;
+mod ghosts;
 mod killed;
 mod mount;
 mod privilege;

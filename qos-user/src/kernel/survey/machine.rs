@@ -7,7 +7,7 @@ use nix::{
     unistd::geteuid,
 };
 
-use super::super::{bpffs, netns, pins, privilege, sys};
+use super::super::{bpffs, ghosts, netns, pins, privilege, sys};
 use crate::diagnosis::{
     facts::{Bpffs, BpffsState, Host, Lack},
     version,
@@ -57,6 +57,7 @@ pub fn host(bpf_fs: &Path) -> Host {
         root: geteuid().is_root(),
         bounded: privilege::is_bounded(),
         bpffs: file_system(bpf_fs),
+        ghosts: ghosts::gone(bpf_fs).iter().map(|folder| folder.display().to_string()).collect(),
     }
 }
 
