@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::invocation::quoted;
 
+/// The priority of our filter at clsact.
+pub const CLSACT_PRIORITY: u16 = 0x5153;
+
 /// Which way packets go at a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

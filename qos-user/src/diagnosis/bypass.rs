@@ -1,10 +1,11 @@
 //! Ways by which packets pass the router without us, or without what marks them.
 
 use super::{Command, Cure, Finding, facts::Port, nft::Flowtable, outside::Outside};
+use crate::rules::model::pattern_matches;
 
 /// Flowtables of nft that take packets from an interface.
 pub(super) fn flowtables(interface: &str, outside: &Outside) -> Vec<Finding> {
-    let takes = |table: &&Flowtable| table.interfaces.iter().any(|name| name == interface);
+    let takes = |table: &&Flowtable| table.interfaces.iter().any(|name| pattern_matches(name, interface));
     outside.flowtables().filter(takes).map(|table| flowtable(interface, table)).collect()
 }
 
@@ -63,7 +64,7 @@ mod tests {
         let table = Flowtable {
             table: "inet fw".to_owned(),
             name: "ft".to_owned(),
-            interfaces: vec!["lan0".to_owned(), "wan0".to_owned()],
+            interfaces: vec!["lan*".to_owned(), "wan0".to_owned()],
             hardware,
             fed_by: if fed { vec![rule] } else { Vec::new() },
         };
@@ -78,6 +79,7 @@ mod tests {
         assert_eq!(found.details, ["fed by nft table inet fw chain fwd handle 5"]);
         assert_eq!(found.cure, Some(Cure::There(Command::new("nft delete rule inet fw fwd handle 5"))));
         assert_eq!(flowtables("wan0", &outside(true, true))[0].level, Level::Fail);
+        assert_eq!(flowtables("lan7", &outside(false, true))[0].code, "flowtable", "nft takes a star at the end");
         assert!(flowtables("dmz0", &outside(true, true)).is_empty());
         assert!(flowtables("wan0", &outside(true, false)).is_empty(), "nothing puts flows into it");
     }

@@ -1,6 +1,6 @@
 //! What `kernel/` reads for a diagnosis.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use crate::{
     hook::{Direction, Via},
@@ -177,8 +177,19 @@ pub struct Program {
     pub at: ProgramAt,
     /// Before ours, behind it, or `None` if ours is not there.
     pub before_us: Option<bool>,
-    /// The id of its link, if it is attached by one.
-    pub link: Option<u32>,
+    /// Whether it is attached by a link.
+    pub link: Linked,
+}
+
+/// Whether a program is attached by a link, without which nothing else takes it off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linked {
+    /// It is not.
+    No,
+    /// By the one of this id.
+    By(u32),
+    /// It may be: several could be it, or this process may not ask.
+    Unknown,
 }
 
 /// The place of a program.
@@ -193,6 +204,22 @@ pub enum ProgramAt {
     Tcx(Direction),
     /// A filter of the clsact qdisc, with its priority.
     Clsact(Direction, u16),
+}
+
+/// How an XDP program runs.
+#[must_use]
+pub const fn mode(native: bool) -> &'static str {
+    if native { "native" } else { "generic" }
+}
+
+impl fmt::Display for ProgramAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Xdp { native } => write!(f, "XDP, {}", mode(*native)),
+            Self::Tcx(direction) => write!(f, "tcx {direction}"),
+            Self::Clsact(direction, priority) => write!(f, "clsact {direction}, pref {priority}"),
+        }
+    }
 }
 
 /// A hook of ours.

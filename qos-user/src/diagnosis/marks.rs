@@ -8,10 +8,7 @@ use super::{
     outside::{Outside, Packets, Rule},
     tc, wash,
 };
-use crate::hook::{Direction, Via};
-
-/// Our filter of clsact has this priority.
-const OUR_PRIORITY: u16 = 0x5153;
+use crate::hook::{CLSACT_PRIORITY, Direction, Via};
 
 /// What changes marks behind our hook at egress: they are not on the wire as AFTER says.
 pub(super) fn on_the_wire(port: &Port, ground: &Ground) -> Vec<Finding> {
@@ -128,7 +125,7 @@ fn told_of(port: &Port, filter: &tc::Filter, code: &'static str, does: &str, aft
 
 /// XDP and TCX come before clsact; in clsact the smaller number comes first. Qdiscs come behind all of them.
 fn comes_before(hook: &OwnHook, filter: &tc::Filter) -> bool {
-    matches!(filter.place, tc::Place::List(_)) && hook.via == Via::Clsact && filter.pref < OUR_PRIORITY
+    matches!(filter.place, tc::Place::List(_)) && hook.via == Via::Clsact && filter.pref < CLSACT_PRIORITY
 }
 
 /// Programs that tc runs where no hook for programs is.
@@ -194,7 +191,7 @@ pub(super) fn routed_by_mark(ground: &Ground) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::diagnosis::{
-        facts::Program,
+        facts::{Linked, Program},
         iptables, nft,
         testing::{enforcing, filter, ground, own, port},
     };
@@ -332,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_is_before_us_and_after_us_is_told_apart() {
-        let program = |at, before_us| Program { id: 9, name: "x".to_owned(), at, before_us, link: None };
+        let program = |at, before_us| Program { id: 9, name: "x".to_owned(), at, before_us, link: Linked::No };
         let foreign = vec![
             program(ProgramAt::Xdp { native: true }, None),
             program(ProgramAt::Tcx(Direction::Egress), Some(true)),

@@ -2,7 +2,7 @@
 
 use super::{
     Command, Cure, Finding,
-    facts::{Port, Program, ProgramAt},
+    facts::{Linked, Port, Program, ProgramAt, mode},
 };
 
 /// Programs of others.
@@ -13,7 +13,8 @@ pub(super) fn foreign(port: &Port) -> Vec<Finding> {
     });
     let found = port.foreign.iter().map(|program| match program.at {
         ProgramAt::Xdp { native } => slot_taken(name, program, native),
-        ProgramAt::Tcx(_) | ProgramAt::Clsact(..) => neighbour(name, program),
+        ProgramAt::Tcx(_) => neighbour(name, program, "tcx-neighbour"),
+        ProgramAt::Clsact(..) => neighbour(name, program, "clsact-neighbour"),
     });
     unknown.chain(found).collect()
 }
@@ -24,28 +25,29 @@ fn label(program: &Program) -> String {
 
 /// It sees packets first, and may drop or change them; ours does not fit in beside it.
 fn slot_taken(name: &str, program: &Program, native: bool) -> Finding {
-    let mode = if native { "native" } else { "generic" };
+    let mode = mode(native);
     let text = format!("XDP slot taken by {} ({mode}): it sees packets before us, and ours goes to TC", label(program));
+    let off = |mode: &'static str| Cure::There(Command::new("ip link set dev").word(name).words(mode).words("off"));
     let cure = match program.link {
-        Some(link) => Command::new("bpftool link detach id").word(link),
-        None if native => Command::new("ip link set dev").word(name).words("xdpdrv off"),
-        None => Command::new("ip link set dev").word(name).words("xdpgeneric off"),
+        Linked::By(link) => Cure::There(Command::new("bpftool link detach id").word(link)),
+        Linked::No if native => off("xdpdrv"),
+        Linked::No => off("xdpgeneric"),
+        Linked::Unknown => Cure::Advice(format!(
+            "if a link holds it, ip cannot take it off: bpftool link show lists those of program {}, bpftool link detach \
+             takes one off",
+            program.id
+        )),
     };
-    Finding::warn(name, "xdp-slot-taken", text).cure(Cure::There(cure))
+    Finding::warn(name, "xdp-slot-taken", text).cure(cure)
 }
 
-fn neighbour(name: &str, program: &Program) -> Finding {
-    let (place, code) = match program.at {
-        ProgramAt::Clsact(direction, priority) => (format!("clsact {direction}, pref {priority}"), "clsact-neighbour"),
-        ProgramAt::Tcx(direction) => (format!("tcx {direction}"), "tcx-neighbour"),
-        ProgramAt::Xdp { .. } => ("xdp".to_owned(), "xdp-neighbour"),
-    };
+fn neighbour(name: &str, program: &Program, code: &'static str) -> Finding {
     let order = match program.before_us {
         Some(true) => " (before us)",
         Some(false) => " (after us)",
         None => "",
     };
-    Finding::info(name, code, format!("also at {place}: {}{order}", label(program)))
+    Finding::info(name, code, format!("also at {}: {}{order}", program.at, label(program)))
 }
 
 /// Hooks that run the program of another version.
@@ -75,27 +77,32 @@ mod tests {
         hook::{Direction, Via},
     };
 
-    fn at(at: ProgramAt, before_us: Option<bool>, link: Option<u32>) -> Finding {
+    fn at(at: ProgramAt, before_us: Option<bool>, link: Linked) -> Finding {
         let program = Program { id: 91, name: "cil_to_netdev".to_owned(), at, before_us, link };
         foreign(&Port { foreign: vec![program], ..port("wan0") }).remove(0)
     }
 
     #[test]
     fn who_has_the_slot_is_named_and_how_to_free_it() {
-        let found = at(ProgramAt::Xdp { native: true }, None, None);
+        let found = at(ProgramAt::Xdp { native: true }, None, Linked::No);
         assert_eq!(found.level, Level::Warn);
         assert!(found.text.contains("program 91 \"cil_to_netdev\" (native)"), "{}", found.text);
         assert_eq!(found.cure, Some(Cure::There(Command::new("ip link set dev wan0 xdpdrv off"))));
-        let linked = at(ProgramAt::Xdp { native: false }, None, Some(7));
+        let linked = at(ProgramAt::Xdp { native: false }, None, Linked::By(7));
         assert_eq!(linked.cure, Some(Cure::There(Command::new("bpftool link detach id 7"))));
+        // The kernel refuses ip what a link holds.
+        let perhaps = at(ProgramAt::Xdp { native: true }, None, Linked::Unknown);
+        assert!(
+            matches!(perhaps.cure, Some(Cure::Advice(advice)) if advice.contains("of program 91, bpftool link detach"))
+        );
     }
 
     #[test]
     fn neighbours_are_named_with_their_place() {
-        let tcx = at(ProgramAt::Tcx(Direction::Egress), Some(true), None);
+        let tcx = at(ProgramAt::Tcx(Direction::Egress), Some(true), Linked::No);
         assert_eq!(tcx.text, "also at tcx egress: program 91 \"cil_to_netdev\" (before us)");
         assert_eq!(tcx.level, Level::Info);
-        let clsact = at(ProgramAt::Clsact(Direction::Ingress, 7), Some(false), None);
+        let clsact = at(ProgramAt::Clsact(Direction::Ingress, 7), Some(false), Linked::No);
         assert_eq!(clsact.text, "also at clsact ingress, pref 7: program 91 \"cil_to_netdev\" (after us)");
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Cure, Finding,
-    facts::{Port, Program, ProgramAt},
+    facts::{Port, Program},
 };
 
 /// What is said of each.
@@ -11,13 +11,7 @@ pub(super) fn found(port: &Port) -> Vec<Finding> {
 }
 
 fn stray(name: &str, program: &Program) -> Finding {
-    let at = match program.at {
-        ProgramAt::Xdp { native: true } => "XDP, native".to_owned(),
-        ProgramAt::Xdp { native: false } => "XDP, generic".to_owned(),
-        ProgramAt::Tcx(direction) => format!("tcx {direction}"),
-        ProgramAt::Clsact(direction, priority) => format!("clsact {direction}, pref {priority}"),
-    };
-    let Program { id, name: program, .. } = program;
+    let Program { id, name: program, at, .. } = program;
     let text = format!(
         "program {id} \"{program}\" ({at}) is qosbpf's own: it counts and marks, and its pins are not read, so that its \
          counters and its policy are not known here"
@@ -30,13 +24,17 @@ fn stray(name: &str, program: &Program) -> Finding {
 mod tests {
     use super::*;
     use crate::{
-        diagnosis::{Level, testing::port},
+        diagnosis::{
+            Level,
+            facts::{Linked, ProgramAt},
+            testing::port,
+        },
         hook::Direction,
     };
 
     #[test]
     fn a_program_of_ours_is_said_to_be_ours_and_nobody_is_told_to_take_it_off() {
-        let at = |at| Program { id: 7, name: "qosbpf_xdp_rule".to_owned(), at, before_us: None, link: None };
+        let at = |at| Program { id: 7, name: "qosbpf_xdp_rule".to_owned(), at, before_us: None, link: Linked::No };
         let strays = vec![at(ProgramAt::Xdp { native: true }), at(ProgramAt::Tcx(Direction::Egress))];
         let found = found(&Port { strays, ..port("wan0") });
         assert!(found[0].text.starts_with("program 7 \"qosbpf_xdp_rule\" (XDP, native) is qosbpf's own"), "{found:?}");

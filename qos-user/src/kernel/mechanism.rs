@@ -21,11 +21,11 @@ use super::{
 use crate::{
     command::Command,
     error::Failure,
-    hook::{Direction, Via},
+    hook::{CLSACT_PRIORITY, Direction, Via},
 };
 
 /// The priority and handle of our clsact filter: fixed, so that a replacement hits it, and nobody else's by chance.
-pub(super) const PRIORITY: u16 = 0x5153;
+const PRIORITY: u16 = CLSACT_PRIORITY;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
 /// What runs at a hook.

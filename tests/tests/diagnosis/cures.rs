@@ -1,8 +1,12 @@
 //! What somebody else has taken away, put back by the command that `doctor` prints.
 
+use std::os::fd::AsFd as _;
+
 use anyhow::Context as _;
+use qosbpf::lab::namespace::Namespace;
 use qosbpf_tests::{
-    router::Router,
+    bpf::{Kind, link_xdp, load_constant},
+    router::{Router, run_in},
     typed::{find, has, shell, type_in},
 };
 
@@ -40,4 +44,20 @@ fn a_bpf_file_system_that_can_only_be_read_is_made_writable() -> anyhow::Result<
     refused.expect(1)?;
     assert!(!has(&router.ask("doctor --sample 0 --json")?.expect(0)?, "bpffs-read-only")?);
     router.ok("attach wan0 --egress").map(drop)
+}
+
+/// Interfaces of two network namespaces with the same number, and a link of the same program at each.
+#[test]
+fn of_two_links_that_may_hold_the_slot_neither_is_detached() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let program = load_constant(Kind::Xdp, c"shared", 2)?;
+    let link = |namespace: &Namespace| {
+        run_in(namespace, "ip link add slot index 4711 type veth peer name slot1")?;
+        namespace.run(|| Ok(link_xdp(program.as_fd(), 4711)?))
+    };
+    let _links = [link(router.edge())?, link(router.lab().lan())?];
+    let found = find(&router.ask("doctor slot --sample 0 --json")?.expect(3)?, "slot", "xdp-slot-taken")?;
+    let advice = found["advice"].as_str().unwrap_or_default();
+    assert!(found["cure"].is_null() && advice.contains("bpftool link detach takes one off"), "{found:#}");
+    Ok(())
 }

@@ -10,13 +10,12 @@ use aya::programs::{
 use super::super::{
     choice::program_name,
     datapath::Hook,
-    mechanism,
     network::{Interface, Network},
     sys,
 };
 use crate::{
-    diagnosis::facts::{Program, ProgramAt},
-    hook::{Direction, Via},
+    diagnosis::facts::{Linked, Program, ProgramAt},
+    hook::{CLSACT_PRIORITY, Direction, Via},
 };
 
 /// The programs that are not ours, and why they could not all be asked for.
@@ -56,16 +55,20 @@ fn slot(interface: &Interface, own: &[&Hook]) -> Option<Program> {
 
 /// The link by which a program is in an interface's slot. The same program may be in others by links of their own; and
 /// interfaces of other network namespaces may have the same number: then which it is cannot be told.
-fn link_at(ifindex: u32, program_id: u32) -> Option<u32> {
+fn link_at(ifindex: u32, program_id: u32) -> Linked {
     let of_program =
         |link: &LinkInfo| link.program_id() == program_id && link.link_type().is_ok_and(|kind| kind == LinkType::Xdp);
     let is_here = |id: &u32| {
         let link = sys::link_by_id(*id);
         link.and_then(|link| sys::link_interface(link.as_fd())).is_ok_and(|at| at == ifindex)
     };
-    let links = loaded_links().filter_map(Result::ok).filter(of_program).map(|link| link.id());
-    let here: Vec<_> = links.filter(is_here).collect();
-    if let [link] = *here { Some(link) } else { None }
+    let Ok(links) = loaded_links().collect::<Result<Vec<_>, _>>() else { return Linked::Unknown };
+    let here: Vec<_> = links.iter().filter(|link| of_program(link)).map(LinkInfo::id).filter(is_here).collect();
+    match *here {
+        [] => Linked::No,
+        [link] => Linked::By(link),
+        _ => Linked::Unknown,
+    }
 }
 
 fn tcx(ifindex: u32, direction: Direction, ours: Option<&Hook>) -> anyhow::Result<Vec<Program>> {
@@ -87,7 +90,7 @@ fn tcx(ifindex: u32, direction: Direction, ours: Option<&Hook>) -> anyhow::Resul
         name: named(*id),
         at: ProgramAt::Tcx(direction),
         before_us: order(at),
-        link: None,
+        link: Linked::Unknown,
     };
     Ok(others.map(program).collect())
 }
@@ -101,8 +104,8 @@ fn clsact(net: &Network, ifindex: u32, direction: Direction, ours: Option<&Hook>
         name: named(id),
         at: ProgramAt::Clsact(direction, priority),
         // TCX and XDP come before clsact; in it the smaller number comes first.
-        before_us: ours.map(|hook| hook.state.via == Via::Clsact && priority < mechanism::PRIORITY),
-        link: None,
+        before_us: ours.map(|hook| hook.state.via == Via::Clsact && priority < CLSACT_PRIORITY),
+        link: Linked::Unknown,
     };
     Ok(others.map(program).collect())
 }
