@@ -281,7 +281,7 @@ fn packets(item: &Value) -> Option<Packets> {
     let plain = of_protocol(item);
     let conditions = options.iter().filter(|(key, _)| key.starts_with("match "));
     let by_u32 = conditions.filter_map(|(_, condition)| by_word(condition, plain.families));
-    let by_flower = item["options"]["keys"]["ip_tos"].as_str().and_then(by_tos);
+    let by_flower = by_tos(&item["options"]["keys"]);
     let of = |(value, mask): (u32, u32)| {
         let meant = Dscp::all().filter(|dscp| u32::from(dscp.value()) & mask == value & mask).collect::<Vec<_>>();
         Packets::of(&meant).dscps
@@ -304,11 +304,18 @@ fn by_word(condition: &Value, families: [bool; 2]) -> Option<(u32, u32)> {
     (is_first && six(mask) != 0).then(|| (six(value), six(mask)))
 }
 
-/// `0xb8/fc`; without a mask all bits are meant.
-fn by_tos(tos: &str) -> Option<(u32, u32)> {
+/// 184 and a mask `fc` beside it, or both as `0xb8/fc`, as versions of iproute2 have it; without a mask all bits are meant.
+fn by_tos(keys: &Value) -> Option<(u32, u32)> {
     let hex = |word: &str| u32::from_str_radix(word.trim_start_matches("0x"), 16).ok();
-    let (value, mask) = tos.split_once('/').unwrap_or((tos, "ff"));
-    let (value, mask) = (hex(value)? >> 2, hex(mask)? >> 2);
+    let (value, mask) = match &keys["ip_tos"] {
+        Value::Number(value) => (u32::try_from(value.as_u64()?).ok()?, keys["ip_tos_mask"].as_str()),
+        written => {
+            let written = written.as_str()?;
+            let (value, mask) = written.split_once('/').map_or((written, None), |(value, mask)| (value, Some(mask)));
+            (hex(value)?, mask)
+        }
+    };
+    let (value, mask) = (value >> 2, hex(mask.unwrap_or("ff"))? >> 2);
     (mask != 0).then_some((value, mask))
 }
 
@@ -350,7 +357,7 @@ mod tests {
         );
     }
 
-    /// As f_flower.c and m_pedit.c of iproute2 6.x print; the kernel of the tests has neither.
+    /// As iproute2 6.1 prints; guests have it for real (`tests/tests/real.rs`).
     fn flower(htype: &str, mask: &str, hardware: bool) -> String {
         format!(
             r#"[{{"protocol":"ip","pref":10,"kind":"flower","chain":0}},
@@ -483,6 +490,8 @@ mod tests {
             let keys = format!("\"keys\":{{{tos}\"eth_type\"");
             filters(&drop.replacen("\"keys\":{\"eth_type\"", &keys, 1), &EGRESS).unwrap().takes
         };
+        assert_eq!(codepoints(&found(r#""ip_tos":184,"ip_tos_mask":"fc","#)[0]), [46]);
+        assert_eq!(codepoints(&found(r#""ip_tos":184,"#)[0]), [46]);
         assert_eq!(codepoints(&found(r#""ip_tos":"0xb8/fc","#)[0]), [46]);
         assert_eq!(codepoints(&found(r#""ip_tos":"0xb8","#)[0]), [46]);
         assert!(found(r#""ip_tos":"0x1/3","#).is_empty() && found("").is_empty(), "ECN, or nothing");
