@@ -4,6 +4,7 @@
 //! `kernel/`; how it looks is in `render/`.
 
 mod address;
+mod barred;
 mod bypass;
 mod cure;
 pub mod facts;
@@ -202,6 +203,7 @@ pub fn interfaces(ground: &Ground, names: &BTreeSet<String>, outside: &Outside) 
         findings.extend(programs::foreign(port));
         findings.extend(strays::found(port));
         findings.extend(programs::other_version(port));
+        findings.extend(barred::clsact(port, ground));
         findings.extend(bypass::flowtables(&port.device.name, outside));
         findings.extend(bypass::hardware(port));
         findings.extend(twice::counted_twice(port, ground));

@@ -15,6 +15,8 @@ use crate::hook::Direction;
 pub struct Traffic {
     /// Why it could not be asked.
     pub unknown: Option<String>,
+    /// Whether an `ingress` qdisc is there.
+    pub ingress: bool,
     /// Queueing disciplines that change marks: how each is called.
     pub washes: Vec<Wash>,
     /// Filters that rewrite the DS field.

@@ -125,7 +125,19 @@ fn filter_without_pins(interface: &str, direction: Direction, program: u32) -> a
     Failure::new("foreign-filter", message).into()
 }
 
+/// The kernel has one place for both, and says no more than that something is there.
+fn barred(interface: &str) -> anyhow::Error {
+    let removal = Command::new("tc qdisc del dev").word(interface).words("ingress");
+    anyhow::anyhow!(
+        "{interface} has an `ingress` qdisc, in the place of clsact: {removal} takes it away with its filters, which clsact \
+         takes too, at parent ffff:fff2"
+    )
+}
+
 fn make_clsact(interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    if net.qdiscs(pins.ifindex)?.ingress {
+        return Err(barred(interface));
+    }
     tc::qdisc_add_clsact(interface)?;
     if net.qdiscs(pins.ifindex)?.clsact {
         return Ok(());

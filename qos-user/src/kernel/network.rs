@@ -69,6 +69,8 @@ pub struct Qdiscs {
     pub root: QdiscBaseline,
     /// Whether there is a clsact qdisc.
     pub clsact: bool,
+    /// Whether there is an `ingress` qdisc, which has its place.
+    pub ingress: bool,
 }
 
 impl Network {
@@ -135,10 +137,8 @@ impl Network {
         let messages: Vec<TcMessage> = self.wait(self.handle.qdisc().get().index(index).execute().try_collect())?;
         let ours = || messages.iter().filter(|message| message.header.index == index);
         let root = ours().find(|message| message.header.parent == TcHandle::ROOT);
-        Ok(Qdiscs {
-            root: root.map_or_else(no_queue, root_qdisc),
-            clsact: ours().any(|message| kind(message) == Some("clsact")),
-        })
+        let has = |name| ours().any(|message| kind(message) == Some(name));
+        Ok(Qdiscs { root: root.map_or_else(no_queue, root_qdisc), clsact: has("clsact"), ingress: has("ingress") })
     }
 
     /// The filters of an interface's clsact qdisc in one direction.

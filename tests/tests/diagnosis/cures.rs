@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use qosbpf::lab::namespace::Namespace;
 use qosbpf_tests::{
     bpf::{Kind, link_xdp, load_constant},
+    features::Feature,
     router::{Router, run_in},
     typed::{find, has, shell, type_in},
 };
@@ -59,5 +60,28 @@ fn of_two_links_that_may_hold_the_slot_neither_is_detached() -> anyhow::Result<(
     let found = find(&router.ask("doctor slot --sample 0 --json")?.expect(3)?, "slot", "xdp-slot-taken")?;
     let advice = found["advice"].as_str().unwrap_or_default();
     assert!(found["cure"].is_null() && advice.contains("bpftool link detach takes one off"), "{found:#}");
+    Ok(())
+}
+
+/// As every shaper of what comes in makes it. Where there is TCX it is in nobody's way.
+#[test]
+fn an_ingress_qdisc_in_the_place_of_clsact_is_named_with_its_cure() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    run_in(router.edge(), "tc qdisc add dev wan0 ingress")?;
+    let refused = router.ask("attach wan0 --egress --hook clsact")?.expect(1)?;
+    let cure = "tc qdisc del dev wan0 ingress";
+    refused.complains(&["wan0 has an `ingress` qdisc, in the place of clsact: ", cure])?;
+    let tcx = Feature::Tcx.is_here()?;
+    let answer = router.ask("doctor wan0 --sample 0 --json")?.expect(if tcx { 0 } else { 3 })?;
+    let found = find(&answer, "wan0", "ingress-qdisc")?;
+    if tcx {
+        assert_eq!(found["level"], "info", "{found:#}");
+        router.ok("attach wan0 --ingress --hook tcx")?;
+        run_in(router.edge(), cure)?;
+    } else {
+        type_in(&found, None)?;
+    }
+    router.ok("attach wan0 --egress --hook clsact")?;
+    assert!(!has(&router.ask("doctor wan0 --sample 0 --json")?.expect(0)?, "ingress-qdisc")?);
     Ok(())
 }

@@ -22,6 +22,8 @@ const EGRESS: u16 = 0xfff3;
 pub struct Queueing {
     /// Whether one of them may change marks.
     pub may_wash: bool,
+    /// Whether one is `ingress`.
+    pub ingress: bool,
     /// Where filters are.
     pub places: Vec<Place>,
 }
@@ -44,6 +46,7 @@ impl Network {
         asked.extend(inner.into_iter().map(|class| (class, Place::Parent(named(class)))));
         let there = asked.into_iter().filter(|(parent, _)| has_filters(index, *parent)).map(|(_, place)| place);
         Ok(Queueing {
+            ingress: qdiscs.iter().any(|qdisc| kind(qdisc) == "ingress"),
             may_wash: qdiscs.iter().any(|qdisc| tc::WASHING.contains(&kind(qdisc))),
             places: there.collect(),
         })

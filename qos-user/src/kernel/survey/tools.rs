@@ -106,7 +106,8 @@ fn of_device(net: &Network, device: &Netdev, qdiscs: &Asked<String>) -> Traffic 
         }
         Ok::<_, String>(traffic)
     };
-    read().unwrap_or_else(|why| Traffic { unknown: Some(why), ..Traffic::default() })
+    let traffic = read().unwrap_or_else(|why| Traffic { unknown: Some(why), ..Traffic::default() });
+    Traffic { ingress: there.ingress, ..traffic }
 }
 
 /// Runs a tool to its end.
