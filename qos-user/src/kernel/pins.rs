@@ -30,7 +30,6 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Change {
     pub(super) store: Store,
-    #[expect(dead_code, reason = "held, not read")]
     pub(super) lock: Lock,
 }
 
@@ -116,6 +115,11 @@ impl Store {
     /// That the folder cannot be read.
     pub fn quiet(&self) -> anyhow::Result<Option<Lock>> {
         Lock::attempt(&self.lock())
+    }
+
+    /// Lets others change something who wait for it; whoever calls this has ended its own change.
+    pub fn give_way(&self) {
+        Lock::give_way(&self.lock());
     }
 
     /// Whether somebody is changing something right now.
@@ -244,6 +248,14 @@ impl Store {
 pub fn refused(bpffs: &Path) -> Option<(PathBuf, anyhow::Error)> {
     let store = Store::at(bpffs).ok()?;
     store.refused().map(|(folder, error)| (folder.to_owned(), error))
+}
+
+impl Change {
+    /// Whether somebody else waits to change something.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.lock.is_waited_for()
+    }
 }
 
 impl Drop for Change {

@@ -10,6 +10,7 @@ mod folder;
 mod follow;
 mod hidden;
 mod links;
+mod many;
 mod metrics;
 mod once;
 mod pins;

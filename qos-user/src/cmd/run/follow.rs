@@ -14,13 +14,14 @@ use crate::{
     cmd::{
         Context,
         attaching::{self, Asked},
-        conditioner,
+        conditioner, deadline,
         recovery::recovered,
         site::Site,
     },
     command::Command,
     error::Failure,
     kernel::{
+        boottime::BootTime,
         datapath::{self, Hook},
         document,
         network::{Interface, Network},
@@ -51,6 +52,16 @@ pub struct Follower {
     behind: bool,
     /// Why not everything could be looked at, so that it is said once.
     trouble: Option<String>,
+}
+
+/// What one look does, in as many rounds as it takes.
+#[derive(Debug)]
+struct Round {
+    /// Whether the pins were gone.
+    is_lost: bool,
+    /// Hooks at which something was done, or could not be.
+    tried: HashSet<Place>,
+    ending: Ending,
 }
 
 impl Follower {
@@ -145,31 +156,55 @@ impl Follower {
             }
             return Ok(());
         }
+        let store = site.store;
         drop(quiet);
-        let (store, _change) = Store::change(&context.bpffs)?;
+        self.behind = true;
+        let mut round = Round { is_lost, tried: HashSet::new(), ending: Ending::new() };
+        while self.go_round(context, &released, &mut round)? {
+            store.give_way();
+        }
+        self.gone.clear();
+        self.behind = false;
+        Ok(())
+    }
+
+    /// Takes steps under the lock until there is none left, or somebody waits for it; whether there are more. Each step stands
+    /// by itself, and what is there is read anew in each round.
+    fn go_round(
+        &mut self,
+        context: &Context,
+        released: impl Fn(&Site) -> HashSet<Place>,
+        round: &mut Round,
+    ) -> anyhow::Result<bool> {
+        let (store, change) = Store::change(&context.bpffs)?;
         let mut site = recovered(store, context)?;
         site.collect_dead(&self.gone)?;
-        if is_lost && self.memory.is_lost(&site, &released(&site), &context.bpffs) {
+        if round.is_lost && self.memory.is_lost(&site, &released(&site), &context.bpffs) {
             // Somebody may have been about to remove them when they were read.
             self.lose(&site, &released(&site), &context.bpffs)?;
             self.memory.put_back(&site)?;
             site = Site::of(site.store, context)?;
         }
         self.heed(&site);
-        let ending = Ending::new();
-        for step in self.due(&site, &released(&site))? {
+        let deadline = coming(&site.store)?;
+        let mut due = self.due(&site, &released(&site))?;
+        due.retain(|step| !round.tried.contains(&step.place));
+        for (at, step) in due.iter().enumerate() {
             if !self.pace.goes_on() {
                 break;
             }
-            let taken = self.take(&step, &site, &context.bpffs, ending);
-            self.note(&step, &site, taken);
+            if at > 0 && (change.is_waited_for() || has_come(deadline)) {
+                return Ok(true);
+            }
+            round.tried.insert(step.place);
+            let taken = self.take(step, &site, &context.bpffs, round.ending);
+            self.note(step, &site, taken);
         }
-        self.gone.clear();
+        drop(due);
         let site = Site::of(site.store, context)?;
         self.lost.retain(|lost| lost.is_missing(&site, &released(&site)));
         self.memory.take(&site, &released(&site), &context.bpffs);
-        self.behind = false;
-        Ok(())
+        Ok(false)
     }
 
     /// Whether the pins are gone, which is said once: packets are not marked any more.
@@ -268,6 +303,17 @@ impl Follower {
 /// That of the policy in force.
 fn hash(site: &Site) -> Option<&str> {
     site.policy.as_ref().map(|in_force| in_force.policy.hash())
+}
+
+/// The next deadline. One that has passed by now could not be kept, and is not waited for.
+fn coming(store: &Store) -> anyhow::Result<Option<BootTime>> {
+    let now = BootTime::now()?;
+    // Whoever keeps deadlines says why one cannot be read.
+    Ok(deadline::next(store).unwrap_or_default().filter(|until| *until > now))
+}
+
+fn has_come(deadline: Option<BootTime>) -> bool {
+    deadline.is_some_and(|until| BootTime::now().is_ok_and(|now| until <= now))
 }
 
 /// What went wrong, and what to do about it.
