@@ -76,3 +76,18 @@ fn a_rollback_does_not_end_it() -> anyhow::Result<()> {
     edge.ok("policy resume")?;
     edge.wait_for_timers()
 }
+
+/// A service may be about to attach them.
+#[test]
+fn hooks_that_are_not_attached_yet_are_told_of() -> anyhow::Result<()> {
+    const TOLD: &str =
+        "! 1 hook that the policy binds is not attached: one that is attached from now on is in its path";
+    let edge = bypassed()?;
+    assert_eq!(edge.ok("policy bypass")?.stderr, "");
+    edge.ok("detach wan0:egress")?;
+    edge.ok("policy bypass")?.complains(&[TOLD])?;
+    for line in ["policy bypass lan0:ingress", "policy resume"] {
+        assert_eq!(edge.ok(line)?.stderr, "", "{line}");
+    }
+    Ok(())
+}

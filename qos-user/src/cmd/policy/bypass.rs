@@ -7,7 +7,7 @@ use serde_json::json;
 use super::said::seconds;
 use crate::{
     cli::{BypassArgs, ResumeArgs},
-    cmd::{Context, conditioner, recovery::recover, site::Site, timer, who},
+    cmd::{Context, conditioner, recovery::recover, site::Site, timer, wanted, who},
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
@@ -67,7 +67,21 @@ fn run(name: Option<&HookName>, turn: &Turn, context: &Context) -> anyhow::Resul
         timer::start(context)?;
     }
     say(turn, &done, context)?;
+    if name.is_none() && turn.bypass.is_some() {
+        say_what_comes(&site, context);
+    }
     Ok(Exit::Done)
+}
+
+/// Whoever takes the policy out of the path everywhere may do so while a service is still attaching.
+fn say_what_comes(site: &Site, context: &Context) {
+    let coming = wanted::missing(site).into_iter().filter(|missing| missing.ifindex.is_some()).count();
+    let (hooks, are) = if coming == 1 { ("hook", "is") } else { ("hooks", "are") };
+    if coming > 0 {
+        context.warn(&format!(
+            "qosbpf: ! {coming} {hooks} that the policy binds {are} not attached: one that is attached from now on is in its path\n"
+        ));
+    }
 }
 
 fn full_name(site: &Site, hook: &Hook) -> String {
