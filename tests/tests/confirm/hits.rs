@@ -62,7 +62,7 @@ fn what_is_said_of_hits_is_since_their_table_is_in_force() -> anyhow::Result<()>
     };
     wash("first", "t", "")?;
     run_in(edge.router.edge(), &format!("ping -q -n -i 0.002 -W 2 -Q 192 -c 3 {}", WAN_HOST.v4))?;
-    edge.ok("policy show wan0:egress")?.says(&["3 protected since", "not hit since"])?;
+    edge.ok("policy show wan0:egress")?.says(&["3 protected since", "! never hit since"])?;
     wash(
         "second",
         "u",
@@ -76,8 +76,8 @@ fn what_is_said_of_hits_is_since_their_table_is_in_force() -> anyhow::Result<()>
     let since = clock(&stats["hooks"][0]["since"]).context("since")?;
     assert!(hook["table_since"].as_str() > stats["hooks"][0]["since"].as_str(), "{hook:#}");
     let screen = edge.ok("policy show wan0:egress")?.says(&[
-        &format!("keep not hit since {table_since}"),
-        &format!("! not hit since {since}"),
+        &format!("keep ! never hit since {table_since}"),
+        &format!("! never hit since {since}"),
         &format!("since its table came into force at {table_since}"),
     ])?;
     assert!(!screen.stdout.contains("protected"), "of another time: {}", screen.stdout);

@@ -13,6 +13,7 @@ use crate::{
         Counts, Hook, Snapshot, TableLabel,
         named::{Entry, OTHER},
         rates::{HookRates, Rates},
+        tabled::Began,
         total,
     },
 };
@@ -92,7 +93,7 @@ fn row(entry: &Entry<'_>, file: &str, counts: &Counts, rates: Option<&HookRates>
     ];
     cells.extend(rates.map(|rates| rate(super::row::sum(&dscps, &rates.tabled).bits)));
     let result = entry.result().map_or_else(|| "keep".to_owned(), |to| format!("-> {to}"));
-    cells.push(if hits == 0 { format!("{result}   {}", since.not_hit()) } else { result });
+    cells.push(if hits == 0 { format!("{result}   {}", since.never_hit()) } else { result });
     cells
 }
 
@@ -133,35 +134,40 @@ impl Since {
     fn of(snapshot: &Snapshot, hook: &Hook, look: &Look) -> Self {
         let clock = |time| local(time, snapshot.time, &look.zone);
         // Both were noted in the same attach.
-        let began = hook.began.map(|began| began.at.max(hook.since));
+        let began = began(hook).map(|began| began.at.max(hook.since));
         Self { rules: clock(hook.since), table: began.map(clock) }
     }
 
-    fn not_hit(&self) -> String {
-        self.table.as_ref().map_or_else(|| "not hit".to_owned(), |since| format!("not hit since {since}"))
+    fn never_hit(&self) -> String {
+        self.table.as_ref().map_or_else(|| "! never hit".to_owned(), |since| format!("! never hit since {since}"))
     }
 }
 
 fn foot(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, counts: &Counts, look: &Look) {
     let Since { rules, table } = Since::of(snapshot, hook, look);
-    let before = hook.began.map_or(0, |began| began.protected);
+    let before = began(hook).map_or(0, |began| began.protected);
     let protected = counts.sums.protected.packets.saturating_sub(before);
     if protected > 0 {
         let since = table.as_ref().unwrap_or(&rules);
         let protected = count(protected);
         screen.line(&format!("{protected} protected since {since} (made by this host, kept from the policy)"));
     }
+    let of_rules = format!("HITS = packets: of a rule those that it decided or counted since {rules}");
+    if hook.table.is_none() {
+        screen.footnote(look, &format!("{of_rules}."));
+        return;
+    }
     let in_force = table.map_or_else(
         || "while its table was in force".to_owned(),
         |since| format!("since its table came into force at {since}"),
     );
-    screen.footnote(
-        look,
-        &format!(
-            "HITS = packets: of a rule those that it decided or counted since {rules}, of an entry those that came in \
-             its codepoints and that no rule decided, {in_force}."
-        ),
-    );
+    let of_entries = format!("of an entry those that came in its codepoints and that no rule decided, {in_force}");
+    screen.footnote(look, &format!("{of_rules}, {of_entries}."));
+}
+
+/// When the table came into force, if there is one.
+fn began(hook: &Hook) -> Option<Began> {
+    hook.began.filter(|_| hook.table.is_some())
 }
 
 fn base_name(file: &str) -> &str {
@@ -190,6 +196,22 @@ mod tests {
         snapshot.hooks[0].outer = Some(TableLabel { name: "tunnels".to_owned(), ..table });
         let rates = Rates::between(&snapshot, &snapshot, Duration::from_secs(1));
         insta::assert_snapshot!(policy(&snapshot, &rates, &sample::look()));
+    }
+
+    #[test]
+    fn what_has_no_table_says_nothing_of_one() {
+        let mut snapshot = sample::snapshot();
+        let hook = snapshot.hooks.iter_mut().find(|hook| hook.table.is_some()).unwrap();
+        hook.table = None;
+        hook.began = hook.began.map(|began| Began { at: began.at + Duration::from_secs(9), protected: 1 });
+        hook.outer = Some(TableLabel { name: "tunnels".to_owned(), ..sample::table() });
+        let rates = Rates::between(&snapshot, &snapshot, Duration::from_secs(1));
+        let text = policy(&snapshot, &rates, &sample::look());
+        assert!(
+            text.contains("counted since 21:00:03.\n") && text.contains("1,204 protected since 21:00:03 "),
+            "{text}"
+        );
+        assert!(!text.contains("came into force") && !text.contains("of an entry"), "{text}");
     }
 
     #[test]

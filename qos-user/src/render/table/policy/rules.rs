@@ -41,10 +41,10 @@ fn numbers(place: usize, count_of: &RuleCount, file: &str, speed: Option<String>
 
 fn conditions(count_of: &RuleCount, with_speed: bool, since: &str) -> Vec<String> {
     let matches = shorten(&format!("  match {}", count_of.rule.matches()), RULE + NAME / 2);
-    let not = if count_of.counted.packets == 0 { format!("! not hit since {since}") } else { String::new() };
+    let never = if count_of.counted.packets == 0 { format!("! never hit since {since}") } else { String::new() };
     let mut cells = vec![String::new(), matches, String::new()];
     cells.extend(with_speed.then(String::new));
-    cells.extend([String::new(), not]);
+    cells.extend([String::new(), never]);
     cells
 }
 
