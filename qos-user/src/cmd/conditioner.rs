@@ -103,7 +103,8 @@ pub fn next(site: &Site, hook: &Hook, state: HookState) -> anyhow::Result<Next> 
 /// Those of [`next`].
 pub fn as_bound(site: &Site, hook: &Hook, state: HookState) -> anyhow::Result<Next> {
     let Next { state, rules } = next(site, hook, state)?;
-    Ok(Next { state: HookState { interface: hook.state.interface.clone(), ..state }, rules })
+    let bound_as = Some(hook.state.asked_for().to_owned()).filter(|name| *name != state.interface);
+    Ok(Next { state: HookState { bound_as, ..state }, rules })
 }
 
 /// To take a policy out of the path nothing has to be compiled; a new one is refused also while it would not be in it.
@@ -119,6 +120,7 @@ fn stays_out(hook: &Hook, next: &HookState) -> bool {
 pub fn following(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Next> {
     remember_earlier(hook, &mut state)?;
     state.interface = site.interface_of(hook).map_or(state.interface, |interface| interface.name.clone());
+    state.bound_as = None;
     let Some(binding) = state.binding.clone() else { return Ok(Next { state, rules: None }) };
     if stays_out(hook, &state) {
         return Ok(Next { state, rules: None });

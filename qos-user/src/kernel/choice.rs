@@ -234,6 +234,7 @@ impl Request<'_> {
         HookState {
             program_id: 0,
             interface: self.interface.name.clone(),
+            bound_as: None,
             via,
             frags: false,
             log: self.log,

@@ -31,9 +31,12 @@ use crate::{
 pub struct HookState {
     /// The program that this describes; another one that runs was started by a process that was killed.
     pub program_id: u32,
-    /// What the interface was called when it was asked what the policy binds to it; empty if that is not known.
+    /// What the interface was called when this was written; empty if that is not known.
     #[serde(default)]
     pub interface: String,
+    /// What it was called when it was asked what the policy binds to it, if that is not [`interface`](Self::interface).
+    #[serde(default)]
+    pub bound_as: Option<String>,
     /// How it is attached.
     pub via: Via,
     /// Whether it is the XDP program for packets in several pieces.
@@ -172,6 +175,12 @@ pub struct PolicyRecord {
 }
 
 impl HookState {
+    /// For which name it was last asked what the policy binds; empty if that is not known.
+    #[must_use]
+    pub fn asked_for(&self) -> &str {
+        self.bound_as.as_deref().unwrap_or(&self.interface)
+    }
+
     /// What precedes the IP header.
     #[must_use]
     pub const fn link(&self) -> Link {

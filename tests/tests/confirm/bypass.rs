@@ -1,6 +1,7 @@
 //! `policy bypass --for`: ends by itself, or by the next command.
 
 use anyhow::Context as _;
+use qosbpf_tests::router::run_in;
 use serde_json::Value;
 
 use crate::edge::Edge;
@@ -89,5 +90,24 @@ fn hooks_that_are_not_attached_yet_are_told_of() -> anyhow::Result<()> {
     for line in ["policy bypass lan0:ingress", "policy resume"] {
         assert_eq!(edge.ok(line)?.stderr, "", "{line}");
     }
+    Ok(())
+}
+
+/// It is written down with the name of now, though nobody has asked what the policy binds to that: the device is no other one.
+#[test]
+fn a_renamed_hook_is_put_back_with_it() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    edge.ok("detach lan0")?;
+    edge.ok("attach lan0 --ingress --hook clsact")?;
+    let globs = "[interface.\"lan*\"]\ningress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
+    edge.ok(&format!("policy apply {} --prune", edge.router.policy("globs", globs)?))?;
+    edge.router.ping(false, 46 << 2, 3)?;
+    run_in(edge.router.edge(), "ip link set lan0 name lan1")?;
+    edge.ok("policy bypass lan1")?;
+    run_in(edge.router.edge(), "tc qdisc del dev lan1 clsact")?;
+    edge.ok("attach lan1 --ingress --hook clsact")?.says(&["its counters go on", "BYPASSED"])?;
+    let counted = edge.router.counted("lan1:ingress")?;
+    assert_eq!(counted.packets()[&(46 << 2)], 3);
+    assert_eq!(edge.mark_of_ef()?, 46);
     Ok(())
 }

@@ -276,7 +276,7 @@ impl Follower {
             }
             Work::Change(hook, next, why) => change(step, hook, next, why, site),
             Work::Rename(hook, interface) => {
-                let state = HookState { interface: interface.name.clone(), ..hook.state.clone() };
+                let state = HookState { interface: interface.name.clone(), bound_as: None, ..hook.state.clone() };
                 document::write(&hook.pins.path(Pin::State), &state)
             }
         }

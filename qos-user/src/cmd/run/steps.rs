@@ -96,7 +96,8 @@ fn at_hook<'a>(site: &'a Site, hook: &'a Hook, wishes: &Wishes<'_>) -> anyhow::R
 /// What the policy binds has been asked for the name of now, and for no other one.
 fn renamed<'a>(site: &'a Site, hook: &'a Hook) -> Option<Work<'a>> {
     let interface = site.interface_of(hook)?;
-    (hook.state.interface != interface.name).then_some(Work::Rename(hook, interface))
+    let HookState { interface: name, bound_as, .. } = &hook.state;
+    (*name != interface.name || bound_as.is_some()).then_some(Work::Rename(hook, interface))
 }
 
 /// What a hook should do, if that is not what it does.
@@ -130,7 +131,8 @@ fn changed<'a>(site: &'a Site, hook: &'a Hook) -> Option<Work<'a>> {
 /// looked when it changed.
 fn rebound(policy: Option<&Policy>, hook: &Hook, name: &str) -> Option<Option<Binding>> {
     let policy = policy?;
-    let renamed = !hook.state.interface.is_empty() && hook.state.interface != name;
+    let asked_for = hook.state.asked_for();
+    let renamed = !asked_for.is_empty() && asked_for != name;
     let now = hook.state.binding.as_ref();
     let of_this = now.is_some_and(|binding| binding.policy.hash == policy.hash());
     if !of_this && !renamed {
