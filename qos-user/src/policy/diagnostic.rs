@@ -148,15 +148,11 @@ impl Report {
         self.source.file()
     }
 
-    /// The same of a text that is called otherwise than its file.
+    /// The same of a text that people are to know by another name than its file's; the file of each place stays that.
     #[must_use]
     pub fn called(self, name: &str) -> Self {
-        let diagnostics = self.diagnostics.into_iter().map(|found| {
-            let place = Place { file: name.to_owned(), ..found.place };
-            Diagnostic { place, ..found }
-        });
         let source = Source::unchecked(name, self.source.text().to_owned());
-        Self { source, diagnostics: diagnostics.collect(), more: self.more }
+        Self { source, ..self }
     }
 
     /// Whether there is nothing to say.

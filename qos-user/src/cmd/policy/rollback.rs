@@ -1,10 +1,8 @@
 //! `qosbpf policy rollback`: an earlier policy, applied like any other.
 
-use std::path::Path;
-
 use serde_json::json;
 
-use super::{WrongPolicy, apply, read_bounded, undo};
+use super::{WrongPolicy, apply, undo};
 use crate::{
     cli::{ApplyOptions, RollbackArgs},
     cmd::{
@@ -18,7 +16,6 @@ use crate::{
         past::{self, Past},
         pending::{Identity, Pending, TakenBack},
         pins::Store,
-        state::PolicyRecord,
     },
     policy::{self, Policy, Report, Source},
     status::Why,
@@ -42,25 +39,15 @@ pub fn run(args: &RollbackArgs, context: &Context) -> anyhow::Result<Exit> {
     apply::apply(&source, &policy, &how, context)
 }
 
-/// What was in force. Places are in that text, which is called otherwise where the file has another one by now.
+/// What was in force. Places are in that text, and not in its file, which may have another one by now, or be where nobody
+/// answers: it is not read.
 fn read(past: Past) -> anyhow::Result<(Source, Policy)> {
     let Past { number, record, .. } = past;
-    let name = match in_file(&record) {
-        Some(true) => record.file.clone(),
-        Some(false) => format!("policy {number} of the history ({} has changed since)", record.file),
-        None => format!("policy {number} of the history ({} is not there)", record.file),
-    };
+    let name = format!("policy {number} of the history ({})", record.file);
     let wrong = |report: Report| WrongPolicy { report: report.called(&name) };
     let source = Source::new(&record.file, record.text.into_bytes()).map_err(wrong)?;
     let policy = policy::parse(&source).map_err(wrong)?.in_text(&name);
     Ok((source, policy))
-}
-
-/// Whether the file still has the text of a record; `None` if there is no such file, as with what came from a pipe.
-fn in_file(record: &PolicyRecord) -> Option<bool> {
-    let file = Path::new(&record.file);
-    let text = file.is_file().then(|| read_bounded(file).ok())??;
-    Some(text == record.text.as_bytes())
 }
 
 /// Goes back from a policy that waits to be confirmed; whether there was one.

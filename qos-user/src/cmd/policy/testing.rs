@@ -120,7 +120,7 @@ fn failed(policy: &Policy, runs: &[TestRun]) -> Option<anyhow::Error> {
         got.by.words(text),
     );
     let failure = Failure::new("test-failed", message).exit(Exit::No);
-    let failure = failure.at(Place { file: text.to_owned(), line: *line, column: 1 });
+    let failure = failure.at(Place { file: file.to_owned(), line: *line, column: 1 });
     let all = Command::new("qosbpf policy test").operand(file);
     // The file may have another text by now, with other tests.
     let all = if text == file { format!("{all} runs them all; ") } else { String::new() };
