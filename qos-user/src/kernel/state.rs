@@ -280,10 +280,13 @@ impl Binding {
         key(self) == key(other)
     }
 
-    /// Whether what may make a change is the same here and there, by name: counters follow names.
+    /// Whether all that may make a change here may make it there too, by name: counters follow names. What makes it here is
+    /// not disowned because of an order, or of what makes it there beside.
     #[must_use]
     pub fn makes_as(&self, other: &Self, change: Change) -> bool {
-        self.makers(change).eq(other.makers(change))
+        let there: Vec<_> = other.makers(change).collect();
+        let mut here = self.makers(change).peekable();
+        here.peek().is_some() && here.all(|maker| there.contains(&maker))
     }
 
     fn makers(&self, change: Change) -> impl Iterator<Item = (&str, Option<&str>)> {

@@ -82,6 +82,31 @@ fn what_was_dropped_by_an_earlier_policy_is_not_by_a_rule_of_this_one() -> anyho
     Ok(())
 }
 
+/// Counters follow names: neither another order nor what comes beside takes from a rule what it has done.
+#[test]
+fn what_comes_beside_a_rule_takes_nothing_from_it() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let rule = |name: &str| {
+        format!("[[rule]]\nname = \"{name}\"\non = \"lan0:ingress\"\nmatch = {{ dscp = \"EF\" }}\nset = \"DF\"\n")
+    };
+    let said = |what: &str| {
+        let stats = edge.ok("stats lan0:ingress --rate 0")?.says(&["9 -> DF rule: a"])?;
+        anyhow::ensure!(!stats.stdout.contains("earlier policy"), "{what}: {stats:?}");
+        edge.ok("why lan0:ingress EF --sample 0")?.says(&["9 EF -> DF here, by rule \"a\" ("]).map(drop)
+    };
+    edge.apply("first", "", &rule("a"))?;
+    edge.router.ping(false, EF, 9)?;
+    said("its own policy")?;
+    edge.apply("beside", "", &format!("{}{}", rule("a"), rule("b")))?;
+    said("one behind it")?;
+    edge.apply("swapped", "", &format!("{}{}", rule("b"), rule("a")))?;
+    said("one before it")?;
+    edge.apply("table", "EF = \"DF\"\n", &format!("{}{}", rule("b"), rule("a")))?;
+    said("an entry")?;
+    edge.apply("without", "", &rule("b"))?;
+    edge.said_of_ef("9 -> DF (by an earlier policy)", "9 EF -> DF here, by an earlier policy")
+}
+
 /// What the table of the terminal leaves out is what came first.
 #[test]
 fn after_a_clear_the_terminal_says_so_of_what_came_since() -> anyhow::Result<()> {
