@@ -4,6 +4,7 @@
 #![feature(asm_experimental_arch)]
 #![expect(missing_docs, reason = "the macros of the entry points drop their comments")]
 
+mod at_hook;
 mod buckets;
 mod log;
 mod maps;

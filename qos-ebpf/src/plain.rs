@@ -10,7 +10,10 @@ use qos_common::{
     process::{Constants, Outcome, Tables},
 };
 
-use crate::maps::{self, Maps};
+use crate::{
+    at_hook::AtHook,
+    maps::{self, Maps},
+};
 
 /// The maps of every program.
 const MAPS: Maps<false, false, false, false> = Maps;
@@ -74,27 +77,18 @@ impl<const LAYER3: bool, const REMARKS: bool> Tables for Plain<LAYER3, REMARKS> 
     }
 }
 
-/// A hook with a packet at it.
-pub trait Hook: Copy {
-    /// The same, for a way of its own: see [`maps::on_way`].
-    fn on_way<const WAY: u8>(self) -> Self;
-
-    /// Counts, decides and remarks.
-    fn process<T: Tables>(self, tables: &mut T) -> Outcome;
-}
-
 /// Handles one packet; `None`, and nothing done, where decisions are logged.
 #[inline(always)]
-pub fn process<H: Hook>(hook: H) -> Option<Outcome> {
+pub fn process<A: AtHook>(packet: A) -> Option<Outcome> {
     const ETHERNET_COUNTS: u8 = Settings::mode(0, 0, 0);
     const ETHERNET_REMARKS: u8 = Settings::mode(0, 1, 0);
     const LAYER3_COUNTS: u8 = Settings::mode(1, 0, 0);
     const LAYER3_REMARKS: u8 = Settings::mode(1, 1, 0);
     match maps::mode() {
-        ETHERNET_COUNTS => Some(hook.on_way::<ETHERNET_COUNTS>().process(&mut Plain::<false, false>)),
-        ETHERNET_REMARKS => Some(hook.on_way::<ETHERNET_REMARKS>().process(&mut Plain::<false, true>)),
-        LAYER3_COUNTS => Some(hook.on_way::<LAYER3_COUNTS>().process(&mut Plain::<true, false>)),
-        LAYER3_REMARKS => Some(hook.on_way::<LAYER3_REMARKS>().process(&mut Plain::<true, true>)),
+        ETHERNET_COUNTS => Some(packet.on_way::<ETHERNET_COUNTS>().process(&mut Plain::<false, false>)),
+        ETHERNET_REMARKS => Some(packet.on_way::<ETHERNET_REMARKS>().process(&mut Plain::<false, true>)),
+        LAYER3_COUNTS => Some(packet.on_way::<LAYER3_COUNTS>().process(&mut Plain::<true, false>)),
+        LAYER3_REMARKS => Some(packet.on_way::<LAYER3_REMARKS>().process(&mut Plain::<true, true>)),
         _ => None,
     }
 }

@@ -20,9 +20,10 @@ use qos_common::{
 };
 
 use crate::{
+    at_hook::AtHook,
     log::log,
     maps::{self, Maps, apart, opaque},
-    plain::{self, Hook},
+    plain,
     window::Window,
 };
 
@@ -164,14 +165,14 @@ impl Packet for SkbWindow<'_> {
     }
 }
 
-/// The hook, and a packet at it.
+/// A packet at the hook.
 #[derive(Clone, Copy)]
 struct Tc<const MF: bool, const INSIDE: bool> {
     skb: *mut __sk_buff,
     direction: Direction,
 }
 
-impl<const MF: bool, const INSIDE: bool> Hook for Tc<MF, INSIDE> {
+impl<const MF: bool, const INSIDE: bool> AtHook for Tc<MF, INSIDE> {
     #[inline(always)]
     fn on_way<const WAY: u8>(self) -> Self {
         Self { skb: maps::on_way::<WAY, _>(self.skb), ..self }
@@ -191,20 +192,20 @@ pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER
     context: &TcContext,
     direction: Direction,
 ) -> bool {
-    let hook = Tc::<MF, INSIDE> { skb: context.skb.skb, direction };
+    let packet = Tc::<MF, INSIDE> { skb: context.skb.skb, direction };
     if !MF
         && !INSIDE
         && !OUTER
-        && let Some(outcome) = plain::process(hook)
+        && let Some(outcome) = plain::process(packet)
     {
         return outcome.drops();
     }
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
         apart();
-        log(context, hook.process(&mut Maps::<MF, SWAPS, INSIDE, OUTER>))
+        log(context, packet.process(&mut Maps::<MF, SWAPS, INSIDE, OUTER>))
     } else {
-        hook.process(&mut Maps::<MF, SWAPS, INSIDE, OUTER>).drops()
+        packet.process(&mut Maps::<MF, SWAPS, INSIDE, OUTER>).drops()
     }
 }
 

@@ -11,9 +11,10 @@ use qos_common::{
 };
 
 use crate::{
+    at_hook::AtHook,
     log::log,
     maps::{self, Maps, apart, opaque},
-    plain::{self, Hook},
+    plain,
     window::Window,
 };
 
@@ -74,14 +75,14 @@ impl Frame for Received {
     }
 }
 
-/// The hook, and a packet at it; `received` says how its bytes are counted.
+/// A packet at the hook; `received` says how its bytes are counted.
 #[derive(Clone, Copy)]
 struct Xdp {
     packet: *mut xdp_md,
     received: fn(&XdpContext) -> Received,
 }
 
-impl Hook for Xdp {
+impl AtHook for Xdp {
     #[inline(always)]
     fn on_way<const WAY: u8>(self) -> Self {
         Self { packet: maps::on_way::<WAY, _>(self.packet), ..self }
@@ -101,19 +102,19 @@ pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool>(
     context: &XdpContext,
     received: fn(&XdpContext) -> Received,
 ) -> bool {
-    let hook = Xdp { packet: context.as_ptr().cast(), received };
+    let packet = Xdp { packet: context.as_ptr().cast(), received };
     if !MF
         && !INSIDE
-        && let Some(outcome) = plain::process(hook)
+        && let Some(outcome) = plain::process(packet)
     {
         return outcome.drops();
     }
     // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
     if maps::logs() {
         apart();
-        log(context, hook.process(&mut Maps::<MF, SWAPS, INSIDE, false>))
+        log(context, packet.process(&mut Maps::<MF, SWAPS, INSIDE, false>))
     } else {
-        hook.process(&mut Maps::<MF, SWAPS, INSIDE, false>).drops()
+        packet.process(&mut Maps::<MF, SWAPS, INSIDE, false>).drops()
     }
 }
 
