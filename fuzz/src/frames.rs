@@ -16,6 +16,7 @@ use qos_common::{
     inside::Inside,
     locate::Link,
     policy::Origin,
+    process::Outcome,
 };
 use qos_vectors::{
     contract::table,
@@ -110,6 +111,24 @@ fn arrival(head: &[u8; 7], bytes: usize) -> Arrival {
     arrival
 }
 
+/// As many packets as the kernel knows of segments, and their bytes on the wire where it knows them; what is not IP is one.
+fn weighs(outcome: Outcome, length: &Length, packets: u64, bytes: u64) {
+    let alone = u64::from(length.bytes) + u64::from(length.stripped);
+    match (outcome, length.gso, length.wire) {
+        (Outcome::Uncounted(_), ..) | (_, None, _) => assert_eq!((packets, bytes), (1, alone), "{outcome:?}"),
+        (_, Some(Gso { segments: segments @ 1.., .. }), wire) => {
+            assert_eq!(packets, u64::from(segments), "{outcome:?}");
+            let tags = packets * u64::from(length.stripped);
+            let known = wire.map(|wire| u64::from(wire) + tags);
+            assert!(known.map_or(bytes >= alone, |known| known == bytes), "{outcome:?}: {bytes} bytes of {length:?}");
+        }
+        (_, Some(Gso { size, .. }), _) => {
+            let most = u64::from(length.bytes.div_ceil(size.max(1))).max(1);
+            assert!((1..=most).contains(&packets) && bytes >= alone, "{outcome:?}: {packets} of {length:?}");
+        }
+    }
+}
+
 fn is_counted_once(hook: &mut Hook, arrival: &Arrival, frame: &[u8]) {
     let mut after = frame.to_vec();
     let outcome = hook.receive(&mut after[..], arrival);
@@ -117,8 +136,7 @@ fn is_counted_once(hook: &mut Hook, arrival: &Arrival, frame: &[u8]) {
     let ds = counters.kept.iter().chain(&counters.changed).flatten();
     let counted: Vec<Counter> = ds.chain(&counters.uncounted).filter(|counter| counter.packets > 0).copied().collect();
     let [Counter { packets, bytes }] = counted[..] else { panic!("{outcome:?} counted as {counted:?}") };
-    assert!(bytes >= frame.len() as u64, "{outcome:?}: {bytes} bytes of {}", frame.len());
-    assert!(arrival.length.gso.is_some() || packets == 1, "{outcome:?}: {packets} packets");
+    weighs(outcome, &arrival.length, packets, bytes);
     let changed: Vec<usize> = (0..frame.len()).filter(|at| frame[*at] != after[*at]).collect();
     // In IPv4 the byte of the mark and two of the checksum, nine bytes behind it; in IPv6 two bytes.
     let span = changed.last().zip(changed.first()).map_or(0, |(last, first)| last - first);
