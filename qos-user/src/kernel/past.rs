@@ -40,6 +40,15 @@ pub struct Past {
     pub instead_of: Option<u64>,
 }
 
+impl Past {
+    /// The same policy by another record. When, by whom and from where are of one apply.
+    fn recorded(self, record: &PolicyRecord) -> Self {
+        let same = (&self.record.file, &self.record.by) == (&record.file, &record.by);
+        let (when, by) = if same { (self.when, self.by) } else { (record.applied, record.by.clone()) };
+        Self { when, by, record: record.clone(), ..self }
+    }
+}
+
 /// All that are kept, the oldest first.
 ///
 /// # Errors
@@ -74,14 +83,15 @@ pub fn just_taken_back(store: &Store) -> anyhow::Result<Option<Past>> {
 }
 
 /// Adds a policy that has just been put in force, and forgets what is older than the last ten. The one that is in force
-/// already keeps its place, with the text that it has now. Needs the lock.
+/// already keeps its place, with the text that it has now; with the time, too, if that is no longer by the same person from the
+/// same file. Needs the lock.
 ///
 /// # Errors
 ///
 /// What the kernel says to a pin.
 pub fn add(store: &Store, policy: Identity, by: &str, record: &PolicyRecord) -> anyhow::Result<()> {
     if let Some(last) = in_place(store, &policy)? {
-        let again = Past { record: record.clone(), instead_of: None, ..last };
+        let again = Past { instead_of: None, ..last.recorded(record) };
         return document::write(&store.past_pin(again.number), &again);
     }
     append(store, policy, (record.applied, by), record, None)
@@ -100,7 +110,8 @@ pub fn add_again(
     instead_of: Option<u64>,
 ) -> anyhow::Result<()> {
     if let Some(last) = in_place(store, &policy)? {
-        return document::write(&store.past_pin(last.number), &Past { record: record.clone(), ..last });
+        let again = last.recorded(record);
+        return document::write(&store.past_pin(again.number), &again);
     }
     append(store, policy, (when, by), record, instead_of)
 }
@@ -143,7 +154,8 @@ pub fn is_taken_back(store: &Store, waited: &Identity) -> anyhow::Result<bool> {
     Ok(last.is_some_and(|last| last.taken_back))
 }
 
-/// Notes that a policy is taken back, if it has come as far as to be added; its number. Needs the lock.
+/// Notes that a policy is taken back, if it has come as far as to be added; its number. What was noted of it before stays: it
+/// has not come as far again. Needs the lock.
 ///
 /// # Errors
 ///
@@ -151,6 +163,9 @@ pub fn is_taken_back(store: &Store, waited: &Identity) -> anyhow::Result<bool> {
 pub fn take_back(store: &Store, policy: &Identity, undone: Undone) -> anyhow::Result<Option<u64>> {
     let Some(last) = newest(store)?.filter(|last| last.policy == *policy) else { return Ok(None) };
     let number = last.number;
+    if last.taken_back {
+        return Ok(Some(number));
+    }
     document::write(&store.past_pin(number), &Past { taken_back: true, undone: Some(undone), ..last })?;
     Ok(Some(number))
 }
