@@ -27,7 +27,7 @@ pub struct StatusReport {
     /// Since when it is in force.
     pub applied: Option<Applied>,
     /// The policy that was taken back, if nothing has come into force since.
-    pub taken_back: Option<TakenBack>,
+    pub taken_back: Option<UndonePolicy>,
     /// The policy that waits to be confirmed.
     pub confirm: Option<Confirm>,
     /// The service, if one serves this network namespace.
@@ -49,7 +49,7 @@ pub struct Applied {
 
 /// A policy that was taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TakenBack {
+pub struct UndonePolicy {
     /// Its name.
     pub name: String,
     /// Its hash.
@@ -220,6 +220,29 @@ pub struct Note {
     pub text: String,
 }
 
+impl Why {
+    /// In one word, for machines.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::CutShort => "cut-short",
+            Self::Failed => "failed",
+            Self::By(_) => "by",
+        }
+    }
+
+    /// Who wanted it back, if somebody did.
+    #[must_use]
+    pub fn by(&self) -> Option<&str> {
+        match self {
+            Self::By(who) => Some(who),
+            Self::Late | Self::CutShort | Self::Failed => None,
+        }
+    }
+}
+
+/// What became of it; the one wording, of which it is the subject.
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -263,16 +286,14 @@ pub fn about_the_policy(report: &StatusReport, clock: impl Fn(SystemTime) -> Str
     applied.chain(taken_back).collect()
 }
 
-impl TakenBack {
+impl UndonePolicy {
     fn note(&self, clock: impl Fn(SystemTime) -> String) -> Note {
         let policy = format!("policy {} {} of {}", self.name, self.hash, clock(self.applied));
         let Some(Undone { at, why }) = &self.undone else { return Note::info(format!("{policy} was taken back")) };
         let back = format!("{policy} was taken back at {}", clock(*at));
         match why {
-            Why::Late => Note::warning(format!("{back}: nobody confirmed it in time")),
-            Why::CutShort => Note::warning(format!("{back}: its apply had been cut short")),
-            Why::Failed => Note::warning(format!("{back}: it could not be applied")),
             Why::By(who) => Note::info(format!("{back} by {who}")),
+            Why::Late | Why::CutShort | Why::Failed => Note::warning(format!("{back}: it {why}")),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::site::Site;
 use crate::{
     kernel::past,
-    status::{Applied, TakenBack},
+    status::{Applied, UndonePolicy},
 };
 
 /// When and by whom the policy in force was put there. A history that cannot be read is no reason to say nothing.
@@ -19,7 +19,7 @@ pub fn applied(site: &Site) -> Option<Applied> {
 
 /// The policy that was taken back, if that is the latest that has happened.
 #[must_use]
-pub fn taken_back(site: &Site) -> Option<TakenBack> {
+pub fn taken_back(site: &Site) -> Option<UndonePolicy> {
     let past = past::just_taken_back(&site.store).unwrap_or_default()?;
-    Some(TakenBack { name: past.policy.name, hash: past.policy.hash, applied: past.when, undone: past.undone })
+    Some(UndonePolicy { name: past.policy.name, hash: past.policy.hash, applied: past.when, undone: past.undone })
 }

@@ -13,6 +13,7 @@ use crate::kernel::{
     pins::{Pin, Store},
     privilege,
 };
+use crate::status::Why;
 
 /// When deadlines that could not be read, or kept, are looked at again.
 pub const AGAIN: Duration = Duration::from_secs(1);
@@ -48,7 +49,9 @@ fn take_back(context: &Context) -> anyhow::Result<Option<TakenBack>> {
     }
     // Who keeps the deadline may have been quicker, while this waited for the lock.
     Ok(match waited {
-        Some(waited) if past::is_taken_back(&site.store, &waited)? => Some(TakenBack::late(waited)),
+        Some(waited) if past::is_taken_back(&site.store, &waited)? => {
+            Some(TakenBack { policy: waited, why: Why::Late })
+        }
         _ => None,
     })
 }

@@ -74,13 +74,10 @@ fn take_back(site: &Site, context: &Context) -> anyhow::Result<Taken> {
     let Some(change) = change else {
         return Ok(Taken { policy: None, changed: bypass::end_expired(site, now, context)? });
     };
-    let (why, taken_back): (_, fn(_) -> _) = match change.complete {
-        true => (Why::Late, TakenBack::late),
-        false => (Why::CutShort, TakenBack::cut_short),
-    };
+    let why = if change.complete { Why::Late } else { Why::CutShort };
     undo::run(site, &change, why.clone())?;
     let (to, back) = (&change.to, undo::back_to(&change));
     context.warn(&format!("qosbpf: policy {} {} by {} {why}: {back}\n", to.name, to.hash, change.by));
     bypass::end_expired(&Site::of(site.store.clone(), context)?, now, context)?;
-    Ok(Taken { policy: Some(taken_back(change.to)), changed: true })
+    Ok(Taken { policy: Some(TakenBack { policy: change.to, why }), changed: true })
 }

@@ -10,7 +10,7 @@ use super::{
     pins::Store,
     state::{Binding, PolicyRecord},
 };
-use crate::{error::Failure, hook::Direction};
+use crate::{error::Failure, hook::Direction, status::Why};
 
 /// What a policy and its hooks may take; the rest is for counters and names that hooks have beside it.
 const ROOM: usize = document::MAX - (4 << 20);
@@ -56,22 +56,8 @@ pub struct Identity {
 pub struct TakenBack {
     /// The policy.
     pub policy: Identity,
-    /// In words.
-    pub why: &'static str,
-}
-
-impl TakenBack {
-    /// One that nobody confirmed in time.
-    #[must_use]
-    pub const fn late(policy: Identity) -> Self {
-        Self { policy, why: "its time was over" }
-    }
-
-    /// One of which the process was killed while it was being applied.
-    #[must_use]
-    pub const fn cut_short(policy: Identity) -> Self {
-        Self { policy, why: "its apply had been cut short" }
-    }
+    /// Why.
+    pub why: Why,
 }
 
 /// What a hook did before a change.

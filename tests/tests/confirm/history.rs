@@ -170,7 +170,9 @@ fn a_rollback_after_an_apply_that_was_cut_short_says_that() -> anyhow::Result<()
         let change = Pending::read(&store)?.context("a change")?;
         Pending { complete: false, ..change }.write(&store)
     })?;
-    let told = edge.ok("policy rollback")?.says(&["policy mark", "is taken back: its apply had been cut short"])?;
+    let told = edge
+        .ok("policy rollback")?
+        .says(&["policy mark", "is taken back: it was cut short while it was being applied"])?;
     assert!(!told.stdout.contains("time"), "{told:?}");
     assert_eq!(edge.mark_of_ef()?, 46);
     Ok(())
@@ -196,6 +198,14 @@ fn status_and_history_have_one_time() -> anyhow::Result<()> {
     is_one()?;
     edge.ok(&format!("policy apply {}", edge.mark))?;
     is_one()?;
+    let before = edge.status()?["applied"].clone();
+    // The same policy from another file, as somebody has applied it by then.
+    let copy = edge.router.folder().join("copy").display().to_string();
+    std::fs::copy(&edge.mark, &copy)?;
+    edge.ok(&format!("policy apply {copy}"))?;
+    is_one()?;
+    let applied = &edge.status()?["applied"];
+    assert!(applied["file"] == copy.as_str() && applied["time"] != before["time"], "{before:#} {applied:#}");
     edge.ok("policy rollback")?;
     is_one()
 }
@@ -206,16 +216,19 @@ fn status_says_what_was_taken_back_until_something_else_is_in_force() -> anyhow:
     assert!(edge.status()?["taken_back"].is_null());
     edge.wait_for_timers()?;
     let taken_back = edge.status()?["taken_back"].clone();
-    assert_eq!((&taken_back["name"], &taken_back["why"]), (&"wash".into(), &"was not confirmed in time".into()));
+    assert_eq!((&taken_back["name"], &taken_back["why"]), (&"wash".into(), &"late".into()));
+    assert!(taken_back["by"].is_null());
     let history = edge.ok("policy history --json")?.json()?;
     assert_eq!([&taken_back["applied"], &taken_back["time"]], [1, 0].map(|at| &history["policies"][at]["time"]));
-    edge.ok("status")?.says(&["! policy wash", "was taken back at", "nobody confirmed it in time"])?;
+    edge.ok("status")?.says(&["! policy wash", "was taken back at", "it was not confirmed in time"])?;
     edge.ok(&format!("policy apply {}", edge.mark))?;
     assert!(edge.status()?["taken_back"].is_null(), "somebody has applied a policy since");
     edge.ok(&format!("policy apply {} --confirm 1h", edge.keep))?;
     edge.ok("policy rollback")?;
     let screen = edge.ok("status")?.says(&["policy keep", "was taken back at"])?;
     assert!(!screen.stdout.contains("! policy keep"), "somebody wanted it: {screen:?}");
+    let taken_back = &edge.status()?["taken_back"];
+    assert_eq!([&taken_back["why"], &taken_back["by"]], ["by", "root"]);
     Ok(())
 }
 
@@ -225,7 +238,7 @@ fn status_says_what_was_taken_back_where_there_is_no_policy() -> anyhow::Result<
     let edge = Edge::bare()?;
     edge.ok(&format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()))?;
     edge.wait_for_timers()?;
-    let words = ["no policy", "! policy mark", "was taken back at", "nobody confirmed it in time"];
+    let words = ["no policy", "! policy mark", "was taken back at", "it was not confirmed in time"];
     edge.ok("status")?.says(&words)?;
     let status = edge.status()?;
     assert!(status["policy"].is_null() && status["applied"].is_null(), "{status:#}");
@@ -234,6 +247,22 @@ fn status_says_what_was_taken_back_where_there_is_no_policy() -> anyhow::Result<
     edge.ok(&format!("policy apply {}", edge.mark))?;
     assert!(edge.status()?["taken_back"].is_null());
     assert_eq!(numbers(&edge)?, [(2, "mark".to_owned(), true), (1, "mark".to_owned(), false)]);
+    Ok(())
+}
+
+/// What was taken back is not taken back again by an apply of it that was killed before the history had it.
+#[test]
+fn an_apply_that_was_cut_short_rewrites_nothing() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    edge.ok(&format!("policy apply {} --confirm 1h", edge.mark))?;
+    edge.kill_timers()?;
+    let store = || Store::open(&edge.router.bpffs);
+    let change = edge.router.edge().run(|| Pending::read(&store()?)?.context("a change"))?;
+    edge.ok("policy rollback")?;
+    let before = edge.status()?["taken_back"].clone();
+    edge.router.edge().run(|| Pending { complete: false, ..change }.write(&store()?))?;
+    edge.ok("status")?.complains(&["was cut short while it was being applied"])?;
+    assert_eq!((&edge.status()?["taken_back"], &before["why"]), (&before, &"by".into()));
     Ok(())
 }
 

@@ -53,28 +53,31 @@ fn read(past: Past) -> anyhow::Result<(Source, Policy)> {
 /// Goes back from a policy that waits to be confirmed; whether there was one.
 fn give_up(args: &RollbackArgs, context: &Context) -> anyhow::Result<bool> {
     if let Some(late) = &context.taken_back {
-        say(&late.policy, late.why, args, context)?;
+        say_why(late, args, context)?;
         return Ok(true);
     }
     let Some(waited) = Pending::read(&context.store()?)?.map(|change| change.to) else { return Ok(false) };
     let (store, _change) = Store::change(&context.bpffs)?;
     let Recovered { site, taken_back } = recover(store, context)?;
     if let Some(late) = &taken_back {
-        say(&late.policy, late.why, args, context)?;
+        say_why(late, args, context)?;
         return Ok(true);
     }
     let Some(change) = Pending::read(&site.store)? else {
         // Who keeps the deadline was quicker, or somebody has confirmed, while this waited for the lock.
         let gone = past::is_taken_back(&site.store, &waited)?;
         if gone {
-            let late = TakenBack::late(waited);
-            say(&late.policy, late.why, args, context)?;
+            say_why(&TakenBack { policy: waited, why: Why::Late }, args, context)?;
         }
         return Ok(gone);
     };
     undo::run(&site, &change, Why::By(who::am_i()))?;
     say(&change.to, &undo::back_to(&change), args, context)?;
     Ok(true)
+}
+
+fn say_why(TakenBack { policy, why }: &TakenBack, args: &RollbackArgs, context: &Context) -> anyhow::Result<()> {
+    say(policy, &format!("it {why}"), args, context)
 }
 
 fn say(taken_back: &Identity, how: &str, args: &RollbackArgs, context: &Context) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use crate::{
     render::text::rfc3339,
     snapshot::State,
     status::{
-        Applied, BypassStatus, Confirm, HookStatus, Note, ServiceStatus, StatusReport, TakenBack, about_the_policy,
+        Applied, BypassStatus, Confirm, HookStatus, Note, ServiceStatus, StatusReport, UndonePolicy, about_the_policy,
     },
 };
 
@@ -77,19 +77,22 @@ struct TakenBackDocument<'a> {
     hash: &'a str,
     applied: String,
     time: Option<String>,
-    /// What became of it.
-    why: Option<String>,
+    /// `late`, `cut-short`, `failed` or `by`.
+    why: Option<&'static str>,
+    /// Who took it back.
+    by: Option<&'a str>,
 }
 
-impl<'a> From<&'a TakenBack> for TakenBackDocument<'a> {
-    fn from(taken: &'a TakenBack) -> Self {
+impl<'a> From<&'a UndonePolicy> for TakenBackDocument<'a> {
+    fn from(taken: &'a UndonePolicy) -> Self {
         let undone = taken.undone.as_ref();
         Self {
             name: &taken.name,
             hash: &taken.hash,
             applied: rfc3339(taken.applied),
             time: undone.map(|undone| rfc3339(undone.at)),
-            why: undone.map(|undone| undone.why.to_string()),
+            why: undone.map(|undone| undone.why.word()),
+            by: undone.and_then(|undone| undone.why.by()),
         }
     }
 }
