@@ -18,6 +18,9 @@ pub const COMMANDS: [&str; 11] = [
     "run --reload",
 ];
 
+/// The commands of tc in hints and reasons.
+const CHANGES: [&str; 2] = ["tc filter del ", "tc qdisc del "];
+
 /// The options of a command line without which the next one would be about something else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invocation {
@@ -48,7 +51,20 @@ impl Invocation {
             completed.push(' ');
             completed.push_str(part);
         }
-        completed
+        self.there(completed)
+    }
+
+    /// A text in which tc changes something in that namespace, and not in that of the shell.
+    fn there(&self, text: String) -> String {
+        let lead = match &self.netns {
+            None => return text,
+            Some(path) if path.contains('/') => format!("nsenter --net={} ", quoted(path)),
+            Some(netns) => format!("ip netns exec {} ", quoted(netns)),
+        };
+        CHANGES.iter().fold(text, |text, command| {
+            let plain = text.replace(&format!("{lead}{command}"), command);
+            plain.replace(command, &format!("{lead}{command}"))
+        })
     }
 
     /// With a space before each.
@@ -119,5 +135,16 @@ mod tests {
             assert_eq!(here.completed(prose), prose);
         }
         assert_eq!(Invocation::default().completed(told), told);
+    }
+
+    #[test]
+    fn what_tc_is_to_remove_is_in_the_namespace() {
+        let removal = "tc filter del dev wan0 egress removes it";
+        let at = |netns: &str| Invocation { netns: Some(netns.to_owned()), bpffs: None, etc: None }.completed(removal);
+        assert_eq!(at("edge"), format!("ip netns exec edge {removal}"));
+        assert_eq!(at("/proc/7/ns/net"), format!("nsenter --net=/proc/7/ns/net {removal}"));
+        let edge = Invocation { netns: Some("edge".to_owned()), bpffs: None, etc: None };
+        assert_eq!(edge.completed(&at("edge")), at("edge"), "once is enough");
+        assert_eq!(Invocation::default().completed(removal), removal);
     }
 }

@@ -156,7 +156,9 @@ fn attach_at(interface: &str, direction: Direction) -> Command {
 /// Whether no other mechanism would fare better; a program that the verifier refuses is one refusal among others.
 pub(super) fn is_final(error: &anyhow::Error) -> bool {
     let failure = error.downcast_ref::<Failure>();
-    failure.is_some_and(|failure| ["privilege", "foreign-pin", "layout", "device-changed"].contains(&failure.code))
+    failure.is_some_and(|failure| {
+        ["privilege", "foreign-pin", "foreign-filter", "layout", "device-changed"].contains(&failure.code)
+    })
 }
 
 fn abandon(pins: &HookPins, error: anyhow::Error) -> anyhow::Result<Hook> {

@@ -103,9 +103,6 @@ fn check_name(interface: &str, pins: &HookPins) -> anyhow::Result<()> {
 fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<bool> {
     let make = !net.qdiscs(pins.ifindex)?.clsact;
     check_name(interface, pins)?;
-    if let Some(running) = running(Via::Clsact, pins, net)? {
-        return Err(filter_without_pins(interface, pins.direction, running.program_id));
-    }
     if make {
         make_clsact(interface, pins, net)?;
     }
@@ -115,22 +112,29 @@ fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Ne
     }
 }
 
-/// The program stays in the kernel when its pins go, as with a bpf file system that is unmounted.
-fn filter_without_pins(interface: &str, direction: Direction, program: u32) -> anyhow::Error {
-    let removal = Command::new("tc filter del dev").word(interface).word(direction).words("pref").word(PRIORITY);
+/// Before a hook gets its first program: by whatever mechanism that is, packets would meet two of them. One of clsact stays in
+/// the kernel when its pins go, as with a bpf file system that is unmounted.
+///
+/// # Errors
+///
+/// `foreign-filter`.
+pub fn refuse_filter_without_pins(interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    let Some(Running { program_id, .. }) = running(Via::Clsact, pins, net)? else { return Ok(()) };
+    let removal = Command::new("tc filter del dev").word(interface).word(pins.direction).words("pref").word(PRIORITY);
     let message = format!(
-        "a filter is at our priority, of which no pin is known (program {program}): left by a bpf file system that was \
-         unmounted, or made by qosbpf with another --bpffs. Without use: {removal}"
+        "{interface}:{}: a filter is at our priority, of which no pin is known (program {program_id}): left by a bpf file \
+         system that was unmounted, or made by qosbpf with another --bpffs",
+        pins.direction
     );
-    Failure::new("foreign-filter", message).into()
+    Err(Failure::new("foreign-filter", message).hint(format!("{removal} removes it, if it is without use")).into())
 }
 
 /// The kernel has one place for both, and says no more than that something is there.
 fn barred(interface: &str) -> anyhow::Error {
     let removal = Command::new("tc qdisc del dev").word(interface).words("ingress");
     anyhow::anyhow!(
-        "{interface} has an `ingress` qdisc, in the place of clsact: {removal} takes it away with its filters, which clsact \
-         takes too, at parent ffff:fff2"
+        "{interface} has an `ingress` qdisc, in the place of clsact, which takes its filters too, at parent ffff:fff2. To \
+         remove it with its filters: {removal}"
     )
 }
 

@@ -70,7 +70,8 @@ fn an_ingress_qdisc_in_the_place_of_clsact_is_named_with_its_cure() -> anyhow::R
     run_in(router.edge(), "tc qdisc add dev wan0 ingress")?;
     let refused = router.ask("attach wan0 --egress --hook clsact")?.expect(1)?;
     let cure = "tc qdisc del dev wan0 ingress";
-    refused.complains(&["wan0 has an `ingress` qdisc, in the place of clsact: ", cure])?;
+    let there = format!("ip netns exec {} {cure}", router.edge().name());
+    refused.complains(&["wan0 has an `ingress` qdisc, in the place of clsact, ", &there])?;
     let tcx = Feature::Tcx.is_here()?;
     let answer = router.ask("doctor wan0 --sample 0 --json")?.expect(if tcx { 0 } else { 3 })?;
     let found = find(&answer, "wan0", "ingress-qdisc")?;

@@ -59,12 +59,14 @@ fn unmounted(hook: &str) -> anyhow::Result<Row> {
 fn freed(stage: &Stage) -> anyhow::Result<String> {
     let mut said = String::new();
     for device in ["lan0", "wan0"] {
-        let line = format!("attach {device} --hook clsact");
-        for direction in ["ingress", "egress"] {
-            let cure = format!("tc filter del dev {device} {direction} pref 20819");
+        // By a better mechanism, which would be free, packets would meet two programs.
+        for (direction, hook) in [("ingress", "clsact"), ("egress", "auto")] {
+            let line = format!("attach {device} --{direction} --hook {hook}");
+            let removal = format!("tc filter del dev {device} {direction} pref 20819");
+            let cure = format!("ip netns exec {} {removal} removes it", stage.edge().name());
             let refused = stage.refused(&line, 1, &["no pin is known", &cure])?;
             said = quote(&stage.router, &refused);
-            stage.run(&cure)?;
+            stage.run(&removal)?;
         }
     }
     Ok(said)

@@ -1,5 +1,7 @@
 //! Whether the hook is there, in force, and sees what the device sees.
 
+use qos_common::abi::Uncounted;
+
 use super::Scene;
 use crate::{
     diagnosis::{
@@ -99,10 +101,10 @@ fn device(name: &str, hook: &Hook) -> Option<Finding> {
 }
 
 fn no_ip(name: &str, hook: &Hook) -> Option<Finding> {
-    let totals = hook.counts.as_ref().ok()?.totals();
-    let (uncounted, before) = (totals.uncounted.packets, totals.before.packets);
+    let counts = hook.counts.as_ref().ok()?;
+    let (not_ip, before) = (counts.sums.uncounted[Uncounted::NotIp as usize].packets, counts.totals().before.packets);
     let text = format!(
-        "{uncounted} frames are not IP where we look, {before} are: behind PPPoE or MPLS attach to the device on top"
+        "{not_ip} frames are not IP where we look, {before} are: behind PPPoE or MPLS attach to the device on top"
     );
-    (uncounted > before).then(|| Finding::info(name, "not-ip", text))
+    (not_ip > before).then(|| Finding::info(name, "not-ip", text))
 }

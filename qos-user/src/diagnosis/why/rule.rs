@@ -90,7 +90,7 @@ fn shadowed(name: &str, rule: &Rule, facts: &RuleFacts) -> Option<Finding> {
     };
     let by = facts.shadowed_by.join(", ");
     let text = format!("rule \"{}\" is never asked: {by} {verbs} on all that it would match", rule.name);
-    let cure = Cure::Advice(format!("put it before {others} in {}, or narrow that one", facts.place));
+    let cure = Cure::Advice(format!("move it from {} to before {others}, or narrow that one", facts.place));
     Some(Finding::fail(name, "shadowed", text).cure(cure))
 }
 
