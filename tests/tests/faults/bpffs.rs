@@ -9,7 +9,7 @@ use qosbpf_tests::{
 
 use crate::{
     Fault,
-    stage::{AF41, POLICY, Row, Stage, passed, quote, quoted},
+    stage::{AF41, POLICY, Row, Stage, other_policy, passed, quote, quoted},
     trace::{Call, fail},
 };
 
@@ -79,7 +79,7 @@ fn remount(router: &Router) -> anyhow::Result<()> {
 
 fn read_only() -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
-    let other = stage.router.policy("other", &POLICY.replace("AF41", "AF31"))?;
+    let other = stage.router.policy("other", &other_policy())?;
     let change = |flags| mount(None::<&str>, &stage.router.bpffs, None::<&str>, flags, None::<&str>);
     let again = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
     change(again | MsFlags::MS_RDONLY)?;
@@ -104,7 +104,7 @@ const ATTACH: &str = "attach lo --ingress";
 /// A bpf file system has no limit that one could reach: the error is put into the system calls.
 fn full(which: fn(&Call) -> bool, errno: i32, lines: &[&str]) -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
-    let other = stage.router.policy("other", &POLICY.replace("AF41", "AF31"))?;
+    let other = stage.router.policy("other", &other_policy())?;
     let reason = std::io::Error::from_raw_os_error(errno).to_string();
     let mut said = String::new();
     for line in lines {

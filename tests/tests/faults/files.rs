@@ -18,7 +18,7 @@ use qosbpf_tests::{
 
 use crate::{
     Fault,
-    stage::{EF, POLICY, Row, Stage, quote, quoted, remarked},
+    stage::{EF, POLICY, Row, Stage, other_policy, quote, quoted, remarked},
 };
 
 pub const FAULTS: &[Fault] = &[
@@ -56,7 +56,7 @@ fn refused_by_all(stage: &Stage, path: &str, code: i32) -> anyhow::Result<String
 
 fn wrong_file(spoil: fn(&[u8]) -> Vec<u8>) -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
-    let path = stage.router.policy("wrong", &POLICY.replace("AF41", "AF31"))?;
+    let path = stage.router.policy("wrong", &other_policy())?;
     let spoilt = spoil(&fs::read(&path)?);
     fs::write(&path, spoilt)?;
     let said = refused_by_all(&stage, &path, 2)?;
@@ -66,7 +66,7 @@ fn wrong_file(spoil: fn(&[u8]) -> Vec<u8>) -> anyhow::Result<Row> {
 /// By root without the right to read what others keep for themselves, as a service has it.
 fn unreadable() -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
-    let path = stage.router.policy("secret", &POLICY.replace("AF41", "AF31"))?;
+    let path = stage.router.policy("secret", &other_policy())?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000))?;
     let refused = stage.edge().run(|| {
         let mut command = words("setpriv --bounding-set=-all,+net_admin,+bpf,+perfmon --inh-caps=-all");

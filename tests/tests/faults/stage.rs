@@ -5,6 +5,7 @@ use qosbpf::lab::namespace::Namespace;
 use qosbpf_tests::{
     binary::Answer,
     flow::{Flow, Outcome},
+    left::assert_nothing,
     router::{Router, run_in},
 };
 
@@ -13,6 +14,12 @@ pub const POLICY: &str = "[interface.lan0]\ningress = \"in\"\n[interface.wan0]\n
                           [remark.in]\nother = \"keep\"\n[remark.out]\nEF = \"AF41\"\nother = \"keep\"\n";
 pub const EF: u8 = qosbpf_tests::flow::EF;
 pub const AF41: u8 = 34;
+const AF31: u8 = 26;
+
+/// EF leaves as AF31.
+pub fn other_policy() -> String {
+    POLICY.replace("AF41", "AF31")
+}
 
 /// What a fault did, for the table.
 #[derive(Clone, Debug)]
@@ -72,6 +79,20 @@ impl Stage {
     pub fn unharmed(self, said: String) -> anyhow::Result<Row> {
         let (router, outcome) = self.end()?;
         unharmed(&router, &outcome, said)
+    }
+
+    /// Nothing but a change of policy, to [`other_policy`] or back: each packet arrived, was counted, and left with the mark of
+    /// the one or of the other.
+    pub fn changed(self, said: String) -> anyhow::Result<Row> {
+        let (router, outcome) = self.end()?;
+        ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
+        ensure!(outcome.marks.keys().all(|mark| [AF31, AF41].contains(mark)), "{outcome:?}");
+        let counted = router.counted("wan0:egress")?.packets()[&EF];
+        ensure!(counted == u64::from(outcome.sent), "{counted} of {outcome:?}");
+        router.ok("detach --all")?;
+        assert_nothing(&router, "detach --all")?;
+        let traffic = format!("0 of {} lost, each with the mark of the one policy or of the other", outcome.sent);
+        Ok(Row { traffic, counters: "go on: every packet".to_owned(), said })
     }
 }
 
