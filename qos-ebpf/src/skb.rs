@@ -20,10 +20,8 @@ use qos_common::{
 };
 
 use crate::{
-    at_hook::AtHook,
-    log::log,
-    maps::{self, Maps, apart, opaque},
-    plain,
+    at_hook::{self, AtHook},
+    maps::{self, opaque},
     window::Window,
 };
 
@@ -193,20 +191,7 @@ pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER
     direction: Direction,
 ) -> bool {
     let packet = Tc::<MF, INSIDE> { skb: context.skb.skb, direction };
-    if !MF
-        && !INSIDE
-        && !OUTER
-        && let Some(outcome) = plain::process(packet)
-    {
-        return outcome.drops();
-    }
-    // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
-    if maps::logs() {
-        apart();
-        log(context, packet.process(&mut Maps::<MF, SWAPS, INSIDE, OUTER>))
-    } else {
-        packet.process(&mut Maps::<MF, SWAPS, INSIDE, OUTER>).drops()
-    }
+    at_hook::handle::<MF, SWAPS, INSIDE, OUTER, _, _>(context, packet)
 }
 
 /// The linear part of the packet, with the headers in it.

@@ -11,10 +11,8 @@ use qos_common::{
 };
 
 use crate::{
-    at_hook::AtHook,
-    log::log,
-    maps::{self, Maps, apart, opaque},
-    plain,
+    at_hook::{self, AtHook},
+    maps::{self, opaque},
     window::Window,
 };
 
@@ -103,19 +101,7 @@ pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool>(
     received: fn(&XdpContext) -> Received,
 ) -> bool {
     let packet = Xdp { packet: context.as_ptr().cast(), received };
-    if !MF
-        && !INSIDE
-        && let Some(outcome) = plain::process(packet)
-    {
-        return outcome.drops();
-    }
-    // Two copies, of which the verifier keeps one: what a log needs to know costs nothing where there is none.
-    if maps::logs() {
-        apart();
-        log(context, packet.process(&mut Maps::<MF, SWAPS, INSIDE, false>))
-    } else {
-        packet.process(&mut Maps::<MF, SWAPS, INSIDE, false>).drops()
-    }
+    at_hook::handle::<MF, SWAPS, INSIDE, false, _, _>(context, packet)
 }
 
 /// A packet in one piece.
