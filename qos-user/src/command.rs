@@ -46,9 +46,9 @@ impl Command {
 
     /// All of them with these words before each.
     #[must_use]
-    pub(crate) fn behind(mut self, lead: &[&str]) -> Self {
+    pub(crate) fn behind(mut self, lead: &[String]) -> Self {
         for command in &mut self.0 {
-            command.splice(0..0, lead.iter().map(|word| (*word).to_owned()));
+            command.splice(0..0, lead.iter().cloned());
         }
         self
     }

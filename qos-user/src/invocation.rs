@@ -54,13 +54,19 @@ impl Invocation {
         self.there(completed)
     }
 
+    /// The words before a command of another tool that is run in that namespace; none in that of the shell.
+    #[must_use]
+    pub fn lead(&self) -> Vec<String> {
+        match &self.netns {
+            None => Vec::new(),
+            Some(path) if path.contains('/') => vec!["nsenter".to_owned(), format!("--net={path}")],
+            Some(netns) => ["ip", "netns", "exec", netns].map(str::to_owned).to_vec(),
+        }
+    }
+
     /// A text in which tc changes something in that namespace, and not in that of the shell.
     fn there(&self, text: String) -> String {
-        let lead = match &self.netns {
-            None => return text,
-            Some(path) if path.contains('/') => format!("nsenter --net={} ", quoted(path)),
-            Some(netns) => format!("ip netns exec {} ", quoted(netns)),
-        };
+        let lead: String = self.lead().iter().map(|word| quoted(word) + " ").collect();
         CHANGES.iter().fold(text, |text, command| {
             let plain = text.replace(&format!("{lead}{command}"), command);
             plain.replace(command, &format!("{lead}{command}"))

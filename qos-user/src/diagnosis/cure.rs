@@ -31,11 +31,7 @@ impl Shell {
 
     /// Each part of it is run in the namespace.
     fn there(&self, command: Command) -> Command {
-        match &self.invocation.netns {
-            None => command,
-            Some(path) if path.contains('/') => command.behind(&["nsenter", &format!("--net={path}")]),
-            Some(netns) => command.behind(&["ip", "netns", "exec", netns]),
-        }
+        command.behind(&self.invocation.lead())
     }
 
     fn own(&self, arguments: &Command) -> String {
