@@ -225,13 +225,18 @@ impl Findings {
     }
 }
 
-/// A word of the file as it is quoted in a message: short, and without control characters.
+/// A word of the file as it is quoted in a message.
 pub(super) fn quote(word: &str) -> String {
+    format!("`{}`", shown(word))
+}
+
+/// A word of the file as it may be shown: short, and without control characters.
+pub(super) fn shown(word: &str) -> String {
     const MOST: usize = 40;
     let mut chars = word.chars();
     let shown: String = chars.by_ref().take(MOST).map(printable).collect();
     let rest = if chars.next().is_some() { "..." } else { "" };
-    format!("`{shown}{rest}`")
+    format!("{shown}{rest}")
 }
 
 fn printable(c: char) -> char {

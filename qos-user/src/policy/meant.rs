@@ -3,7 +3,7 @@
 use qos_common::ds::Dscp;
 
 use crate::policy::{
-    diagnostic::quote,
+    diagnostic::shown,
     tree::{Entry, Kind, Node},
     words,
 };
@@ -216,8 +216,5 @@ fn color(word: &str, value: &Node) -> String {
         Kind::Table(_) | Kind::Array(_) => "...".to_owned(),
         _ => words::scalar(value).map_or_else(|| "...".to_owned(), |word| words::literal(value, &word)),
     };
-    format!(
-        "it stands in the rule, beside `meter`: write {} = {written} on a line of its own",
-        quote(key).replace('`', "")
-    )
+    format!("it stands in the rule, beside `meter`: write {} = {written} on a line of its own", shown(key))
 }

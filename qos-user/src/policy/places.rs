@@ -3,7 +3,7 @@
 use crate::{
     hook::Direction,
     policy::{
-        diagnostic::{Finding, Findings, quote},
+        diagnostic::{Finding, Findings, quote, shown},
         interfaces,
         model::Place,
         ranges,
@@ -52,7 +52,7 @@ fn place(word: &str, span: Span) -> Result<Place, Box<Finding>> {
     }
     let Some((pattern, direction)) = word.split_once(':') else {
         let finding = Finding::error(span, format!("{} says no direction", quote(word)));
-        let word = quote(word).replace('`', "");
+        let word = shown(word);
         return Err(Box::new(finding.help(format!("write \"{word}:ingress\", \"{word}:egress\", or a list of both"))));
     };
     if let Some(finding) = interfaces::bad_pattern(pattern, span) {

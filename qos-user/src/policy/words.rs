@@ -4,7 +4,7 @@ use qos_common::{ds::Dscp, notation::NotationError};
 
 use crate::{
     policy::{
-        diagnostic::{Finding, Findings, quote},
+        diagnostic::{Finding, Findings, quote, shown},
         meant::{self, Within},
         source::Span,
         tree::{Entry, Key, Kind, Node, Table},
@@ -108,7 +108,7 @@ pub(super) fn scalar(node: &Node) -> Option<String> {
 
 /// A value in the notation of TOML: with quotes if it was a string.
 pub(super) fn literal(node: &Node, word: &str) -> String {
-    let shown = quote(word).replace('`', "");
+    let shown = shown(word);
     if matches!(node.kind, Kind::String(_)) { format!("\"{shown}\"") } else { shown }
 }
 
@@ -127,12 +127,12 @@ pub(super) fn unlike(node: &Node, wanted: &str) -> Option<Finding> {
 pub(super) fn as_list(word: &str) -> Option<String> {
     const MOST: usize = 8;
     let parts: Vec<_> = word.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
-    let shown = parts.iter().take(MOST).map(|part| match part.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => quote(part).replace('`', ""),
-        false => quote(part).replace('`', "\""),
+    let list = parts.iter().take(MOST).map(|part| match part.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => shown(part),
+        false => format!("\"{}\"", shown(part)),
     });
     let more = if parts.len() > MOST { ", ..." } else { "" };
-    (parts.len() > 1).then(|| format!("[{}{more}]", shown.collect::<Vec<_>>().join(", ")))
+    (parts.len() > 1).then(|| format!("[{}{more}]", list.collect::<Vec<_>>().join(", ")))
 }
 
 /// What is not the list of `what` that it has to be: one of them, or several in one text.
@@ -218,9 +218,8 @@ pub(super) fn unquoted(section: &str, outer: &str, entry: &Entry) -> Finding {
         name = format!("{name}.{}", key.text);
         value = inner;
     }
-    let shown = quote(&name);
-    let title = format!("the name {shown} needs quotes, since there is a dot in it");
-    Finding::error(entry.key.span, title).help(format!("write [{section}.{}]", shown.replace('`', "\"")))
+    let title = format!("the name {} needs quotes, since there is a dot in it", quote(&name));
+    Finding::error(entry.key.span, title).help(format!("write [{section}.\"{}\"]", shown(&name)))
 }
 
 /// Whether a name of a policy or of a table can be printed in a line: 1 to 64 characters, no control characters.

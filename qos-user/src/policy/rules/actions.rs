@@ -2,7 +2,7 @@
 
 use super::{Rules, Written, meter};
 use crate::policy::{
-    diagnostic::{Finding, Findings, quote},
+    diagnostic::{Finding, Findings, quote, shown},
     model::{Action, MarkBits},
     source::Span,
     tree::{Entry, Kind, Node, Table},
@@ -132,7 +132,7 @@ pub(super) fn mark_bits(node: &Node, findings: &mut Findings) -> Option<MarkBits
 fn parse_mark_bits(word: &str, span: Span) -> Result<MarkBits, Box<Finding>> {
     let error = |title: String| Finding::error(span, title);
     let Some((value, mask)) = word.split_once('/') else {
-        let shown = quote(word).replace('`', "");
+        let shown = shown(word);
         let finding = error(format!("{} says no mask", quote(word)));
         let help = format!("the other bits are somebody else's: write \"{shown}/0xff\", or /0xffffffff for all");
         return Err(Box::new(finding.help(help)));

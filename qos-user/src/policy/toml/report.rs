@@ -9,7 +9,7 @@ use super::{
     strings::{self, Spoiled},
 };
 use crate::policy::{
-    diagnostic::{Finding, Findings, quote},
+    diagnostic::{Finding, Findings, quote, shown},
     source::{Source, Span},
     tree::Table,
     words::nearest,
@@ -72,7 +72,7 @@ fn syntax(error: &ParseError, source: &Source) -> Finding {
     };
     let finding = Finding::error(span, description);
     match description {
-        UNQUOTED => return finding.help(format!("write {}", quote(word).replace('`', "\""))),
+        UNQUOTED => return finding.help(format!("write \"{}\"", shown(word))),
         "invalid unquoted key" => {
             return finding.help("a name with a dot, a star or an equals sign needs quotes: [interface.\"ppp*\"]");
         }

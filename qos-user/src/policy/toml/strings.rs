@@ -4,7 +4,7 @@
 use toml_parser::ParseError;
 
 use crate::policy::{
-    diagnostic::{Finding, quote},
+    diagnostic::{Finding, shown},
     source::{Source, Span},
 };
 
@@ -43,7 +43,7 @@ pub(super) fn never_opened(word: Span, source: &Source) -> Finding {
     let finding = Finding::error(word, "missing opening quote");
     match before.ends_with(['"', '\'']) {
         true => finding.help("the quote before it has closed a string: an earlier one in this line is missing"),
-        false => finding.help(format!("write \"{}\"", quote(text.trim_matches(['"', '\''])).replace('`', ""))),
+        false => finding.help(format!("write \"{}\"", shown(text.trim_matches(['"', '\''])))),
     }
 }
 
