@@ -104,7 +104,7 @@ fn attach(hook: &str) -> anyhow::Result<Row> {
         router.ok("detach --all")?;
         assert_nothing(router, "detach --all")
     };
-    let points = made_and_undone(router, &line, || router.ok("status").map(drop), &gone)?;
+    let points = made_and_undone(router, &line, || router.ok("status").map(drop), gone)?;
     if hook == "tcx" {
         // Taken back at once, wherever it was cut.
         at_every_change(router, &line, || Ok(()), |_| gone())?;
@@ -194,7 +194,7 @@ fn attached_and_saved() -> anyhow::Result<Row> {
         }
         assert_nothing(router, "detach --all")
     };
-    let points = made_and_undone(router, &line, || router.ok(&with_etc("status"))?.says(&["saved"]).map(drop), &gone)?;
+    let points = made_and_undone(router, &line, || router.ok(&with_etc("status"))?.says(&["saved"]).map(drop), gone)?;
     let (router, outcome) = stage.end()?;
     ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
     ensure!(outcome.marks.keys().all(|mark| [46, AF41].contains(mark)), "{outcome:?}");
