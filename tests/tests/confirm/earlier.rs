@@ -9,6 +9,11 @@ use crate::edge::{Edge, MARK};
 
 const EF: u8 = 46 << 2;
 
+/// A rule at `lan0:ingress`.
+fn rule(name: &str, condition: &str, does: &str) -> String {
+    format!("[[rule]]\nname = \"{name}\"\non = \"lan0:ingress\"\nmatch = {{ {condition} }}\n{does}\n")
+}
+
 impl Edge {
     /// What `stats` and `why` say of EF at `lan0:ingress`; both, since both have to say the same.
     fn said_of_ef(&self, stats: &str, why: &str) -> anyhow::Result<()> {
@@ -53,16 +58,14 @@ fn a_rule_has_not_changed_what_was_changed_before_it_came() -> anyhow::Result<()
     let edge = Edge::start()?;
     edge.ok(&format!("policy apply {}", edge.mark))?;
     edge.router.ping(false, EF, 9)?;
-    let rule = |name: &str, what: &str| {
-        format!("[[rule]]\nname = \"{name}\"\non = \"lan0:ingress\"\nmatch = {{ proto = \"icmp\" }}\n{what}\n")
-    };
-    edge.apply("ruled", "", &rule("echo", "set = \"AF41\""))?;
+    let echo = rule("echo", "proto = \"icmp\"", "set = \"AF41\"");
+    edge.apply("ruled", "", &echo)?;
     edge.router.ping(false, 0, 4)?;
     edge.said_of_ef("9 -> AF41 (by an earlier policy)", "9 EF -> AF41 here, by an earlier policy")?;
     edge.router.ping(false, EF, 2)?;
     edge.ok("stats lan0:ingress --rate 0")?.says(&["11 -> AF41 rule: echo, 9 of them by an earlier policy"])?;
     // A rule that keeps its name keeps what it has done.
-    edge.apply("beside", "CS1 = \"DF\"\n", &rule("echo", "set = \"AF41\""))?;
+    edge.apply("beside", "CS1 = \"DF\"\n", &echo)?;
     edge.ok("stats lan0:ingress --rate 0")?.says(&["11 -> AF41 rule: echo, 9 of them by an earlier policy"])?;
     Ok(())
 }
@@ -70,14 +73,12 @@ fn a_rule_has_not_changed_what_was_changed_before_it_came() -> anyhow::Result<()
 #[test]
 fn what_was_dropped_by_an_earlier_policy_is_not_by_a_rule_of_this_one() -> anyhow::Result<()> {
     let edge = Edge::start()?;
-    let rule = |name: &str| {
-        format!("[[rule]]\nname = \"{name}\"\non = \"lan0:ingress\"\nmatch = {{ dscp = \"EF\" }}\ndrop = true\n")
-    };
-    edge.apply("first", "", &rule("no voice"))?;
+    let drops = |name: &str| rule(name, "dscp = \"EF\"", "drop = true");
+    edge.apply("first", "", &drops("no voice"))?;
     let to = SocketAddr::new(WAN_HOST.v4.into(), 5060);
     udp::send(edge.router.lab().lan(), SocketAddr::new(LAN_HOST.v4.into(), 0), to, EF, 5)?;
     edge.ok("why lan0:ingress EF --sample 0")?.says(&["5 EF dropped here, by rule \"no voice\" ("])?;
-    edge.apply("second", "", &rule("still none"))?;
+    edge.apply("second", "", &drops("still none"))?;
     edge.ok("why lan0:ingress EF --sample 0")?.says(&["5 EF dropped here, by an earlier policy"])?;
     Ok(())
 }
@@ -86,9 +87,7 @@ fn what_was_dropped_by_an_earlier_policy_is_not_by_a_rule_of_this_one() -> anyho
 #[test]
 fn what_comes_beside_a_rule_takes_nothing_from_it() -> anyhow::Result<()> {
     let edge = Edge::start()?;
-    let rule = |name: &str| {
-        format!("[[rule]]\nname = \"{name}\"\non = \"lan0:ingress\"\nmatch = {{ dscp = \"EF\" }}\nset = \"DF\"\n")
-    };
+    let rule = |name: &str| rule(name, "dscp = \"EF\"", "set = \"DF\"");
     let said = |what: &str| {
         let stats = edge.ok("stats lan0:ingress --rate 0")?.says(&["9 -> DF rule: a"])?;
         anyhow::ensure!(!stats.stdout.contains("earlier policy"), "{what}: {stats:?}");
