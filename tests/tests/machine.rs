@@ -15,13 +15,17 @@ use nix::{
 };
 use qosbpf_tests::{
     binary::Answer,
-    features::in_guest,
+    features::{in_guest, left_out},
     flow::{EF, Flow, Outcome},
     router::Router,
 };
 
 const POLICY: &str = "[interface.wan0]\negress = \"out\"\n[remark.out]\nEF = \"AF41\"\nother = \"keep\"\n";
 const OTHER: &str = "[interface.wan0]\negress = \"out\"\n[remark.out]\nEF = \"AF31\"\nother = \"keep\"\n";
+/// Lets all of the flow through its meter, as AF41.
+const METERED: &str = "[interface.wan0]\negress = \"out\"\n[remark.out]\nother = \"keep\"\n[[rule]]\nname = \"slow\"\n\
+    on = \"wan0:egress\"\nmatch = { dscp = \"EF\", proto = \"udp\" }\n\
+    meter = { type = \"trtcm\", cir = \"8gbit\", cbs = \"8MB\", pir = \"8gbit\", pbs = \"8MB\" }\ngreen = \"AF41\"\n";
 const AF41: u8 = 34;
 const AF31: u8 = 26;
 
@@ -81,6 +85,41 @@ fn a_clock_that_jumps() -> anyhow::Result<()> {
     eprintln!(
         "fault: the clock 20 years ahead, back to 1971, and right again: 0 of {} lost, all counted; a deadline of ten \
          minutes neither passes nor is missed",
+        outcome.sent
+    );
+    Ok(())
+}
+
+const JIT: &str = "/proc/sys/net/core/bpf_jit_enable";
+
+/// The programs are translated for the kernel's interpreter, as on the machines for which the kernel has no JIT.
+#[test]
+fn an_interpreter_instead_of_the_jit() -> anyhow::Result<()> {
+    const WHAT: &str = "the JIT off";
+    if !in_guest(WHAT) {
+        return Ok(());
+    }
+    if let Err(why) = fs::write(JIT, "0") {
+        left_out(WHAT, &format!("this kernel has no interpreter: {why}"));
+        return Ok(());
+    }
+    let (router, flow) = start()?;
+    router.ask("doctor --sample 0")?.says(&["JIT off", "sysctl -w net.core.bpf_jit_enable=1"])?;
+    let metered = router.policy("metered", METERED)?;
+    router.ok(&format!("policy apply {metered} --prune"))?;
+    flow.pass(20)?;
+    let shown = router.ok("policy show wan0:egress --json")?.json()?;
+    let green = &shown["hooks"][0]["rules"][0]["colors"]["green"]["packets"];
+    ensure!(green.as_u64() >= Some(20), "{shown}");
+    // What the doctor says is the cure, and a switch to what is translated.
+    fs::write(JIT, "1").context(JIT)?;
+    let other = router.policy("other", OTHER)?;
+    router.ok(&format!("policy apply {other} --prune"))?;
+    let outcome = whole(&router, flow)?;
+    router.ok("detach --all")?;
+    eprintln!(
+        "fault: the JIT off, and on again: 0 of {} lost, all counted; tables, rules and meters work, and `doctor` names \
+         the cure",
         outcome.sent
     );
     Ok(())
