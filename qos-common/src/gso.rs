@@ -48,18 +48,29 @@ impl Length {
         Self { bytes, wire: None, stripped: 0, gso: None }
     }
 
-    /// What a frame without a usable IP header weighs: one packet.
+    /// What a frame without a usable IP header weighs: of a super-packet, such as a GRO packet behind MPLS labels, the
+    /// segments that the kernel knows of. Where it has not worked out their bytes, those lack the headers that each repeats.
     #[inline(always)]
     #[must_use]
     pub const fn opaque(&self) -> Counter {
-        Counter { packets: 1, bytes: self.bytes as u64 + self.stripped as u64 }
+        match (self.gso, self.wire) {
+            (Some(Gso { segments: segments @ 1.., .. }), Some(wire)) => self.segments(segments, wire as u64),
+            (Some(Gso { segments: segments @ 1.., .. }), None) => self.segments(segments, self.bytes as u64),
+            _ => self.segments(1, self.bytes as u64),
+        }
+    }
+
+    /// So many packets, whose bytes lack the tags in metadata.
+    #[inline(always)]
+    const fn segments(&self, packets: u32, bytes: u64) -> Counter {
+        Counter { packets: packets as u64, bytes: bytes + packets as u64 * self.stripped as u64 }
     }
 
     /// What an IP packet weighs.
     #[inline(always)]
     pub fn weigh<P: Packet + ?Sized>(&self, packet: &P, header: &Header) -> Counter {
         match self.gso {
-            None => self.opaque(),
+            None => self.segments(1, self.bytes.into()),
             Some(gso) => self.weigh_segments(packet, header, gso),
         }
     }
@@ -93,7 +104,7 @@ impl Length {
             // Where the kernel did not know the segments, its sum of their bytes is not one either.
             (segments, _) => self.repeat_headers(headers_length(packet, header), gso.size, segments),
         };
-        Counter { packets: u64::from(packets), bytes: bytes + u64::from(packets) * u64::from(self.stripped) }
+        self.segments(packets, bytes)
     }
 
     /// Segments, and the bytes of all of them, where each has `headers` bytes before its payload.

@@ -113,6 +113,16 @@ fn behind_a_tunnel_the_inner_headers_are_missing() {
     assert_eq!(weigh(&packet, Length { wire: Some(wanted.bytes as u32), ..length }), wanted);
 }
 
+/// A frame that nobody looks into: what the kernel says of it, as far as it says it.
+#[test]
+fn a_super_packet_that_is_not_ip_weighs_its_segments() {
+    let gso = |segments| Some(Gso { size: 1000, segments });
+    let length = Length { bytes: 5018, wire: Some(5090), stripped: 4, gso: gso(5) };
+    assert_eq!(length.opaque(), Counter { packets: 5, bytes: 5110 });
+    assert_eq!(Length { wire: None, ..length }.opaque(), Counter { packets: 5, bytes: 5038 });
+    assert_eq!(Length { gso: gso(0), ..length }.opaque(), Counter { packets: 1, bytes: 5022 });
+}
+
 /// What no kernel should say weighs one packet at least, and nothing overflows.
 #[test]
 fn numbers_that_make_no_sense_are_survived() {

@@ -68,12 +68,14 @@ impl<const LAYER3: bool, const REMARKS: bool> Tables for Plain<LAYER3, REMARKS> 
 
     #[inline(always)]
     fn counters(&mut self) -> Option<&mut Counters> {
-        maps::counters(self)
+        // SAFETY: a packet is handled with one value of such tables, and `MAPS` is asked for constants alone.
+        unsafe { maps::counters(self) }
     }
 
     #[inline(always)]
     fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf> {
-        maps::remarked(self, from)
+        // SAFETY: as in `counters`.
+        unsafe { maps::remarked(self, from) }
     }
 }
 
