@@ -54,8 +54,8 @@ pub struct Options {
     /// Only the tests that `cargo xtask ci` runs there, with fewer random frames; the page is not written.
     #[arg(long)]
     brief: bool,
-    /// Take the consoles of guests in which all of this has passed in the last hours, after a run that was cut or in which
-    /// another guest failed.
+    /// Take the consoles of guests in which all of this build has passed in the last hours, after a run that was cut or in
+    /// which another guest failed.
     #[arg(long)]
     again: bool,
 }
@@ -155,9 +155,10 @@ fn run_guest(kernel: &Kernel, base: &Base, effort: Effort) -> anyhow::Result<Rep
     let effort = if kernel.full { Effort::full(effort.again) } else { effort };
     let named = |report| Report { full: kernel.full, asked: effort.tests, ..report };
     if effort.again
-        && let Some(report) = machine::earlier(kernel, &folder).map(named).filter(Report::passed)
+        && let Some(report) =
+            machine::earlier(kernel, &folder).map(named).filter(|report| report.passed() && report.build == base.build)
     {
-        println!("vm: {}: its console is of the last hours, and all has passed", kernel.release);
+        println!("vm: {}: its console is of the last hours and of this build, and all has passed", kernel.release);
         return Ok(report);
     }
     let image = base.for_kernel(kernel, &folder, effort)?;

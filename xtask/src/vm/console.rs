@@ -8,6 +8,8 @@ use crate::summary::{self, Summary};
 
 /// The guest has booted; the release of its kernel follows.
 pub const BOOTED: &str = "@@BOOTED";
+/// What `qosbpf --version` says follows.
+pub const BUILD: &str = "@@BUILD";
 /// A test program begins; its name follows.
 pub const BEGINS: &str = "@@BEGINS";
 /// It has ended; name and exit code follow.
@@ -26,6 +28,8 @@ pub const TOOK: &str = "@@TOOK";
 pub struct Report {
     /// The release of its kernel.
     pub release: String,
+    /// What was tried there: the version, and the commit that it was built from.
+    pub build: String,
     /// Seconds from start to end.
     pub seconds: u64,
     /// Programs of tests with their exit codes.
@@ -103,6 +107,8 @@ impl Reader {
     fn line(&mut self, line: &str) {
         if let Some(release) = behind(line, BOOTED) {
             release.clone_into(&mut self.report.release);
+        } else if let Some(build) = behind(line, BUILD) {
+            build.clone_into(&mut self.report.build);
         } else if let Some(name) = behind(line, BEGINS) {
             name.clone_into(&mut self.program);
         } else if let Some((name, code)) = behind(line, ENDS).and_then(|rest| rest.split_once(' ')) {
@@ -178,6 +184,7 @@ mod tests {
 
     const CONSOLE: &str = "\
 \x1b[2J@@BOOTED 5.10.0-46-cloud-amd64\r
+@@BUILD qosbpf 0.1.0 (0123456789ab)\r
 @@BEGINS budget\r
 running 2 tests\r
 test a ... cost: qosbpf_xdp ethernet counting: verified -, translated 2008\r
@@ -202,6 +209,7 @@ kernel = \"5.10.0\"\r
     fn a_console_is_read_to_its_end() {
         let report = read(CONSOLE).expect("it has an end mark");
         assert_eq!(report.release, "5.10.0-46-cloud-amd64");
+        assert_eq!(report.build, "qosbpf 0.1.0 (0123456789ab)");
         assert_eq!(report.programs, [("budget".to_owned(), 101), ("mechanisms".to_owned(), 0)]);
         assert_eq!((report.test("budget a"), report.test("budget b")), (Some(true), Some(false)));
         assert_eq!((report.test("mechanisms c"), report.test("mechanisms d")), (Some(true), None));

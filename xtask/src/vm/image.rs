@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::{console, kernel::Kernel, payload};
+use crate::shell;
 
 /// What the first process uses of busybox.
 const APPLETS: [&str; 8] = ["sh", "mount", "mkdir", "insmod", "cat", "rm", "uname", "poweroff"];
@@ -55,6 +56,8 @@ impl Effort {
 /// The part that all guests have in common.
 pub struct Base {
     folder: PathBuf,
+    /// What `qosbpf --version` says in the guests.
+    pub build: String,
 }
 
 impl Base {
@@ -77,7 +80,9 @@ impl Base {
             payload::copy_program(program, &base)?;
         }
         payload::build(&base.join("t"))?;
-        Ok(Self { folder: base })
+        let version = shell::output(Command::new(base.join("t/qosbpf")).arg("--version"));
+        let version = version.context("the binary of the guests does not say its version")?;
+        Ok(Self { folder: base, build: version.trim().to_owned() })
     }
 
     /// Adds a kernel's modules, and packs it; the path of the image.
@@ -135,6 +140,7 @@ fn init(modules: &[String], effort: Effort) -> String {
     for module in modules {
         add(&format!("insmod /modules/{module} || echo \"{} insmod-{module} $?\"", console::ENDS));
     }
+    add(&format!("echo \"{} $(/t/qosbpf --version)\"", console::BUILD));
     add("ip link set lo up");
     add("export QOSBPF_BIN=/t/qosbpf QOSBPF_BUDGETS=/t/budgets RUST_BACKTRACE=0");
     // What a test does to the machine as a whole, it does in a guest alone.

@@ -21,9 +21,10 @@ const MECHANISMS: [&str; 6] =
 
 /// The whole page; `date` as `2026-01-31`.
 pub fn page(reports: &[Report], date: &str) -> String {
+    let build = reports.first().map_or("qosbpf", |report| &report.build);
     let intro = format!(
         "# Kernels\n\n\
-         Written by `cargo xtask vm` on {date}: qosbpf and its kernel tests in guests with Debian's cloud kernels, in\n\
+         Written by `cargo xtask vm` on {date}: {build} and its kernel tests in guests with Debian's cloud kernels, in\n\
          software emulation. `-` is what the kernel does not have; the last section says what was left out for that.\n"
     );
     let tables = [programs, mechanisms, auto, costs, faults];
@@ -186,6 +187,7 @@ mod tests {
         let cost = |verified| Cost { verified, translated: 800 };
         Report {
             release: "5.10.0".to_owned(),
+            build: "qosbpf 0.1.0 (0123456789ab)".to_owned(),
             costs: vec![
                 ("qosbpf_xdp ethernet counting".to_owned(), cost(Some(7))),
                 ("qosbpf_xdp ethernet remarking".to_owned(), cost(Some(9))),
