@@ -58,6 +58,7 @@ impl Slots {
         running: &[Wants],
         counted: impl Fn(u16) -> Vec<Counter>,
     ) -> anyhow::Result<Given> {
+        self.forget_damage(room);
         let named: HashSet<&Wants> = wants.iter().collect();
         let kept: HashSet<&Wants> = running.iter().collect();
         let taken: HashSet<u16> = self.0.iter().map(|slot| slot.slot).collect();
@@ -81,6 +82,13 @@ impl Slots {
         retired.inherit(&mut old);
         self.0 = old;
         Ok(given)
+    }
+
+    /// Forgets numbers that there are not, and those that another rule has too: a pin may be damaged, and what two rules
+    /// count in one place belongs to neither.
+    fn forget_damage(&mut self, room: usize) {
+        let mut numbers = HashSet::new();
+        self.0.retain(|slot| usize::from(slot.slot) < room && numbers.insert(slot.slot));
     }
 
     /// What each rule has counted, under all numbers that it had, counter by counter, and the number that it has now;
@@ -167,6 +175,16 @@ mod tests {
 
     fn nothing(_: u16) -> Vec<Counter> {
         vec![Counter::default()]
+    }
+
+    #[test]
+    fn a_damaged_pin_gives_no_counter_twice_and_none_that_is_not_there() {
+        let mut slots = Slots::default();
+        assign(&mut slots, &["a", "b", "c"], &[]);
+        (slots.0[1].slot, slots.0[2].slot) = (slots.0[0].slot, ROOM as u16);
+        let given = assign(&mut slots, &["a", "b", "c"], &[]);
+        let numbers: HashSet<u16> = given.iter().copied().filter(|number| usize::from(*number) < ROOM).collect();
+        assert_eq!(numbers.len(), 3, "{given:?}");
     }
 
     fn wants(rules: &[&str]) -> Vec<Wants> {
