@@ -1,6 +1,9 @@
 //! `policy bypass --for`: ends by itself, or by the next command.
 
+use std::fs;
+
 use anyhow::Context as _;
+use aya::maps::{Array, MapData};
 use qosbpf_tests::router::run_in;
 use serde_json::Value;
 
@@ -13,9 +16,14 @@ fn bypassed() -> anyhow::Result<Edge> {
 }
 
 fn lan(edge: &Edge) -> anyhow::Result<Value> {
-    let status = edge.status()?;
+    hook(edge, "lan0")
+}
+
+/// Of a status that may say that something is wrong.
+fn hook(edge: &Edge, interface: &str) -> anyhow::Result<Value> {
+    let status = edge.ask("status --json")?.json()?;
     let hooks = status["hooks"].as_array().context("hooks")?;
-    hooks.iter().find(|hook| hook["interface"] == "lan0").cloned().context("lan0")
+    hooks.iter().find(|hook| hook["interface"] == interface).cloned().context("the interface")
 }
 
 #[test]
@@ -108,6 +116,57 @@ fn a_renamed_hook_is_put_back_with_it() -> anyhow::Result<()> {
     edge.ok("attach lan1 --ingress --hook clsact")?.says(&["its counters go on", "BYPASSED"])?;
     let counted = edge.router.counted("lan1:ingress")?;
     assert_eq!(counted.packets()[&(46 << 2)], 3);
+    assert_eq!(edge.mark_of_ef()?, 46);
+    Ok(())
+}
+
+/// It is the command for an emergency: what is done is said, what is not is said with why, and it ends when it was to end.
+#[test]
+fn a_hook_that_fails_keeps_no_other_one_in_the_path() -> anyhow::Result<()> {
+    let edge = bypassed()?;
+    let states = |edge: &Edge| anyhow::Ok([&lan(edge)?["state"], &hook(edge, "wan0")?["state"]].map(Value::clone));
+    // The hook that comes first.
+    let counters = edge.router.hook_folder("lan0", "ingress")?.join("counters");
+    let away = counters.with_file_name("away");
+    let spoil = || {
+        fs::rename(&counters, &away)?;
+        anyhow::Ok(Array::<MapData, u64>::create(1, 0)?.pin(&counters)?)
+    };
+    let mend = || fs::remove_file(&counters).and_then(|()| fs::rename(&away, &counters));
+    spoil()?;
+    let line = format!("policy bypass --for {}s", edge.soon.as_secs());
+    let why = ["lan0:ingress: ", "is not a counter map"];
+    edge.ask(&line)?.expect(1)?.says(&["wan0:egress  out of the policy's path"])?.complains(&why)?;
+    assert_eq!(states(&edge)?, ["error", "bypassed"]);
+    edge.wait_for_timers()?;
+    assert_eq!(states(&edge)?, ["error", "active"], "nobody has ended it");
+    let document = edge.ask(&format!("{line} --json"))?.expect(1)?.json()?;
+    assert_eq!(
+        (document["hooks"].as_array().map(Vec::len), &document["hooks"][0]["hook"]),
+        (Some(1), &"wan0:egress".into())
+    );
+    assert!(document["error"]["message"].as_str().is_some_and(|said| said.contains(why[1])), "{document:#}");
+    mend()?;
+    edge.ok("policy bypass")?;
+    spoil()?;
+    edge.ask("policy resume")?.expect(1)?.says(&["wan0:egress  in the policy's path again"])?.complains(&why)?;
+    // One that is meant alone fails as any command does.
+    edge.ask("policy resume lan0:ingress --json")?.expect(1)?.complains(&[why[1]])?;
+    mend()?;
+    assert_eq!(states(&edge)?, ["bypassed", "active"]);
+    edge.ok("policy resume")?;
+    assert_eq!(edge.mark_of_ef()?, 34);
+    edge.wait_for_timers()
+}
+
+/// Whether it has a policy nobody can say.
+#[test]
+fn a_hook_that_cannot_be_read_is_told_of() -> anyhow::Result<()> {
+    let edge = bypassed()?;
+    edge.ok("attach lan0 --egress --hook tcx")?;
+    fs::remove_file(edge.router.hook_folder("lan0", "egress")?.join("state"))?;
+    Array::<MapData, u64>::create(1, 0)?.pin(edge.router.hook_folder("lan0", "egress")?.join("state"))?;
+    edge.ok("policy bypass")?.complains(&["! lan0:egress cannot be read, and is left as it is"])?;
     assert_eq!(edge.mark_of_ef()?, 46);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::said::seconds;
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         pins::{Pin, Store},
         state::{Bypass, HookState},
     },
+    render::json,
 };
 
 /// What is wanted of the hooks that are meant.
@@ -26,11 +27,18 @@ struct Turn {
     json: bool,
 }
 
+/// What came of it: which hooks were switched, or were so already, and what could not be done.
+#[derive(Default)]
+struct Turned {
+    done: Vec<(String, bool)>,
+    failed: Vec<anyhow::Error>,
+}
+
 /// Takes the policy out of the path.
 ///
 /// # Errors
 ///
-/// `not-attached`, `no-policy`, and what the kernel says.
+/// `not-attached`, `no-policy`, and what the kernel says; one hook keeps no other from it.
 pub fn bypass(args: &BypassArgs, context: &Context) -> anyhow::Result<Exit> {
     let until = args.time.map(|time| BootTime::now().map(|now| now.plus(time))).transpose()?;
     let bypass = Bypass { since: SystemTime::now(), by: who::am_i(), until };
@@ -41,36 +49,48 @@ pub fn bypass(args: &BypassArgs, context: &Context) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 ///
-/// `not-attached`, `no-policy`, and what the kernel says.
+/// Those of [`bypass`].
 pub fn resume(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> {
     run(args.hook.as_ref(), &Turn { bypass: None, time: None, json: args.json }, context)
 }
 
-/// Switches every hook that is meant and has a table.
+/// Switches every hook that is meant and has a table, whatever becomes of the others.
 fn run(name: Option<&HookName>, turn: &Turn, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change_attached(&context.bpffs)?;
     let site = recover(store, context)?.site;
     let names: Vec<HookName> = name.into_iter().cloned().collect();
     let bound = |hook: &&Hook| hook.state.decides() && hook.running != Observed::Gone;
     let hooks: Vec<_> = site.select(&names)?.into_iter().filter(bound).collect();
+    say_what_is_left(&site, &names, context);
     if hooks.is_empty() {
         return Err(Failure::new("no-policy", "no policy is in force at any hook that is meant")
             .hint("qosbpf status shows what runs; qosbpf policy apply FILE puts one in force")
             .into());
     }
-    let mut done = Vec::new();
+    let mut turned = Turned::default();
     for hook in hooks {
-        done.push((full_name(&site, hook), turn_one(&site, hook, turn.bypass.clone())?));
+        let name = full_name(&site, hook);
+        match turn_one(&site, hook, turn.bypass.clone()) {
+            Ok(changed) => turned.done.push((name, changed)),
+            Err(error) => turned.failed.push(error.context(name)),
+        }
     }
     if turn.time.is_some() {
         // After the pins: it ends when no deadline is left.
-        timer::start(context)?;
+        turned.failed.extend(timer::start(context).err());
     }
-    say(turn, &done, context)?;
     if name.is_none() && turn.bypass.is_some() {
         say_what_comes(&site, context);
     }
-    Ok(Exit::Done)
+    say(turn, turned, context)
+}
+
+/// Those that cannot be read, of which nobody knows whether they have a policy.
+fn say_what_is_left(site: &Site, names: &[HookName], context: &Context) {
+    for broken in site.select_broken(names) {
+        let (name, direction, why) = (site.name_at(&broken.pins), broken.pins.direction, &broken.error);
+        context.warn(&format!("qosbpf: ! {name}:{direction} cannot be read, and is left as it is: {why:#}\n"));
+    }
 }
 
 /// Whoever takes the policy out of the path everywhere may do so while a service is still attaching.
@@ -131,25 +151,56 @@ pub fn end_expired(site: &Site, now: BootTime, context: &Context) -> anyhow::Res
     Ok(any)
 }
 
-fn say(turn: &Turn, done: &[(String, bool)], context: &Context) -> anyhow::Result<()> {
-    let bypassed = turn.bypass.is_some();
+/// Says what was done, and gives what was not as an error.
+fn say(turn: &Turn, turned: Turned, context: &Context) -> anyhow::Result<Exit> {
+    let Turned { done, mut failed } = turned;
+    if done.is_empty() && failed.len() == 1 {
+        return failed.pop().map_or(Ok(Exit::Done), Err);
+    }
+    let failure = not_done(&failed);
     if turn.json {
-        let state = if bypassed { "bypassed" } else { "active" };
-        let ends_in = turn.time.map(|time| time.as_secs_f64());
-        let hooks = done
-            .iter()
-            .map(|(hook, changed)| json!({ "hook": hook, "state": state, "changed": changed, "ends_in": ends_in }));
-        return context.document(&format!("{}\n", json!({ "schema": 1, "hooks": hooks.collect::<Vec<_>>() })));
+        context.document(&format!("{}\n", as_json(turn, &done, failure.as_ref(), context)?))?;
+        return Ok(failure.map_or(Exit::Done, |failure| failure.exit));
     }
     let ends = turn.time.map_or_else(String::new, |time| format!(", for {}", seconds(time)));
-    for (hook, changed) in done {
+    for (hook, changed) in &done {
         let already = if *changed { "" } else { "already " };
-        let words = if bypassed {
+        let words = if turn.bypass.is_some() {
             "out of the policy's path; counts go on, nothing is changed"
         } else {
             "in the policy's path again"
         };
         context.print(&format!("{hook}  {already}{words}{ends}\n"))?;
     }
-    Ok(())
+    failure.map_or(Ok(Exit::Done), |failure| Err(failure.into()))
+}
+
+fn as_json(
+    turn: &Turn,
+    done: &[(String, bool)],
+    failure: Option<&Failure>,
+    context: &Context,
+) -> serde_json::Result<Value> {
+    let state = if turn.bypass.is_some() { "bypassed" } else { "active" };
+    let ends_in = turn.time.map(|time| time.as_secs_f64());
+    let hooks = done
+        .iter()
+        .map(|(hook, changed)| json!({ "hook": hook, "state": state, "changed": changed, "ends_in": ends_in }));
+    let mut document = json!({ "schema": 1, "hooks": hooks.collect::<Vec<_>>() });
+    if let Some(failure) = failure {
+        let here = context.invocation();
+        let hint = failure.hint.as_deref().map(|hint| here.completed(hint));
+        let said = Failure { message: here.completed(&failure.message), hint, ..failure.clone() };
+        document["error"] = serde_json::to_value(json::failure(&said))?["error"].take();
+    }
+    Ok(document)
+}
+
+/// All that could not be done as one failure; what to do about it is that of the first.
+fn not_done(failed: &[anyhow::Error]) -> Option<Failure> {
+    let first = failed.first()?;
+    let known = first.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    let all: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
+    let failure = Failure::new(known.map_or("failed", |known| known.code), format!("not done: {}", all.join("; ")));
+    Some(Failure { hint: known.and_then(|known| known.hint.clone()), ..failure })
 }
