@@ -196,6 +196,9 @@ pub fn recover(pins: HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
             .is_some_and(|(hook, next)| hook.state.program_id == next.program_id);
         tracing::warn!(pins = %pins.path(Pin::NextState).display(), happened, "an earlier change was cut short");
         if happened { promote(&pins)? } else { undo(&pins, net)? }
+    } else if pins.trusted(Pin::NextProgram)?.is_some() {
+        // It was loaded and not yet announced: nobody else would ever ask for it.
+        pins.remove(Pin::NextProgram)?;
     }
     observe(pins, net)
 }
@@ -238,12 +241,13 @@ pub fn make_room(pins: &HookPins, net: &Network) -> anyhow::Result<()> {
     pins.make()
 }
 
-/// Writes down a program that is about to run at a hook.
+/// Writes down a program that is about to run at a hook; one that cannot be is not kept.
 pub(super) fn announce(pins: &HookPins, next: &mut HookState, loaded: &mut Loaded) -> anyhow::Result<()> {
     next.program_id = loaded.info()?.id();
     forget(pins)?;
-    loaded.pin(&pins.path(Pin::NextProgram))?;
-    document::write(&pins.path(Pin::NextState), next)
+    let written =
+        loaded.pin(&pins.path(Pin::NextProgram)).and_then(|()| document::write(&pins.path(Pin::NextState), next));
+    written.or_else(|error| forget(pins).and(Err(error)))
 }
 
 /// Attaches at a hook where nothing runs, by the mechanism that `state` names.

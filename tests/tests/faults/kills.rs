@@ -4,13 +4,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use qosbpf_tests::{
-    left::assert_nothing,
-    router::{Router, run_in},
+    left::{assert_nothing, pins},
+    router::Router,
     timers,
 };
 
 use crate::{
-    Fault,
+    Fault, clsact,
     stage::{AF41, POLICY, Row, Stage, other_policy},
     trace::{End, every, kill_after},
 };
@@ -22,7 +22,7 @@ pub const FAULTS: &[Fault] = &[
     ("kill -9 at every change of `detach`, XDP", || detach("xdp")),
     ("kill -9 at every change of `detach`, TCX", || detach("tcx")),
     ("kill -9 at every change of `detach`, clsact", || detach("clsact")),
-    ("attach and detach by clsact, fifteen times", clsact),
+    ("attach and detach by clsact, fifteen times", clsact::attached_and_detached),
     ("kill -9 at every change of `policy apply`, XDP", || apply("xdp")),
     ("kill -9 at every change of `policy apply`, TCX", || apply("tcx")),
     ("kill -9 at every change of `policy apply`, clsact", || apply("clsact")),
@@ -173,9 +173,29 @@ fn apply(hook: &str) -> anyhow::Result<Row> {
         },
     )?;
     ensure!(applied == points + 1);
+    if hook == "tcx" {
+        // A command about another hook, wherever it was cut: no program waits any more for a switch that will not come.
+        at_every_change(
+            router,
+            &lines[1],
+            || router.ok(&lines[0]).map(drop),
+            |_| {
+                looks(router)?;
+                router.ok("attach lan0 --egress")?.says(&["already attached"])?;
+                nothing_waits(router)
+            },
+        )?;
+    }
     stage.changed(format!(
         "killed at {points} places; `status`, the same command, its opposite and `attach` succeed, nothing leaks"
     ))
+}
+
+/// No change is left half done.
+pub fn nothing_waits(router: &Router) -> anyhow::Result<()> {
+    let waiting: Vec<_> = pins(&router.bpffs)?.into_iter().filter(|pin| pin.contains("/next-")).collect();
+    ensure!(waiting.is_empty(), "{waiting:?}");
+    Ok(())
 }
 
 /// Hooks come with the policy, which is saved: the file is there as a whole or not at all.
@@ -239,7 +259,7 @@ fn to_be_confirmed() -> anyhow::Result<Row> {
     ))
 }
 
-/// The flow has passed unhindered, counted or not; of clsact see [`clsact`].
+/// The flow has passed unhindered, counted or not; of clsact see [`clsact::attached_and_detached`].
 fn passes(stage: Stage, hook: &str, points: usize) -> anyhow::Result<Row> {
     let (router, outcome) = stage.end()?;
     ensure!(outcome.marks.keys().eq(&[46]), "{outcome:?}");
@@ -255,43 +275,5 @@ fn passes(stage: Stage, hook: &str, points: usize) -> anyhow::Result<Row> {
         traffic,
         counters: "of the hook begin and end with it".to_owned(),
         said: format!("killed at {points} places; `status`, `attach` and `detach` succeed, nothing leaks"),
-    })
-}
-
-const TIMES: usize = 15;
-
-/// What is lost while two commands are given in turn.
-fn lost(stage: Stage, mut work: impl FnMut(&Router) -> anyhow::Result<()>) -> anyhow::Result<u32> {
-    for _ in 0..TIMES {
-        work(&stage.router)?;
-        stage.flow.pass(30)?;
-    }
-    let (_, outcome) = stage.end()?;
-    Ok(outcome.beyond)
-}
-
-/// The kernel takes a device that is up out of service for a moment whenever it makes or removes a qdisc of it.
-fn clsact() -> anyhow::Result<Row> {
-    let ours = |router: &Router| {
-        router.ok("attach wan0 --egress --hook clsact")?;
-        router.ok("detach wan0").map(drop)
-    };
-    let by_us = lost(Stage::of(Router::start()?)?, ours)?;
-    let by_tc = lost(Stage::of(Router::start()?)?, |router| {
-        run_in(router.edge(), "tc qdisc add dev wan0 clsact")?;
-        run_in(router.edge(), "tc qdisc del dev wan0 clsact").map(drop)
-    })?;
-    let router = Router::start()?;
-    run_in(router.edge(), "tc qdisc add dev wan0 clsact")?;
-    let beside = lost(Stage::of(router)?, ours)?;
-    ensure!(beside == 0, "{beside} lost where the qdisc was there");
-    // The same qdiscs are made and removed, and what a moment takes differs.
-    ensure!(by_us <= 3 * by_tc.max(100), "{by_us} lost, and {by_tc} by tc alone");
-    Ok(Row {
-        traffic: format!(
-            "{by_us} lost in {TIMES} rounds by qosbpf, {by_tc} by tc alone; 0 where the qdisc is there already"
-        ),
-        counters: "of the hook begin and end with it".to_owned(),
-        said: "docs/attaching.md".to_owned(),
     })
 }

@@ -4,6 +4,7 @@
 //! said. `QOSBPF_RECORD=1` writes the table, if all of them passed. Needs root, iproute2, tc and util-linux.
 
 mod bpffs;
+mod clsact;
 mod devices;
 mod files;
 mod kills;
