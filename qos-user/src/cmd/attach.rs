@@ -74,8 +74,8 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
             }
         }
     }
-    if let (Some((source, policy)), None) = (&given, &site.policy) {
-        past::add(&site.store, site::identity(policy), &who::am_i(), &record(source))?;
+    if let Some((source, policy)) = &given {
+        remember(&site, source, policy)?;
     }
     drop(change);
     let hooks: Vec<&Hook> = done.iter().map(Done::hook).collect();
@@ -235,6 +235,15 @@ fn adopt(args: &AttachArgs, site: &Site, source: &Source, policy: &Policy, conte
     Session::find(site, policy, &how)?.iter().try_for_each(|session| session.refuse_drop(false, context))?;
     site.remember(&record(source))?;
     Ok(true)
+}
+
+/// The policy of `--policy` is in force: adds it to the history, unless it is there. An attach that had put it in force may
+/// have been killed before it came to that.
+fn remember(site: &Site, source: &Source, policy: &Policy) -> anyhow::Result<()> {
+    match &site.policy {
+        Some(found) => past::add(&site.store, site::identity(&found.policy), &found.record.by, &found.record),
+        None => past::add(&site.store, site::identity(policy), &who::am_i(), &record(source)),
+    }
 }
 
 fn detach(hook: &str) -> Command {

@@ -19,6 +19,7 @@ pub const FAULTS: &[Fault] = &[
     ("kill -9 at every change of `attach`, XDP", || attach("xdp")),
     ("kill -9 at every change of `attach`, TCX", || attach("tcx")),
     ("kill -9 at every change of `attach`, clsact", || attach("clsact")),
+    ("kill -9 at every change of `attach --policy`", attach_with_policy),
     ("kill -9 at every change of `detach`, XDP", || detach("xdp")),
     ("kill -9 at every change of `detach`, TCX", || detach("tcx")),
     ("kill -9 at every change of `detach`, clsact", || detach("clsact")),
@@ -110,6 +111,36 @@ fn attach(hook: &str) -> anyhow::Result<Row> {
         at_every_change(router, &line, || Ok(()), |_| gone())?;
     }
     passes(stage, hook, points)
+}
+
+/// The policy comes into force before the hook is attached, and into the history afterwards.
+fn attach_with_policy() -> anyhow::Result<Row> {
+    let stage = Stage::of(Router::start()?)?;
+    let router = &stage.router;
+    let line = format!("attach wan0 --egress --hook tcx --policy {}", router.policy("edge", POLICY)?);
+    let is_made = || {
+        let history = router.ok("policy history --json")?.json()?;
+        let policies = history["policies"].as_array().map(Vec::len);
+        ensure!(policies == Some(1) && history["policies"][0]["in_force"] == true, "{history:#}");
+        // What the policy says of lan0 is missing.
+        looks(router)
+    };
+    let gone = || {
+        router.ok("detach --all")?;
+        assert_nothing(router, "detach --all")
+    };
+    let points = made_and_undone(router, &line, is_made, gone)?;
+    let (router, outcome) = stage.end()?;
+    ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
+    ensure!(outcome.marks.keys().all(|mark| [46, AF41].contains(mark)), "{outcome:?}");
+    assert_nothing(&router, "the end")?;
+    Ok(Row {
+        traffic: format!("0 of {} lost, each as it came or with the policy's mark", outcome.sent),
+        counters: "of the hook begin and end with it".to_owned(),
+        said: format!(
+            "killed at {points} places; `status`, the same command and `detach` succeed, the policy is in the history once, nothing leaks"
+        ),
+    })
 }
 
 /// Where a mechanism is tried: the flow passes there.
