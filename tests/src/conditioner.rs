@@ -13,11 +13,11 @@ use qos_common::{
     gso::Length,
     locate::Link,
     meter::{Buckets, Color, MeterRecord},
-    policy::{Decision, Local, Table},
-    rules::{RuleCounter, RuleCounters},
+    policy::{Decision, Local},
+    rules::RuleCounter,
 };
 use qos_vectors::{
-    hook::{Arrival, Hook, HookMeters, HookRules},
+    hook::{Arrival, Hook},
     random::Random,
 };
 use qosbpf::{
@@ -38,7 +38,7 @@ use qosbpf::{
 
 use crate::{
     hex,
-    host::timeless,
+    host::{self, timeless},
     kernel::Kernel,
     metered,
     policies::{self, Fields, INTERFACES, Sample},
@@ -79,10 +79,10 @@ impl Conditioner {
         let counting = Specialisation::counting(Link::Ethernet);
         // The packets have nothing inside: such a table is asked, and has no say.
         let outer = (program == Program::Tc(Direction::Egress) && random.one_in(2)).then(permutation);
-        let wanted = Specialisation { table: compiled, outer, local, rules: Some(tables.clone()), ..counting };
+        let wanted = Specialisation { table: compiled, outer, local, rules: Some(tables), ..counting };
         let form = if random.one_in(4) { Form::Rules } else { wanted.form() };
         let kernel = Kernel::load_form(form, program, &wanted)?;
-        Ok(Self { host: host(&wanted, &tables), rules, table, local, fields, kernel })
+        Ok(Self { host: host::hook(&wanted), rules, table, local, fields, kernel })
     }
 
     /// Sends packets through; `forwards`: those that came in by an interface too.
@@ -225,17 +225,6 @@ fn tables(rules: &[Rule]) -> anyhow::Result<RuleTables> {
     let interfaces = INTERFACES.map(|(number, name)| (number, name.to_owned()));
     let input = Input { rules: &rules, slots: &slots, meter_slots: &meter_slots, interfaces: &interfaces };
     Ok(compile(&input)?.tables)
-}
-
-fn host(wanted: &Specialisation, rules: &RuleTables) -> Hook {
-    let table = wanted.table.unwrap_or(Table::IDENTITY);
-    let RuleTables { plan, asked, remarks, pages, rows, records, meters } = rules.clone();
-    let counters = vec![RuleCounters::ZERO; 2];
-    let outer = wanted.outer;
-    let remarks = remarks || table.changes_anything() || outer.is_some();
-    let meters = HookMeters { records: meters, ..HookMeters::default() };
-    let rules = HookRules { plan, asked, pages, rows, records, counters, meters, ..HookRules::default() };
-    Hook { local: wanted.local, outer, remarks, rules, ..Hook::new(wanted.link, table) }
 }
 
 fn arrival(sample: &Sample) -> Arrival {

@@ -1,8 +1,8 @@
 //! A hook on the host: the data path as plain Rust, with the same specialisation as a loaded program.
 
-use qos_common::{abi::Counters, policy::Table};
-use qos_vectors::hook::{Arrival, Hook};
-use qosbpf::{kernel::object::Specialisation, snapshot::Counts};
+use qos_common::{abi::Counters, policy::Table, rules::RuleCounters};
+use qos_vectors::hook::{Arrival, Hook, HookMeters, HookRules};
+use qosbpf::{kernel::object::Specialisation, rules::RuleTables, snapshot::Counts};
 
 /// The data path in memory.
 #[derive(Clone, Debug)]
@@ -12,10 +12,7 @@ impl Host {
     /// A hook that has seen nothing yet.
     #[must_use]
     pub fn new(wanted: &Specialisation) -> Self {
-        let table = wanted.table.unwrap_or(Table::IDENTITY);
-        let outer = wanted.outer;
-        let remarks = table.changes_anything() || outer.is_some();
-        Self(Hook { local: wanted.local, inside: wanted.inside, outer, remarks, ..Hook::new(wanted.link, table) })
+        Self(hook(wanted))
     }
 
     /// Hands it a frame and returns it as it left.
@@ -34,6 +31,32 @@ impl Host {
             *rows = half.0;
         }
         timeless(counts)
+    }
+}
+
+/// The same as a hook that can be looked into.
+#[must_use]
+pub fn hook(wanted: &Specialisation) -> Hook {
+    let table = wanted.table.unwrap_or(Table::IDENTITY);
+    let by_rules = wanted.rules.as_ref().is_some_and(|rules| rules.remarks);
+    let remarks = by_rules || table.changes_anything() || wanted.outer.is_some();
+    let hook = Hook::new(wanted.link, table);
+    let rules = wanted.rules.as_deref().map_or_else(|| hook.rules.clone(), rules);
+    Hook { local: wanted.local, inside: wanted.inside, outer: wanted.outer, remarks, rules, ..hook }
+}
+
+fn rules(tables: &RuleTables) -> HookRules {
+    let RuleTables { plan, asked, remarks: _, pages, rows, records, meters } = tables.clone();
+    let meters = HookMeters { records: meters, ..HookMeters::default() };
+    HookRules {
+        plan,
+        asked,
+        pages,
+        rows,
+        records,
+        counters: vec![RuleCounters::ZERO; 2],
+        meters,
+        ..HookRules::default()
     }
 }
 

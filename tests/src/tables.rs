@@ -1,8 +1,22 @@
 //! Remark tables of the kinds that find different faults.
 
-use qos_common::{ds::Dscp, policy::Table};
-use qos_common::{locate::Link, policy::Local};
-use qosbpf::kernel::object::Specialisation;
+use qos_common::{
+    ds::Dscp,
+    locate::Link,
+    policy::{Local, Table},
+};
+use qosbpf::{
+    kernel::object::Specialisation,
+    policy::{
+        Source,
+        classifier::{Input, compile},
+        model::Rule,
+        parse,
+    },
+    rules::RuleTables,
+};
+
+use crate::metered;
 
 /// The tables by their names in test output.
 #[must_use]
@@ -37,6 +51,20 @@ fn table(to: impl Fn(u8) -> u8) -> Table {
         }
     }
     table
+}
+
+/// The compiled rules of a policy, of which none names an interface by `from`.
+///
+/// # Errors
+///
+/// That the policy has a mistake.
+pub fn rules(policy: &str) -> anyhow::Result<RuleTables> {
+    let problem = |report| anyhow::anyhow!("{report:?}");
+    let policy = parse(&Source::new("rules.toml", policy.into()).map_err(problem)?).map_err(problem)?;
+    let rules: Vec<&Rule> = policy.rules().iter().collect();
+    let slots: Vec<u16> = (0..rules.len() as u16).collect();
+    let meter_slots = metered::slots(policy.rules());
+    Ok(compile(&Input { rules: &rules, slots: &slots, meter_slots: &meter_slots, interfaces: &[] })?.tables)
 }
 
 /// Counting alone, and each table; each with another setting of `local`.

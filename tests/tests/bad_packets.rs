@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -107,12 +108,56 @@ impl At {
     }
 }
 
-/// Counting; remarking; and the same where the hook looks inside other headers.
-fn specialisations(link: Link) -> Vec<(&'static str, Specialisation)> {
+/// Rules that ask for what is behind the IP header, and a meter that holds everything.
+const RULES: &str = r#"
+version = 1
+name = "bad-packets"
+[[rule]]
+name = "later fragments"
+on = "all"
+match.fragment = "later"
+set = "CS1"
+[[rule]]
+name = "low ports"
+on = "all"
+match = { dst-port = "0-1023", proto-not = "sctp" }
+set = "AF11"
+[[rule]]
+name = "other ports"
+on = "all"
+match = { src-port-not = 0, vlan-not = 7 }
+set = "AF12"
+[[rule]]
+name = "echo"
+on = "all"
+match.icmp-type = [8, 128]
+set = "AF13"
+[[rule]]
+name = "short"
+on = "all"
+match = { length = "0-60", family = "ipv4" }
+set = "CS2"
+[[rule]]
+name = "the rest"
+on = "all"
+meter = { type = "trtcm", cir = "1gbit", cbs = "1MB", pir = "2gbit", pbs = "1MB" }
+green = "AF43"
+yellow = "CS7"
+red = "CS6"
+"#;
+
+/// Counting; remarking; the same where the hook looks inside other headers; and by rules.
+fn specialisations(link: Link) -> anyhow::Result<Vec<(&'static str, Specialisation)>> {
     let table = Some(tables::permutation());
     let remarking = Specialisation { table, local: Local::Policy, ..Specialisation::counting(link) };
     let inside = Specialisation { inside: Inside::PPPOE.and(Inside::MPLS), ..remarking.clone() };
-    vec![("counting", Specialisation::counting(link)), ("remarking", remarking), ("inside", inside)]
+    let ruled = Specialisation { rules: Some(Arc::new(tables::rules(RULES)?)), ..remarking.clone() };
+    Ok(vec![
+        ("counting", Specialisation::counting(link)),
+        ("remarking", remarking),
+        ("inside", inside),
+        ("by rules", ruled),
+    ])
 }
 
 #[test]
@@ -122,7 +167,7 @@ fn on_a_cable() -> anyhow::Result<()> {
         if !at.is_here()? {
             continue;
         }
-        for (name, wanted) in specialisations(Link::Ethernet) {
+        for (name, wanted) in specialisations(Link::Ethernet)? {
             lab::in_namespace(|| on_this_cable(at, &wanted, &frames)).with_context(|| format!("{at:?}, {name}"))?;
         }
     }
@@ -241,7 +286,7 @@ fn on_a_layer_3_device() -> anyhow::Result<()> {
         if !at.is_here()? {
             continue;
         }
-        for (name, wanted) in specialisations(Link::Layer3) {
+        for (name, wanted) in specialisations(Link::Layer3)? {
             lab::in_namespace(|| on_this_tun(at, &wanted, &packets)).with_context(|| format!("{at:?}, {name}"))?;
         }
     }

@@ -8,15 +8,11 @@ use qos_vectors::frame::{Ipv4, Ipv6, ether_type, ethernet, protocol, udp};
 use qosbpf::{
     hook::Direction,
     kernel::object::{Form, Program, Specialisation},
-    policy::{
-        Source,
-        classifier::{Input, compile},
-        model::Rule,
-        parse,
-    },
-    rules::RuleTables,
 };
-use qosbpf_tests::walk::{Context, INGRESS_IFINDEX, Walk, Walker};
+use qosbpf_tests::{
+    tables,
+    walk::{Context, INGRESS_IFINDEX, Walk, Walker},
+};
 
 /// Where every rule is in one word of the rows, and where the rows are full.
 const COUNTS: [u16; 2] = [16, 1024];
@@ -39,7 +35,8 @@ pub fn measure() -> anyhow::Result<BTreeMap<String, Walk>> {
 }
 
 fn walk(program: Program, form: Form, kind: &str, text: &str) -> anyhow::Result<BTreeMap<String, Walk>> {
-    let (tables, context) = (tables(text)?, if program == Program::Xdp { Context::Xdp } else { super::packets::PLAIN });
+    let (tables, context) =
+        (tables::rules(text)?, if program == Program::Xdp { Context::Xdp } else { super::packets::PLAIN });
     let wanted = Specialisation { rules: Some(Arc::new(tables)), ..Specialisation::counting(Link::Ethernet) };
     let mut walks = BTreeMap::new();
     for (name, frame) in frames() {
@@ -87,14 +84,6 @@ match.proto = "udp"
 meter = { type = "trtcm", cir = "8mbit", cbs = "20kB", pir = "16mbit", pbs = "20kB" }
 "#;
 
-fn tables(text: &str) -> anyhow::Result<RuleTables> {
-    let problem = |report| anyhow::anyhow!("{report:?}");
-    let policy = parse(&Source::new("walk.toml", text.into()).map_err(problem)?).map_err(problem)?;
-    let rules: Vec<&Rule> = policy.rules().iter().collect();
-    let slots: Vec<u16> = (0..rules.len() as u16).collect();
-    Ok(compile(&Input { rules: &rules, slots: &slots, meter_slots: &[0], interfaces: &[] })?.tables)
-}
-
 fn frames() -> [(&'static str, Vec<u8>); 2] {
     let datagram = udp(&[0; 18]);
     let (mut ipv4, mut ipv6) = (Ipv4::default().packet(&datagram), Ipv6::default().packet(&datagram));
@@ -112,7 +101,7 @@ fn frames() -> [(&'static str, Vec<u8>); 2] {
 /// Whether more is asked for of a packet of which only so much is linear.
 fn pulls(program: Program, link: Link, frame: &[u8], linear: usize) -> anyhow::Result<bool> {
     let pieces = Context::Skb(&[(LEN, 1514), (INGRESS_IFINDEX, 1)]);
-    let rules = Some(Arc::new(tables(&searched(16))?));
+    let rules = Some(Arc::new(tables::rules(&searched(16))?));
     let wanted = Specialisation { rules, ..Specialisation::counting(link) };
     let mut linear_part = frame.to_vec();
     linear_part.resize(linear, 0);
