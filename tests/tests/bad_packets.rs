@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use qos_common::{
     inside::Inside,
-    locate::Link,
+    locate::{Link, Located},
     policy::{Local, Origin},
 };
 use qos_vectors::hook::Arrival;
@@ -66,10 +66,17 @@ const LIST: [(&str, &[&str]); 25] = [
 
 #[test]
 fn every_entry_of_the_list_has_vectors() {
-    let names: Vec<String> = qos_vectors::all().into_iter().map(|vector| vector.name).collect();
+    let vectors = qos_vectors::all();
+    let has = |part: &str, link: Link| {
+        vectors.iter().find(|vector| vector.link == link && vector.name.contains(part)).map(|vector| vector.expect)
+    };
     for (entry, parts) in LIST {
         for part in parts {
-            assert!(names.iter().any(|name| name.contains(part)), "{entry}: no vector has `{part}` in its name");
+            let (ethernet, layer3) = (has(part, Link::Ethernet), has(part, Link::Layer3));
+            assert!(ethernet.or(layer3).is_some(), "{entry}: no vector has `{part}` in its name");
+            // What comes between is not there without a link header, nor is what is cut behind one.
+            let of_the_header = part.starts_with("IPv") && matches!(ethernet, Some(Located::Ip(_)));
+            assert!(!of_the_header || layer3.is_some(), "{entry}: no vector has `{part}` without a link header");
         }
     }
 }
