@@ -144,30 +144,6 @@ pub fn log_interval() -> u64 {
     u64::from(constant!(SETTINGS.log_interval as Settings))
 }
 
-/// This CPU's counters, as long as `_tables` are borrowed.
-///
-/// # Safety
-///
-/// No other tables of this run of the program lend the counters meanwhile.
-#[inline(always)]
-pub unsafe fn counters<T>(_tables: &mut T) -> Option<&mut Counters> {
-    // SAFETY: the value is this CPU's own, each hook has a map of its own, and a hook runs with bottom halves off, so
-    // that no second run of it begins on this CPU before the first ends. Within a run, see above. Userspace only reads
-    // copies.
-    there(COUNTERS.get_ptr_mut(0)).map(|counters| unsafe { &mut *counters })
-}
-
-/// This CPU's half of the matrix that has a codepoint, as long as `_tables` are borrowed.
-///
-/// # Safety
-///
-/// As of [`counters`].
-#[inline(always)]
-pub unsafe fn remarked<T>(_tables: &mut T, from: Dscp) -> Option<&mut RemarkedHalf> {
-    // SAFETY: as in `counters`.
-    there(REMARKED.get_ptr_mut(RemarkedHalf::of(from))).map(|half| unsafe { &mut *half })
-}
-
 /// What precedes the IP header on the device.
 #[inline(always)]
 pub fn link() -> Link {
@@ -258,14 +234,16 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool> T
 
     #[inline(always)]
     fn counters(&mut self) -> Option<&mut Counters> {
-        // SAFETY: a packet is handled with one value of such tables; what is logged of it comes after.
-        unsafe { counters(self) }
+        // SAFETY: the value is this CPU's own, each hook has a map of its own, and a hook runs with bottom halves off, so
+        // that no second run of it begins on this CPU before the first ends. Within a run a packet is handled with one
+        // value of this type, and what is logged of it comes after. Userspace only reads copies.
+        there(COUNTERS.get_ptr_mut(0)).map(|counters| unsafe { &mut *counters })
     }
 
     #[inline(always)]
     fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf> {
         // SAFETY: as in `counters`.
-        unsafe { remarked(self, from) }
+        there(REMARKED.get_ptr_mut(RemarkedHalf::of(from))).map(|half| unsafe { &mut *half })
     }
 }
 

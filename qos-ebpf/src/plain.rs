@@ -12,14 +12,14 @@ use qos_common::{
 
 use crate::{
     at_hook::AtHook,
-    maps::{self, Maps},
+    maps::{self, Maps, ReadOnly},
 };
 
-/// The maps of every program.
-const MAPS: Maps<false, false, false, false> = Maps;
+/// The constants of every program.
+const READ_ONLY: ReadOnly<false, false, false> = ReadOnly;
 
 /// The maps of a program for a link, which changes marks or not.
-struct Plain<const LAYER3: bool, const REMARKS: bool>;
+struct Plain<const LAYER3: bool, const REMARKS: bool>(Maps<false, false, false, false>);
 
 #[derive(Clone, Copy)]
 struct Fixed<const LAYER3: bool, const REMARKS: bool>;
@@ -42,12 +42,12 @@ impl<const LAYER3: bool, const REMARKS: bool> Constants for Fixed<LAYER3, REMARK
 
     #[inline(always)]
     fn entry(self, dscp: Dscp) -> Entry {
-        MAPS.constants().entry(dscp)
+        READ_ONLY.entry(dscp)
     }
 
     #[inline(always)]
     fn local(self) -> Local {
-        MAPS.constants().local()
+        READ_ONLY.local()
     }
 }
 
@@ -63,19 +63,17 @@ impl<const LAYER3: bool, const REMARKS: bool> Tables for Plain<LAYER3, REMARKS> 
 
     #[inline(always)]
     fn now(&self) -> u64 {
-        MAPS.now()
+        self.0.now()
     }
 
     #[inline(always)]
     fn counters(&mut self) -> Option<&mut Counters> {
-        // SAFETY: a packet is handled with one value of such tables, and `MAPS` is asked for constants alone.
-        unsafe { maps::counters(self) }
+        self.0.counters()
     }
 
     #[inline(always)]
     fn remarked(&mut self, from: Dscp) -> Option<&mut RemarkedHalf> {
-        // SAFETY: as in `counters`.
-        unsafe { maps::remarked(self, from) }
+        self.0.remarked(from)
     }
 }
 
@@ -87,10 +85,10 @@ pub fn process<A: AtHook>(packet: A) -> Option<Outcome> {
     const LAYER3_COUNTS: u8 = Settings::mode(1, 0, 0);
     const LAYER3_REMARKS: u8 = Settings::mode(1, 1, 0);
     match maps::mode() {
-        ETHERNET_COUNTS => Some(packet.on_way::<ETHERNET_COUNTS>().process(&mut Plain::<false, false>)),
-        ETHERNET_REMARKS => Some(packet.on_way::<ETHERNET_REMARKS>().process(&mut Plain::<false, true>)),
-        LAYER3_COUNTS => Some(packet.on_way::<LAYER3_COUNTS>().process(&mut Plain::<true, false>)),
-        LAYER3_REMARKS => Some(packet.on_way::<LAYER3_REMARKS>().process(&mut Plain::<true, true>)),
+        ETHERNET_COUNTS => Some(packet.on_way::<ETHERNET_COUNTS>().process(&mut Plain::<false, false>(Maps))),
+        ETHERNET_REMARKS => Some(packet.on_way::<ETHERNET_REMARKS>().process(&mut Plain::<false, true>(Maps))),
+        LAYER3_COUNTS => Some(packet.on_way::<LAYER3_COUNTS>().process(&mut Plain::<true, false>(Maps))),
+        LAYER3_REMARKS => Some(packet.on_way::<LAYER3_REMARKS>().process(&mut Plain::<true, true>(Maps))),
         _ => None,
     }
 }
