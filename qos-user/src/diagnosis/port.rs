@@ -10,6 +10,13 @@ use crate::{hook::Direction, rules::model::Field};
 /// record at its end: what a veth takes, and nearly what drivers do.
 const ONE_PIECE: u32 = 3506;
 
+/// Whether a driver gives XDP a packet in pieces of which the first is empty: mlx5 does with its striding receive queues,
+/// which are the default of cards since ConnectX-5, and a program sees no header there.
+#[must_use]
+pub fn hides_headers(driver: Option<&str>, mtu: u32) -> bool {
+    mtu > ONE_PIECE && driver == Some("mlx5_core")
+}
+
 /// What is found about the device itself.
 pub(super) fn device(port: &Port, ground: &Ground) -> Vec<Finding> {
     let name = &port.device.name;
@@ -57,13 +64,21 @@ fn pieces(port: &Port) -> Option<Finding> {
     let name = &port.device.name;
     let features = port.xdp.filter(|features| features.native && port.device.mtu > ONE_PIECE)?;
     let mtu = port.device.mtu;
+    if hides_headers(port.driver.as_deref(), mtu) {
+        let text = format!("MTU {mtu}: of packets in pieces this driver shows XDP no header: attach takes TC");
+        let cure = Cure::There(one_piece(name));
+        return Some(Finding::info(name, "jumbo-no-headers", text).cure(cure));
+    }
     if features.frags {
         let text = format!("MTU {mtu}: native XDP takes packets in pieces here; attach loads the program for them");
         return Some(Finding::info(name, "jumbo-frags", text));
     }
     let text = format!("MTU {mtu} is more than this driver gives XDP in one piece: attach takes TC, a little slower");
-    let cure = Cure::There(Command::new("ip link set dev").word(name).words("mtu").word(ONE_PIECE));
-    Some(Finding::info(name, "jumbo-no-xdp", text).cure(cure))
+    Some(Finding::info(name, "jumbo-no-xdp", text).cure(Cure::There(one_piece(name))))
+}
+
+fn one_piece(interface: &str) -> Command {
+    Command::new("ip link set dev").word(interface).words("mtu").word(ONE_PIECE)
 }
 
 /// Tags that the NIC has taken off are beside the packet at TC, and lost at XDP.
@@ -178,6 +193,14 @@ mod tests {
         assert_eq!(codes(&jumbo, &Ground::default()), [(Level::Info, "jumbo-frags")]);
         jumbo.xdp = Some(XdpFeatures { native: true, frags: false });
         assert_eq!(codes(&jumbo, &Ground::default()), [(Level::Info, "jumbo-no-xdp")]);
+    }
+
+    #[test]
+    fn a_driver_that_puts_headers_behind_the_first_piece_is_known() {
+        let mut jumbo = Port { driver: Some("mlx5_core".to_owned()), ..port("wan0") };
+        assert!(codes(&jumbo, &Ground::default()).is_empty());
+        jumbo.device.mtu = 9000;
+        assert_eq!(codes(&jumbo, &Ground::default()), [(Level::Info, "jumbo-no-headers")]);
     }
 
     #[test]

@@ -12,10 +12,11 @@ use super::{
     pins::HookPins,
     slots::Slots,
     state::{Binding, Bypass, HookState, QdiscBaseline},
+    survey,
 };
 use crate::{
     command::Command,
-    diagnosis::version,
+    diagnosis::{hides_headers, version},
     error::{Exit, Failure},
     hook::{Direction, Layer, Via},
     rules::RuleTables,
@@ -196,8 +197,14 @@ pub(super) fn unfit(
     if let Some(slot) = interface.xdp {
         return Some(format!("the XDP slot is taken by {}", describe(slot)));
     }
-    (layer == Link::Layer3 && wanted == Wanted::Best)
-        .then(|| "a layer-3 device does not give its packets to native XDP".to_owned())
+    if wanted != Wanted::Best {
+        return None;
+    }
+    if layer == Link::Layer3 {
+        return Some("a layer-3 device does not give its packets to native XDP".to_owned());
+    }
+    hides_headers(survey::driver(&interface.name).as_deref(), interface.mtu)
+        .then(|| "this driver shows XDP no header of packets in pieces".to_owned())
 }
 
 fn describe(slot: XdpSlot) -> String {

@@ -12,7 +12,7 @@ mod tools;
 
 use std::collections::BTreeMap;
 
-pub use self::{machine::host, tools::outside};
+pub use self::{ethtool::driver, machine::host, tools::outside};
 use super::{
     choice,
     datapath::{Hook, Observed},
@@ -44,7 +44,7 @@ pub fn ground(net: &Network, interfaces: &[Interface], hooks: &[Hook]) -> anyhow
         let offloads = ethtool::offloads(&device.name);
         Port {
             unreadable: by_index.get(&device.ifindex).and_then(|interface| interface.link.clone().err()),
-            driver: ethtool::driver(&device.name),
+            driver: driver(&device.name),
             xdp: features.get(&device.ifindex).copied(),
             offloads,
             foreign,
