@@ -36,7 +36,8 @@ impl Store {
         others.filter(|other| other.namespace != self.namespace).collect()
     }
 
-    /// A namespace with a policy, a change under way, or a hook that could still have a device is let alone.
+    /// A namespace with a policy, a change under way, or a hook that could still have a device is let alone, and so is one that
+    /// is there, or may be: what its devices have counted is its own to remove.
     fn bury(&self) -> anyhow::Result<()> {
         bpffs::check_folder(&self.namespace)?;
         let Some(lock) = Lock::attempt(&self.lock())? else { return Ok(()) };
@@ -46,10 +47,10 @@ impl Store {
                 return Ok(());
             }
         }
-        if hooks.is_empty() || self.policy().exists() {
+        if hooks.is_empty() || self.policy().exists() || !self.is_gone(living::living().as_ref()) {
             return Ok(());
         }
-        tracing::info!(pins = %self.namespace.display(), "the devices of this network namespace are gone: pins removed");
+        tracing::info!(pins = %self.namespace.display(), "this network namespace is gone: pins removed");
         hooks.iter().try_for_each(HookPins::remove_all)?;
         drop(Change { store: self.clone(), lock });
         Ok(())
@@ -86,6 +87,11 @@ impl Store {
         Ok(!self.is_busy()? && self.hooks()?.iter().all(is_dead))
     }
 
+    /// Whether it is none of those; not if they are not known.
+    fn is_gone(&self, living: Option<&BTreeSet<u64>>) -> bool {
+        living.zip(self.number()).is_some_and(|(living, number)| !living.contains(&number))
+    }
+
     fn number(&self) -> Option<u64> {
         self.namespace.file_name()?.to_str()?.strip_prefix("netns-")?.parse().ok()
     }
@@ -104,11 +110,10 @@ fn is_dead(hook: &HookPins, net: &Network) -> anyhow::Result<bool> {
 pub fn gone(bpffs: &Path) -> Vec<PathBuf> {
     let Ok(store) = Store::at(bpffs) else { return Vec::new() };
     let others = store.others().into_iter().filter(|other| other.may_be_gone().unwrap_or(false));
-    let numbered: Vec<_> = others.filter_map(|other| Some((other.number()?, other.namespace))).collect();
-    if numbered.is_empty() {
+    let others: Vec<_> = others.collect();
+    if others.is_empty() {
         return Vec::new();
     }
-    let living: Option<BTreeSet<u64>> = living::living();
-    let is_gone = |number: &u64| living.as_ref().is_some_and(|living| !living.contains(number));
-    numbered.into_iter().filter(|(number, _)| is_gone(number)).map(|(_, folder)| folder).collect()
+    let living = living::living();
+    others.into_iter().filter(|other| other.is_gone(living.as_ref())).map(|other| other.namespace).collect()
 }

@@ -97,6 +97,27 @@ fn pins_of_a_namespace_are_told_to_be_left_once_nothing_has_it() -> anyhow::Resu
     Ok(())
 }
 
+/// Its devices are gone, and it is there: what they have counted is its own to remove, though no policy is in force.
+#[test]
+fn pins_of_a_namespace_that_lives_are_let_alone() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let beside = Beside::make(&router, "lives")?;
+    let ask = |line: &str| Answer::of(&mut beside.command(line)?);
+    ask("attach v0 --egress --hook tcx")?.expect(0)?;
+    ip(&format!("-n {} link del v0", beside.name))?;
+    let change = || router.ok("attach lan0 --ingress").and_then(|_| router.ok("detach lan0").map(drop));
+    change()?;
+    ask("status")?.expect(0)?.says(&["the interface is gone"])?;
+    let hooks = ask("stats --json")?.expect(0)?.json()?["hooks"].as_array().map(Vec::len);
+    assert_eq!(hooks, Some(1), "what was counted is gone");
+    drop(beside);
+    // Mount namespaces that other tests make have mounts of it, too.
+    eventually(|| {
+        change()
+            .map(|()| folders(&router).is_ok_and(|folders| folders.is_empty()) || !router.bpffs.join("qosbpf").exists())
+    })
+}
+
 /// As before Linux 5.14: the kernel does not know the number of a network namespace that none gets again.
 fn without_cookies(command: &mut Command) -> &mut Command {
     if !netns::has_cookies() {
