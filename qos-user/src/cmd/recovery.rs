@@ -11,6 +11,7 @@ use crate::kernel::{
     network::Network,
     pending::{Pending, TakenBack},
     pins::Store,
+    returned,
 };
 use crate::status::Why;
 
@@ -53,7 +54,7 @@ pub fn recover(store: Store, context: &Context) -> anyhow::Result<Recovered> {
             tracing::warn!(ifindex, %direction, "not to be read, and left as it is: {error:#}");
         }
     }
-    let site = Site::of(store, context)?;
+    let site = with_numbers_of_now(Site::of(store, context)?, context)?;
     // What cannot be taken back must not keep anybody from detaching.
     let taken = take_back(&site, context).unwrap_or_else(|error| {
         tracing::error!("cannot go back to what ran before: {error:#}");
@@ -61,6 +62,16 @@ pub fn recover(store: Store, context: &Context) -> anyhow::Result<Recovered> {
     });
     let site = if taken.changed { Site::of(site.store, context)? } else { site };
     Ok(Recovered { site, taken_back: taken.policy })
+}
+
+/// The same where devices are back under other numbers. One that cannot be followed keeps nobody from anything.
+fn with_numbers_of_now(site: Site, context: &Context) -> anyhow::Result<Site> {
+    match returned::take_over(&site.store, &site.hooks, &site.net) {
+        Ok(false) => return Ok(site),
+        Ok(true) => {}
+        Err(error) => tracing::warn!("a device is back under another number, and cannot be followed: {error:#}"),
+    }
+    Site::of(site.store, context)
 }
 
 /// Takes back what is overdue.

@@ -21,7 +21,9 @@ use crate::{
         counters,
         datapath::{Broken, Hook, Observed},
         jiffies,
+        network::Interface,
         pending::Pending,
+        returned,
         state::Binding,
     },
     policy::Policy,
@@ -209,17 +211,30 @@ fn unknown(hook: &Hook) -> Option<crate::kernel::mechanism::Running> {
 
 fn why(site: &Site, hook: &Hook) -> String {
     match (hook.running, site.interface_of(hook)) {
-        (Observed::Gone, None) => {
-            let was = &hook.state.interface;
-            let was = if was.is_empty() { String::new() } else { format!(" (it was {was})") };
-            format!("the interface is gone: qosbpf detach {} removes what is left{was}", site.name_of(hook))
-        }
-        (Observed::Gone, Some(interface)) => {
-            format!("the program was removed by someone else: qosbpf attach {}", interface.name)
-        }
+        (Observed::Gone, now) => back_as(site, hook).unwrap_or_else(|| why_gone(site, hook, now)),
         (Observed::Unknown, _) => format!("{} (not verified: that needs root)", hook.state.reason),
         (Observed::Running(_), _) => hook.state.reason.clone(),
     }
+}
+
+fn why_gone(site: &Site, hook: &Hook, now: Option<&Interface>) -> String {
+    if let Some(interface) = now {
+        return format!("the program was removed by someone else: qosbpf attach {}", interface.name);
+    }
+    let was = &hook.state.interface;
+    let was = if was.is_empty() { String::new() } else { format!(" (it was {was})") };
+    format!("the interface is gone: qosbpf detach {} removes what is left{was}", site.name_of(hook))
+}
+
+/// That its device has another number by now, and its program runs there.
+fn back_as(site: &Site, hook: &Hook) -> Option<String> {
+    let ifindex = returned::number(hook, &site.net).ok()??;
+    let interface = site.interfaces.iter().find(|interface| interface.ifindex == ifindex)?;
+    let attach = Command::new("qosbpf attach").operand(&interface.name);
+    Some(format!(
+        "its device is back as {}, under another number, and its program runs there: {attach}",
+        interface.name
+    ))
 }
 
 /// Whether the hook runs something else than the policy in force says.

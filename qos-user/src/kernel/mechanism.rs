@@ -262,13 +262,27 @@ pub fn running(via: Via, pins: &HookPins, net: &Network) -> anyhow::Result<Optio
     Ok(alive.then(|| Running { program_id: info.program_id(), link_id: Some(info.id()) }))
 }
 
-/// Whether the link, if there is one, has outlived its device; one that moved to another namespace has not.
+/// Whether the link, if there is one, has outlived its device; one that moved to another namespace has not. A filter of clsact
+/// goes with its qdisc in both cases, and nobody can tell them apart.
 ///
 /// # Errors
 ///
 /// Foreign pins, or what bpf(2) says.
 pub fn has_no_device(pins: &HookPins) -> anyhow::Result<bool> {
     Ok(pins.trusted(Pin::Link)?.is_none() || link_interface(pins)? == 0)
+}
+
+/// The number that the device of the link has wherever it is, and the program there; `None` if there is no link or it has
+/// outlived its device.
+///
+/// # Errors
+///
+/// Foreign pins, or what bpf(2) says.
+pub fn whereabouts(pins: &HookPins) -> anyhow::Result<Option<(u32, u32)>> {
+    if has_no_device(pins)? {
+        return Ok(None);
+    }
+    Ok(Some((link_interface(pins)?, pinned_link(pins)?.info()?.program_id())))
 }
 
 fn link_interface(pins: &HookPins) -> anyhow::Result<u32> {

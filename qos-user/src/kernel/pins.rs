@@ -303,10 +303,17 @@ impl HookPins {
     ///
     /// `foreign-pin`.
     pub fn make(&self) -> anyhow::Result<()> {
-        if let Some(interface) = self.folder.parent() {
-            bpffs::make_folder(interface)?;
-        }
+        self.make_parent()?;
         bpffs::make_folder(&self.folder)
+    }
+
+    /// Makes the folder of the interface, in which it is.
+    ///
+    /// # Errors
+    ///
+    /// `foreign-pin`.
+    pub(super) fn make_parent(&self) -> anyhow::Result<()> {
+        self.folder.parent().map_or(Ok(()), bpffs::make_folder)
     }
 
     /// A pin by its name, refused if it is not root's own.

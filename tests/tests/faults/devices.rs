@@ -1,12 +1,16 @@
 //! What happens to interfaces while packets flow.
 
 use anyhow::{Context as _, ensure};
+use aya::programs::TcAttachType;
 use qosbpf::lab::topology::{EDGE_LAN, LAN_HOST, WAN_HOST};
-use qosbpf_tests::router::run_in;
+use qosbpf_tests::{
+    left::tcx,
+    router::{Router, run_in},
+};
 
 use crate::{
     Fault,
-    stage::{AF41, EF, Row, Stage, cut, quoted},
+    stage::{AF31, AF41, EF, Row, Stage, cut, other_policy, quoted},
 };
 
 pub const FAULTS: &[Fault] = &[
@@ -18,7 +22,12 @@ pub const FAULTS: &[Fault] = &[
     ("MTU beyond what XDP takes", jumbo),
     ("number of queues changed", queues),
     ("device moved to another namespace and back", moved),
+    ("device moved to another namespace and back, clsact", moved_by_clsact),
+    ("device moved to another namespace and back, under another number", renumbered),
 ];
+
+/// What EF is where nothing marks.
+const UNMARKED: u8 = EF >> 2;
 
 /// The cable to the LAN, as the lab makes it, by ip(8).
 fn make_lan_again(stage: &Stage) -> anyhow::Result<()> {
@@ -86,14 +95,15 @@ fn gone_and_back(hook: &str) -> anyhow::Result<Row> {
     ensure!(lan + kept <= u64::from(outcome.sent), "{lan} and {kept} of {outcome:?}");
     router.ok("detach --all")?;
     qosbpf_tests::left::assert_nothing(&router, "detach --all")?;
-    let counters = "the old device's are kept until `detach`; the new one begins; the other hooks go on".to_owned();
+    let counters = "the old device's are kept until `detach`, or until something is attached or applied; the new one begins; the other \
+                    hooks go on".to_owned();
     Ok(Row { traffic: cut(&outcome)?, counters, said })
 }
 
-/// Ends a flow that was cut while the fault lasted: what came through was counted, once at either hook, and remarked.
-fn cut_and_counted(stage: Stage, said: String) -> anyhow::Result<Row> {
+/// Ends a flow that was cut while the fault lasted: what came through was counted, once at either hook, and remarked to these.
+fn cut_and_counted(stage: Stage, marks: &[u8], said: String) -> anyhow::Result<Row> {
     let (router, outcome) = stage.end()?;
-    ensure!(outcome.marks.keys().eq(&[AF41]), "{outcome:?}");
+    ensure!(outcome.marks.keys().eq(marks), "{outcome:?}");
     let (arrived, sent) = (u64::from(outcome.arrived()), u64::from(outcome.sent));
     for hook in ["lan0:ingress", "wan0:egress"] {
         let counted = router.counted(hook)?.packets()[&EF];
@@ -116,7 +126,7 @@ fn flap() -> anyhow::Result<Row> {
         stage.flow.pass(50)?;
         stage.router.ok("status")?;
     }
-    cut_and_counted(stage, "`status`: nothing to say, exit 0".to_owned())
+    cut_and_counted(stage, &[AF41], "`status`: nothing to say, exit 0".to_owned())
 }
 
 fn renamed() -> anyhow::Result<Row> {
@@ -177,19 +187,22 @@ fn queues() -> anyhow::Result<Row> {
     }
     ensure!(changed >= 2, "{changed} of 4 changes: the test tries nothing");
     stage.router.ok("status")?;
-    cut_and_counted(stage, "`status`: nothing to say, exit 0".to_owned())
+    cut_and_counted(stage, &[AF41], "`status`: nothing to say, exit 0".to_owned())
 }
 
-/// The LAN host's namespace gets the device and gives it back; XDP goes with it.
-fn moved() -> anyhow::Result<Row> {
-    let mut stage = Stage::start("tcx")?;
+/// The WAN host's namespace gets the device and gives it back, and `then` is done. Links go with the device and run on there,
+/// qdiscs do not. What `status` says meanwhile.
+fn away_and_back(
+    stage: &mut Stage,
+    meanwhile: impl FnOnce(&Router) -> anyhow::Result<()>,
+    then: impl FnOnce(&Router) -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
     let (router, flow) = (&stage.router, &mut stage.flow);
     let status = flow.during(|| {
         let away = router.lab().wan();
         run_in(router.edge(), &format!("ip link set wan0 netns {}", away.name()))?;
-        let status = router.ask("status")?.expect(3)?;
-        let back = run_in(away, &format!("ip link set wan0 netns {}", router.edge().name()));
-        back?;
+        let status = router.ask("status")?.expect(3).and_then(|status| meanwhile(router).map(|()| status));
+        run_in(away, &format!("ip link set wan0 netns {}", router.edge().name()))?;
         for line in [
             "ip address add 198.51.100.1/24 dev wan0".to_owned(),
             "ip link set wan0 up".to_owned(),
@@ -197,10 +210,67 @@ fn moved() -> anyhow::Result<Row> {
         ] {
             run_in(router.edge(), &line)?;
         }
-        Ok(status)
+        then(router)?;
+        status
     })?;
     let line = status.stdout.lines().find(|line| line.starts_with("! wan0:egress  "));
     let said = quoted(&stage.router, line.with_context(|| format!("{status:?}"))?);
     stage.router.ok("status")?;
-    cut_and_counted(stage, said)
+    Ok(said)
+}
+
+fn moved() -> anyhow::Result<Row> {
+    let mut stage = Stage::start("tcx")?;
+    let said = away_and_back(&mut stage, |_| Ok(()), |_| Ok(()))?;
+    cut_and_counted(stage, &[AF41], said)
+}
+
+/// The kernel removes the filter with its qdisc, and nobody can tell that from a deletion. As long as nothing else is attached
+/// and no policy applied, the counters are there.
+fn moved_by_clsact() -> anyhow::Result<Row> {
+    let mut stage = Stage::start("clsact")?;
+    let put_back = |router: &Router| {
+        router.ask("status")?.expect(3)?.says(&["removed by someone else: qosbpf --netns", " attach wan0"])?;
+        router.ok("attach wan0 --hook clsact")?.says(&["wan0:egress  attached: clsact", "its counters go on"]).map(drop)
+    };
+    let said = away_and_back(&mut stage, |_| Ok(()), put_back)?;
+    let (router, outcome) = stage.end()?;
+    ensure!(outcome.marks.keys().eq(&[AF41, UNMARKED]), "{outcome:?}");
+    let [marked, passed] = [AF41, UNMARKED].map(|mark| u64::from(outcome.marks[&mark]));
+    let counted = router.counted("wan0:egress")?.packets()[&EF];
+    ensure!((marked..=u64::from(outcome.sent) - passed).contains(&counted), "{counted} counted of {outcome:?}");
+    Ok(Row {
+        traffic: format!("{}; unmarked until it was attached again", cut(&outcome)?),
+        counters: "go on where it is attached again, if nothing else was attached or applied meanwhile".to_owned(),
+        said,
+    })
+}
+
+/// Its number is taken where it goes. What is in force has changed when it is back; its program runs on all the time.
+fn renumbered() -> anyhow::Result<Row> {
+    let mut stage = Stage::start("tcx")?;
+    let number = |router: &Router| anyhow::Ok(router.hook_folder("wan0", "egress")?);
+    let (was, other) = (number(&stage.router)?, stage.router.policy("other", &other_policy())?);
+    let index = was.parent().and_then(|folder| folder.to_str()?.rsplit_once("if-")).context("a number")?.1.to_owned();
+    let apply = format!("policy apply {other}");
+    run_in(stage.router.lab().wan(), &format!("ip link add taken0 index {index} type veth peer name other0 index 99"))?;
+    let mut said = String::new();
+    let then = |router: &Router| {
+        let back = router.ask("status")?.expect(3)?.says(&["its device is back as wan0, under another number"])?;
+        let line = back.stdout.lines().find(|line| line.contains("is back as wan0"));
+        said = quoted(router, line.unwrap_or_default());
+        // A look changes nothing.
+        ensure!(was.join("link").exists());
+        router.ok("attach wan0 --egress")?.says(&["wan0:egress  already attached"])?;
+        router.ask("status")?.expect(3)?.says(&["runs policy edge", "not the one in force"])?;
+        router.ok(&apply)?.says(&["wan0:egress", "changed"]).map(drop)
+    };
+    away_and_back(&mut stage, |router| router.ok(&apply).map(drop), then)?;
+    ensure!(!was.exists() && number(&stage.router)?.join("link").exists(), "{}", was.display());
+    for side in [TcAttachType::Ingress, TcAttachType::Egress] {
+        let programs = tcx(stage.edge(), "wan0", side)?;
+        ensure!(programs.len() == 1, "{side:?}: {programs:?}");
+    }
+    stage.flow.pass(50)?;
+    cut_and_counted(stage, &[AF31, AF41], said)
 }

@@ -14,7 +14,7 @@ pub const POLICY: &str = "[interface.lan0]\ningress = \"in\"\n[interface.wan0]\n
                           [remark.in]\nother = \"keep\"\n[remark.out]\nEF = \"AF41\"\nother = \"keep\"\n";
 pub const EF: u8 = qosbpf_tests::flow::EF;
 pub const AF41: u8 = 34;
-const AF31: u8 = 26;
+pub const AF31: u8 = 26;
 
 /// EF leaves as AF31.
 pub fn other_policy() -> String {

@@ -3,9 +3,14 @@
 use std::{fs, io::Write as _, os::fd::AsFd as _, process::Stdio, time::Instant};
 
 use anyhow::Context as _;
+use aya::programs::TcAttachType;
 use nix::sys::signal::Signal;
 use qosbpf::kernel::sys;
-use qosbpf_tests::router::{run_in, words};
+use qosbpf_tests::{
+    left::tcx,
+    router::{run_in, words},
+};
+use serde_json::Value;
 
 use qosbpf_tests::service::{Lab, MARK, PATIENCE, eventually};
 
@@ -148,6 +153,33 @@ fn the_pins_of_a_device_that_went_to_another_namespace_stay() -> anyhow::Result<
     run_in(lan, "ip link del dyn0")?;
     run_in(edge, "ip link set wan0 mtu 1300")?;
     eventually(|| Ok(!pins.exists())).with_context(|| lab.log().unwrap_or_default())
+}
+
+/// It is the same device: its program has run on, its counters go on, and it gets what the policy of now says.
+#[test]
+fn a_device_that_comes_back_under_another_number_goes_on() -> anyhow::Result<()> {
+    let policy = |table: &str, mark: &str| {
+        format!("[interface.dyn0]\negress = \"{table}\"\n[remark.{table}]\nother = \"{mark}\"\n{MARK}")
+    };
+    let lab = Lab::serving(&policy("first", "DF"))?;
+    let (edge, lan) = (lab.router.edge(), lab.router.lab().lan());
+    run_in(lan, "ip link add taken0 index 77 type veth peer name other0")?;
+    run_in(edge, "ip link add dyn0 index 77 type veth peer name peer0")?;
+    lab.becomes("dyn0:egress", "active")?;
+    let since = lab.hook("dyn0:egress")?.context("a hook")?["since"].clone();
+    run_in(edge, &format!("ip link set dyn0 netns {}", lan.name()))?;
+    lab.says(&["dyn0 is gone"])?;
+    lab.save("edge", &policy("second", "CS1"))?;
+    lab.ok("run --reload")?;
+    run_in(lan, &format!("ip link set dyn0 netns {}", edge.name()))?;
+    let is_so = |hook: Value| hook["table"] == "second" && hook["state"] == "active";
+    let goes_on = || Ok(lab.hook("dyn0:egress")?.is_some_and(is_so));
+    eventually(goes_on).with_context(|| lab.log().unwrap_or_default())?;
+    let hook = lab.hook("dyn0:egress")?.context("a hook")?;
+    assert!(hook["ifindex"] != 77 && hook["since"] == since, "{hook:#}");
+    assert_eq!(tcx(edge, "dyn0", TcAttachType::Egress)?.len(), 1);
+    lab.says(&["a device is back under another number"])?;
+    lab.ask("status")?.expect(0).map(drop)
 }
 
 #[test]

@@ -267,7 +267,7 @@ impl Follower {
                 attach(step, interface, lost, site)
             }
             Work::PutBack(hook, interface) => put_back(step, hook, interface, site),
-            // Has been done with those that were dead when the lock was taken.
+            // Has been done with those that were dead, or elsewhere, when the lock was taken.
             Work::Collect => Ok(()),
             Work::Upgrade(hook) => {
                 attaching::upgrade(hook, &site.name_of(hook), site)?;

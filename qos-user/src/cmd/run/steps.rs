@@ -11,6 +11,7 @@ use crate::{
     kernel::{
         datapath::{self, Hook, Observed},
         network::Interface,
+        returned,
         state::{Binding, HookState},
     },
     policy::{Policy, settings::Upgrade},
@@ -37,7 +38,7 @@ pub enum Work<'a> {
     Attach(&'a Interface),
     /// Something was attached, which somebody has removed: its counters are there, and so is its interface.
     PutBack(&'a Hook, &'a Interface),
-    /// Its interface is gone.
+    /// Its interface is gone, or back under another number.
     Collect,
     /// Its program is of another version.
     Upgrade(&'a Hook),
@@ -81,7 +82,9 @@ fn at_hook<'a>(site: &'a Site, hook: &'a Hook, wishes: &Wishes<'_>) -> anyhow::R
     match hook.running {
         Observed::Gone => {
             let another = wishes.gone.contains(&hook.pins.ifindex) && datapath::is_orphaned(hook)?;
-            Ok((another || datapath::is_dead(hook, &site.net)?).then_some(Work::Collect))
+            let is_elsewhere =
+                another || datapath::is_dead(hook, &site.net)? || returned::number(hook, &site.net)?.is_some();
+            Ok(is_elsewhere.then_some(Work::Collect))
         }
         Observed::Unknown => Ok(None),
         Observed::Running(_) => {

@@ -1,0 +1,74 @@
+//! A device that went to another network namespace and came back under another number. Its link lived all the time, and so
+//! does the program by it: the hook takes the number of now, with all that it has counted. Nothing may be attached beside it.
+
+use std::fs;
+
+use anyhow::Context as _;
+
+use super::{
+    datapath::{Hook, Observed},
+    document, mechanism,
+    network::Network,
+    pins::{HookPins, Pin, Store},
+    state::HookState,
+    sys,
+};
+
+/// Gives hooks the numbers that their devices have by now; whether there was one. Needs the lock.
+///
+/// # Errors
+///
+/// Foreign pins, what bpf(2) says, or that a folder cannot be renamed.
+pub fn take_over(store: &Store, hooks: &[Hook], net: &Network) -> anyhow::Result<bool> {
+    let mut any = false;
+    for hook in hooks {
+        let Some(ifindex) = number(hook, net)? else { continue };
+        let now = store.hook(ifindex, hook.pins.direction);
+        if now.exists() {
+            // Those of a device that had this number before: `attach` there is refused, with the cure.
+            tracing::warn!(
+                was = hook.pins.ifindex,
+                now = ifindex,
+                "a device is back, and other pins are at its number"
+            );
+            continue;
+        }
+        rename(hook, &now)?;
+        tracing::info!(
+            was = hook.pins.ifindex,
+            now = ifindex,
+            "a device is back under another number: its hook goes on"
+        );
+        any = true;
+    }
+    Ok(any)
+}
+
+/// The number by which the program of a hook is at a device here, if that is another than the hook's. A device of another
+/// namespace may have the same: the program has to be found at this one.
+///
+/// # Errors
+///
+/// Foreign pins, or what bpf(2) or netlink says.
+pub fn number(hook: &Hook, net: &Network) -> anyhow::Result<Option<u32>> {
+    if hook.running != Observed::Gone {
+        return Ok(None);
+    }
+    let Some((ifindex, program_id)) = mechanism::whereabouts(&hook.pins)? else { return Ok(None) };
+    let interface = net.interfaces()?.into_iter().find(|interface| interface.ifindex == ifindex);
+    let Some(interface) = interface.filter(|_| ifindex != hook.pins.ifindex) else { return Ok(None) };
+    let is_here = if hook.state.via.is_xdp() {
+        interface.xdp.is_some_and(|slot| slot.program_id == program_id)
+    } else {
+        sys::tcx_programs(ifindex, hook.pins.direction)?.contains(&program_id)
+    };
+    Ok(is_here.then_some(ifindex))
+}
+
+/// What the policy binds to it is to be asked anew: it may be another policy by now.
+fn rename(hook: &Hook, now: &HookPins) -> anyhow::Result<()> {
+    let bound_as = Some(format!("if-{}", hook.pins.ifindex));
+    document::write(&hook.pins.path(Pin::State), &HookState { bound_as, ..hook.state.clone() })?;
+    now.make_parent()?;
+    fs::rename(hook.pins.folder(), now.folder()).with_context(|| now.folder().display().to_string())
+}
