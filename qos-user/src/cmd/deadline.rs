@@ -56,6 +56,11 @@ fn take_back(context: &Context) -> anyhow::Result<Option<TakenBack>> {
     })
 }
 
+/// Whether there is something that [`settle`] would do.
+pub fn is_past(context: &Context) -> bool {
+    context.store().and_then(|store| is_due(&store)).unwrap_or(false)
+}
+
 /// Whether a deadline has passed, or a process was killed in the middle of a change.
 fn is_due(store: &Store) -> anyhow::Result<bool> {
     let now = BootTime::now()?;

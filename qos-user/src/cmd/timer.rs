@@ -1,7 +1,8 @@
 //! The process that waits for a deadline: started by the command that sets one, and detached from everything.
 //!
 //! It may be killed: the next command does its work then. So it needs no memory of its own, and reads the pins again
-//! every second until no deadline is left, or a service keeps them.
+//! every second until no deadline is left. A service that serves keeps them itself and says so in its log; what it has not
+//! kept some seconds later, since it hangs or was killed, is done here.
 
 use std::{
     fs::OpenOptions,
@@ -9,6 +10,8 @@ use std::{
     os::unix::process::CommandExt as _,
     path,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -33,13 +36,24 @@ const READY: &str = "ready\n";
 /// Pins that cannot be read for so many looks, the next command may deal with.
 const LOOKS: u32 = 60;
 
-/// Starts the process in this network namespace, and waits until it stands on its own.
+/// How long a service that answers may take to keep a deadline that has passed: it may be in the midst of other work.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Starts the process in this network namespace, and waits until it stands on its own. A service that serves keeps the deadline,
+/// too: the process is there for the case that somebody kills it.
 ///
 /// # Errors
 ///
-/// `timer`: without it, only the next command would go back.
+/// `timer`: without it and without a service, only the next command would go back.
 pub fn start(context: &Context) -> anyhow::Result<()> {
-    if is_kept(context) { Ok(()) } else { spawn(context) }
+    let kept = is_kept(context);
+    match spawn(context) {
+        Err(error) if kept => {
+            context.warn(&format!("qosbpf: ! qosbpf run alone keeps the deadline: {error:#}\n"));
+            Ok(())
+        }
+        spawned => spawned,
+    }
 }
 
 /// The same, whoever else may be there.
@@ -64,6 +78,8 @@ pub fn spawn(context: &Context) -> anyhow::Result<()> {
         .context("start the timer's process")?;
     let mut said = String::new();
     child.stdout.take().context("timer")?.read_to_string(&mut said)?;
+    // Where a service has started it, nobody else would hear of its end.
+    let _zombie_at_worst = thread::Builder::new().name("timer".to_owned()).spawn(move || child.wait());
     if said == READY {
         return Ok(());
     }
@@ -90,9 +106,9 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     dup2_stderr(&null)?;
     // The last: its end is what the starter waits for.
     dup2_stdout(&null)?;
-    let mut unread = 0;
-    while !is_kept(context) {
-        let _said = deadline::settle(context);
+    let (mut unread, mut due_since) = (0, None);
+    loop {
+        keep(&mut due_since, context)?;
         let now = BootTime::now()?;
         let soon = now.plus(deadline::AGAIN);
         let next = match context.store().and_then(|store| deadline::next(&store)) {
@@ -110,5 +126,18 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
         // What could not be taken back is tried again, but not in haste.
         if next > now { next.min(soon) } else { soon }.sleep_until();
     }
-    Ok(Exit::Done)
+}
+
+/// Does what is due, unless a service that answers has been given no time for it yet.
+fn keep(due_since: &mut Option<BootTime>, context: &Context) -> anyhow::Result<()> {
+    if !deadline::is_past(context) {
+        *due_since = None;
+        return Ok(());
+    }
+    let now = BootTime::now()?;
+    let since = *due_since.get_or_insert(now);
+    if now >= since.plus(GRACE) || !is_kept(context) {
+        let _said = deadline::settle(context);
+    }
+    Ok(())
 }

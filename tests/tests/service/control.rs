@@ -71,6 +71,17 @@ impl Drop for Public {
     }
 }
 
+/// The states of the processes that this one has started, of zombies too.
+fn children(parent: i32) -> anyhow::Result<Vec<String>> {
+    let stats = fs::read_dir("/proc")?.flatten().filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    let of_it = stats.filter_map(|stat| {
+        let mut words = stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned);
+        let state = words.next()?;
+        (words.next()? == parent.to_string()).then_some(state)
+    });
+    Ok(of_it.collect())
+}
+
 #[test]
 fn anybody_may_ask_and_only_root_may_change() -> anyhow::Result<()> {
     let public = Public::serving("")?;
@@ -94,8 +105,11 @@ fn members_of_the_group_may_bypass_and_confirm() -> anyhow::Result<()> {
         .says(&["out of the policy's path", "10m"])?;
     assert!(public.lab.five_become(46)?);
     public.lab.ok("status")?.says(&["BYPASS by nobody"])?;
+    let service = public.lab.pid()?;
+    assert_eq!(children(service)?, ["S"], "whoever keeps the deadline should the service be killed");
     public.ask_as(NOBODY, "policy resume --json")?.expect(0)?.json()?;
     assert!(public.lab.five_become(34)?);
+    eventually(|| Ok(children(service)?.is_empty()))?;
     public.ask_as(NOBODY, "policy confirm")?.expect(3)?.complains(&["no policy waits to be confirmed"])?;
     public.ask_as(NOBODY, "policy bypass nowhere0")?.expect(1)?.complains(&["not attached at nowhere0"])?;
     public.ask_as(NOBODY, "run --reload")?.expect(0)?;

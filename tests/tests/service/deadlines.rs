@@ -1,23 +1,15 @@
-//! Deadlines are the service's business while it serves, and somebody else's when it ends.
+//! Deadlines are the service's business while it serves, and somebody else's when it ends, in whatever way.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
 
-use qosbpf_tests::service::{Lab, MARK, OTHER, eventually};
-
-/// The processes that wait for a deadline of this lab.
-fn timers(lab: &Lab) -> anyhow::Result<usize> {
-    let bpffs = lab.router.bpffs.display().to_string();
-    let mut found = 0;
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
-        let words: Vec<_> = line.split(|byte| *byte == 0).collect();
-        found += usize::from(words.contains(&bpffs.as_bytes()) && words.contains(&&b"timer"[..]));
-    }
-    Ok(found)
-}
+use qosbpf_tests::{
+    flow::Flow,
+    service::{Lab, MARK, OTHER, eventually},
+    timers,
+};
 
 /// How many programs the policy history has, the newest by name.
 fn in_force(lab: &Lab) -> anyhow::Result<String> {
@@ -32,7 +24,7 @@ fn the_service_takes_back_what_nobody_confirms() -> anyhow::Result<()> {
     let lab = Lab::serving(MARK)?;
     let other = lab.router.policy("other", OTHER)?;
     lab.ok(&format!("policy apply {other} --confirm 3s"))?;
-    assert_eq!(timers(&lab)?, 0, "no process beside the service");
+    assert_eq!(timers::of(&lab.router)?.len(), 1, "the one that is there in case the service is killed");
     assert!(in_force(&lab)?.contains("\"other\""));
     let deadline = lab.metric("qosbpf_policy_confirm_deadline_timestamp_seconds")?.context("a deadline")?;
     let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH)?.as_secs_f64();
@@ -40,7 +32,30 @@ fn the_service_takes_back_what_nobody_confirms() -> anyhow::Result<()> {
     eventually(|| Ok(in_force(&lab)?.contains("\"edge\"")))?;
     lab.says(&["was not confirmed in time"])?;
     assert_eq!(lab.metric("qosbpf_policy_confirm_deadline_timestamp_seconds")?, Some(0.0));
+    timers::wait_until_gone(&lab.router)?;
     assert!(lab.five_become(34)?);
+    Ok(())
+}
+
+/// Nobody types anything, so the router may be one that cannot be reached.
+#[test]
+fn a_service_that_is_killed_or_hangs_keeps_no_deadline_from_passing() -> anyhow::Result<()> {
+    for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
+        let lab = Lab::serving(MARK)?;
+        let other = lab.router.policy("other", OTHER)?;
+        let flow = Flow::start(&lab.router)?;
+        flow.pass(100)?;
+        lab.ok(&format!("policy apply {other} --confirm 3s"))?;
+        lab.signal(signal)?;
+        flow.pass(100)?;
+        timers::wait_until_gone(&lab.router)?;
+        let outcome = flow.end()?;
+        ensure!(outcome.beyond == 0 && outcome.marks.keys().eq(&[8, 34]), "{signal}: {outcome:?}");
+        let flow = Flow::start(&lab.router)?;
+        flow.pass(100)?;
+        let outcome = flow.end()?;
+        ensure!(outcome.beyond == 0 && outcome.marks.keys().eq(&[34]), "{signal}: {outcome:?}");
+    }
     Ok(())
 }
 
@@ -61,9 +76,11 @@ fn a_deadline_is_left_to_somebody_when_the_service_ends() -> anyhow::Result<()> 
     let mut lab = Lab::serving(MARK)?;
     let other = lab.router.policy("other", OTHER)?;
     lab.ok(&format!("policy apply {other} --confirm 5s"))?;
+    // As where whoever set the deadline has been logged out with all that he started.
+    timers::kill_all(&lab.router)?;
     lab.stop()?;
-    assert_eq!(timers(&lab)?, 1, "{}", lab.log()?);
-    eventually(|| Ok(timers(&lab)? == 0))?;
+    assert_eq!(timers::of(&lab.router)?.len(), 1, "{}", lab.log()?);
+    timers::wait_until_gone(&lab.router)?;
     assert!(lab.five_become(34)?);
     Ok(())
 }
@@ -73,7 +90,7 @@ fn a_bypass_ends_by_itself_and_the_service_sees_to_it() -> anyhow::Result<()> {
     let lab = Lab::serving(MARK)?;
     let bypassed = "qosbpf_policy_bypassed{device=\"lan0\",direction=\"ingress\"}";
     lab.ok("policy bypass --for 2s")?;
-    assert_eq!((timers(&lab)?, lab.metric(bypassed)?), (0, Some(1.0)));
+    assert_eq!((timers::of(&lab.router)?.len(), lab.metric(bypassed)?), (1, Some(1.0)));
     eventually(|| Ok(lab.metric(bypassed)? == Some(0.0)))?;
     lab.says(&["is in the policy's path again"])?;
     std::thread::sleep(Duration::from_millis(100));
