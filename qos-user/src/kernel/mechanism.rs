@@ -15,6 +15,7 @@ use super::{
     network::Network,
     object::Loaded,
     pins::{HookPins, Pin},
+    rehearsal::rehearse,
     state::HookState,
     sys,
 };
@@ -104,6 +105,7 @@ fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Ne
     let make = !net.qdiscs(pins.ifindex)?.clsact;
     check_name(interface, pins)?;
     if make {
+        rehearse(loaded, side(pins.direction))?;
         make_clsact(interface, pins, net)?;
     }
     match add_filter(loaded, interface, pins, net) {

@@ -26,6 +26,7 @@ mod pin;
 pub mod pins;
 pub mod privilege;
 mod refusal;
+mod rehearsal;
 pub mod returned;
 pub mod route;
 mod sets;

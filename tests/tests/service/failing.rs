@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use qosbpf_tests::{router::run_in, service::Lab};
+use anyhow::ensure;
+use qosbpf_tests::{flow::Flow, router::run_in, service::Lab};
 
 use crate::denied::NoFilters;
 
@@ -11,6 +12,30 @@ const POLICY: &str = "[interface.lan0]\nhook = \"clsact\"\ningress = \"mark\"\n[
 
 /// How often everything is tried again, in seconds.
 const LOOK: u64 = 30;
+
+/// Whether it takes the filter is asked first, where no packet passes: also of the first attempt.
+#[test]
+fn a_filter_that_the_kernel_refuses_costs_no_packet() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save(
+        "edge",
+        &POLICY.replace("[interface.wan0]", "[interface.wan0]\nhook = \"clsact\"").replace("ingress =", "egress ="),
+    )?;
+    let flow = Flow::start(&lab.router)?;
+    flow.pass(100)?;
+    let denied = NoFilters::within(|| lab.serve())?;
+    lab.says(&["wan0:egress: cannot attach: clsact: ", "Cannot allocate memory"])?;
+    for attempts in [2, 3] {
+        // A reload tries again what has failed.
+        flow.pass(100)?;
+        lab.ask("run --reload")?;
+        ensure!(denied.attempts() >= attempts, "{} attempts", denied.attempts());
+    }
+    flow.pass(100)?;
+    let outcome = flow.end()?;
+    ensure!(outcome.beyond == 0, "{outcome:?}");
+    Ok(())
+}
 
 /// For each attempt a qdisc is made and removed, by which the kernel takes the device out of service, and tells of it.
 #[test]
