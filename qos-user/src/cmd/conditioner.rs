@@ -119,8 +119,7 @@ fn stays_out(hook: &Hook, next: &HookState) -> bool {
 /// `rules`; counters that cannot be read.
 pub fn following(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Next> {
     remember_earlier(hook, &mut state)?;
-    state.interface = site.interface_of(hook).map_or(state.interface, |interface| interface.name.clone());
-    state.bound_as = None;
+    name(site, hook, &mut state);
     let Some(binding) = state.binding.clone() else { return Ok(Next { state, rules: None }) };
     if stays_out(hook, &state) {
         return Ok(Next { state, rules: None });
@@ -166,6 +165,21 @@ pub fn remember_earlier(hook: &Hook, next: &mut HookState) -> anyhow::Result<()>
     let as_before = |change| both.is_some_and(|(now, next)| now.makes_as(next, change));
     next.earlier = Earlier::next(hook.state.earlier.as_ref(), &counts, as_before);
     Ok(())
+}
+
+/// Writes down for which name it was asked what the policy binds: that of now.
+pub fn name(site: &Site, hook: &Hook, next: &mut HookState) {
+    next.bound_as = None;
+    if let Some(interface) = site.interface_of(hook) {
+        next.interface.clone_from(&interface.name);
+    }
+}
+
+/// Whether it was last asked for another name than that of now.
+#[must_use]
+pub fn is_renamed(site: &Site, hook: &Hook) -> bool {
+    let HookState { interface: before, bound_as, .. } = &hook.state;
+    site.interface_of(hook).is_some_and(|interface| *before != interface.name || bound_as.is_some())
 }
 
 /// The interfaces, by index, that the rules of a binding name by `from`.

@@ -101,6 +101,29 @@ fn hooks_that_are_not_attached_yet_are_told_of() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As where nothing but labels change: the name of now is written down, and what is put back later is no other device's.
+#[test]
+fn a_policy_that_does_the_same_is_applied_for_the_name_of_now() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    edge.ok("detach lan0")?;
+    edge.ok("attach lan0 --ingress --hook clsact")?;
+    let globs = "[interface.\"lan*\"]\ningress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
+    let first = edge.router.policy("globs", globs)?;
+    edge.ok(&format!("policy apply {first} --prune"))?;
+    let moved = edge.router.policy("moved", &format!("# Another line.\n{globs}"))?;
+    let mut counted = 0;
+    for (from, to, policy) in [("lan0", "lan1", &moved), ("lan1", "lan2", &moved)] {
+        edge.router.ping(false, 46 << 2, 3)?;
+        counted += 3;
+        run_in(edge.router.edge(), &format!("ip link set {from} name {to}"))?;
+        edge.ok(&format!("policy apply {policy} --prune"))?;
+        run_in(edge.router.edge(), &format!("tc qdisc del dev {to} clsact"))?;
+        edge.ok(&format!("attach {to} --ingress --hook clsact"))?.says(&["its counters go on"])?;
+        assert_eq!(edge.router.counted(&format!("{to}:ingress"))?.packets()[&(46 << 2)], counted);
+    }
+    Ok(())
+}
+
 /// It is written down with the name of now, though nobody has asked what the policy binds to that: the device is no other one.
 #[test]
 fn a_renamed_hook_is_put_back_with_it() -> anyhow::Result<()> {

@@ -25,13 +25,14 @@ pub fn switch_all(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow
     let start = Instant::now();
     for (hook, binding) in targets {
         let stays = hook.state.binding == binding && !binding.as_ref().is_some_and(Binding::names_interfaces);
-        if hook.running == Observed::Gone || stays {
+        if hook.running == Observed::Gone || stays && !conditioner::is_renamed(site, hook) {
             continue;
         }
         let same = does_the_same(hook.state.binding.as_ref(), binding.as_ref());
         let mut next = HookState { binding, ..hook.state.clone() };
         if same {
             conditioner::remember_earlier(hook, &mut next).with_context(|| name(hook))?;
+            conditioner::name(site, hook, &mut next);
             labels.push((hook, next));
         } else {
             let next = conditioner::next(site, hook, next).with_context(|| name(hook))?;
@@ -51,5 +52,9 @@ pub fn switch_all(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow
 
 fn does_the_same(now: Option<&Binding>, next: Option<&Binding>) -> bool {
     // A rule that names interfaces is compiled for those that are there now.
-    now.zip(next).is_some_and(|(now, next)| now.does_the_same_as(next) && !next.names_interfaces())
+    match (now, next) {
+        (None, None) => true,
+        (Some(now), Some(next)) => now.does_the_same_as(next) && !next.names_interfaces(),
+        _ => false,
+    }
 }
