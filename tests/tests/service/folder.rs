@@ -50,6 +50,25 @@ fn a_folder_of_somebody_else_is_refused_with_what_removes_it() -> anyhow::Result
     Ok(())
 }
 
+/// Such as those of network namespaces that are gone. Who serves holds his lock.
+#[test]
+fn folders_in_which_nobody_serves_are_removed() -> anyhow::Result<()> {
+    let lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    let folder = TempDir::new()?;
+    let [left, served, strange] = ["netns-1", "netns-2", "strange"].map(|name| folder.path().join(name));
+    for folder in [&left, &served, &strange] {
+        fs::create_dir(folder)?;
+        fs::write(folder.join("lock"), "process 1 since 2026-11-21T21:00:03Z")?;
+        let _socket = UnixListener::bind(folder.join("control"))?;
+    }
+    let lock = fs::File::open(served.join("lock"))?;
+    lock.lock()?;
+    run_with(&lab, &folder, MsFlags::empty())?.expect(0)?;
+    assert!(!left.exists() && served.join("control").exists() && strange.exists());
+    Ok(())
+}
+
 /// What is in it is root's own: the sockets of other services must not be removed.
 #[test]
 fn a_folder_that_is_only_open_is_closed() -> anyhow::Result<()> {

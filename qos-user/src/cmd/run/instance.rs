@@ -5,8 +5,8 @@ use std::{
     io::{self, Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    process,
-    time::SystemTime,
+    process, thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -20,6 +20,10 @@ use crate::{
 
 /// Nobody but root opens the lock.
 const PRIVATE: u32 = 0o600;
+
+/// How long somebody may hold the lock who does not serve.
+const SWEEPING: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The service of this network namespace, as long as it is held.
 #[derive(Debug)]
@@ -37,18 +41,17 @@ impl Instance {
     /// `busy`, with who it is already; `run-folder`, if the folder cannot be made, or somebody else could have filled it.
     pub fn claim() -> anyhow::Result<Self> {
         let folder = control::folder()?;
-        [Path::new(FOLDER), &folder].into_iter().try_for_each(make)?;
-        let mut lock = locked(&folder.join("lock"))?;
+        let mut lock = locked(&folder)?;
         lock.set_len(0)?;
         let since = humantime::format_rfc3339_seconds(SystemTime::now());
         write!(lock, "process {} since {since}", process::id())?;
+        sweep(&folder);
         Ok(Self { folder, lock })
     }
 
     /// Ends it, and leaves nothing of it. Needs that nothing is served.
     pub fn leave_nothing(self) {
-        // While it is held: whoever opens it now is told that it is busy, or sees that it is another file.
-        let _for_the_next = fs::remove_file(self.folder.join("lock")).and_then(|()| fs::remove_dir(&self.folder));
+        let _for_the_next = remove(&self.folder);
     }
 
     /// Where its control socket is.
@@ -84,9 +87,60 @@ fn make(path: &Path) -> anyhow::Result<()> {
     Err(Failure::new("run-folder", format!("{shown} {fault}: refused")).hint(cure).into())
 }
 
+/// Removes what services have left that have ended without, such as those of network namespaces that are gone. Where nobody
+/// holds the lock nobody serves, and the next one makes it anew.
+fn sweep(own: &Path) {
+    let folders = fs::read_dir(FOLDER).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_one = |folder: &PathBuf| {
+        folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("netns-"))
+    };
+    for folder in folders.filter(|folder| folder != own && is_one(folder)) {
+        if let Err(error) = remove_left(&folder) {
+            tracing::debug!("{} stays: {error:#}", folder.display());
+        }
+    }
+}
+
+fn remove_left(folder: &Path) -> anyhow::Result<()> {
+    if bpffs::fault_of(folder)?.is_some() {
+        return Ok(());
+    }
+    let mut how = OpenOptions::new();
+    let file = how.read(true).custom_flags(libc::O_NOFOLLOW).open(folder.join("lock"))?;
+    let Ok(_held) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(()) };
+    let _not_there = fs::remove_file(folder.join("control"));
+    Ok(remove(folder)?)
+}
+
+/// Needs that the lock is held: whoever opens it now is told that it is busy, or sees that it is another file.
+fn remove(folder: &Path) -> io::Result<()> {
+    fs::remove_file(folder.join("lock")).and_then(|()| fs::remove_dir(folder))
+}
+
+/// The lock of a folder, which is made if it is not there. Somebody who removes what is left there holds it for a moment.
+fn locked(folder: &Path) -> anyhow::Result<Flock<File>> {
+    let start = Instant::now();
+    loop {
+        [Path::new(FOLDER), folder].into_iter().try_for_each(make)?;
+        match attempt(&folder.join("lock")) {
+            Ok(Attempt::Locked(lock)) => return Ok(lock),
+            Ok(Attempt::Held(holder)) if serves(&holder) || start.elapsed() >= SWEEPING => return Err(busy(&holder)),
+            Err(error) if start.elapsed() >= SWEEPING => return Err(error),
+            _ => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// What came of taking a lock.
+enum Attempt {
+    Locked(Flock<File>),
+    /// By whom, as far as is written there.
+    Held(String),
+}
+
 /// The lock of the file that is there, which root alone may open: flock(2) needs no more than a descriptor to read by. One
 /// that others could open, as earlier versions left it, somebody may hold for ever: it is nobody's lock any more.
-fn locked(path: &Path) -> anyhow::Result<Flock<File>> {
+fn attempt(path: &Path) -> anyhow::Result<Attempt> {
     loop {
         let mut file = open(path)?;
         let mut holder = String::new();
@@ -96,17 +150,17 @@ fn locked(path: &Path) -> anyhow::Result<Flock<File>> {
         let still_there = || fs::symlink_metadata(path).is_ok_and(|there| there.ino() == found.ino());
         if found.uid() != 0 || found.mode() & 0o077 != 0 {
             if serves(&holder) {
-                return Err(busy(&holder));
+                return Ok(Attempt::Held(holder));
             }
             if still_there() {
                 fs::remove_file(path).with_context(|| path.display().to_string())?;
             }
             continue;
         }
-        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Err(busy(&holder)) };
+        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(Attempt::Held(holder)) };
         // One that has ended meanwhile may have removed it.
         if still_there() {
-            return Ok(lock);
+            return Ok(Attempt::Locked(lock));
         }
     }
 }
