@@ -78,6 +78,15 @@ impl Via {
         }
     }
 
+    /// The word of `attach --hook`.
+    #[must_use]
+    pub const fn as_option(self) -> &'static str {
+        match self {
+            Self::XdpNative => "xdp",
+            other => other.as_str(),
+        }
+    }
+
     /// Whether the program runs at XDP.
     #[must_use]
     pub const fn is_xdp(self) -> bool {

@@ -77,8 +77,9 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     if let Some((source, policy)) = &given {
         remember(&site, source, policy)?;
     }
-    drop(change);
     let hooks: Vec<&Hook> = done.iter().map(Done::hook).collect();
+    control::tell_attached(hooks.iter().copied(), context);
+    drop(change);
     let mut warnings: Vec<_> = done.iter().filter_map(Done::warning).collect();
     warnings.extend(twice::warnings(&site, &hooks)?);
     let bound = hooks.iter().filter_map(|hook| Some((hook.pins.ifindex, hook.state.binding.as_ref()?)));

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use crate::{
     hook::Direction,
-    kernel::netns,
+    kernel::{datapath::Hook, netns},
     snapshot::{Snapshot, trend::Trend},
     status::{Reload, ServiceStatus},
 };
@@ -59,6 +59,8 @@ pub enum Ask {
     Deadlines,
     /// Not to attach at this hook again by itself.
     Release(u32, Direction),
+    /// To do so again: somebody has attached there.
+    Attached(u32, Direction),
     /// To read the saved policy.
     Reload,
     /// To run a command for somebody who may not change hooks.
@@ -117,7 +119,7 @@ impl Ask {
     /// How long the answer may take.
     const fn patience(&self) -> Duration {
         match self {
-            Self::Status | Self::Trends | Self::Deadlines | Self::Release(..) => PATIENCE,
+            Self::Status | Self::Trends | Self::Deadlines | Self::Release(..) | Self::Attached(..) => PATIENCE,
             Self::Reload | Self::Command(_) => LONG_PATIENCE,
         }
     }
@@ -175,6 +177,17 @@ pub fn status(context: &Context) -> Option<ServiceStatus> {
     match ask(Ask::Status, context)? {
         Answer::Status(status) => Some(status),
         _ => None,
+    }
+}
+
+/// Tells the service that these hooks, if somebody has detached them by hand before, are attached again.
+pub fn tell_attached<'a>(hooks: impl IntoIterator<Item = &'a Hook>, context: &Context) {
+    let Some(ServiceStatus { released, .. }) = status(context).filter(|status| !status.released.is_empty()) else {
+        return;
+    };
+    let places = hooks.into_iter().map(|hook| (hook.pins.ifindex, hook.pins.direction));
+    for (ifindex, direction) in places.filter(|place| released.contains(place)) {
+        let _no_service = ask(Ask::Attached(ifindex, direction), context);
     }
 }
 

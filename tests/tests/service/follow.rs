@@ -1,6 +1,13 @@
 //! Interfaces that are renamed, resized, changed in type; programs that somebody removes; events that get lost.
 
-use std::{fs, io::Write as _, os::fd::AsFd as _, process::Stdio, time::Instant};
+use std::{
+    fs,
+    io::Write as _,
+    os::fd::AsFd as _,
+    process::Stdio,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Instant,
+};
 
 use anyhow::Context as _;
 use aya::programs::TcAttachType;
@@ -195,6 +202,63 @@ fn what_somebody_detaches_by_hand_stays_so_until_a_reload() -> anyhow::Result<()
     assert_eq!(lab.hook("lan0:ingress")?.context("bound")?["state"], "missing");
     lab.signal(Signal::SIGHUP)?;
     lab.becomes("lan0:ingress", "active")
+}
+
+/// Has it look at everything, as an event of another link does.
+fn look(lab: &Lab) -> anyhow::Result<()> {
+    static MTU: AtomicU32 = AtomicU32::new(1400);
+    let mtu = MTU.fetch_sub(1, Ordering::Relaxed);
+    run_in(lab.router.edge(), &format!("ip link set lan0 mtu {mtu}"))?;
+    lab.says(&[&format!("is {mtu} now")])
+}
+
+/// Whoever attaches again is no reason to wait: at the next removal `run` puts it back.
+#[test]
+fn what_somebody_attaches_again_by_hand_is_put_back_like_any_other() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(&format!("{MARK}[interface.wan0]\negress = \"mark\"\n"))?;
+    for again in ["attach lan0 --ingress", &format!("policy apply --attach {}", lab.etc("policy.toml").display())] {
+        lab.ok("detach lan0")?;
+        lab.says(&["detached by hand: not attached again until a reload hook=\"lan0:ingress\""])?;
+        lab.ok(again)?;
+        let said = "attached by hand: attached again if it is removed hook=\"lan0:ingress\"";
+        lab.says(&[said]).context(again.to_owned())?;
+        let link = lab.router.hook_folder("lan0", "ingress")?.join("link");
+        sys::detach_link(sys::open_pin(&link, false)?.as_fd())?;
+        assert_eq!(lab.hook("lan0:ingress")?.context("bound")?["state"], "missing");
+        look(&lab)?;
+        lab.becomes("lan0:ingress", "active")?;
+        lab.stop()?;
+        lab.serve()?;
+    }
+    Ok(())
+}
+
+/// No policy binds it, and somebody wanted it all the same.
+#[test]
+fn what_somebody_has_attached_by_hand_is_put_back_though_no_policy_binds_it() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    for (hook, removal) in [("clsact", "tc qdisc del dev wan0 clsact"), ("tcx", "")] {
+        lab.ok(&format!("attach wan0 --egress --hook {hook}"))?;
+        lab.router.ping(false, 184, 3)?;
+        match removal {
+            "" => {
+                let link = lab.router.hook_folder("wan0", "egress")?.join("link");
+                sys::detach_link(sys::open_pin(&link, false)?.as_fd())?;
+                look(&lab)?;
+            }
+            removal => run_in(lab.router.edge(), removal).map(drop)?,
+        }
+        lab.becomes("wan0:egress", "counting")?;
+        let back = lab.hook("wan0:egress")?.context("a hook")?;
+        anyhow::ensure!(back["hook"] == hook && back["reason"] == format!("{hook}, as asked"), "{back:#}");
+        assert_eq!(lab.router.counted("wan0:egress")?.packets().get(&136), Some(&3), "it counts on");
+        lab.ok("detach wan0")?;
+        // The second one begins when the first has ended.
+        look(&lab)?;
+        look(&lab)?;
+        assert!(lab.hook("wan0:egress")?.is_none(), "nobody wants it any more");
+    }
+    Ok(())
 }
 
 /// A rule compares numbers of interfaces, which a device made again does not keep.

@@ -42,6 +42,51 @@ fn a_broken_file_keeps_the_good_policy_and_says_so() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The one that was in force, or the one of the file, whoever has put it there.
+#[test]
+fn what_was_wrong_is_not_said_any_more_when_the_saved_policy_is_in_force() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let path = lab.etc("policy.toml");
+    let is_wrong =
+        |lab: &Lab| anyhow::Ok(lab.ask("status")?.stdout.contains("! run: the saved policy is not in force"));
+    let good = fs::read(&path)?;
+    for by_hand in [false, true] {
+        lab.save("broken", BROKEN)?;
+        lab.ask("run --reload")?.expect(2)?;
+        assert!(is_wrong(&lab)? && lab.metric(SUCCESSFUL)? == Some(0.0));
+        if by_hand {
+            lab.save("other", OTHER)?;
+            assert!(is_wrong(&lab)?, "nobody has put it in force");
+            // One that may be taken back again is not in force for good.
+            lab.ok(&format!("policy apply {} --confirm 10m", path.display()))?;
+            assert!(is_wrong(&lab)?, "it waits");
+            lab.ok("policy confirm")?;
+            assert_eq!(lab.metric(SUCCESSFUL)?, Some(1.0));
+        } else {
+            fs::write(&path, &good)?;
+        }
+        assert!(!is_wrong(&lab)?, "by hand: {by_hand}");
+        assert_eq!(lab.metric(SUCCESSFUL)?, Some(1.0));
+        assert_eq!(lab.ok("status --json")?.json()?["run"]["last_reload_successful"], true);
+    }
+    lab.says(&["the saved policy is in force by now"])
+}
+
+/// Each line of what a compiler would say is one of the log, with its level.
+#[test]
+fn a_mistake_is_readable_in_the_log() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    lab.save("broken", BROKEN)?;
+    lab.ask("run --reload")?.expect(2)?;
+    let log = lab.log()?;
+    let lines: Vec<_> = log.lines().skip_while(|line| !line.contains("the saved policy is not in force")).collect();
+    let [first, _, place, _, text, caret, ..] = lines.as_slice() else { anyhow::bail!("{log}") };
+    assert!(first.contains("policy.toml:6:6: unknown DSCP `AF4`") && first.contains("; policy edge "), "{log}");
+    assert!(place.contains("--> ") && text.contains("EF = \"AF4\"") && caret.contains("^^^^^"), "{log}");
+    assert!(lines.iter().all(|line| line.trim_start().starts_with("ERROR ")), "{log}");
+    Ok(())
+}
+
 #[test]
 fn every_way_in_which_a_file_can_be_wrong_keeps_the_good_one() -> anyhow::Result<()> {
     let lab = Lab::serving(MARK)?;
@@ -54,7 +99,10 @@ fn every_way_in_which_a_file_can_be_wrong_keeps_the_good_one() -> anyhow::Result
     ];
     for (what, spoil) in wrong {
         spoil()?;
-        lab.ask("run --reload")?.expect(2)?;
+        let refused = lab.ask("run --reload")?.expect(2)?;
+        if what == "not there" {
+            refused.complains(&["no policy is saved in ", " policy save saves the one in force"])?;
+        }
         assert!(lab.five_become(34)?, "{what}");
     }
     Ok(())
@@ -88,7 +136,13 @@ fn nothing_is_reloaded_while_a_policy_waits_to_be_confirmed() -> anyhow::Result<
     let other = lab.router.policy("other", OTHER)?;
     lab.ok(&format!("policy apply {other} --confirm 1h"))?;
     lab.save("third", &MARK.replace("AF41", "AF31"))?;
-    lab.ask("run --reload")?.expect(2)?.complains(&["waits to be confirmed"])?;
+    let refused = lab.ask("run --reload")?.expect(2)?;
+    refused.complains(&[
+        "waits to be confirmed",
+        " policy confirm keeps it, ",
+        " policy rollback goes back at once; then ",
+    ])?;
+    lab.says(&["qosbpf policy rollback goes back at once; then qosbpf run --reload"])?;
     assert!(lab.five_become(8)?);
     lab.ok("policy confirm")?;
     lab.ok("run --reload")?;

@@ -102,6 +102,35 @@ fn hooks_are_remembered_where_the_policy_was_removed_for_good() -> anyhow::Resul
     Ok(())
 }
 
+/// Each as it was, whether the policy binds it or not; what the policy says of it is in force all the time.
+#[test]
+fn hooks_whose_pins_alone_are_removed_are_put_back_as_they_were() -> anyhow::Result<()> {
+    let lab = serving(&["attach lan0 --ingress --hook clsact --inside pppoe", "attach wan0 --egress --hook tcx"])?;
+    samples(&lab, 3)?;
+    for (interface, direction, entry) in [
+        ("wan0", "egress", "wan0:egress (--hook tcx)"),
+        ("lan0", "ingress", "lan0:ingress (--hook clsact --inside pppoe)"),
+    ] {
+        let hook = format!("{interface}:{direction}");
+        let (was, before) = (program(&lab, &hook)?, lab.hook(&hook)?.context("a hook")?);
+        fs::remove_dir_all(lab.router.hook_folder(interface, direction)?)?;
+        is_another(&lab, &hook, was)?;
+        let detach = format!("qosbpf detach {hook} hook=\"{entry}\"");
+        lab.says(&["are gone; it is attached again as it was, and counts from zero. To end it: ", &detach])?;
+        let after = lab.hook(&hook)?.context("a hook")?;
+        for same in ["hook", "inside", "table", "policy_hash", "reason", "state"] {
+            ensure!(before[same] == after[same], "{same}: {before:#} {after:#}");
+        }
+    }
+    ensure!(lab.five_become(34)?);
+    lab.ok("status")?;
+    // What somebody detaches is not lost.
+    lab.ok("detach wan0")?;
+    samples(&lab, 3)?;
+    ensure!(lab.hook("wan0:egress")?.is_none(), "{}", lab.log()?);
+    Ok(())
+}
+
 /// One hook cannot be put back the first time, and another one is lost again.
 #[test]
 fn what_is_still_lost_is_not_forgotten_with_the_next_loss() -> anyhow::Result<()> {

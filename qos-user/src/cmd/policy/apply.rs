@@ -14,7 +14,7 @@ use crate::{
     cmd::{
         Context,
         attaching::{Asked, attach_again, begins_anew, bound_again},
-        conditioner, misplaced,
+        conditioner, control, misplaced,
         recovery::recovered,
         site::{self, Site},
         timer, twice,
@@ -85,6 +85,10 @@ pub fn put_in_force(
     change.write(&site.store)?;
     let attached = enforce(&site, policy, change.clone(), &items, &record, how, context)
         .inspect_err(|_| go_back(&site, &change, context))?;
+    // What may be detached again is heeded by and by.
+    if how.confirm.is_none() {
+        control::tell_attached(&attached, context);
+    }
     let saved = how.save && how.confirm.is_none();
     if saved {
         save::keep(context, &record.text)?;

@@ -96,7 +96,11 @@ async fn answer(question: Question, peer: UCred, shared: &Arc<Shared>) -> Answer
         return Answer::Refused(refusal);
     }
     match question.ask {
-        Ask::Status => Answer::Status(shared.status()),
+        Ask::Status => {
+            let shared = Arc::clone(shared);
+            let status = spawn_blocking(move || shared.status()).await;
+            status.map_or_else(|error| Answer::Refused(error.to_string()), Answer::Status)
+        }
         Ask::Trends => Answer::Trends(shared.trends()),
         Ask::Deadlines => {
             shared.order(Order::Deadlines).await;
@@ -104,6 +108,10 @@ async fn answer(question: Question, peer: UCred, shared: &Arc<Shared>) -> Answer
         }
         Ask::Release(ifindex, direction) => {
             shared.release((ifindex, direction));
+            Answer::Done
+        }
+        Ask::Attached(ifindex, direction) => {
+            shared.attached((ifindex, direction));
             Answer::Done
         }
         Ask::Reload => {

@@ -1,9 +1,11 @@
 //! Follows interfaces: after each look, every hook is as the policy in force wants it, or it has been said why not.
 
+mod losses;
+
 use std::{collections::HashSet, path::Path, sync::Arc};
 
 use super::{
-    failures::Failures,
+    failures::{Failures, with_hint},
     known::{Known, LinkChange, What},
     lost::{Ending, Lost},
     memory::Memory,
@@ -19,7 +21,6 @@ use crate::{
         site::Site,
     },
     command::Command,
-    error::Failure,
     kernel::{
         boottime::BootTime,
         datapath::{self, Hook},
@@ -129,6 +130,7 @@ impl Follower {
     /// Notes interfaces that have gone: what has their numbers by now is another one.
     pub fn note_gone(&mut self, gone: HashSet<u32>) {
         gone.iter().for_each(|ifindex| self.failures.wake_at(*ifindex));
+        self.memory.forget_gone(&gone);
         self.gone.extend(gone);
     }
 
@@ -149,7 +151,9 @@ impl Follower {
         // Nobody who changes something waits until the kernel has ended what is lost: with the lock it is read again.
         let quiet = quiet.filter(|_| !self.memory.is_lost(&site, &released(&site), &context.bpffs));
         let is_lost = self.heed_lost(&site, &released(&site), &context.bpffs)?;
-        if !is_lost && self.due(&site, &released(&site))?.is_empty() {
+        let whole =
+            self.memory.missing_alone(&site, &released(&site), &context.bpffs).iter().all(|lost| self.knows_lost(lost));
+        if !is_lost && whole && self.due(&site, &released(&site))?.is_empty() {
             self.gone.clear();
             if quiet.is_some() {
                 self.memory.take(&site, &released(&site), &context.bpffs);
@@ -185,6 +189,7 @@ impl Follower {
             self.memory.put_back(&site)?;
             site = Site::of(site.store, context)?;
         }
+        self.lose_alone(&site, &released(&site), &context.bpffs);
         self.heed(&site);
         let deadline = coming(&site.store)?;
         let mut due = self.due(&site, &released(&site))?;
@@ -205,44 +210,6 @@ impl Follower {
         self.lost.retain(|lost| lost.is_missing(&site, &released(&site)));
         self.memory.take(&site, &released(&site), &context.bpffs);
         Ok(false)
-    }
-
-    /// Whether the pins are gone, which is said once: packets are not marked any more.
-    fn heed_lost(&mut self, site: &Site, released: &HashSet<Place>, bpffs: &Path) -> anyhow::Result<bool> {
-        self.lost.retain(|lost| lost.is_missing(site, released));
-        if !self.memory.is_lost(site, released, bpffs) {
-            self.told = None;
-            return Ok(false);
-        }
-        let held = self.lose(site, released, bpffs);
-        self.tell_lost(&self.memory.names(site, released), held.is_ok(), bpffs);
-        held.map(|()| true)
-    }
-
-    /// Takes in what is lost, and refuses to put it back as long as it may run on.
-    fn lose(&mut self, site: &Site, released: &HashSet<Place>, bpffs: &Path) -> anyhow::Result<()> {
-        let lost = self.memory.missing(site, released);
-        self.lost.retain(|before| lost.iter().all(|lost| lost.place() != before.place()));
-        self.lost.extend(lost);
-        let (hidden, ending) = (self.memory.is_hidden(bpffs), Ending::new());
-        self.lost.iter().try_for_each(|lost| lost.refuse_held(hidden, ending))
-    }
-
-    /// Says what became of the pins, and what is done about it, unless that has just been said.
-    fn tell_lost(&mut self, hooks: &str, ended: bool, bpffs: &Path) {
-        let what = match (hooks, ended) {
-            ("", _) => "the policy that was in force is put back",
-            (_, true) => {
-                "and what ran by its pins has ended; all of it is attached again, and counts from zero. To end hooks: \
-                 qosbpf detach"
-            }
-            (_, false) => "and nothing is attached again as long as what ran by its pins may run on",
-        };
-        let message = format!("{}, {what}", self.memory.cause(bpffs));
-        if self.told.as_ref() != Some(&message) {
-            tracing::error!(hooks, "{message}");
-        }
-        self.told = Some(message);
     }
 
     fn wishes<'a>(&'a self, released: &'a HashSet<Place>) -> Wishes<'a> {
@@ -314,12 +281,6 @@ fn coming(store: &Store) -> anyhow::Result<Option<BootTime>> {
 
 fn has_come(deadline: Option<BootTime>) -> bool {
     deadline.is_some_and(|until| BootTime::now().is_ok_and(|now| until <= now))
-}
-
-/// What went wrong, and what to do about it.
-fn with_hint(error: &anyhow::Error) -> String {
-    let hint = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.as_ref());
-    hint.map_or_else(|| format!("{error:#}"), |hint| format!("{error:#}: {hint}"))
 }
 
 /// Whether a hook or the policy has to do with the interface.

@@ -1,7 +1,8 @@
 //! The saved policy comes into force: when the service starts, and when somebody says so.
 
-use std::time::SystemTime;
+use std::{path::Path, time::SystemTime};
 
+use super::failures::with_hint;
 use crate::{
     cli::ApplyOptions,
     cmd::{
@@ -15,6 +16,8 @@ use crate::{
         site::{InForce, Site},
         who,
     },
+    error::{Exit, Failure},
+    kernel::pending::Pending,
     policy::{Policy, Source},
     status::Reload,
 };
@@ -43,7 +46,8 @@ pub fn load(occasion: Occasion, context: &Context) -> Reload {
             {
                 tracing::error!("the last good policy is not in force either: {}", said_of(&error));
             }
-            tracing::error!("the saved policy is not in force: {failure}{}; {}", rendered(&error), what_stays(context));
+            tracing::error!("the saved policy is not in force: {failure}; {}", what_stays(context));
+            rendered(&error).lines().for_each(|line| tracing::error!("{line}"));
             Reload { at, failure: Some(failure) }
         }
     }
@@ -64,8 +68,12 @@ fn fall_back(context: &Context) -> anyhow::Result<()> {
 fn attempt(occasion: Occasion, context: &Context) -> anyhow::Result<()> {
     let site = Site::read(context)?;
     let path = context.saved();
-    if occasion == Occasion::Start && !path.exists() {
-        tracing::info!("no policy is saved in {}: {}", path.display(), what_stays(context));
+    if !path.exists() {
+        let none = nothing_saved(&path, &site);
+        if occasion == Occasion::Reload {
+            return Err(none.into());
+        }
+        tracing::info!("{none}: {}; {}", what_stays(context), none.hint.as_deref().unwrap_or_default());
         return Ok(());
     }
     let (source, policy) = read_policy(&path)?;
@@ -89,10 +97,35 @@ fn attempt(occasion: Occasion, context: &Context) -> anyhow::Result<()> {
             return Ok(());
         }
     }
-    refuse_while_pending(&site.store)?;
+    refuse_while_pending(&site.store).map_err(then_again)?;
     put(&source, &policy, context)?;
     save::note_good(context, source.text());
     Ok(())
+}
+
+fn nothing_saved(path: &Path, site: &Site) -> Failure {
+    let hint = if site.has_policy() {
+        "qosbpf policy save saves the one in force"
+    } else {
+        "qosbpf policy apply FILE --attach --save puts one in force and saves it"
+    };
+    Failure::new("policy-unreadable", format!("no policy is saved in {}", path.display())).exit(Exit::Usage).hint(hint)
+}
+
+/// What waits is settled first.
+fn then_again(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(failure) => {
+            let hint = format!("{}; then qosbpf run --reload", failure.hint.as_deref().unwrap_or_default());
+            failure.hint(hint).into()
+        }
+        Err(error) => error,
+    }
+}
+
+/// Whether the saved policy is in force, and stays so.
+pub fn is_as_saved(site: &Site) -> bool {
+    site.policy.as_ref().is_some_and(|in_force| in_force.saved) && matches!(Pending::read(&site.store), Ok(None))
 }
 
 /// Whether the file has been changed since what is in force was put there.
@@ -114,7 +147,7 @@ fn tell(applied: &said::Applied<'_>) {
     let policy = applied.policy;
     tracing::info!("policy {} {} is in force, from {}", policy.name(), policy.hash(), policy.file());
     if !policy.warnings().is_empty() {
-        tracing::warn!("{}", policy.warnings().render(false));
+        policy.warnings().render(false).lines().for_each(|line| tracing::warn!("{line}"));
     }
     for item in applied.items {
         match item.effect {
@@ -132,9 +165,9 @@ fn what_stays(context: &Context) -> String {
     }
 }
 
-/// In one line: of a wrong file, the first mistake and how many more.
+/// In one line: of a wrong file, the first mistake and how many more; of anything else, what to do about it.
 fn said_of(error: &anyhow::Error) -> String {
-    let Some(wrong) = error.downcast_ref::<WrongPolicy>() else { return format!("{error:#}") };
+    let Some(wrong) = error.downcast_ref::<WrongPolicy>() else { return with_hint(error) };
     let mistakes = wrong.report.diagnostics();
     let first = mistakes.first().map(|mistake| {
         let place = mistake.place();
@@ -145,8 +178,8 @@ fn said_of(error: &anyhow::Error) -> String {
     first.unwrap_or_else(|| error.to_string()) + &more
 }
 
-/// The mistakes of a wrong file with their lines, behind the one that was said.
+/// The mistakes of a wrong file with their lines, each of which the log has as one of its own.
 fn rendered(error: &anyhow::Error) -> String {
     let wrong = error.downcast_ref::<WrongPolicy>();
-    wrong.map_or_else(String::new, |wrong| format!("\n{}", wrong.report.render(false).trim_end()))
+    wrong.map_or_else(String::new, |wrong| wrong.report.render(false))
 }

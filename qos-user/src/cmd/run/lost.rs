@@ -12,6 +12,7 @@ use crate::{
         attaching::{Asked, attach_anew},
         site::Site,
     },
+    command::Command,
     error::Failure,
     hook::{Layer, Via},
     kernel::{
@@ -89,10 +90,33 @@ impl Lost {
         format!("{}:{}", self.interface, self.place.1)
     }
 
-    /// Whether it is still to be attached: it is wanted, and nothing of ours is known there.
+    /// The same with what `attach` was told.
+    pub fn entry(&self) -> String {
+        let options = self.options(Command::new("")).to_string();
+        if options.is_empty() { self.name() } else { format!("{} ({options})", self.name()) }
+    }
+
+    /// What attaches it by hand as it was.
+    fn command(&self) -> Command {
+        self.options(Command::new("qosbpf attach")).operand(self.name())
+    }
+
+    fn options(&self, mut command: Command) -> Command {
+        if let Wanted::Exactly(via) = self.told {
+            command = command.words("--hook").word(via.as_option());
+        }
+        if let Some(inside) = self.inside.as_ref().filter(|inside| !inside.is_empty()) {
+            let words: Vec<_> = inside.iter().map(|layer| layer.as_str()).collect();
+            command = command.words("--inside").word(words.join(","));
+        }
+        command
+    }
+
+    /// Whether it is still to be attached: it is wanted, and no pins of ours are there.
     pub fn is_missing(&self, site: &Site, released: &HashSet<Place>) -> bool {
-        let runs = |hook: &Hook| hook.is_at(self.place.0, self.place.1);
-        self.is_wanted(site, released) && !site.hooks.iter().any(runs)
+        let readable = site.hooks.iter().map(|hook| &hook.pins);
+        let mut pins = readable.chain(site.broken.iter().map(|broken| &broken.pins));
+        self.is_wanted(site, released) && !pins.any(|pins| (pins.ifindex, pins.direction) == self.place)
     }
 
     /// Whether its interface is there, and nobody has detached it.
@@ -143,8 +167,11 @@ impl Lost {
 
     fn unknown(&self, error: &io::Error) -> Failure {
         let message = format!("it cannot be said whether the program at {} runs on: {error}", self.name());
-        let hint = "run puts back what is gone if it has CAP_SYS_ADMIN; without, by hand, where nothing runs: qosbpf policy \
-                    apply --attach, qosbpf attach";
+        let attach = self.command();
+        let hint = format!(
+            "run puts back what is gone if it has CAP_SYS_ADMIN; without, by hand, where nothing runs: qosbpf policy apply \
+             --attach, or {attach}"
+        );
         Failure::new("hidden-pins", message).hint(hint)
     }
 

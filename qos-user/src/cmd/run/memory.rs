@@ -101,6 +101,11 @@ impl Memory {
         }
     }
 
+    /// Forgets interfaces that have gone: what has their numbers and names by now is another one.
+    pub fn forget_gone(&mut self, gone: &HashSet<u32>) {
+        self.hooks.retain(|hook| !gone.contains(&hook.place().0));
+    }
+
     /// Whether the pins are gone, and nobody has detached the hooks.
     pub fn is_lost(&self, site: &Site, released: &HashSet<Place>, bpffs: &Path) -> bool {
         let has_ended = self.hooks.iter().all(|hook| released.contains(&hook.place()));
@@ -117,10 +122,16 @@ impl Memory {
         self.hooks.iter().filter(|hook| hook.is_missing(site, released)).cloned().collect()
     }
 
+    /// The same where the bpf file system and the policy are as they were: somebody has removed the pins of these hooks alone.
+    pub fn missing_alone(&self, site: &Site, released: &HashSet<Place>, bpffs: &Path) -> Vec<Lost> {
+        let as_it_was = self.policy.is_some() == site.has_policy() && self.mount == bpffs::identity(bpffs);
+        if as_it_was { self.missing(site, released) } else { Vec::new() }
+    }
+
     /// The names of the hooks that ran, of interfaces that are there.
     pub fn names(&self, site: &Site, released: &HashSet<Place>) -> String {
         let wanted = self.hooks.iter().filter(|hook| hook.is_wanted(site, released));
-        wanted.map(Lost::name).collect::<Vec<_>>().join(", ")
+        wanted.map(Lost::entry).collect::<Vec<_>>().join(", ")
     }
 
     /// What has become of the pins.

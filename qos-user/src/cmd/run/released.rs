@@ -21,6 +21,16 @@ impl Released {
         self.0.insert(place, now);
     }
 
+    /// Somebody has attached there again; whether it had been detached.
+    pub fn remove(&mut self, place: Place) -> bool {
+        self.0.remove(&place).is_some()
+    }
+
+    /// What has the number of an interface that is gone is another one.
+    pub fn forget(&mut self, gone: &HashSet<u32>) {
+        self.0.retain(|place, _| !gone.contains(&place.0));
+    }
+
     /// All of them.
     pub fn places(&self) -> HashSet<Place> {
         self.0.keys().copied().collect()
@@ -60,6 +70,18 @@ mod tests {
         assert_eq!(released.end(&running, start + DETACHING - Duration::from_millis(1)), []);
         assert_eq!(released.end(&running, start + DETACHING), [HOOK]);
         assert_eq!(released.places(), [OTHER].into());
+    }
+
+    /// An interface that is made again may have the number of the one before.
+    #[test]
+    fn what_is_gone_or_attached_is_not_released() {
+        let (mut released, start) = (Released::default(), Instant::now());
+        released.add(HOOK, start);
+        released.add(OTHER, start);
+        released.forget(&[OTHER.0].into());
+        assert_eq!(released.places(), [HOOK].into());
+        assert!(released.remove(HOOK) && !released.remove(OTHER));
+        assert_eq!(released.places(), HashSet::new());
     }
 
     /// Who detaches once more has time once more.

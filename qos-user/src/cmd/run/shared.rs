@@ -7,12 +7,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use nix::net::if_::if_indextoname;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     config::{self, Configured},
     follow::Follower,
-    loading::{Occasion, load},
+    loading::{self, Occasion, load},
     released::Released,
     steps::Place,
 };
@@ -110,7 +111,7 @@ impl Shared {
         let running: HashSet<Place> = running.map(|hook| (hook.pins.ifindex, hook.pins.direction)).collect();
         let mut state = self.state();
         for (ifindex, direction) in state.released.end(&running, Instant::now()) {
-            tracing::info!(ifindex, %direction, "attached after all: attached again if it is removed");
+            tracing::info!(hook = name_of((ifindex, direction)), "attached after all: attached again if it is removed");
         }
         state.released.places()
     }
@@ -170,14 +171,41 @@ impl Shared {
 
     /// Does not attach again where somebody has detached by hand.
     pub fn release(&self, place: Place) {
-        tracing::info!(ifindex = place.0, direction = %place.1, "detached by hand: not attached again until a reload");
+        tracing::info!(hook = name_of(place), "detached by hand: not attached again until a reload");
         let mut state = self.state();
         state.released.add(place, Instant::now());
         state.lost.retain(|lost| (lost.ifindex, lost.direction) != (Some(place.0), place.1));
     }
 
+    /// Somebody has attached there by hand: it is attached again if it is removed.
+    pub fn attached(&self, place: Place) {
+        if self.state().released.remove(place) {
+            tracing::info!(hook = name_of(place), "attached by hand: attached again if it is removed");
+        }
+    }
+
+    /// Interfaces are gone: what has their numbers by now nobody has detached.
+    pub fn forget_gone(&self, gone: &HashSet<u32>) {
+        self.state().released.forget(gone);
+    }
+
+    /// Notes that the saved policy is in force by now, whoever has put it there, if the last reading has failed.
+    fn heed_policy(&self, site: &Site) {
+        let mut state = self.state();
+        if state.reload.failure.is_some() && loading::is_as_saved(site) {
+            tracing::info!("the saved policy is in force by now");
+            state.reload = Reload { at: SystemTime::now(), failure: None };
+            state.success = Some(state.reload.at);
+        }
+    }
+
     /// What `status` says of the service.
     pub fn status(&self) -> ServiceStatus {
+        if self.last_reload().failure.is_some()
+            && let Ok(site) = Site::read(&self.context)
+        {
+            self.heed_policy(&site);
+        }
         let state = self.state();
         ServiceStatus {
             pid: std::process::id(),
@@ -253,6 +281,7 @@ impl Shared {
     /// Pins that are foreign or not readable.
     pub fn metrics(&self) -> anyhow::Result<String> {
         let site = Site::read(&self.context)?;
+        self.heed_policy(&site);
         let mut snapshot = site.snapshot(&[], &self.context)?;
         snapshot.add_missing(self.state().lost.clone());
         let deadline = Pending::read(&site.store).unwrap_or_default().and_then(|change| change.until);
@@ -265,6 +294,12 @@ impl Shared {
         };
         Ok(prometheus::service(&snapshot, &service, REVISION))
     }
+}
+
+/// Such as `wan0:egress`.
+fn name_of((ifindex, direction): Place) -> String {
+    let name = if_indextoname(ifindex).map(|name| name.to_string_lossy().into_owned());
+    format!("{}:{direction}", name.unwrap_or_else(|_gone| format!("if-{ifindex}")))
 }
 
 /// Nothing is read as long as what is lost cannot be put back.

@@ -36,7 +36,8 @@ pub struct Step<'a> {
 pub enum Work<'a> {
     /// The policy binds the hook, and nothing is attached.
     Attach(&'a Interface),
-    /// Something was attached, which somebody has removed: its counters are there, and so is its interface.
+    /// Something was attached, which somebody has removed, whether the policy binds it or not: its counters are there, and so is
+    /// its interface.
     PutBack(&'a Hook, &'a Interface),
     /// Its interface is gone, or back under another number.
     Collect,
@@ -99,8 +100,7 @@ fn at_hook<'a>(site: &'a Site, hook: &'a Hook, wishes: &Wishes<'_>) -> anyhow::R
 /// What the policy binds has been asked for the name of now, and for no other one.
 fn renamed<'a>(site: &'a Site, hook: &'a Hook) -> Option<Work<'a>> {
     let interface = site.interface_of(hook)?;
-    let HookState { interface: name, bound_as, .. } = &hook.state;
-    (*name != interface.name || bound_as.is_some()).then_some(Work::Rename(hook, interface))
+    conditioner::is_renamed(site, hook).then_some(Work::Rename(hook, interface))
 }
 
 /// What a hook should do, if that is not what it does.
@@ -150,7 +150,7 @@ fn rebound(policy: Option<&Policy>, hook: &Hook, name: &str) -> Option<Option<Bi
     (!same).then_some(wanted)
 }
 
-/// What the policy in force binds, or ran until its pins were gone, and is not attached.
+/// What the policy in force binds, or ran until its program or its pins were removed, and is not attached.
 fn unattached<'a>(site: &'a Site, wishes: &Wishes<'_>) -> Vec<Step<'a>> {
     let is_bound = |interface: &Interface, direction| {
         let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
@@ -164,7 +164,8 @@ fn unattached<'a>(site: &'a Site, wishes: &Wishes<'_>) -> Vec<Step<'a>> {
     let all = site.interfaces.iter().flat_map(|interface| Direction::BOTH.map(|direction| (interface, direction)));
     let wanted = all.filter(|(interface, direction)| {
         let place = (interface.ifindex, *direction);
-        let ran = wishes.lost.iter().any(|lost| lost.place() == place);
+        let is_left = site.hooks.iter().any(|hook| hook.is_at(place.0, place.1));
+        let ran = is_left || wishes.lost.iter().any(|lost| lost.place() == place);
         (ran || is_bound(interface, *direction)) && !is_taken(place) && !wishes.released.contains(&place)
     });
     let steps = wanted.map(|(interface, direction)| {
