@@ -102,7 +102,7 @@ fn the_watchdog_is_fed_and_bites_who_hangs() -> anyhow::Result<()> {
 fn a_deadline_is_kept_across_a_restart_and_by_the_service_while_it_serves() -> anyhow::Result<()> {
     let machine = serving()?;
     machine.write("/etc/qosbpf/next.toml", &format!("version = 1\nname = \"next\"\n{OTHER}"))?;
-    machine.ok("qosbpf policy apply /etc/qosbpf/next.toml --confirm 20s")?;
+    machine.ok("qosbpf policy apply /etc/qosbpf/next.toml --confirm 15s")?;
     machine.ok("systemctl restart qosbpf")?;
     machine.ok("qosbpf status")?.says(&["NOT CONFIRMED: next"])?;
     assert_eq!(machine.logs("policy next")?, WARNING);

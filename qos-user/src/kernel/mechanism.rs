@@ -15,7 +15,7 @@ use super::{
     network::Network,
     object::Loaded,
     pins::{HookPins, Pin},
-    rehearsal::rehearse,
+    rehearsal,
     state::HookState,
     sys,
 };
@@ -105,10 +105,14 @@ fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Ne
     let make = !net.qdiscs(pins.ifindex)?.clsact;
     check_name(interface, pins)?;
     if make {
-        rehearse(loaded, side(pins.direction))?;
+        if rehearsal::is_wanted(pins) {
+            rehearsal::rehearse(loaded, side(pins.direction))?;
+        }
         make_clsact(interface, pins, net)?;
     }
-    match add_filter(loaded, interface, pins, net) {
+    let added = add_filter(loaded, interface, pins, net);
+    rehearsal::note(pins, added.is_ok());
+    match added {
         Err(error) if make => remove_own_clsact(pins.ifindex, net).and(Err(error)),
         result => result.map(|()| make),
     }
