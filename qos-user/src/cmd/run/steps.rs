@@ -6,7 +6,7 @@ use qos_common::locate::Link;
 
 use super::lost::Lost;
 use crate::{
-    cmd::{conditioner, site::Site},
+    cmd::{attaching, conditioner, site::Site},
     hook::Direction,
     kernel::{
         datapath::{self, Hook, Observed},
@@ -150,6 +150,11 @@ fn rebound(policy: Option<&Policy>, hook: &Hook, name: &str) -> Option<Option<Bi
     (!same).then_some(wanted)
 }
 
+/// Whether somebody has removed the program from this very device: it has not gone elsewhere, and this is no other one.
+fn was_removed(hook: &Hook, interface: &Interface) -> bool {
+    attaching::begins_anew(hook, interface).is_none() && matches!(datapath::is_orphaned(hook), Ok(true))
+}
+
 /// What the policy in force binds, or ran until its program or its pins were removed, and is not attached.
 fn unattached<'a>(site: &'a Site, wishes: &Wishes<'_>) -> Vec<Step<'a>> {
     let is_bound = |interface: &Interface, direction| {
@@ -164,8 +169,8 @@ fn unattached<'a>(site: &'a Site, wishes: &Wishes<'_>) -> Vec<Step<'a>> {
     let all = site.interfaces.iter().flat_map(|interface| Direction::BOTH.map(|direction| (interface, direction)));
     let wanted = all.filter(|(interface, direction)| {
         let place = (interface.ifindex, *direction);
-        let is_left = site.hooks.iter().any(|hook| hook.is_at(place.0, place.1));
-        let ran = is_left || wishes.lost.iter().any(|lost| lost.place() == place);
+        let is_left = || site.hooks.iter().any(|hook| hook.is_at(place.0, place.1) && was_removed(hook, interface));
+        let ran = is_left() || wishes.lost.iter().any(|lost| lost.place() == place);
         (ran || is_bound(interface, *direction)) && !is_taken(place) && !wishes.released.contains(&place)
     });
     let steps = wanted.map(|(interface, direction)| {
