@@ -18,7 +18,7 @@ use crate::{
     hook::{Direction, Layer},
     kernel::{
         boottime::BootTime,
-        counters,
+        bpffs, counters,
         datapath::{Broken, Hook, Observed},
         jiffies,
         network::Interface,
@@ -212,7 +212,11 @@ fn unknown(hook: &Hook) -> Option<crate::kernel::mechanism::Running> {
 fn why(site: &Site, hook: &Hook) -> String {
     match (hook.running, site.interface_of(hook)) {
         (Observed::Gone, now) => back_as(site, hook).unwrap_or_else(|| why_gone(site, hook, now)),
-        (Observed::Unknown, _) => format!("{} (not verified: that needs root)", hook.state.reason),
+        (Observed::Unknown, _) => {
+            let read_only = bpffs::is_read_only(&hook.pins.folder());
+            let why = if read_only { "the bpf file system is read-only" } else { "that needs root" };
+            format!("{} (not verified: {why})", hook.state.reason)
+        }
         (Observed::Running(_), _) => hook.state.reason.clone(),
     }
 }

@@ -86,13 +86,19 @@ pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
 ///
 /// `bpffs`.
 pub fn refuse_read_only(path: &Path) -> anyhow::Result<()> {
-    if statvfs(path).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY)) {
+    if is_read_only(path) {
         let message = format!("{} is a read-only file system: no change can be written down", path.display());
         return Err(Failure::new("bpffs", message)
             .hint(Command::new("mount -o remount,rw").word(path.display()).to_string())
             .into());
     }
     Ok(())
+}
+
+/// Whether nothing can be written there.
+#[must_use]
+pub fn is_read_only(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// The error that says that this process may not even pass the bpf file system: systemd mounts it for root alone.

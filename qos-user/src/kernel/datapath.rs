@@ -131,8 +131,8 @@ fn look(pins: &HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
             Ok(Some(running)) if running.program_id == state.program_id => Observed::Running(running),
             Ok(_) if pin == Pin::NextState => continue,
             Ok(_) => Observed::Gone,
-            Err(error) if is_permission(&error) && pin == Pin::NextState => continue,
-            Err(error) if is_permission(&error) => Observed::Unknown,
+            Err(error) if may_not_know(&error) && pin == Pin::NextState => continue,
+            Err(error) if may_not_know(&error) => Observed::Unknown,
             Err(error) => return Err(error),
         };
         return Ok(Some(Hook { pins: pins.clone(), state, running }));
@@ -152,11 +152,13 @@ pub fn remembered(pins: &HookPins, pin: Pin) -> anyhow::Result<Option<HookState>
     }
 }
 
-fn is_permission(error: &anyhow::Error) -> bool {
+/// Whether the kernel keeps to itself what runs: a link is opened for writing, also to be asked, and so needs rights and a
+/// bpf file system that may be written.
+fn may_not_know(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|error| matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)))
+        .any(|error| matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::EROFS)))
 }
 
 fn is_not_found(error: &anyhow::Error) -> bool {

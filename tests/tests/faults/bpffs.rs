@@ -81,8 +81,7 @@ fn read_only() -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
     let other = stage.router.policy("other", &other_policy())?;
     let change = |flags| mount(None::<&str>, &stage.router.bpffs, None::<&str>, flags, None::<&str>);
-    let again = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
-    change(again | MsFlags::MS_RDONLY)?;
+    change(MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY)?;
     let mut said = String::new();
     let apply = format!("policy apply {other}");
     for line in [apply.as_str(), "detach lan0", "policy bypass", "attach lan0 --hook xdp"] {
@@ -90,10 +89,12 @@ fn read_only() -> anyhow::Result<Row> {
         ensure!(refused.code == 1 && refused.stderr.contains("mount -o remount,rw"), "{refused:?}");
         said = quote(&stage.router, &refused);
     }
-    stage.router.ok("status")?;
+    stage.router.ok("status")?.says(&["active", "not verified: the bpf file system is read-only"])?;
     stage.router.ok("stats")?;
+    let found = stage.router.ask("doctor --sample 0 --fix-script")?;
+    ensure!(found.stdout.contains("remount,rw") && !found.stdout.contains("detach"), "{found:?}");
     stage.flow.pass(50)?;
-    change(again)?;
+    change(MsFlags::MS_REMOUNT)?;
     stage.router.ok("status")?;
     stage.unharmed(said)
 }

@@ -2,10 +2,7 @@
 
 use std::{fs, mem, path::Path};
 
-use nix::{
-    sys::statvfs::{FsFlags, statvfs},
-    unistd::geteuid,
-};
+use nix::unistd::geteuid;
 
 use super::super::{bpffs, ghosts, netns, pins, privilege, sys};
 use crate::diagnosis::{
@@ -118,6 +115,5 @@ fn state(path: &Path) -> BpffsState {
             BpffsState::Foreign(why, shown)
         };
     }
-    let read_only = statvfs(path).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY));
-    if read_only { BpffsState::ReadOnly } else { BpffsState::Mounted }
+    if bpffs::is_read_only(path) { BpffsState::ReadOnly } else { BpffsState::Mounted }
 }
