@@ -10,6 +10,7 @@ use super::{
     object,
     pins::Pin,
     state::HookState,
+    turns::{self, Attempt, Candidate, Place},
 };
 use crate::hook::{Direction, Via};
 
@@ -36,23 +37,16 @@ pub struct Removed<'a> {
 pub fn attach(lost: &Removed<'_>, net: &Network) -> anyhow::Result<Hook> {
     let Removed { hook, interface, next, .. } = lost;
     choice::refuse(lost.wanted, interface, hook.pins.direction)?;
-    let mut refusals: Vec<(Via, String)> = Vec::new();
-    for (via, reason) in mechanisms(lost.wanted, &hook.state, hook.pins.direction) {
-        let (layer, needs_tc) = (next.state.link(), lost.needs_tc.as_ref());
-        if let Some(why) = choice::unfit(via, layer, interface, lost.wanted, needs_tc) {
-            refusals.push((via, why));
-            continue;
-        }
-        let reason = reason.unwrap_or_else(|| choice::reason(via, lost.wanted, &refusals));
-        let frags = hook.state.frags && via == hook.state.via;
+    let (layer, needs_tc) = (next.state.link(), lost.needs_tc.as_ref());
+    let place = Place { interface, pins: &hook.pins, wanted: lost.wanted, layer, needs_tc };
+    let candidates = mechanisms(lost.wanted, &hook.state, hook.pins.direction).into_iter();
+    // What an XDP program was loaded for is tried first; the driver may have changed its mind about packets in pieces.
+    let frags = |via| hook.state.frags && via == hook.state.via;
+    let candidates = candidates.map(|(via, reason)| Candidate { via, reason, frags: frags(via) });
+    turns::take(&place, candidates, net, |Attempt { via, reason, frags }| {
         let state = HookState { via, frags, reason, ..next.state.clone() };
-        match attempt(hook, Next { state, rules: next.rules.clone() }, interface, net) {
-            Ok(hook) => return Ok(hook),
-            Err(error) if choice::is_final(&error) => return Err(error),
-            Err(error) => refusals.push((via, format!("{error:#}"))),
-        }
-    }
-    Err(choice::nothing_worked(interface, hook.pins.direction, lost.wanted, &refusals))
+        once(hook, Next { state, rules: next.rules.clone() }, interface, net)
+    })
 }
 
 /// By what somebody wanted the hook to be attached.
@@ -72,17 +66,6 @@ fn mechanisms(wanted: Wanted, was: &HookState, direction: Direction) -> Vec<(Via
             let others = wanted.candidates(direction).into_iter().filter(|via| *via != was.via);
             std::iter::once(was.via).chain(others).map(known).collect()
         }
-    }
-}
-
-/// What an XDP program was loaded for is tried first; the driver may have changed its mind about packets in pieces.
-fn attempt(hook: &Hook, next: Next, interface: &Interface, net: &Network) -> anyhow::Result<Hook> {
-    match once(hook, next.clone(), interface, net) {
-        Err(error) if next.state.via == Via::XdpNative && !choice::is_final(&error) => {
-            let state = HookState { frags: !next.state.frags, ..next.state };
-            once(hook, Next { state, ..next }, interface, net).map_err(|_also| error)
-        }
-        result => result,
     }
 }
 

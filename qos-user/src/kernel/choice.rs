@@ -13,6 +13,7 @@ use super::{
     slots::Slots,
     state::{Binding, Bypass, HookState, QdiscBaseline},
     survey,
+    turns::{self, Attempt, Candidate, Place},
 };
 use crate::{
     command::Command,
@@ -91,20 +92,14 @@ pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
     let layer = layer(interface)?;
     refuse(*wanted, interface, pins.direction)?;
     datapath::make_room(pins, net)?;
-    let mut refusals: Vec<(Via, String)> = Vec::new();
-    for via in wanted.candidates(pins.direction) {
-        if let Some(why) = unfit(via, layer, interface, *wanted, request.bound.needs_tc.as_ref()) {
-            refusals.push((via, why));
-            continue;
-        }
-        let state = request.first_state(via, layer, reason(via, *wanted, &refusals));
-        match attempt(pins, Next { state, rules: request.bound.rules.clone() }, interface, net) {
-            Ok(hook) => return Ok(hook),
-            Err(error) if is_final(&error) => return abandon(pins, error),
-            Err(error) => refusals.push((via, format!("{error:#}"))),
-        }
-    }
-    abandon(pins, nothing_worked(interface, pins.direction, *wanted, &refusals))
+    let place = Place { interface, pins, wanted: *wanted, layer, needs_tc: request.bound.needs_tc.as_ref() };
+    let candidates = wanted.candidates(pins.direction).into_iter();
+    let candidates = candidates.map(|via| Candidate { via, reason: None, frags: false });
+    let once = |Attempt { via, reason, frags }| {
+        let state = HookState { frags, ..request.first_state(via, layer, reason) };
+        datapath::attach_new(pins, Next { state, rules: request.bound.rules.clone() }, &interface.name, net)
+    };
+    turns::take(&place, candidates, net, once).or_else(|error| abandon(pins, error))
 }
 
 /// What precedes the IP header at an interface.
@@ -165,19 +160,6 @@ pub(super) fn is_final(error: &anyhow::Error) -> bool {
 fn abandon(pins: &HookPins, error: anyhow::Error) -> anyhow::Result<Hook> {
     pins.remove_all()?;
     Err(error)
-}
-
-/// The plain XDP program first; drivers that cut packets into pieces take only the other.
-fn attempt(pins: &HookPins, next: Next, interface: &Interface, net: &Network) -> anyhow::Result<Hook> {
-    let plain = datapath::attach_new(pins, next.clone(), &interface.name, net);
-    match plain {
-        Err(error) if next.state.via == Via::XdpNative && !is_final(&error) => {
-            tracing::debug!(interface = interface.name, "XDP without frags: {error:#}");
-            let frags = Next { state: HookState { frags: true, ..next.state }, ..next };
-            datapath::attach_new(pins, frags, &interface.name, net).map_err(|_also| error)
-        }
-        result => result,
-    }
 }
 
 /// Why a mechanism is not even tried.

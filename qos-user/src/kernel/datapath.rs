@@ -258,7 +258,6 @@ pub(super) fn announce(pins: &HookPins, next: &mut HookState, loaded: &mut Loade
 ///
 /// What the kernel says; nothing is attached then, but the folder is still there.
 pub fn attach_new(pins: &HookPins, next: Next, interface: &str, net: &Network) -> anyhow::Result<Hook> {
-    mechanism::refuse_filter_without_pins(interface, pins, net)?;
     let Next { mut state, rules } = next;
     let program = state.program(pins.direction);
     let mut loaded = object::load(program, &state.specialisation(rules)?, Some(pins))?;

@@ -40,16 +40,14 @@ pub struct Running {
 
 /// Attaches a loaded program for the first time, and pins the link.
 ///
-/// Returns whether a clsact qdisc had to be made.
-///
 /// # Errors
 ///
 /// What the kernel says; nothing stays attached then.
-pub fn attach(via: Via, loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<bool> {
+pub fn attach(via: Via, loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
     match via {
-        Via::XdpNative => attach_xdp(loaded, pins, XdpMode::Driver).map(|()| false),
-        Via::XdpGeneric => attach_xdp(loaded, pins, XdpMode::Skb).map(|()| false),
-        Via::Tcx => attach_tcx(loaded, interface, pins).map(|()| false),
+        Via::XdpNative => attach_xdp(loaded, pins, XdpMode::Driver),
+        Via::XdpGeneric => attach_xdp(loaded, pins, XdpMode::Skb),
+        Via::Tcx => attach_tcx(loaded, interface, pins),
         Via::Clsact => attach_clsact(loaded, interface, pins, net),
     }
 }
@@ -101,7 +99,7 @@ fn check_name(interface: &str, pins: &HookPins) -> anyhow::Result<()> {
     if if_nametoindex(interface).ok() == Some(pins.ifindex) { Ok(()) } else { Err(device_changed(interface)) }
 }
 
-fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<bool> {
+fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
     let make = !net.qdiscs(pins.ifindex)?.clsact;
     check_name(interface, pins)?;
     if make {
@@ -114,7 +112,7 @@ fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Ne
     rehearsal::note(pins, added.is_ok());
     match added {
         Err(error) if make => remove_own_clsact(pins.ifindex, net).and(Err(error)),
-        result => result.map(|()| make),
+        result => result,
     }
 }
 

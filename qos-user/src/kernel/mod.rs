@@ -36,4 +36,5 @@ pub mod state;
 pub mod survey;
 pub mod sys;
 pub mod testrun;
+mod turns;
 pub mod twin;

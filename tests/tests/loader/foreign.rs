@@ -114,6 +114,7 @@ fn a_foreign_filter_in_our_place_is_neither_replaced_nor_removed() -> anyhow::Re
     let path = foreign(&router, Kind::Classifier, "foreign")?;
     let policy = router.policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
     router.ok("attach lan0 --ingress --hook clsact")?;
+    router.ping(false, 184, 3)?;
     run_in(router.edge(), "tc filter del dev lan0 ingress")?;
     run_in(router.edge(), &format!("tc filter add dev lan0 ingress prio 20819 handle 1 bpf da pinned {path}"))?;
     let filter = || anyhow::Ok(run_in(router.edge(), "tc filter show dev lan0 ingress")?.stdout);
@@ -122,6 +123,17 @@ fn a_foreign_filter_in_our_place_is_neither_replaced_nor_removed() -> anyhow::Re
     router.ask("status")?.expect(3)?.says(&["removed by someone else"])?;
     router.ok(&format!("policy apply {policy}"))?;
     assert_eq!(filter()?, earlier);
+    // It may be one of ours by other pins: packets would meet both.
+    for hook in ["tcx", "clsact", "auto"] {
+        let refused = router.ask(&format!("attach lan0 --ingress --hook {hook}"))?.expect(1)?;
+        refused.complains(&["lan0:ingress: a filter is at our priority, of which no pin is known"])?;
+        assert_eq!((filter()?, tcx(router.edge(), "lan0", TcAttachType::Ingress)?), (earlier.clone(), Vec::new()));
+    }
+    let removed = || run_in(router.edge(), "tc filter del dev lan0 ingress pref 20819");
+    removed()?;
+    router.ok("attach lan0 --ingress --hook tcx")?.says(&["its counters go on"])?;
+    assert_eq!(router.counted("lan0:ingress")?.packets()[&184], 3);
+    run_in(router.edge(), &format!("tc filter add dev lan0 ingress prio 20819 handle 1 bpf da pinned {path}"))?;
     router.ok("detach lan0")?;
     assert_eq!(filter()?, earlier);
     Ok(())
