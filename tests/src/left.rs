@@ -8,23 +8,28 @@ use qosbpf::lab::namespace::Namespace;
 
 use crate::router::{Router, run_in};
 
-/// The router's interfaces.
-pub const INTERFACES: [&str; 2] = ["lan0", "wan0"];
-
 /// What the kernel itself shows in a bpf file system.
 const KERNEL_S_OWN: [&str; 2] = ["maps.debug", "progs.debug"];
 
-/// Pins, programs and qdiscs; empty when all is as before.
+/// Pins, and programs and qdiscs of every interface; empty when all is as before.
 ///
 /// # Errors
 ///
 /// That it cannot be looked at.
 pub fn leftovers(router: &Router) -> anyhow::Result<Vec<String>> {
     let mut left = pins(&router.bpffs)?;
-    for interface in INTERFACES {
-        left.extend(programs(router.edge(), interface)?);
+    for interface in interfaces(router.edge())? {
+        left.extend(programs(router.edge(), &interface)?);
     }
     Ok(left)
+}
+
+/// The names of all interfaces of a namespace.
+fn interfaces(namespace: &Namespace) -> anyhow::Result<Vec<String>> {
+    namespace.run(|| {
+        let all = nix::net::if_::if_nameindex()?;
+        Ok(all.iter().map(|interface| interface.name().to_string_lossy().into_owned()).collect())
+    })
 }
 
 /// What is pinned below a folder.

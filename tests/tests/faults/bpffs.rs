@@ -1,16 +1,18 @@
 //! The bpf file system goes, cannot be written to, or is full.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use qosbpf_tests::{
     left::assert_nothing,
     router::{Router, run_in},
 };
+use serde_json::Value;
 
 use crate::{
     Fault,
+    kills::nothing_waits,
     stage::{AF41, POLICY, Row, Stage, other_policy, passed, quote, quoted},
-    trace::{Call, fail},
+    trace::{Call, fail, nth},
 };
 
 pub const FAULTS: &[Fault] = &[
@@ -18,6 +20,8 @@ pub const FAULTS: &[Fault] = &[
     ("bpffs unmounted, clsact", || unmounted("clsact")),
     ("bpffs read-only", read_only),
     ("bpffs full: ENOSPC for each pin", || full(Call::is_pin, libc::ENOSPC, &[APPLY, ATTACH])),
+    ("bpffs full: ENOSPC for one pin of `attach`, each in turn", one_pin_of_attach),
+    ("bpffs full: ENOSPC for one pin of `policy apply`, each in turn", one_pin_of_apply),
     ("bpffs full: ENOSPC for each folder", || full(Call::is_folder, libc::ENOSPC, &[ATTACH])),
     ("no memory: ENOMEM for each map", || full(Call::is_map, libc::ENOMEM, &[APPLY, ATTACH])),
 ];
@@ -102,6 +106,77 @@ fn read_only() -> anyhow::Result<Row> {
 const APPLY: &str = "policy apply FILE";
 const ATTACH: &str = "attach lo --ingress";
 
+/// Runs a command of which some calls fail: how it ends, how many have failed, and what it says.
+pub fn failing(
+    router: &Router,
+    line: &str,
+    errno: i32,
+    which: impl FnMut(&Call) -> bool,
+) -> anyhow::Result<(i32, usize, String)> {
+    let output = tempfile::NamedTempFile::new()?;
+    let mut command = router.command(line)?;
+    command.stderr(output.reopen()?).stdout(std::process::Stdio::null());
+    let (code, failed) = fail(&mut command, errno, which)?;
+    Ok((code, failed, std::fs::read_to_string(output.path())?))
+}
+
+/// Lets one pin after the other fail, and nothing else, until the command has no more of them and succeeds; how many it makes.
+/// `check` is asked after each.
+fn one_pin_after_the_other(
+    router: &Router,
+    line: &str,
+    check: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<usize> {
+    let mut number = 0;
+    loop {
+        let (code, failed, stderr) = failing(router, line, libc::ENOSPC, nth(Call::is_pin, number))?;
+        if failed == 0 {
+            ensure!(code == 0 && number > 6, "{line} ended with {code} after {number} pins: {stderr}");
+            return Ok(number);
+        }
+        ensure!(code == 1 && stderr.contains("No space left"), "{line}, pin {number}: ended with {code}: {stderr}");
+        check().with_context(|| format!("{line} without pin {number}: {stderr}"))?;
+        number += 1;
+    }
+}
+
+/// What could be attached only in part is not attached, and the next one succeeds.
+fn one_pin_of_attach() -> anyhow::Result<Row> {
+    let stage = Stage::of(Router::start()?)?;
+    let router = &stage.router;
+    let pins = one_pin_after_the_other(router, "attach wan0 --hook tcx", || assert_nothing(router, "attach"))?;
+    router.ok("status")?;
+    router.ok("detach --all")?;
+    assert_nothing(router, "detach --all")?;
+    let (_, outcome) = stage.end()?;
+    Ok(Row {
+        traffic: passed(&outcome)?,
+        counters: "none: nothing is attached, as before".to_owned(),
+        said: format!("of {pins} pins the one that failed; nothing leaks, and the next `attach` succeeds"),
+    })
+}
+
+/// What was switched goes back, at both hooks, and no program waits for a switch.
+fn one_pin_of_apply() -> anyhow::Result<Row> {
+    let stage = Stage::start("auto")?;
+    let router = &stage.router;
+    // Another table at each of them.
+    let text = other_policy().replace("[remark.in]\n", "[remark.in]\nCS1 = \"CS2\"\n");
+    let other = router.policy("other", &text)?;
+    let hash = |router: &Router| anyhow::Ok(router.ok("status --json")?.json()?["policy"]["hash"].clone());
+    let before = hash(router)?;
+    let pins = one_pin_after_the_other(router, &format!("policy apply {other}"), || {
+        nothing_waits(router)?;
+        let now = router.ok("status --json")?.json()?;
+        let runs = |hook: &Value| hook["policy_hash"].is_null() || hook["policy_hash"] == before;
+        ensure!(now["policy"]["hash"] == before && now["confirm"].is_null(), "{now:#}");
+        ensure!(now["hooks"].as_array().is_some_and(|hooks| hooks.iter().all(runs)), "{now:#}");
+        Ok(())
+    })?;
+    ensure!(hash(router)? != before);
+    stage.changed(format!("of {pins} pins the one that failed; both hooks go back, and the next `apply` succeeds"))
+}
+
 /// A bpf file system has no limit that one could reach: the error is put into the system calls.
 fn full(which: fn(&Call) -> bool, errno: i32, lines: &[&str]) -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
@@ -109,11 +184,7 @@ fn full(which: fn(&Call) -> bool, errno: i32, lines: &[&str]) -> anyhow::Result<
     let reason = std::io::Error::from_raw_os_error(errno).to_string();
     let mut said = String::new();
     for line in lines {
-        let output = tempfile::NamedTempFile::new()?;
-        let mut command = stage.router.command(&line.replace("FILE", &other))?;
-        command.stderr(output.reopen()?).stdout(std::process::Stdio::null());
-        let code = fail(&mut command, errno, which)?;
-        let stderr = std::fs::read_to_string(output.path())?;
+        let (code, _, stderr) = failing(&stage.router, &line.replace("FILE", &other), errno, which)?;
         ensure!(code == 1 && stderr.contains(&reason), "{line} ended with {code}, without `{reason}`: {stderr}");
         said = quoted(&stage.router, &stderr);
         stage.router.ok("status")?;

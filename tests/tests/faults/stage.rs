@@ -78,7 +78,9 @@ impl Stage {
     /// The fault did nothing to the packets: each arrived, was counted at both hooks, and left as AF41.
     pub fn unharmed(self, said: String) -> anyhow::Result<Row> {
         let (router, outcome) = self.end()?;
-        unharmed(&router, &outcome, said)
+        let row = unharmed(&router, &outcome, said)?;
+        leaves_nothing(&router)?;
+        Ok(row)
     }
 
     /// Nothing but a change of policy, to [`other_policy`] or back: each packet arrived, was counted, and left with the mark of
@@ -89,14 +91,19 @@ impl Stage {
         ensure!(outcome.marks.keys().all(|mark| [AF31, AF41].contains(mark)), "{outcome:?}");
         let counted = router.counted("wan0:egress")?.packets()[&EF];
         ensure!(counted == u64::from(outcome.sent), "{counted} of {outcome:?}");
-        router.ok("detach --all")?;
-        assert_nothing(&router, "detach --all")?;
+        leaves_nothing(&router)?;
         let traffic = format!("0 of {} lost, each with the mark of the one policy or of the other", outcome.sent);
         Ok(Row { traffic, counters: "go on: every packet".to_owned(), said })
     }
 }
 
-/// The same of a flow through a router in which both hooks were attached before it began.
+/// When all is detached there is no pin, no program and no qdisc of ours at any interface.
+pub fn leaves_nothing(router: &Router) -> anyhow::Result<()> {
+    router.ok("detach --all")?;
+    assert_nothing(router, "detach --all")
+}
+
+/// What [`Stage::unharmed`] says, of a flow through a router in which both hooks were attached before it began.
 pub fn unharmed(router: &Router, outcome: &Outcome, said: String) -> anyhow::Result<Row> {
     ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
     ensure!(outcome.marks.keys().eq(&[AF41]), "{outcome:?}");

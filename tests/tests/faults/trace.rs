@@ -48,9 +48,9 @@ pub fn kill_after(command: &mut Command, changes: usize) -> anyhow::Result<End> 
     })
 }
 
-/// Lets every call that `which` chooses fail with this error; the exit code of the command.
-pub fn fail(command: &mut Command, errno: i32, which: impl Fn(&Call) -> bool) -> anyhow::Result<i32> {
-    let mut failing = false;
+/// Lets every call that `which` chooses fail with this error; the exit code of the command, and how many have failed.
+pub fn fail(command: &mut Command, errno: i32, mut which: impl FnMut(&Call) -> bool) -> anyhow::Result<(i32, usize)> {
+    let (mut failing, mut failed) = (false, 0);
     let end = Traced::start(command)?.run(|traced, call| {
         if call.done {
             if failing {
@@ -62,6 +62,7 @@ pub fn fail(command: &mut Command, errno: i32, which: impl Fn(&Call) -> bool) ->
         }
         failing = which(call);
         if failing {
+            failed += 1;
             // No system call has this number.
             let mut registers = ptrace::getregs(traced)?;
             registers.orig_rax = u64::MAX;
@@ -70,8 +71,18 @@ pub fn fail(command: &mut Command, errno: i32, which: impl Fn(&Call) -> bool) ->
         Ok(false)
     })?;
     match end {
-        End::Ended(code) => Ok(code),
+        End::Ended(code) => Ok((code, failed)),
         End::Killed(call) => bail!("killed at {call}"),
+    }
+}
+
+/// Of the calls that `which` chooses one alone, by its number from 0.
+pub fn nth(which: fn(&Call) -> bool, number: usize) -> impl FnMut(&Call) -> bool {
+    let mut seen = 0;
+    move |call| {
+        let is_one = which(call);
+        seen += usize::from(is_one);
+        is_one && seen == number + 1
     }
 }
 
@@ -123,6 +134,11 @@ impl Call {
     /// Whether it pins something.
     pub const fn is_pin(&self) -> bool {
         self.is_bpf(6)
+    }
+
+    /// Whether it attaches something by a link.
+    pub const fn is_link(&self) -> bool {
+        self.is_bpf(28)
     }
 
     /// Whether it makes a map.
