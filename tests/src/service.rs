@@ -170,6 +170,18 @@ impl Lab {
         Ok(kill(Pid::from_raw(self.pid()?), signal)?)
     }
 
+    /// Kills it, and does not wait for its end.
+    ///
+    /// # Errors
+    ///
+    /// What could not be done, or was not so.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        let mut service = self.service.take().context("no service")?;
+        service.kill()?;
+        thread::spawn(move || service.wait());
+        Ok(())
+    }
+
     /// Ends it by a signal, and waits for its end.
     ///
     /// # Errors

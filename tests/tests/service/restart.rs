@@ -52,6 +52,18 @@ fn bypass_history_and_an_unsaved_policy_survive_a_kill() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whoever supervises it starts it again while the kernel still takes the one apart that was killed.
+#[test]
+fn one_that_is_killed_is_followed_by_another_at_once() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    for _ in 0..3 {
+        lab.kill()?;
+        lab.serve()?;
+        lab.ok("status")?.says(&["run: active"])?;
+    }
+    Ok(())
+}
+
 /// Whoever edits the file and restarts the service means the file.
 #[test]
 fn a_file_that_was_changed_since_is_put_in_force_at_the_start() -> anyhow::Result<()> {

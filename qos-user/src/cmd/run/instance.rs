@@ -21,8 +21,8 @@ use crate::{
 /// Nobody but root opens the lock.
 const PRIVATE: u32 = 0o600;
 
-/// How long somebody may hold the lock who does not serve.
-const SWEEPING: Duration = Duration::from_secs(1);
+/// How long somebody may hold the lock who does not serve, or no longer: a process that was killed holds it until it is gone.
+const LINGERING: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The service of this network namespace, as long as it is held.
@@ -117,15 +117,15 @@ fn remove(folder: &Path) -> io::Result<()> {
     fs::remove_file(folder.join("lock")).and_then(|()| fs::remove_dir(folder))
 }
 
-/// The lock of a folder, which is made if it is not there. Somebody who removes what is left there holds it for a moment.
+/// The lock of a folder, which is made if it is not there.
 fn locked(folder: &Path) -> anyhow::Result<Flock<File>> {
     let start = Instant::now();
     loop {
         [Path::new(FOLDER), folder].into_iter().try_for_each(make)?;
         match attempt(&folder.join("lock")) {
             Ok(Attempt::Locked(lock)) => return Ok(lock),
-            Ok(Attempt::Held(holder)) if serves(&holder) || start.elapsed() >= SWEEPING => return Err(busy(&holder)),
-            Err(error) if start.elapsed() >= SWEEPING => return Err(error),
+            Ok(Attempt::Held(holder)) if start.elapsed() >= LINGERING => return Err(busy(&holder)),
+            Err(error) if start.elapsed() >= LINGERING => return Err(error),
             _ => thread::sleep(PAUSE),
         }
     }
