@@ -18,7 +18,9 @@ use crate::{
     hook::{Direction, Layer},
     kernel::{
         boottime::BootTime,
-        bpffs, counters,
+        bpffs,
+        choice::Wanted,
+        counters,
         datapath::{Broken, Hook, Observed},
         jiffies,
         network::Interface,
@@ -227,7 +229,7 @@ fn why_gone(site: &Site, hook: &Hook, now: Option<&Interface>) -> String {
     }
     let was = &hook.state.interface;
     let was = if was.is_empty() { String::new() } else { format!(" (it was {was})") };
-    format!("the interface is gone: qosbpf detach {} removes what is left{was}", site.name_of(hook))
+    format!("the interface is gone{was}; to remove what is left: qosbpf detach {}", site.name_of(hook))
 }
 
 /// That its device has another number by now, and its program runs there.
@@ -303,7 +305,22 @@ fn notes(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) -> Vec<Not
             Command::new("qosbpf attach").operand(site.name_of(hook))
         )));
     }
+    notes.extend(other_mechanism(site, hook));
     notes
+}
+
+/// That the policy asks for another mechanism than the hook was attached by: no switch of programs changes that. The policy
+/// goes with the last hook, and so is applied again.
+fn other_mechanism(site: &Site, hook: &Hook) -> Option<Note> {
+    let (name, direction) = (site.name_of(hook), hook.pins.direction);
+    let in_force = site.policy.as_ref()?;
+    let wanted = conditioner::wanted(Wanted::Best, Some(&in_force.policy), &name, direction);
+    let (attached, Wanted::Exactly(via)) = (hook.state.via, wanted) else { return None };
+    let detach = Command::new("qosbpf detach").operand(format!("{name}:{direction}"));
+    let apply = Command::new("qosbpf policy apply").operand(&in_force.record.file).words("--attach");
+    let text =
+        format!("attached by {attached}, and the policy says {via}; counters begin anew: {}", detach.then(apply));
+    (via != attached).then(|| Note::warning(text))
 }
 
 fn status_of_broken(site: &Site, broken: &Broken) -> HookStatus {
@@ -311,7 +328,7 @@ fn status_of_broken(site: &Site, broken: &Broken) -> HookStatus {
     let remedy = Note::warning(broken.open_folder().map_or_else(
         || {
             let detach = Command::new("qosbpf detach").operand(format!("{interface}:{direction}"));
-            format!("{detach} removes what is pinned there")
+            format!("to remove what is pinned there: {detach}")
         },
         |folder| format!("look who did it; to close it: {}", Command::new("chmod go-w").word(folder.display())),
     ));

@@ -72,8 +72,11 @@ fn gone_and_back(hook: &str) -> anyhow::Result<Row> {
     let mut stage = Stage::start(hook)?;
     let before = counted(&stage, "lan0", "ingress")?;
     stage.flow.during(|| run_in(stage.router.edge(), "ip link del lan0"))?;
-    let status =
-        stage.router.ask("status")?.expect(3)?.says(&["the interface is gone: qosbpf --netns", " detach if-"])?;
+    let status = stage
+        .router
+        .ask("status")?
+        .expect(3)?
+        .says(&["the interface is gone (it was lan0); to remove what is left:", " detach if-"])?;
     let stats = stage.router.ok("stats --json")?.json()?;
     let gone = stats["hooks"].as_array().and_then(|hooks| hooks.first()).context("the hooks that were there")?;
     let kept = gone["before"].as_array().and_then(|rows| rows.iter().find(|row| row["ds"] == EF)).cloned();
@@ -83,10 +86,8 @@ fn gone_and_back(hook: &str) -> anyhow::Result<Row> {
     stage.flow.during(|| stage.router.ok(&format!("attach lan0 --hook {hook}")))?;
     stage.router.ok("status")?;
     let lines = status.stdout.lines().map(str::trim).skip_while(|line| !line.contains("is gone"));
-    // A long line is broken.
-    let text = lines.collect::<Vec<_>>().join(" ");
-    let (line, _) = text.split_once(" removes what is left").context("what to do about it")?;
-    let said = quoted(&stage.router, &format!("{line} removes what is left"));
+    // A command that is too long for the line has one of its own.
+    let said = quoted(&stage.router, &lines.take(2).collect::<Vec<_>>().join(" "));
     // From the deletion on until the new device was attached.
     stage.flow.join_faults();
     let (router, outcome) = stage.end()?;

@@ -1,6 +1,9 @@
 //! What `policy apply` changes, what it refuses to change, and what survives it.
 
-use qosbpf_tests::router::{HOOKS, Router};
+use qosbpf_tests::{
+    features::Feature,
+    router::{HOOKS, Router},
+};
 use serde_json::Value;
 
 const BOTH: &str = "[interface.lan0]\ningress = \"in\"\n[interface.wan0]\negress = \"out\"\n\
@@ -31,6 +34,27 @@ fn attach_attaches_what_is_bound() -> anyhow::Result<()> {
     router.ok("status")?;
     router.ping(false, 184, 3)?;
     assert_eq!(router.counted("wan0:egress")?.packets_after(), [(34, 3)].into());
+    Ok(())
+}
+
+/// No switch of programs moves a hook from one mechanism to another.
+#[test]
+fn a_hook_that_is_attached_by_another_mechanism_than_the_policy_says_is_named() -> anyhow::Result<()> {
+    const SAID: &str = "attached by xdp-native, and the policy says tcx";
+    if Feature::Tcx.leaves_out("a policy that asks for TCX")? {
+        return Ok(());
+    }
+    let router = Router::start()?;
+    router.ok("attach lan0:ingress")?;
+    let text = LAN_ALONE.replace("ingress =", "hook = \"tcx\"\ningress =");
+    let policy = router.policy("tcx", &text)?;
+    router.ok(&format!("policy apply {policy}"))?;
+    router.ok("status")?.says(&[SAID])?;
+    for line in ["detach lan0:ingress", &format!("policy apply {policy} --attach")] {
+        router.ok(line)?;
+    }
+    let status = router.ok("status")?.says(&["active", "tcx"])?;
+    assert!(!status.stdout.contains(SAID), "{status:?}");
     Ok(())
 }
 
