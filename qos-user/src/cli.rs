@@ -289,6 +289,9 @@ pub struct DetachArgs {
     /// Every hook of this network namespace, and its policy.
     #[arg(long)]
     pub all: bool,
+    /// Of qosbpf's own programs there, those of which no pin is known here; what is pinned stays.
+    #[arg(long, conflicts_with = "all")]
+    pub unpinned: bool,
     /// Print what was done as JSON.
     #[arg(long)]
     pub json: bool,

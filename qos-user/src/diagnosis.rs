@@ -202,7 +202,7 @@ pub fn interfaces(ground: &Ground, names: &BTreeSet<String>, outside: &Outside) 
         findings.extend(link::state(port, link::weight(port, names.len() == 1)));
         findings.extend(port::device(port, ground));
         findings.extend(programs::foreign(port));
-        findings.extend(strays::found(port));
+        findings.extend(strays::found(port, ground));
         findings.extend(programs::other_version(port));
         findings.extend(barred::clsact(port, ground));
         findings.extend(bypass::flowtables(&port.device.name, outside));

@@ -9,6 +9,7 @@ use crate::{
         control::{self, Ask},
         recovery::recover,
         site::Site,
+        unpinned,
     },
     error::{Exit, Failure},
     hook::{Direction, HookName},
@@ -24,9 +25,12 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `not-attached`, and what the kernel says.
+/// `not-attached`, `own-unpinned`, and what the kernel says.
 pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
     privilege::demand()?;
+    if let (Some(name), true) = (&args.hook, args.unpinned) {
+        return unpinned::end(args, name, context);
+    }
     let mut released = release(args, context);
     let (store, _change) = match Store::change_attached(&context.bpffs) {
         Err(error) if (args.all || !released.given_up.is_empty()) && is_not_attached(&error) => {
@@ -42,7 +46,7 @@ pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn is_not_attached(error: &anyhow::Error) -> bool {
+pub(super) fn is_not_attached(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == "not-attached")
 }
 
@@ -122,7 +126,7 @@ fn detach(args: &DetachArgs, site: &Site, released: &mut Released, context: &Con
     Ok(removed)
 }
 
-fn say(args: &DetachArgs, context: &Context, removed: &[String], given_up: &[String]) -> anyhow::Result<()> {
+pub(super) fn say(args: &DetachArgs, context: &Context, removed: &[String], given_up: &[String]) -> anyhow::Result<()> {
     if args.json {
         let mut document = json!({ "schema": 1, "detached": removed });
         if !given_up.is_empty() {

@@ -68,7 +68,7 @@ fn examine(args: &DoctorArgs, context: &Context) -> anyhow::Result<Vec<Finding>>
     let net = context.network()?;
     let interfaces = net.interfaces()?;
     let names = chosen(args, &net, &interfaces, site.as_ref())?;
-    let ground = survey::ground(&net, &interfaces, site.as_ref().map_or(&[], |site| &site.hooks))?;
+    let ground = survey::ground(&net, &interfaces, site.as_ref().map(Site::pinned))?;
     let outside = survey::outside();
     findings.extend(diagnosis::namespace(&ground, &outside));
     findings.extend(diagnosis::interfaces(&ground, &names, &outside));

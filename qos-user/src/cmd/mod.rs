@@ -29,6 +29,7 @@ mod status;
 mod timer;
 mod twice;
 mod twin;
+mod unpinned;
 mod wanted;
 mod watch;
 

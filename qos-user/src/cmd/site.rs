@@ -25,6 +25,7 @@ use crate::{
         pending::Identity,
         pins::{HookPins, Pin, Store},
         state::PolicyRecord,
+        survey::Pinned,
     },
     policy::{self, Policy, Source},
     snapshot::{self, Missing, PolicyLabel, RuleCount, Snapshot, State, baseline::Baseline},
@@ -86,6 +87,12 @@ impl Site {
             Err(error) => (None, Some(error.downcast::<Failure>()?)),
         };
         Ok(Self { store, net, interfaces, hooks, broken, policy, spoiled, saved: context.saved() })
+    }
+
+    /// What the pins tell.
+    #[must_use]
+    pub fn pinned(&self) -> Pinned<'_> {
+        Pinned { hooks: &self.hooks, broken: &self.broken }
     }
 
     /// Whether a policy is in force, be it one that this version cannot read.

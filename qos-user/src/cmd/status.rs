@@ -11,7 +11,7 @@ use crate::{
         Context, applied, conditioner, control,
         policy::seconds,
         site::{self, Site},
-        wanted,
+        unpinned, wanted,
     },
     command::Command,
     error::{Exit, Failure},
@@ -88,6 +88,7 @@ fn report(site: &Site, context: &Context) -> StatusReport {
             .chain(unapplied(site, saved.as_ref(), context))
             .chain(saved.as_ref().and_then(|saved| only_saved(site, saved)))
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))
+            .chain(unpinned::notes(site))
             .collect(),
     }
 }

@@ -42,7 +42,7 @@ pub fn run(args: &WhyArgs, context: &Context) -> anyhow::Result<Exit> {
         .filter_map(|(ifindex, now)| Some((ifindex, now.checked_sub(*sent_before.get(&ifindex)?)?)))
         .collect();
     (later.policy, later.missing) = (earlier.policy.clone(), earlier.missing.clone());
-    let ground = survey::ground(&site.net, &site.interfaces, &site.hooks)?;
+    let ground = survey::ground(&site.net, &site.interfaces, Some(site.pinned()))?;
     let outside = survey::outside();
     let scene = Scene {
         interface,

@@ -93,6 +93,8 @@ pub struct Ground {
     pub pppoe: Vec<u32>,
     /// Whether this kernel has TCX.
     pub tcx: bool,
+    /// Whether it is not known which hooks are ours, since the pins cannot be read.
+    pub pins_unread: bool,
 }
 
 impl Ground {
@@ -124,7 +126,7 @@ pub struct Port {
     pub offloads: Offloads,
     /// The programs at its hooks that are not ours.
     pub foreign: Vec<Program>,
-    /// Programs of ours at its hooks whose pins were not found: somewhere else, or not to be trusted.
+    /// Programs of ours at its hooks whose pins were not found: somewhere else, or not to be read.
     pub strays: Vec<Program>,
     /// The setting by which this host does not forward what comes in by it, if there is one: IPv4, IPv6.
     pub forwards_not: [Option<String>; 2],
@@ -210,6 +212,17 @@ pub enum ProgramAt {
 #[must_use]
 pub const fn mode(native: bool) -> &'static str {
     if native { "native" } else { "generic" }
+}
+
+impl ProgramAt {
+    /// Which packets it sees.
+    #[must_use]
+    pub const fn direction(self) -> Direction {
+        match self {
+            Self::Xdp { .. } => Direction::Ingress,
+            Self::Tcx(direction) | Self::Clsact(direction, _) => direction,
+        }
+    }
 }
 
 impl fmt::Display for ProgramAt {

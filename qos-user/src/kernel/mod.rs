@@ -38,3 +38,4 @@ pub mod sys;
 pub mod testrun;
 mod turns;
 pub mod twin;
+pub mod unpinned;

@@ -15,32 +15,66 @@ use std::collections::BTreeMap;
 pub use self::{ethtool::driver, machine::host, tools::outside};
 use super::{
     choice,
-    datapath::{Hook, Observed},
+    datapath::{Broken, Hook, Observed},
     netdev,
     network::{Interface, Network},
     sys,
 };
 use crate::{
-    diagnosis::facts::{Ground, OwnHook, Port},
+    diagnosis::facts::{Ground, OwnHook, Port, Program},
     hook::Layer,
 };
 
-/// Reads a network namespace; `hooks` are ours in it.
+/// What the pins of a network namespace tell: our hooks in it, and those that cannot be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pinned<'a> {
+    /// Hooks.
+    pub hooks: &'a [Hook],
+    /// Those that cannot be read.
+    pub broken: &'a [Broken],
+}
+
+impl Pinned<'_> {
+    /// Our hooks at an interface.
+    fn at(&self, ifindex: u32) -> Vec<&Hook> {
+        self.hooks.iter().filter(|hook| hook.pins.ifindex == ifindex).collect()
+    }
+
+    /// Whether a program of ours is known by no pin; of those that are pinned and cannot be read something else is said.
+    fn is_stray(&self, ifindex: u32, program: &Program) -> bool {
+        let direction = program.at.direction();
+        let is_broken = |it: &Broken| (it.pins.ifindex, it.pins.direction) == (ifindex, direction);
+        choice::is_our_name(&program.name) && !self.broken.iter().any(is_broken)
+    }
+}
+
+/// The programs that are ours by their names at an interface, though no pin tells of them; none where this process may not
+/// ask.
+#[must_use]
+pub fn strays(net: &Network, interface: &Interface, pinned: Pinned<'_>) -> Vec<Program> {
+    let (found, _unknown) = neighbours::foreign(net, Some(interface), &pinned.at(interface.ifindex));
+    found.into_iter().filter(|program| pinned.is_stray(interface.ifindex, program)).collect()
+}
+
+/// Reads a network namespace; `pinned` is `None` if its pins cannot be read.
 ///
 /// # Errors
 ///
 /// What netlink reports.
-pub fn ground(net: &Network, interfaces: &[Interface], hooks: &[Hook]) -> anyhow::Result<Ground> {
+pub fn ground(net: &Network, interfaces: &[Interface], pinned: Option<Pinned<'_>>) -> anyhow::Result<Ground> {
+    let pins_unread = pinned.is_none();
+    let pinned = pinned.unwrap_or_default();
     let devices = net.devices()?;
-    let twice = netdev::counted_twice(&devices, hooks.iter());
+    let twice = netdev::counted_twice(&devices, pinned.hooks.iter());
     let features = driver::xdp_features();
     let mut traffic = tools::traffic(net, &devices);
     let by_index: BTreeMap<u32, &Interface> =
         interfaces.iter().map(|interface| (interface.ifindex, interface)).collect();
     let ports = devices.into_iter().map(|device| {
-        let own: Vec<&Hook> = hooks.iter().filter(|hook| hook.pins.ifindex == device.ifindex).collect();
+        let own = pinned.at(device.ifindex);
         let (foreign, programs_unknown) = neighbours::foreign(net, by_index.get(&device.ifindex).copied(), &own);
-        let (strays, foreign) = foreign.into_iter().partition(|program| choice::is_our_name(&program.name));
+        let (ours, foreign): (Vec<_>, Vec<_>) =
+            foreign.into_iter().partition(|program| choice::is_our_name(&program.name));
         let offloads = ethtool::offloads(&device.name);
         Port {
             unreadable: by_index.get(&device.ifindex).and_then(|interface| interface.link.clone().err()),
@@ -48,7 +82,7 @@ pub fn ground(net: &Network, interfaces: &[Interface], hooks: &[Hook]) -> anyhow
             xdp: features.get(&device.ifindex).copied(),
             offloads,
             foreign,
-            strays,
+            strays: ours.into_iter().filter(|program| pinned.is_stray(device.ifindex, program)).collect(),
             forwards_not: forwarding::off(&device.name),
             programs_unknown,
             hooks: own.iter().filter(|hook| hook.running != Observed::Gone).map(|hook| own_hook(hook)).collect(),
@@ -58,7 +92,8 @@ pub fn ground(net: &Network, interfaces: &[Interface], hooks: &[Hook]) -> anyhow
     });
     let ports = ports.collect();
     let (rules, routes) = (net.rules_by_mark()?, net.routes()?);
-    Ok(Ground { ports, rules, routes, twice, pppoe: netdev::pppoe(), tcx: sys::has_tcx(1).unwrap_or(false) })
+    let (pppoe, tcx) = (netdev::pppoe(), sys::has_tcx(1).unwrap_or(false));
+    Ok(Ground { ports, rules, routes, twice, pppoe, tcx, pins_unread })
 }
 
 fn own_hook(hook: &Hook) -> OwnHook {

@@ -8,6 +8,7 @@ use super::{
     mechanism,
     network::{Interface, Network},
     pins::HookPins,
+    unpinned,
 };
 use crate::hook::Via;
 
@@ -52,7 +53,7 @@ pub(super) struct Attempt {
 ///
 /// # Errors
 ///
-/// `foreign-filter`; what no other mechanism would fare better with; `attach`, with what each mechanism said.
+/// `foreign-filter`, `own-unpinned`; what no other mechanism would fare better with; `attach`, with what each mechanism said.
 pub(super) fn take(
     place: &Place<'_>,
     candidates: impl IntoIterator<Item = Candidate>,
@@ -61,6 +62,7 @@ pub(super) fn take(
 ) -> anyhow::Result<Hook> {
     let Place { interface, pins, wanted, layer, needs_tc } = *place;
     mechanism::refuse_filter_without_pins(&interface.name, pins, net)?;
+    unpinned::refuse(interface, pins.direction, net)?;
     let mut refusals: Vec<(Via, String)> = Vec::new();
     for Candidate { via, reason, frags } in candidates {
         if let Some(why) = choice::unfit(via, layer, interface, wanted, needs_tc) {

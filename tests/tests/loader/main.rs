@@ -13,3 +13,4 @@ mod mount;
 mod privilege;
 mod stale;
 mod under_traffic;
+mod unpinned;

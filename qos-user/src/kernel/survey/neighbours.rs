@@ -8,7 +8,7 @@ use aya::programs::{
 };
 
 use super::super::{
-    choice::program_name,
+    choice::{is_our_name, program_name},
     datapath::Hook,
     network::{Interface, Network},
     sys,
@@ -49,15 +49,15 @@ fn slot(interface: &Interface, own: &[&Hook]) -> Option<Program> {
         name: named(slot.program_id),
         at: ProgramAt::Xdp { native: slot.native },
         before_us: None,
-        link: link_at(interface.ifindex, slot.program_id),
+        link: link_at(interface.ifindex, slot.program_id, LinkType::Xdp),
     })
 }
 
-/// The link by which a program is in an interface's slot. The same program may be in others by links of their own; and
-/// interfaces of other network namespaces may have the same number: then which it is cannot be told.
-fn link_at(ifindex: u32, program_id: u32) -> Linked {
+/// The link by which a program is at an interface. The same program may be at others by links of their own; and interfaces
+/// of other network namespaces may have the same number: then which it is cannot be told.
+fn link_at(ifindex: u32, program_id: u32, kind: LinkType) -> Linked {
     let of_program =
-        |link: &LinkInfo| link.program_id() == program_id && link.link_type().is_ok_and(|kind| kind == LinkType::Xdp);
+        |link: &LinkInfo| link.program_id() == program_id && link.link_type().is_ok_and(|other| other == kind);
     let is_here = |id: &u32| {
         let link = sys::link_by_id(*id);
         link.and_then(|link| sys::link_interface(link.as_fd())).is_ok_and(|at| at == ifindex)
@@ -85,12 +85,11 @@ fn tcx(ifindex: u32, direction: Direction, ours: Option<&Hook>) -> anyhow::Resul
         _ => None,
     };
     let others = ids.iter().enumerate().filter(|(_, id)| !is_ours(**id));
-    let program = |(at, id): (usize, &u32)| Program {
-        id: *id,
-        name: named(*id),
-        at: ProgramAt::Tcx(direction),
-        before_us: order(at),
-        link: Linked::Unknown,
+    let program = |(at, id): (usize, &u32)| {
+        let name = named(*id);
+        let is_stray = is_our_name(&name);
+        let link = if is_stray { link_at(ifindex, *id, LinkType::Tcx) } else { Linked::Unknown };
+        Program { id: *id, name, at: ProgramAt::Tcx(direction), before_us: order(at), link }
     };
     Ok(others.map(program).collect())
 }

@@ -1,0 +1,88 @@
+//! Programs of ours that outlive their bpf file system here: it is unmounted, and another mount of it keeps their links.
+
+use std::fs;
+
+use nix::mount::{MntFlags, umount2};
+use qosbpf_tests::{
+    left::assert_nothing,
+    mounts,
+    router::Router,
+    typed::{find, has, type_in},
+};
+
+const POLICY: &str = "[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n";
+
+/// What is attached there runs on, and is not to be seen any more.
+fn unmounted(router: &Router) -> anyhow::Result<()> {
+    let elsewhere = router.folder().join("elsewhere");
+    fs::create_dir(&elsewhere)?;
+    mounts::bind(&router.bpffs, &elsewhere)?;
+    Ok(umount2(&router.bpffs, MntFlags::empty())?)
+}
+
+/// Its end, however the test ends.
+struct Elsewhere<'a>(&'a Router);
+
+impl Drop for Elsewhere<'_> {
+    fn drop(&mut self) {
+        let _mounted = umount2(&self.0.folder().join("elsewhere"), MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn nothing_is_attached_beside_a_program_of_ours_without_pins_and_the_cure_ends_it() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let _elsewhere = Elsewhere(&router);
+    router.ok("attach lan0")?;
+    router.ok("attach wan0")?;
+    router.ok("status")?;
+    unmounted(&router)?;
+    let policy = router.policy("p", POLICY)?;
+    for (line, hook) in [
+        ("attach wan0 --egress".to_owned(), "wan0:egress"),
+        ("attach wan0 --egress --hook clsact".to_owned(), "wan0:egress"),
+        ("attach lan0".to_owned(), "lan0:ingress"),
+        ("attach lan0 --ingress --hook tcx".to_owned(), "lan0:ingress"),
+        ("attach lan0 --ingress --hook xdp".to_owned(), "lan0:ingress"),
+        (format!("policy apply {policy} --attach"), "wan0:egress"),
+    ] {
+        let said =
+            [&format!("{hook}: program "), "is qosbpf's own and at work", &format!("detach --unpinned {hook} ends")];
+        router.ask(&line)?.expect(1)?.complains(&said)?;
+    }
+    router.ok("status")?.says(&[
+        "lan0:ingress: program ",
+        "wan0:egress: program ",
+        "detach --unpinned wan0:egress ends",
+    ])?;
+    let answer = router.ask("doctor --sample 0 --json")?.expect(3)?;
+    for interface in ["lan0", "wan0"] {
+        for _ in ["ingress", "egress"] {
+            type_in(&find(&router.ask("doctor --sample 0 --json")?.expect(3)?, interface, "own-unpinned")?, None)?;
+        }
+    }
+    assert!(has(&answer, "own-unpinned")? && !has(&router.ask("doctor --sample 0 --json")?, "own-unpinned")?);
+    router.ask("detach --unpinned wan0")?.expect(1)?.complains(&["no program of qosbpf's without a pin is at wan0"])?;
+    assert_nothing(&router, "detach --unpinned")?;
+    router.ok("attach lan0")?;
+    router.ok(&format!("policy apply {policy} --attach --prune"))?;
+    router.ping(false, 184, 10)?;
+    assert_eq!(router.counted("wan0:egress")?.packets(), [(184, 10)].into());
+    router.ok("detach --all").map(drop)
+}
+
+/// A filter needs no pin; the command takes it too, and leaves what is pinned.
+#[test]
+fn a_filter_without_pins_is_ended_and_what_is_pinned_stays() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let _elsewhere = Elsewhere(&router);
+    router.ok("attach wan0 --egress --hook clsact")?;
+    unmounted(&router)?;
+    router.ok("attach wan0 --ingress")?;
+    let answer = router.ask("doctor wan0 --sample 0 --json")?.expect(3)?;
+    type_in(&find(&answer, "wan0", "own-unpinned")?, None)?;
+    assert!(!has(&router.ask("doctor wan0 --sample 0 --json")?.expect(0)?, "own-unpinned")?);
+    router.ask("detach --unpinned wan0")?.expect(1)?;
+    router.ok("status")?.says(&["wan0:ingress"])?;
+    router.ok("attach wan0 --egress").map(drop)
+}
