@@ -91,6 +91,21 @@ impl Cure {
     }
 }
 
+/// What belongs to a finding, a line of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// What is so.
+    pub text: String,
+    /// What helps if this is it; nothing where the finding's own cure does.
+    pub cure: Option<Cure>,
+}
+
+impl From<String> for Detail {
+    fn from(text: String) -> Self {
+        Self { text, cure: None }
+    }
+}
+
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -103,7 +118,7 @@ pub struct Finding {
     /// What is so, and what it means.
     pub text: String,
     /// What belongs to it, a line each: suspects, numbers.
-    pub details: Vec<String>,
+    pub details: Vec<Detail>,
     /// What helps.
     pub cure: Option<Cure>,
 }
@@ -151,8 +166,8 @@ impl Finding {
 
     /// The same with what belongs to it.
     #[must_use]
-    pub fn details(mut self, details: impl IntoIterator<Item = String>) -> Self {
-        self.details.extend(details);
+    pub fn details(mut self, details: impl IntoIterator<Item = impl Into<Detail>>) -> Self {
+        self.details.extend(details.into_iter().map(Into::into));
         self
     }
 }

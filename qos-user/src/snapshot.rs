@@ -16,9 +16,10 @@ use qos_common::{
 use crate::{
     hook::{Direction, Via},
     rules::model::Rule,
-    snapshot::{tabled::Began, trend::Trend},
+    snapshot::{asked::Asked, tabled::Began, trend::Trend},
 };
 
+pub mod asked;
 pub mod baseline;
 pub mod cells;
 mod counts;
@@ -97,6 +98,8 @@ pub struct Hook {
     pub cleared: bool,
     /// When its table came into force, if that is known.
     pub began: Option<Began>,
+    /// Since when its rules are asked as they are, if that is known.
+    pub asked: Option<Asked>,
     /// The remark table in force, with what its entries say.
     pub table: Option<TableLabel>,
     /// The table for outer headers that this host makes, if there is one; it is asked with the codepoint inside.

@@ -26,7 +26,7 @@ use crate::{
         RuleTables,
         model::{LogRate, Rule},
     },
-    snapshot::{HookPolicy, made::Earlier},
+    snapshot::{HookPolicy, asked::Asked, made::Earlier},
 };
 
 /// What a policy says of one hook; `None` if neither a table nor a rule is for it, nor where to look.
@@ -164,6 +164,8 @@ pub fn remember_earlier(hook: &Hook, next: &mut HookState) -> anyhow::Result<()>
     next.tabled = hook.state.tabled.next(&counts, same, next.bypass.is_some(), SystemTime::now());
     let as_before = |change| both.is_some_and(|(now, next)| now.makes_as(next, change));
     next.earlier = Earlier::next(hook.state.earlier.as_ref(), &counts, as_before);
+    let as_before = rules_of(&hook.state) == rules_of(next);
+    next.asked = if as_before { hook.state.asked.clone() } else { Some(Asked::from(&counts, SystemTime::now())) };
     Ok(())
 }
 
@@ -180,6 +182,11 @@ pub fn name(site: &Site, hook: &Hook, next: &mut HookState) {
 pub fn is_renamed(site: &Site, hook: &Hook) -> bool {
     let HookState { interface: before, bound_as, .. } = &hook.state;
     site.interface_of(hook).is_some_and(|interface| *before != interface.name || bound_as.is_some())
+}
+
+/// The rules that are asked.
+fn rules_of(state: &HookState) -> &[Rule] {
+    state.enforced().map_or(&[], |binding| &binding.rules)
 }
 
 /// The interfaces, by index, that the rules of a binding name by `from`.

@@ -6,6 +6,7 @@ mod attaching;
 mod conditioner;
 mod context;
 pub mod control;
+mod counting;
 mod deadline;
 mod demo;
 mod detach;

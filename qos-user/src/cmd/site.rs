@@ -3,20 +3,15 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use qos_common::ds::Dscp;
 
 use crate::{
-    cmd::{
-        Context,
-        earlier::{qdisc_since, since},
-        wanted,
-    },
+    cmd::Context,
     command::Command,
     error::Failure,
-    hook::{Direction, HookName, Via},
+    hook::HookName,
     kernel::{
         counters,
         datapath::{self, Broken, Hook, Observed},
@@ -28,7 +23,7 @@ use crate::{
         survey::Pinned,
     },
     policy::{self, Policy, Source},
-    snapshot::{self, Missing, PolicyLabel, RuleCount, Snapshot, State, baseline::Baseline},
+    snapshot::{self, PolicyLabel, RuleCount, State, baseline::Baseline},
 };
 
 /// Everything that commands ask about.
@@ -223,69 +218,10 @@ impl Site {
             .into()
     }
 
-    /// What the hooks that are meant have counted.
-    ///
-    /// # Errors
-    ///
-    /// `not-attached`; what cannot be read of one hook stands in its place.
-    pub fn snapshot(&self, names: &[HookName], context: &Context) -> anyhow::Result<Snapshot> {
-        let hooks = self.select_readable(names)?.into_iter().map(|hook| (hook, self.snapshot_of(hook)));
-        // What somebody detached meanwhile is not there any more.
-        let there = hooks.filter(|(hook, shown)| shown.counts.is_ok() || hook.pins.is_attached());
-        let broken = self.select_broken(names).map(|broken| self.snapshot_of_broken(broken));
-        let meant = |missing: &Missing| {
-            names.is_empty() || names.iter().any(|name| name.covers(&missing.interface, missing.direction))
-        };
-        Ok(Snapshot {
-            hooks: there.map(|(_, shown)| shown).chain(broken).collect(),
-            time: SystemTime::now(),
-            host: host(),
-            netns: context.netns.clone(),
-            policy: self.label(),
-            missing: wanted::missing(self).into_iter().filter(meant).collect(),
-        })
-    }
-
     /// The policy in force, for screens and documents.
     #[must_use]
     pub fn label(&self) -> Option<PolicyLabel> {
         self.policy.as_ref().map(|in_force| in_force.policy.label(in_force.saved))
-    }
-
-    fn snapshot_of(&self, hook: &Hook) -> snapshot::Hook {
-        let direction = hook.pins.direction;
-        let counted = counted(hook, self.name_of(hook));
-        let qdisc = (direction == Direction::Egress).then(|| self.net.qdiscs(hook.pins.ifindex).ok()).flatten();
-        snapshot::Hook {
-            device: self.interface_of(hook).map(|now| since(now.device(direction), hook.state.device)),
-            qdisc: qdisc.map(|now| qdisc_since(now.root, &hook.state.qdisc)),
-            ..counted
-        }
-    }
-}
-
-impl Site {
-    /// What is wrong stands in the place of the counters; by which mechanism, and since when, nobody knows.
-    fn snapshot_of_broken(&self, broken: &Broken) -> snapshot::Hook {
-        snapshot::Hook {
-            interface: self.name_at(&broken.pins),
-            ifindex: broken.pins.ifindex,
-            direction: broken.pins.direction,
-            via: Via::Tcx,
-            state: State::Error,
-            since: SystemTime::UNIX_EPOCH,
-            cleared: false,
-            began: None,
-            table: None,
-            outer: None,
-            policy: None,
-            rules: Vec::new(),
-            program_id: 0,
-            counts: Err(format!("{:#}", broken.error)),
-            device: None,
-            qdisc: None,
-            trend: None,
-        }
     }
 }
 
@@ -355,6 +291,7 @@ pub fn counted(hook: &Hook, interface: String) -> snapshot::Hook {
         since: hook.state.since,
         cleared: false,
         began: hook.state.tabled.began(),
+        asked: hook.state.asked.clone(),
         table: binding.and_then(|binding| binding.label().ok()?),
         outer: binding.and_then(|binding| binding.outer.as_ref()?.label().ok()),
         policy: binding.map(|binding| binding.policy.clone()),

@@ -34,9 +34,10 @@ pub fn run(args: &WhyArgs, context: &Context) -> anyhow::Result<Exit> {
     let site = Site::read(context)?;
     site.net.interface(interface)?;
     let about = about(args.what.as_deref(), &site, interface, direction)?;
-    let (earlier, sent_before) = (site.snapshot(&[], context)?, sent(&site)?);
+    // What comes through while one reads is counted where it leaves, and not missed there.
+    let (earlier, sent_before) = (site.snapshot_from(Direction::Egress, context)?, sent(&site)?);
     thread::sleep(args.sample);
-    let mut later = site.again()?.snapshot(&[], context)?;
+    let mut later = site.again()?.snapshot_from(Direction::Ingress, context)?;
     let sent: BTreeMap<u32, u64> = sent(&site)?
         .into_iter()
         .filter_map(|(ifindex, now)| Some((ifindex, now.checked_sub(*sent_before.get(&ifindex)?)?)))

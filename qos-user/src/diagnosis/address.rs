@@ -88,7 +88,11 @@ mod tests {
         let dst = || Field::Dst(Prefixes::default());
         let egress = found("wan0", Direction::Egress, src()).remove(0);
         assert_eq!((egress.level, egress.code), (Level::Warn, "translated-address"));
-        assert!(egress.details[0].starts_with("by nft table inet qos chain nat handle 18"), "{:?}", egress.details);
+        assert!(
+            egress.details[0].text.starts_with("by nft table inet qos chain nat handle 18"),
+            "{:?}",
+            egress.details
+        );
         assert!(found("wan0", Direction::Ingress, dst())[0].text.contains("before destination NAT"));
         assert!(found("lan0", Direction::Egress, src()).is_empty(), "nothing is translated there");
         assert!(found("wan0", Direction::Egress, dst()).is_empty());

@@ -76,7 +76,7 @@ mod tests {
         let found = flowtables("wan0", &outside(false, true)).remove(0);
         assert_eq!((found.level, found.code), (Level::Warn, "flowtable"));
         assert!(found.text.contains("inet fw ft"), "{}", found.text);
-        assert_eq!(found.details, ["fed by nft table inet fw chain fwd handle 5"]);
+        assert_eq!(found.details[0].text, "fed by nft table inet fw chain fwd handle 5");
         assert_eq!(found.cure, Some(Cure::There(Command::new("nft delete rule inet fw fwd handle 5"))));
         assert_eq!(flowtables("wan0", &outside(true, true))[0].level, Level::Fail);
         assert_eq!(flowtables("lan7", &outside(false, true))[0].code, "flowtable", "nft takes a star at the end");

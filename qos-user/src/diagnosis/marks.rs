@@ -3,7 +3,7 @@
 use qos_common::ds::Dscp;
 
 use super::{
-    Command, Cure, Finding, Level,
+    Command, Cure, Detail, Finding, Level,
     facts::{Ground, OwnHook, Port, ProgramAt, RoutingRule},
     outside::{Outside, Packets, Rule},
     tc, wash,
@@ -27,18 +27,18 @@ pub(super) fn behind_us(port: &Port, direction: Direction, packets: Packets, gro
     washes.into_iter().chain(rewrites).chain(takes).chain(redirects).collect()
 }
 
-/// What else sees packets at this interface before us, in words.
-pub(super) fn before_us(port: &Port, direction: Direction, packets: Packets, ground: &Ground) -> Vec<String> {
+/// What else sees packets at this interface before us, each with what takes it away or shows more.
+pub(super) fn before_us(port: &Port, direction: Direction, packets: Packets, ground: &Ground) -> Vec<Detail> {
     others(port, direction, packets, ground, true)
 }
 
-/// What else sees packets at this interface after us, in words.
-pub(super) fn after_us(port: &Port, direction: Direction, packets: Packets, ground: &Ground) -> Vec<String> {
+/// What else sees packets at this interface after us, the same.
+pub(super) fn after_us(port: &Port, direction: Direction, packets: Packets, ground: &Ground) -> Vec<Detail> {
     others(port, direction, packets, ground, false)
 }
 
 /// Filters that rewrite or take away, and programs, which may do anything: only their author knows.
-fn others(port: &Port, direction: Direction, packets: Packets, ground: &Ground, before: bool) -> Vec<String> {
+fn others(port: &Port, direction: Direction, packets: Packets, ground: &Ground, before: bool) -> Vec<Detail> {
     let Some(hook) = port.hook(direction) else { return Vec::new() };
     let name = &port.device.name;
     let programs = port.foreign.iter().filter(|program| match program.at {
@@ -49,25 +49,22 @@ fn others(port: &Port, direction: Direction, packets: Packets, ground: &Ground, 
         let there = filter.place.direction() == direction && comes_before(hook, filter) == before;
         there && filter.packets.meets(packets)
     };
-    let told = |filter: &tc::Filter, does: &str| {
-        format!("tc filter {} at {name} {} {does}", filter.words(), filter.place.label())
+    let told = |filter: &tc::Filter, does: &str, cure: Option<Command>| Detail {
+        text: format!("tc filter {} at {name} {} {does}", filter.words(), filter.place.label()),
+        cure: cure.or_else(|| filter.removal(name)).map(Cure::There),
     };
-    let rewrites = port.tc.rewrites.iter().filter(here).map(|filter| told(filter, "rewrites marks"));
+    let rewrites = port.tc.rewrites.iter().filter(here).map(|filter| told(filter, "rewrites marks", None));
     let taking = port.tc.takes.iter().filter(here).filter(|filter| !wash::comes_back(filter, ground));
-    let takes = taking.map(|filter| told(filter, &takes(filter)));
-    let redirects = port
-        .tc
-        .redirects
-        .iter()
-        .filter(here)
-        .flat_map(|filter| wash::on_the_way(filter, ground).into_iter().map(move |(does, _)| told(filter, &does)));
-    let runs = port.tc.programs.iter().filter(here).map(|filter| told(filter, "runs a program"));
-    rewrites
-        .chain(takes)
-        .chain(redirects)
-        .chain(runs)
-        .chain(programs.map(|it| format!("program {} \"{}\" at {name} {direction}", it.id, it.name)))
-        .collect()
+    let takes = taking.map(|filter| told(filter, &takes(filter), None));
+    let redirects = port.tc.redirects.iter().filter(here).flat_map(|filter| {
+        wash::on_the_way(filter, ground).into_iter().map(move |(does, cure)| told(filter, &does, cure))
+    });
+    let runs = port.tc.programs.iter().filter(here).map(|filter| told(filter, "runs a program", None));
+    let programs = programs.map(|program| Detail {
+        text: format!("program {} \"{}\" at {name} {direction}", program.id, program.name),
+        cure: Some(Cure::Host(Command::new("bpftool prog show id").word(program.id))),
+    });
+    rewrites.chain(takes).chain(redirects).chain(runs).chain(programs).collect()
 }
 
 /// What changes marks at the interface by which a filter sends packets.
@@ -337,10 +334,9 @@ mod tests {
         ];
         let both = vec![own(Direction::Ingress, Via::Tcx), own(Direction::Egress, Via::Tcx)];
         let port = Port { foreign, hooks: both, ..port("wan0") };
-        assert_eq!(
-            before_us(&port, Direction::Ingress, Packets::ALL, &Ground::default()),
-            ["program 9 \"x\" at wan0 ingress"]
-        );
+        let before = before_us(&port, Direction::Ingress, Packets::ALL, &Ground::default());
+        let show = Cure::Host(Command::new("bpftool prog show id 9"));
+        assert_eq!(before, [Detail { text: "program 9 \"x\" at wan0 ingress".to_owned(), cure: Some(show) }]);
         assert_eq!(
             [
                 before_us(&port, Direction::Egress, Packets::ALL, &Ground::default()).len(),

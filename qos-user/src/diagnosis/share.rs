@@ -12,10 +12,10 @@ use crate::{
 pub(super) const FEW: u64 = 20;
 
 /// Thousandths by which two readings that are not one may differ.
-const NOISE: u64 = 10;
+pub(super) const NOISE: u64 = 10;
 
 /// Packets by which they may differ, however few came.
-const BETWEEN: u64 = 2;
+pub(super) const BETWEEN: u64 = 2;
 
 /// Thousandths by which we may be ahead: whoever reads may be kept from it between the two. Super-packets make more.
 const AHEAD: u64 = 100;

@@ -5,8 +5,10 @@ mod forwarding;
 mod mark;
 mod rule;
 mod suspects;
+mod way;
+mod wire;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use qos_common::ds::Dscp;
 
@@ -21,7 +23,6 @@ use crate::{
     hook::Direction,
     netdev::{Counting, Netdev, Stacks},
     snapshot::{Hook, Snapshot, State},
-    tcpdump,
 };
 
 pub use rule::RuleFacts;
@@ -87,7 +88,11 @@ pub fn why(scene: &Scene<'_>, about: &About) -> Answer {
     let dscps = about.dscps(hook);
     let packets = if dscps.is_empty() { Packets::ALL } else { Packets::of(&dscps) };
     findings.extend(surroundings(scene, matches!(about, About::Hook), packets));
-    Answer { heading, findings, further: further(scene, &dscps) }
+    Answer {
+        heading,
+        findings,
+        further: vec![wire::tcpdump(hook, &dscps), Cure::Own(Command::new("doctor").operand(scene.interface))],
+    }
 }
 
 fn whole_heading(scene: &Scene<'_>, hook: &Hook) -> String {
@@ -96,7 +101,11 @@ fn whole_heading(scene: &Scene<'_>, hook: &Hook) -> String {
 }
 
 fn since(hook: &Hook) -> impl std::fmt::Display {
-    humantime::format_rfc3339_seconds(hook.since)
+    time(hook.since)
+}
+
+fn time(at: SystemTime) -> impl std::fmt::Display {
+    humantime::format_rfc3339_seconds(at)
 }
 
 /// What `doctor` knows of this interface, as far as it is about this hook.
@@ -114,18 +123,6 @@ fn surroundings(scene: &Scene<'_>, whole: bool, packets: Packets) -> Vec<Finding
         findings.extend(port::device(port, scene.ground).into_iter().filter(|finding| finding.code == "rxvlan"));
     }
     findings
-}
-
-/// More codepoints than these make no filter that anybody reads.
-const MOST_IN_A_FILTER: usize = 4;
-
-fn further(scene: &Scene<'_>, dscps: &[Dscp]) -> Vec<Cure> {
-    let tcpdump = Command::new("tcpdump -n -v -c 5 -i").word(scene.interface);
-    let tcpdump = match dscps.len() {
-        1..=MOST_IN_A_FILTER => tcpdump.word(tcpdump::any(dscps)),
-        _ => tcpdump.words("ip or ip6"),
-    };
-    vec![Cure::There(tcpdump), Cure::Own(Command::new("doctor").operand(scene.interface))]
 }
 
 impl About {

@@ -21,7 +21,7 @@ use crate::{
     error::{Exit, Failure},
     hook::{Direction, Layer, Via},
     rules::RuleTables,
-    snapshot::{Device, made::Earlier, tabled::Tabled},
+    snapshot::{Device, asked::Asked, made::Earlier, tabled::Tabled},
 };
 
 /// What somebody asked for.
@@ -240,6 +240,7 @@ impl Request<'_> {
             meters: self.bound.meters.clone(),
             tabled: Tabled::first(self.bypass.is_some(), SystemTime::now()),
             earlier: Some(Earlier::default()),
+            asked: Some(Asked::first(SystemTime::now())),
             from: self.bound.from.clone(),
             bypass: self.bypass.clone(),
             device: Device::default(),

@@ -12,6 +12,7 @@ pub mod ghosts;
 pub mod jiffies;
 pub mod link_events;
 mod living;
+mod local;
 pub mod lock;
 pub mod logs;
 pub mod mechanism;

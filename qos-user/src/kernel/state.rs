@@ -3,13 +3,10 @@
 use std::{sync::Arc, time::SystemTime};
 
 use anyhow::{Context as _, ensure};
-use qos_common::{
-    ds::Dscp,
-    locate::Link,
-    policy::{Local, Table},
-};
+use qos_common::{ds::Dscp, locate::Link, policy::Table};
 use serde::{Deserialize, Serialize};
 
+pub use super::local::LocalWord;
 use super::{
     boottime::BootTime,
     object::{self, Program, Specialisation},
@@ -21,6 +18,7 @@ use crate::{
     rules::{RuleTables, model::Rule},
     snapshot::{
         Device, EntryLabel, HookPolicy, TableLabel,
+        asked::Asked,
         made::{Change, Earlier},
         tabled::Tabled,
     },
@@ -72,6 +70,9 @@ pub struct HookState {
     /// How many of the changes here an earlier policy has made; `None` if that is not known.
     #[serde(default)]
     pub earlier: Option<Earlier>,
+    /// Since when its rules are asked as they are; `None` if that is not known.
+    #[serde(default)]
+    pub asked: Option<Asked>,
     /// The interfaces that its rules name by `from`, as they were when they were compiled.
     #[serde(default)]
     pub from: Vec<u32>,
@@ -123,16 +124,6 @@ pub struct Entry {
     pub key: String,
     /// Its line in the file.
     pub line: usize,
-}
-
-/// [`Local`], as it is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the same as Local")]
-pub enum LocalWord {
-    Policy,
-    KeepControl,
-    Keep,
 }
 
 /// Who took the policy out of the path, and when.
@@ -398,37 +389,5 @@ impl TableRecord {
     /// That it is no table of 64 codepoints.
     pub fn compiled(&self) -> anyhow::Result<Table> {
         Table::from_bytes(&self.targets().collect::<Vec<_>>()).context("not a table of 64 codepoints")
-    }
-}
-
-impl LocalWord {
-    /// The word of the policy file.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Policy => "policy",
-            Self::KeepControl => "keep-control",
-            Self::Keep => "keep",
-        }
-    }
-}
-
-impl From<LocalWord> for Local {
-    fn from(word: LocalWord) -> Self {
-        match word {
-            LocalWord::Policy => Self::Policy,
-            LocalWord::KeepControl => Self::KeepControl,
-            LocalWord::Keep => Self::Keep,
-        }
-    }
-}
-
-impl From<Local> for LocalWord {
-    fn from(local: Local) -> Self {
-        match local {
-            Local::Policy => Self::Policy,
-            Local::KeepControl => Self::KeepControl,
-            Local::Keep => Self::Keep,
-        }
     }
 }

@@ -79,7 +79,7 @@ pub(crate) fn diagnosis() -> Report {
             finding("wan0", Level::Fail, "tc filter in hardware", there("ethtool -K wan0 hw-tc-offload off")),
             finding("wan0", Level::Warn, "a rule on src", Some(Cure::Advice("ask it at lan0:ingress".to_owned()))),
             finding("host", Level::Fail, "no CAP_PERFMON", Some(Cure::Privileged(Command::new("doctor")))),
-            Finding { details: vec![suspect], ..marker },
+            Finding { details: vec![suspect.into()], ..marker },
         ],
         further: vec![Cure::There(Command::new("nft -a list ruleset"))],
         shell: Shell { invocation: Invocation { netns: Some("edge".to_owned()), ..Invocation::default() } },

@@ -14,6 +14,7 @@ use crate::{
     hook::{Direction, Layer, Via},
     snapshot::{
         Counts, Device, EntryLabel, Hook, HookPolicy, Missing, PolicyLabel, Qdisc, Snapshot, State, TableLabel,
+        asked::Asked,
         keeper::{Instant, Keeper},
         tabled::Began,
     },
@@ -112,6 +113,7 @@ fn hook(interface: &str, ifindex: u32, direction: Direction, counts: Counts) -> 
         since: since(),
         cleared: false,
         began: Some(Began { at: since(), protected: 0 }),
+        asked: Some(Asked::first(since())),
         table: None,
         outer: None,
         policy: None,

@@ -5,4 +5,5 @@ mod doctor;
 mod operator;
 mod pasted;
 mod suspects;
+mod way;
 mod why;

@@ -80,7 +80,6 @@ fn what_a_document_says_has_the_options_that_were_given() -> anyhow::Result<()> 
     router.ping(false, 0, 3)?;
     let answer = router.ask("why lan0:ingress web --sample 0 --json")?.expect(4)?;
     let found = find(&answer, "lan0:ingress", "not-matched")?;
-    let advice = text(&found["advice"])?.replace("PACKET", "tcp 192.0.2.2:1 > 198.51.100.2:80");
-    paste(&advice, " says which")?.says(&["rule \"web\""])?;
+    paste(text(&found["cure"])?, "\n")?.says(&["rule \"web\""])?;
     Ok(())
 }

@@ -187,7 +187,7 @@ fn a_rule_that_is_not_for_this_hook() -> anyhow::Result<()> {
     let elsewhere = find(&answer, "wan0:egress", "asked-elsewhere")?;
     assert!(said(&elsewhere).contains("as the policy says: on = lan0:ingress; it is asked at lan0:ingress"));
     // Not about the codepoint of that name.
-    type_in_and_see(&elsewhere, 4, "not-matched")?;
+    type_in_and_see(&elsewhere, 0, "none-came")?;
     let nowhere = find(&why(&router, "wan0:egress far")?.expect(3)?, "wan0:egress", "not-asked")?;
     assert!(said(&nowhere).contains("is asked nowhere") && nowhere["advice"].is_string(), "{nowhere:#}");
     let without = find(&why(&router, "wan0:egress out")?.expect(3)?, "wan0:egress", "not-asked")?;

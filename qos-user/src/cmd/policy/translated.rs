@@ -29,6 +29,6 @@ fn looking<'i>(item: &'i Item<'_>) -> Vec<(HookName, &'i Rule)> {
 
 fn warning(hook: &HookName, rule: &Rule, outside: &Outside) -> Option<String> {
     let found = translated_address(&hook.interface, hook.direction?, rule, outside)?;
-    let by = found.details.first().map_or_else(String::new, |by| format!(" ({by})"));
+    let by = found.details.first().map_or_else(String::new, |by| format!(" ({})", by.text));
     Some(format!("{}{by}", found.text))
 }

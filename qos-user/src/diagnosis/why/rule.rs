@@ -2,12 +2,12 @@
 
 use qos_common::ds::Dscp;
 
-use super::{Scene, mark, since};
+use super::{Scene, mark, since, time};
 use crate::{
     diagnosis::{Command, Cure, Finding, address, port},
     hook::Direction,
     rules::model::{Field, Rule, pattern_matches},
-    snapshot::{Hook, RuleCount},
+    snapshot::{Hook, RuleCount, asked::Asked},
 };
 
 /// What is known of a rule beside its counters.
@@ -35,7 +35,13 @@ fn counted<'a>(hook: &'a Hook, name: &str) -> Option<&'a RuleCount> {
 pub(super) fn heading(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> String {
     let (name, place, at) = (&facts.name, &facts.place, scene.name());
     let Some(rule) = counted(hook, name) else { return format!("rule \"{name}\" ({place}) is not asked at {at}.") };
-    format!("rule \"{name}\" ({place}) at {at}: {} packets since {}.", rule.counted.packets, since(hook))
+    // What it has counted stays with its name over all policies.
+    match (rule.counted.packets, &hook.asked) {
+        (0, Some(Asked { at: began, .. })) => {
+            format!("rule \"{name}\" ({place}) at {at}: 0 packets since {}.", time(*began))
+        }
+        (packets, _) => format!("rule \"{name}\" ({place}) at {at}: {packets} packets since {}.", since(hook)),
+    }
 }
 
 /// What is found of it.
@@ -121,20 +127,43 @@ fn no_tag(scene: &Scene<'_>, rule: &Rule) -> Option<Finding> {
 fn unhit(scene: &Scene<'_>, hook: &Hook, rule: &RuleCount) -> Vec<Finding> {
     let Ok(counts) = &hook.counts else { return Vec::new() };
     let wanted = codepoints(&rule.rule);
-    let came: u64 = wanted.iter().map(|dscp| counts.before(*dscp).packets).sum();
-    let name = scene.name();
-    if came == 0 && wanted.len() < Dscp::COUNT {
-        let word = wanted.iter().map(Dscp::to_string).collect::<Vec<_>>().join(", ");
-        return mark::findings(scene, hook, &word, &wanted);
+    let sum = |of: &dyn Fn(Dscp) -> u64| wanted.iter().map(|dscp| of(*dscp)).sum::<u64>();
+    let before = sum(&|dscp| counts.before(dscp).packets);
+    let came = hook.asked.as_ref().map_or(before, |asked| sum(&|dscp| asked.since(counts, dscp)));
+    if before == 0 && wanted.len() < Dscp::COUNT {
+        return mark::findings(scene, hook, &listed(&wanted), &wanted);
     }
+    let began = time(hook.asked.as_ref().map_or(hook.since, |asked| asked.at));
+    if came == 0 {
+        let earlier = if before == 0 { String::new() } else { format!("; {before} came before that") };
+        let text = format!("no packet with its codepoints came since it is asked here, {began}{earlier}");
+        return vec![Finding::info(&scene.name(), "none-came", text)];
+    }
+    vec![not_matched(scene, hook, rule, &format!("{came} packets with its codepoints came since {began}"))]
+}
+
+fn listed(dscps: &[Dscp]) -> String {
+    dscps.iter().map(Dscp::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn not_matched(scene: &Scene<'_>, hook: &Hook, rule: &RuleCount, came: &str) -> Finding {
+    let name = scene.name();
     let before_it = hook.rules.iter().take_while(|other| other.rule.name != rule.rule.name);
     let deciding = before_it.filter(|other| other.rule.decides() && other.counted.packets > 0);
-    let details = deciding
-        .map(|other| format!("decided before it: rule \"{}\", {} packets", other.rule.name, other.counted.packets));
-    let text = format!("{came} packets with its codepoints came, and none matched all of: {}", rule.rule.matches());
-    let asked = Command::new("qosbpf policy explain").operand(&name);
-    let cure = Cure::Advice(format!("{asked} 'PACKET' says which condition was not so"));
-    vec![Finding::unknown(&name, "not-matched", text).details(details).cure(cure)]
+    let details = deciding.map(|other| {
+        format!("decided before it: rule \"{}\", {} packets since it is there", other.rule.name, other.counted.packets)
+    });
+    let text = format!("{came}, and none matched all of: {}", rule.rule.matches());
+    let write = "the cure says which condition is not so of one packet: write there the one that you mean".to_owned();
+    let explain = Command::new("policy explain").operand(&name).word(example(&rule.rule));
+    let finding = Finding::unknown(&name, "not-matched", text).details(details.chain([write]));
+    finding.cure(Cure::Own(explain))
+}
+
+/// A packet with the first of its codepoints, in words.
+fn example(rule: &Rule) -> String {
+    let dscp = codepoints(rule).first().copied().unwrap_or(Dscp::DF);
+    format!("udp 192.0.2.1:5060 > 198.51.100.1:5060 dscp {dscp}")
 }
 
 /// The codepoints that the rule is for, if it is asked at the hook.

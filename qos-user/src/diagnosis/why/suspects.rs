@@ -1,9 +1,9 @@
 //! Who may have taken a mark, or a packet, between two hooks of ours.
 
-use super::{Scene, mark::Way};
+use super::{Scene, way::Way};
 use crate::{
     diagnosis::{
-        Command,
+        Cure, Detail,
         facts::{Port, Route, RoutingRule},
         marks,
         outside::{Packets, Rule},
@@ -16,12 +16,39 @@ use crate::{
 /// Suspects between hooks at ingress and the ways out.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    /// What each is, rules first, then programs, routes.
-    pub words: Vec<String>,
+    /// Each with what takes it away, or shows more: rules, then filters and programs, routes.
+    all: Vec<Detail>,
     /// Ways out by which packets may have left, of which the numbers do not say so.
-    pub possible: Vec<String>,
-    /// The command that takes the rule away, if there is one: which of several it was, nothing here can tell.
-    pub removal: Option<Command>,
+    possible: Vec<Detail>,
+    /// How many of all are rules of packet filters.
+    rules: usize,
+}
+
+impl Suspects {
+    /// Whether there are any.
+    pub(super) const fn are_there(&self) -> bool {
+        !self.all.is_empty()
+    }
+
+    /// What takes the rule away, if there is one, or the only suspect: which of several it was, nothing here can tell.
+    pub(super) fn cure(&self) -> Option<Cure> {
+        if self.rules == 1 || self.all.len() == 1 { self.all.first()?.cure.clone() } else { None }
+    }
+
+    /// Each with its number, and with its own cure if that is not the finding's.
+    pub(super) fn numbered(self) -> Vec<Detail> {
+        let cure = self.cure();
+        let numbered = self.all.into_iter().enumerate().map(|(at, suspect)| Detail {
+            text: format!("suspect {}: {}", at + 1, suspect.text),
+            cure: suspect.cure.filter(|own| Some(own) != cure.as_ref()),
+        });
+        numbered.collect()
+    }
+
+    /// What else may be the reason.
+    pub(super) fn possible(self) -> Vec<Detail> {
+        self.possible.into_iter().map(|way| Detail { text: format!("or: {}", way.text), ..way }).collect()
+    }
 }
 
 /// Who may have taken these codepoints from packets that came in by `from` and should leave by `to`; any interface if
@@ -30,12 +57,12 @@ pub(super) fn between(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, way: 
     // Packets that got another codepoint leave with that one.
     let may_be_marked = way.others * 10 >= way.missing() * 9;
     let rules = if may_be_marked { rules(scene, from, to, way) } else { Vec::new() };
-    let removal = if let [rule] = rules.as_slice() { Some(rule.removal.clone()) } else { None };
-    let mut words: Vec<String> = rules.iter().map(|rule| rule.words()).collect();
-    words.extend(programs(scene, from, to, way.packets()));
+    let told = |rule: &&Rule| Detail { text: rule.words(), cure: Some(Cure::There(rule.removal.clone())) };
+    let mut all: Vec<Detail> = rules.iter().map(told).collect();
+    all.extend(programs(scene, from, to, way.packets()));
     let (by_numbers, possible): (Vec<_>, Vec<_>) = routes(scene, from, way).partition(|(left, _)| *left);
-    words.extend(by_numbers.into_iter().map(|(_, words)| words));
-    Suspects { words, possible: possible.into_iter().map(|(_, words)| words).collect(), removal }
+    all.extend(by_numbers.into_iter().map(|(_, way)| way));
+    Suspects { all, possible: possible.into_iter().map(|(_, way)| way).collect(), rules: rules.len() }
 }
 
 fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, way: &Way<'_>) -> Vec<&'a Rule> {
@@ -51,7 +78,7 @@ fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, way: &Way<'_>)
 }
 
 /// Filters of tc that rewrite or take away on the way, and programs of others, of which only their author knows what they do.
-fn programs(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, packets: Packets) -> Vec<String> {
+fn programs(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, packets: Packets) -> Vec<Detail> {
     let behind = from.iter().filter_map(|hook| scene.ground.port(&hook.interface));
     let behind = behind.flat_map(|port| marks::after_us(port, Direction::Ingress, packets, scene.ground));
     let before = to.and_then(|to| scene.ground.port(to)).into_iter();
@@ -60,7 +87,7 @@ fn programs(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, packets: Packet
 
 /// Ways out that have no hook, but those by which the packets came in; and whether the device sent about as many as are
 /// missing, which is the only sign that they left there.
-fn routes(scene: &Scene<'_>, from: &[&Hook], way: &Way<'_>) -> impl Iterator<Item = (bool, String)> {
+fn routes(scene: &Scene<'_>, from: &[&Hook], way: &Way<'_>) -> impl Iterator<Item = (bool, Detail)> {
     let has_hook = |name: &str| scene.hooks(Direction::Egress).any(|hook| hook.interface == name);
     let came_by = |name: &str| from.iter().any(|hook| hook.interface == name);
     let out = |port: &Port| {
@@ -73,8 +100,9 @@ fn routes(scene: &Scene<'_>, from: &[&Hook], way: &Way<'_>) -> impl Iterator<Ite
         }
         let routes = listed(&routes, &scene.ground.rules);
         let meanwhile = if way.sampled { format!(" and sent {sent} meanwhile") } else { String::new() };
-        let words = format!("route: {routes} by {name}, which has no hook at egress{meanwhile}");
-        Some((way.sampled && is_about(sent, way.missing()), words))
+        let text = format!("route: {routes} by {name}, which has no hook at egress{meanwhile}");
+        let cure = Some(Cure::attach(name, Direction::Egress));
+        Some((way.sampled && is_about(sent, way.missing()), Detail { text, cure }))
     };
     scene.ground.ports.iter().filter_map(out).collect::<Vec<_>>().into_iter()
 }

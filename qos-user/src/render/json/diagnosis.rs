@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::SCHEMA;
 use crate::{
     VERSION,
-    diagnosis::{Cure, Finding, Level, Report, Shell, exit},
+    diagnosis::{Cure, Detail, Finding, Level, Report, Shell, exit},
     render::text::rfc3339,
 };
 
@@ -59,6 +59,15 @@ struct FindingDocument<'a> {
     advice: Option<String>,
 }
 
+/// With the command that helps if that is it.
+fn detail(Detail { text, cure }: &Detail, shell: &Shell) -> String {
+    let text = shell.told(text);
+    match cure.as_ref().and_then(|cure| shell.command(cure)) {
+        Some(command) => format!("{text}; if so: {command}"),
+        None => text,
+    }
+}
+
 impl<'a> FindingDocument<'a> {
     fn new(finding: &'a Finding, shell: &Shell) -> Self {
         Self {
@@ -66,7 +75,7 @@ impl<'a> FindingDocument<'a> {
             level: finding.level,
             code: finding.code,
             text: shell.told(&finding.text),
-            details: finding.details.iter().map(|detail| shell.told(detail)).collect(),
+            details: finding.details.iter().map(|detail| self::detail(detail, shell)).collect(),
             cure: finding.cure.as_ref().and_then(|cure| shell.command(cure)),
             advice: match &finding.cure {
                 Some(Cure::Advice(advice)) => Some(shell.told(advice)),
@@ -95,7 +104,7 @@ mod tests {
         report.shell.invocation.bpffs = Some("/b pf".to_owned());
         report.findings.truncate(1);
         report.findings[0].text = "qosbpf status shows it".to_owned();
-        report.findings[0].details = vec!["or qosbpf doctor".to_owned()];
+        report.findings[0].details = vec!["or qosbpf doctor".to_owned().into()];
         report.findings[0].cure = Some(Cure::Advice("qosbpf policy explain lan0:ingress 'PACKET' says it".to_owned()));
         let found = &serde_json::to_value(diagnosis(&report)).unwrap()["findings"][0];
         let ours = "qosbpf --netns edge --bpffs '/b pf'";

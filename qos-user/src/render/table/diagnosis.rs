@@ -3,13 +3,16 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use crate::{
-    diagnosis::{Cure, Finding, Level, Report, Shell, exit},
+    diagnosis::{Cure, Detail, Finding, Level, Report, Shell, exit},
     render::{
         Look,
         screen::Screen,
         text::{self, rfc3339, width},
     },
 };
+
+/// Before the command that helps if one of several things is it.
+const IF_THAT_IS_IT: &str = "  if so: ";
 
 /// The screen of `doctor`.
 #[must_use]
@@ -47,8 +50,10 @@ fn told(screen: &mut Screen, finding: &Finding, lead: &str, shell: &Shell) {
     let urgent = finding.level >= Level::Warn;
     screen.told(urgent, lead, &finding.text);
     let margin = " ".repeat(width(lead));
-    for detail in &finding.details {
-        screen.told(urgent, &margin, detail);
+    for Detail { text, cure } in &finding.details {
+        screen.told(urgent, &margin, text);
+        let command = cure.as_ref().and_then(|cure| shell.command(cure));
+        command.iter().for_each(|command| screen.command(urgent, &format!("{margin}{IF_THAT_IS_IT}"), command));
     }
     let lead = format!("{margin}cure: ");
     match &finding.cure {

@@ -1,0 +1,94 @@
+//! What the hooks of a network namespace have counted, beside what their devices and qdiscs have.
+
+use std::time::SystemTime;
+
+use super::{
+    Context,
+    earlier::{qdisc_since, since},
+    site::{Site, counted, host},
+    wanted,
+};
+use crate::{
+    hook::{Direction, HookName, Via},
+    kernel::datapath::{Broken, Hook},
+    snapshot::{self, Missing, Snapshot, State},
+};
+
+impl Site {
+    /// What the hooks that are meant have counted.
+    ///
+    /// # Errors
+    ///
+    /// `not-attached`; what cannot be read of one hook stands in its place.
+    pub fn snapshot(&self, names: &[HookName], context: &Context) -> anyhow::Result<Snapshot> {
+        Ok(self.read_in_order(self.select_readable(names)?, names, context))
+    }
+
+    /// The same of all hooks; those of one direction are read before the others.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`snapshot`](Self::snapshot).
+    pub fn snapshot_from(&self, first: Direction, context: &Context) -> anyhow::Result<Snapshot> {
+        let mut hooks = self.select_readable(&[])?;
+        hooks.sort_by_key(|hook| hook.pins.direction != first);
+        let mut snapshot = self.read_in_order(hooks, &[], context);
+        snapshot.hooks.sort_by_key(|hook| (hook.ifindex, hook.direction));
+        Ok(snapshot)
+    }
+
+    fn read_in_order(&self, hooks: Vec<&Hook>, names: &[HookName], context: &Context) -> Snapshot {
+        let hooks = hooks.into_iter().map(|hook| (hook, self.snapshot_of(hook)));
+        // What somebody detached meanwhile is not there any more.
+        let there = hooks.filter(|(hook, shown)| shown.counts.is_ok() || hook.pins.is_attached());
+        let broken = self.select_broken(names).map(|broken| self.snapshot_of_broken(broken));
+        let meant = |missing: &Missing| {
+            names.is_empty() || names.iter().any(|name| name.covers(&missing.interface, missing.direction))
+        };
+        Snapshot {
+            hooks: there.map(|(_, shown)| shown).chain(broken).collect(),
+            time: SystemTime::now(),
+            host: host(),
+            netns: context.netns.clone(),
+            policy: self.label(),
+            missing: wanted::missing(self).into_iter().filter(meant).collect(),
+        }
+    }
+
+    fn snapshot_of(&self, hook: &Hook) -> snapshot::Hook {
+        let direction = hook.pins.direction;
+        let counted = counted(hook, self.name_of(hook));
+        let qdisc = (direction == Direction::Egress).then(|| self.net.qdiscs(hook.pins.ifindex).ok()).flatten();
+        snapshot::Hook {
+            device: self.interface_of(hook).map(|now| since(now.device(direction), hook.state.device)),
+            qdisc: qdisc.map(|now| qdisc_since(now.root, &hook.state.qdisc)),
+            ..counted
+        }
+    }
+}
+
+impl Site {
+    /// What is wrong stands in the place of the counters; by which mechanism, and since when, nobody knows.
+    fn snapshot_of_broken(&self, broken: &Broken) -> snapshot::Hook {
+        snapshot::Hook {
+            interface: self.name_at(&broken.pins),
+            ifindex: broken.pins.ifindex,
+            direction: broken.pins.direction,
+            via: Via::Tcx,
+            state: State::Error,
+            since: SystemTime::UNIX_EPOCH,
+            cleared: false,
+            began: None,
+            asked: None,
+            table: None,
+            outer: None,
+            policy: None,
+            rules: Vec::new(),
+            program_id: 0,
+            counts: Err(format!("{:#}", broken.error)),
+            device: None,
+            qdisc: None,
+            trend: None,
+        }
+    }
+}
