@@ -38,7 +38,7 @@ pub use self::{
     cure::Shell,
     host::{host, version},
     port::hides_headers,
-    share::{Sample, share},
+    share::{Sample, dropped, share},
 };
 
 /// A rule of ours that looks at an address which is another one at its hook, if it is one.
@@ -220,14 +220,17 @@ pub fn interfaces(ground: &Ground, names: &BTreeSet<String>, outside: &Outside) 
         findings.extend(strays::found(port, ground));
         findings.extend(programs::other_version(port));
         findings.extend(barred::clsact(port, ground));
+        findings.extend(bypass::policies(port));
         findings.extend(bypass::flowtables(&port.device.name, outside));
         findings.extend(bypass::hardware(port));
         findings.extend(twice::counted_twice(port, ground));
         findings.extend(marks::on_the_wire(port, ground));
         findings.extend(marks::run_by_tc(port));
-        findings.extend(marks::inside(&port.device.name, ground, outside));
         findings.extend(address::translated(port, outside));
     }
+    let ports = ground.ports.iter().map(|port| port.device.name.as_str());
+    let chosen: Vec<&str> = ports.filter(|name| names.contains(*name)).collect();
+    findings.extend(marks::inside(&chosen, ground, outside));
     findings
 }
 

@@ -9,7 +9,7 @@ use crate::{
     cli::{ApplyOptions, AttachArgs, HookChoice},
     cmd::{
         Context,
-        attaching::{Asked, attach_again, attach_anew, begins_anew, refuse_to_differ},
+        attaching::{Asked, attach_again, attach_anew, begins_anew, refuse_to_differ, stays},
         conditioner,
         control::{self, Ask},
         foreground, misplaced,
@@ -149,7 +149,7 @@ fn attach_one(
     let pins = site.store.hook(interface.ifindex, direction);
     let wanted = wanted(args, direction);
     if let Some(hook) = site.hooks.iter().find(|hook| hook.pins == pins && hook.running != Observed::Gone) {
-        return keep(hook, wanted, inside(args), &interface.name, site);
+        return keep(hook, wanted, inside(args), interface, site);
     }
     let asked = Asked { wanted, inside: inside(args), log: args.log_decisions, bypass: None };
     if let Some(lost) = site.hooks.iter().find(|hook| hook.pins == pins) {
@@ -189,19 +189,19 @@ fn take_back(site: &Site, interface: &Interface, done: &[Done], adopted: bool, c
 }
 
 /// A second attach changes nothing, unless the program there is of another version of qosbpf, or is to look elsewhere.
-fn keep(hook: &Hook, wanted: Wanted, inside: Option<Vec<Layer>>, interface: &str, site: &Site) -> anyhow::Result<Done> {
-    let via = hook.state.via;
+fn keep(
+    hook: &Hook,
+    wanted: Wanted,
+    inside: Option<Vec<Layer>>,
+    interface: &Interface,
+    site: &Site,
+) -> anyhow::Result<Done> {
     if let Wanted::Exactly(other) = wanted
-        && other != via
+        && other != hook.state.via
     {
-        let direction = hook.pins.direction;
-        return Err(Failure::new("attached", format!("{interface}:{direction} is attached by {via}, not by {other}"))
-            .hint(format!(
-                "to move it, losing its counters: {}, then attach",
-                detach(&format!("{interface}:{direction}"))
-            ))
-            .into());
+        return Err(stays(hook, other, interface).into());
     }
+    let interface = interface.name.as_str();
     refuse_to_differ(inside.as_deref(), hook.state.binding.as_ref(), interface)?;
     let upgrade = !hook.state.is_of_this_build();
     let inside = inside.or_else(|| hook.state.inside.clone());

@@ -8,7 +8,7 @@ use crate::{
     VERSION,
     command::Command,
     error::Failure,
-    hook::{Direction, Layer},
+    hook::{Direction, Layer, Via},
     kernel::{
         again::{self, Removed},
         choice::{self, Request, Wanted},
@@ -136,6 +136,23 @@ pub fn upgrade(hook: &Hook, interface: &str, site: &Site) -> anyhow::Result<()> 
     let next = HookState { version: VERSION.to_owned(), ..hook.state.clone() };
     let next = conditioner::as_bound(site, hook, next)?;
     datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)
+}
+
+/// The error that a hook is attached by another mechanism, with the command that moves it if that is any use.
+#[must_use]
+pub fn stays(hook: &Hook, other: Via, interface: &Interface) -> Failure {
+    let (via, direction, name) = (hook.state.via, hook.pins.direction, &interface.name);
+    let failure = Failure::new("attached", format!("{name}:{direction} is attached by {via}, not by {other}"));
+    if other.is_xdp() && direction == Direction::Egress {
+        return failure.hint(format!("XDP sees packets at ingress alone: it stays at {via}"));
+    }
+    if other == Via::XdpNative && matches!(interface.link, Ok(Link::Layer3)) {
+        return failure.hint(format!("a layer-3 device does not give its packets to native XDP: it stays at {via}"));
+    }
+    let word = if other == Via::XdpNative { "xdp" } else { other.as_str() };
+    let attach = Command::new("qosbpf attach --hook").word(word).word(format_args!("--{direction}")).operand(name);
+    let moved = Command::new("qosbpf detach").operand(format_args!("{name}:{direction}")).then(attach);
+    failure.hint(format!("to move it, losing its counters: {moved}"))
 }
 
 /// A policy is the whole statement: where it says into what to look, nobody else does.

@@ -12,7 +12,10 @@ use crate::{
         Context,
         site::{self, Site},
     },
-    diagnosis::{self, Command, Cure, Finding, Report, Sample, Shell, facts::Ground},
+    diagnosis::{
+        self, Command, Cure, Finding, Report, Sample, Shell,
+        facts::{BpffsState, Ground},
+    },
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
@@ -68,13 +71,17 @@ fn examine(args: &DoctorArgs, context: &Context) -> anyhow::Result<Vec<Finding>>
     let net = context.network()?;
     let interfaces = net.interfaces()?;
     let names = chosen(args, &net, &interfaces, site.as_ref())?;
-    let ground = survey::ground(&net, &interfaces, site.as_ref().map(Site::pinned))?;
+    let mut ground = survey::ground(&net, &interfaces, site.as_ref().map(Site::pinned))?;
+    ground.pins_unread |= host.bpffs.state == BpffsState::Covering;
     let outside = survey::outside();
     findings.extend(diagnosis::namespace(&ground, &outside));
     findings.extend(diagnosis::interfaces(&ground, &names, &outside));
     if let Some(site) = &site {
         findings.extend(broken(site, &names));
-        findings.extend(samples(site, &names, &ground, args.sample, context)?.iter().map(diagnosis::share));
+        let samples = samples(site, &names, &ground, args.sample, context)?;
+        findings.extend(
+            samples.iter().flat_map(|sample| [Some(diagnosis::share(sample)), diagnosis::dropped(sample)]).flatten(),
+        );
     }
     Ok(by_subject(findings))
 }

@@ -214,8 +214,23 @@ impl Site {
             self.hooks.iter().map(|hook| format!("{}:{}", self.name_of(hook), hook.pins.direction)).collect();
         let there = if there.is_empty() { "nothing".to_owned() } else { there.join(", ") };
         Failure::new("not-attached", format!("qosbpf is not attached at {name}"))
-            .hint(format!("attached: {there}; to attach: {}", Command::new("qosbpf attach").operand(&name.interface)))
+            .hint(format!("attached: {there}; {}", self.instead(&name.interface)))
             .into()
+    }
+
+    /// What to do where nothing is attached by the name of an interface, which may be gone.
+    fn instead(&self, interface: &str) -> String {
+        if self.interfaces.iter().any(|there| there.name == interface) {
+            return format!("to attach: {}", Command::new("qosbpf attach").operand(interface));
+        }
+        let was = self.hooks.iter().find(|hook| hook.state.interface == interface && self.interface_of(hook).is_none());
+        match was.map(|hook| self.name_of(hook)) {
+            Some(left) => format!(
+                "{interface} is gone, and what is left of it is {left}: {}",
+                Command::new("qosbpf detach").operand(&left)
+            ),
+            None => format!("there is no interface {interface}"),
+        }
     }
 
     /// The policy in force, for screens and documents.

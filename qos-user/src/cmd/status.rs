@@ -86,7 +86,7 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         notes: spoiled(site)
             .into_iter()
             .chain(unapplied(site, saved.as_ref(), context))
-            .chain(saved.as_ref().and_then(|saved| only_saved(site, saved)))
+            .chain(saved.as_ref().and_then(|saved| wanted::only_saved(site, saved)))
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))
             .chain(unpinned::notes(site))
             .collect(),
@@ -115,23 +115,6 @@ fn unapplied(site: &Site, saved: Option<&Policy>, context: &Context) -> Option<N
     let (name, hash) = (policy.name(), policy.hash());
     let apply = Command::new("qosbpf policy apply").word(path.display()).words("--attach");
     Some(Note::warning(format!("policy {name} {hash} is saved, and not in force: {apply}")))
-}
-
-/// What the saved policy binds, and nobody else: it is wanted from the next start on, and has no row until then.
-fn only_saved(site: &Site, saved: &Policy) -> Option<Note> {
-    const MOST: usize = 8;
-    let wanted = wanted::missing(site);
-    let is_wanted = |other: &Missing| {
-        wanted.iter().any(|one| (&one.interface, one.direction) == (&other.interface, other.direction))
-    };
-    let only = wanted::missing_of(saved, site).into_iter().filter(|missing| !is_wanted(missing));
-    let mut names: Vec<String> = only.map(|missing| format!("{}:{}", missing.interface, missing.direction)).collect();
-    let more = names.len().saturating_sub(MOST);
-    names.truncate(MOST);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let (name, hash, all) = (saved.name(), saved.hash(), names.join(", "));
-    let text = format!("the saved policy {name} {hash} binds {all}{more}, where nothing is attached");
-    (!names.is_empty()).then(|| Note::info(text))
 }
 
 /// Pins that no hook has to itself, and that cannot be read.

@@ -11,7 +11,12 @@ use crate::{
     diagnosis::facts::Program,
     error::{Exit, Failure},
     hook::HookName,
-    kernel::{network::Interface, pins::Store, survey, unpinned},
+    kernel::{
+        bpffs,
+        pins::Store,
+        survey::{self, Pinned},
+        unpinned,
+    },
     status::Note,
 };
 
@@ -19,8 +24,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `not-attached` if there are none; that the pins cannot be read; what the kernel says.
+/// `hidden-pins`; `not-attached` if there are none; that the pins cannot be read; what the kernel says.
 pub fn end(args: &DetachArgs, name: &HookName, context: &Context) -> anyhow::Result<Exit> {
+    bpffs::refuse_covering(&context.bpffs)?;
     // Nobody attaches meanwhile; without a bpf file system nobody can.
     let _change = match Store::change_attached(&context.bpffs) {
         Err(error) if is_not_attached(&error) => None,
@@ -29,8 +35,11 @@ pub fn end(args: &DetachArgs, name: &HookName, context: &Context) -> anyhow::Res
     let site = Site::read(context)?;
     site.select_broken(std::slice::from_ref(name)).next().map_or(Ok(()), |broken| Err(broken.refusal()))?;
     let interface = site.net.interface(&name.interface)?;
-    let strays = found(&site, &interface).into_iter();
-    let strays: Vec<_> = strays.filter(|stray| name.covers(&interface.name, stray.at.direction())).collect();
+    // One that is known by the number which its device had elsewhere is in the way here all the same.
+    let here: Vec<_> = site.hooks.iter().filter(|hook| hook.pins.ifindex == interface.ifindex).cloned().collect();
+    let strays = survey::strays(&site.net, &interface, Pinned { hooks: &here, broken: &site.broken });
+    let strays: Vec<_> =
+        strays.into_iter().filter(|stray| name.covers(&interface.name, stray.at.direction())).collect();
     if strays.is_empty() {
         return Err(none(name).into());
     }
@@ -50,14 +59,10 @@ fn none(name: &HookName) -> Failure {
     Failure::new("not-attached", message).hint(format!("what is pinned: {detach}"))
 }
 
-fn found(site: &Site, interface: &Interface) -> Vec<Program> {
-    survey::strays(&site.net, interface, site.pinned())
-}
-
 /// What `status` says of them.
 pub fn notes(site: &Site) -> Vec<Note> {
     let all = site.interfaces.iter().flat_map(|interface| {
-        found(site, interface).into_iter().map(|stray| {
+        survey::strays(&site.net, interface, site.pinned()).into_iter().map(|stray| {
             let Program { id, name, at, .. } = &stray;
             let hook = format!("{}:{}", interface.name, at.direction());
             let detach = Command::new("qosbpf detach --unpinned").operand(&hook);

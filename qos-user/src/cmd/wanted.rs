@@ -1,7 +1,7 @@
 //! What a policy binds, and where nothing is attached.
 
 use super::site::Site;
-use crate::{command::Command, hook::Direction, policy::Policy, snapshot::Missing};
+use crate::{command::Command, hook::Direction, policy::Policy, snapshot::Missing, status::Note};
 
 /// Of the policy in force: hooks of interfaces that exist, and of exact names that none has.
 #[must_use]
@@ -19,6 +19,24 @@ pub fn missing_of(policy: &Policy, site: &Site) -> Vec<Missing> {
     };
     missing.retain(|wanted| !attached(wanted));
     missing
+}
+
+/// What the saved policy binds, and nobody else: it is wanted from the next start on, and has no row until then.
+#[must_use]
+pub fn only_saved(site: &Site, saved: &Policy) -> Option<Note> {
+    const MOST: usize = 8;
+    let wanted = missing(site);
+    let is_wanted = |other: &Missing| {
+        wanted.iter().any(|one| (&one.interface, one.direction) == (&other.interface, other.direction))
+    };
+    let only = missing_of(saved, site).into_iter().filter(|missing| !is_wanted(missing));
+    let mut names: Vec<String> = only.map(|missing| format!("{}:{}", missing.interface, missing.direction)).collect();
+    let more = names.len().saturating_sub(MOST);
+    names.truncate(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let (name, hash, all) = (saved.name(), saved.hash(), names.join(", "));
+    let text = format!("the saved policy {name} {hash} binds {all}{more}, where nothing is attached");
+    (!names.is_empty()).then(|| Note::info(text))
 }
 
 fn on_interfaces(policy: &Policy, site: &Site) -> Vec<Missing> {

@@ -3,6 +3,18 @@
 use super::{Command, Cure, Finding, facts::Port, nft::Flowtable, outside::Outside};
 use crate::rules::model::pattern_matches;
 
+/// Policies that somebody has taken out of the path: mostly on purpose, and easily forgotten.
+pub(super) fn policies(port: &Port) -> Vec<Finding> {
+    let name = &port.device.name;
+    let bypassed = port.hooks.iter().filter(|hook| hook.bypassed);
+    let told = bypassed.map(|hook| {
+        let hook = format!("{name}:{}", hook.direction);
+        let text = format!("{hook}: the policy is out of the path (bypass): it counts, and changes nothing");
+        Finding::warn(name, "bypassed", text).cure(Cure::Own(Command::new("policy resume").operand(hook)))
+    });
+    told.collect()
+}
+
 /// Flowtables of nft that take packets from an interface.
 pub(super) fn flowtables(interface: &str, outside: &Outside) -> Vec<Finding> {
     let takes = |table: &&Flowtable| table.interfaces.iter().any(|name| pattern_matches(name, interface));
@@ -53,7 +65,7 @@ mod tests {
         diagnosis::{
             Level, nft,
             tc::Place,
-            testing::{filter, port},
+            testing::{enforcing, filter, port},
         },
         hook::Direction,
     };
@@ -82,6 +94,16 @@ mod tests {
         assert_eq!(flowtables("lan7", &outside(false, true))[0].code, "flowtable", "nft takes a star at the end");
         assert!(flowtables("dmz0", &outside(true, true)).is_empty());
         assert!(flowtables("wan0", &outside(true, false)).is_empty(), "nothing puts flows into it");
+    }
+
+    #[test]
+    fn a_policy_out_of_the_path_is_told_with_what_puts_it_back() {
+        let mut port = enforcing("wan0", Direction::Egress);
+        assert!(policies(&port).is_empty());
+        port.hooks[0].bypassed = true;
+        let found = policies(&port).remove(0);
+        assert_eq!((found.level, found.code), (Level::Warn, "bypassed"));
+        assert_eq!(found.cure, Some(Cure::Own(Command::new("policy resume wan0:egress"))));
     }
 
     #[test]

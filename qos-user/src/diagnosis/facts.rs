@@ -72,6 +72,8 @@ pub enum BpffsState {
     },
     /// It is hidden from this process, which has a mount namespace of its own.
     Hidden,
+    /// It, mounted over another one.
+    Covering,
     /// It, and in it something of qosbpf's name that is not qosbpf's; what is wrong, and its path.
     Foreign(String, String),
     /// It, and in it a folder of qosbpf's that is root's, with all that is in it, and that others may write to; the same.
@@ -246,6 +248,8 @@ pub struct OwnHook {
     pub version: String,
     /// Whether a policy changes packets here now.
     pub enforces: bool,
+    /// Whether its policy is out of the path.
+    pub bypassed: bool,
     /// The rules that are asked here.
     pub rules: Vec<Rule>,
     /// Whether the hook looks behind PPPoE headers.

@@ -38,7 +38,7 @@ fn summary(host: &Host) -> Finding {
     let btf = if host.btf { "BTF" } else { "no BTF of the kernel's own (nothing here needs it)" };
     let rights = if host.missing.is_empty() { "capabilities complete" } else { "capabilities missing" };
     let bpffs = match host.bpffs.state {
-        BpffsState::Mounted => "bpffs rw",
+        BpffsState::Mounted | BpffsState::Covering => "bpffs rw",
         BpffsState::ReadOnly => "bpffs ro",
         BpffsState::Foreign(..) => "bpffs with foreign pins",
         BpffsState::Open(..) => "bpffs with pins that others may change",
@@ -137,6 +137,10 @@ fn bpffs(bpffs: &Bpffs) -> Option<Finding> {
             let cure = Cure::Advice("run it outside of `ip netns exec`, with --netns NAME".to_owned());
             Some(Finding::fail(HOST, "bpffs-hidden", text).cure(cure))
         }
+        BpffsState::Covering => {
+            let text = format!("{path} is mounted over another bpf file system: what is pinned in that is not seen");
+            Some(Finding::warn(HOST, "bpffs-covered", text).cure(Cure::Host(Command::new("umount").word(path))))
+        }
         BpffsState::Foreign(why, folder) => {
             let cure = Cure::Host(Command::new("rm -r").word(folder));
             let text = format!(
@@ -194,7 +198,7 @@ mod tests {
 
     #[test]
     fn each_fault_of_the_host_has_its_line() {
-        let cases: [(Host, Level, &str); 10] = [
+        let cases: [(Host, Level, &str); 11] = [
             (Host { release: "4.19.0".to_owned(), ..good() }, Level::Fail, "kernel-too-old"),
             (Host { machine: "mips".to_owned(), ..good() }, Level::Warn, "unaligned-access"),
             (Host { jit: Ok(false), ..good() }, Level::Warn, "jit-off"),
@@ -203,6 +207,7 @@ mod tests {
             (Host { missing: vec![("CAP_PERFMON", "x")], ..good() }, Level::Fail, "capability"),
             (with(BpffsState::ReadOnly), Level::Fail, "bpffs-read-only"),
             (with(BpffsState::Hidden), Level::Fail, "bpffs-hidden"),
+            (with(BpffsState::Covering), Level::Warn, "bpffs-covered"),
             (with(BpffsState::Foreign("not root's".to_owned(), "/x y".to_owned())), Level::Fail, "bpffs-foreign"),
             (with(BpffsState::Open("is open".to_owned(), "/x y".to_owned())), Level::Fail, "bpffs-open"),
         ];

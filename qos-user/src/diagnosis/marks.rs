@@ -136,10 +136,26 @@ pub(super) fn run_by_tc(port: &Port) -> Vec<Finding> {
     port.tc.programs.iter().map(told).collect()
 }
 
-/// Rules of packet filters that set marks of packets that come in, or leave, by an interface: between our hooks.
-pub(super) fn inside(interface: &str, ground: &Ground, outside: &Outside) -> Vec<Finding> {
-    let concerns = |rule: &&Rule| is_about(rule, interface);
-    outside.markers().filter(concerns).map(|rule| marker(interface, rule, ground)).collect()
+/// Rules of packet filters that set marks of packets that come in, or leave, by some interfaces: between our hooks. Each is
+/// told once, of its interface, or of the host if there are several.
+pub(super) fn inside(interfaces: &[&str], ground: &Ground, outside: &Outside) -> Vec<Finding> {
+    let told = |rule: &Rule| {
+        let about: Vec<&str> = interfaces.iter().copied().filter(|interface| is_about(rule, interface)).collect();
+        match *about {
+            [] => None,
+            [interface] => Some(marker(interface, rule, "", ground)),
+            [..] => Some(marker("host", rule, &format!(", at {}", few(&about)), ground)),
+        }
+    };
+    outside.markers().filter_map(told).collect()
+}
+
+fn few(names: &[&str]) -> String {
+    const MOST: usize = 4;
+    match names.get(MOST..) {
+        None | Some([]) => names.join(", "),
+        Some(more) => format!("{} and {} more", names[..MOST].join(", "), more.len()),
+    }
 }
 
 /// Whether it is told at this interface: where a rule names one it is told there, else where packets leave.
@@ -152,10 +168,10 @@ fn is_about(rule: &Rule, interface: &str) -> bool {
 }
 
 /// Beside a policy it is a second hand on the marks; where we only count it is what is counted.
-fn marker(interface: &str, rule: &Rule, ground: &Ground) -> Finding {
+fn marker(subject: &str, rule: &Rule, at: &str, ground: &Ground) -> Finding {
     let level = if ground.enforces() { Level::Warn } else { Level::Info };
-    let text = format!("{}: changes marks between our hooks at ingress and those at egress", rule.words());
-    Finding::new(level, interface, "marked-by-others", text).cure(Cure::There(rule.removal.clone()))
+    let text = format!("{}: changes marks between our hooks at ingress and those at egress{at}", rule.words());
+    Finding::new(level, subject, "marked-by-others", text).cure(Cure::There(rule.removal.clone()))
 }
 
 /// Several rules may have one priority: the command says what this one matches.
@@ -293,7 +309,7 @@ mod tests {
 
     #[test]
     fn rules_that_mark_are_told_where_they_matter() {
-        let told = |interface: &str, ground: &Ground| inside(interface, ground, &outside());
+        let told = |interface: &str, ground: &Ground| inside(&[interface], ground, &outside());
         let counting = Ground::default();
         let wan = told("wan0", &counting);
         assert!(wan[0].text.starts_with("nft table inet qos chain post handle 6: oifname \"wan0\""), "{}", wan[0].text);

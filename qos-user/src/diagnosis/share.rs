@@ -78,10 +78,15 @@ impl Dropped {
     /// `; dropped between our count and the device's: 400 by the qdisc`, or nothing.
     #[must_use]
     pub fn words(&self) -> String {
+        let by = self.by();
+        if by.is_empty() { by } else { format!("; dropped between our count and the device's: {by}") }
+    }
+
+    /// `400 by the qdisc`, or nothing.
+    fn by(&self) -> String {
         let by = [(self.policy.packets, "our policy"), (self.qdisc, "the qdisc"), (self.device, "the device")];
         let by = by.iter().filter(|(packets, _)| *packets > 0).map(|(packets, by)| format!("{packets} by {by}"));
-        let by = by.collect::<Vec<_>>().join(", ");
-        if by.is_empty() { by } else { format!("; dropped between our count and the device's: {by}") }
+        by.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -221,6 +226,26 @@ pub fn share(sample: &Sample) -> Finding {
     Finding::warn(interface, "unseen", text).cure(cure)
 }
 
+/// What a qdisc or a device drops behind our count is counted as AFTER, and not sent: told where it is more than the few
+/// packets by which a shaper tells its senders.
+#[must_use]
+pub fn dropped(sample: &Sample) -> Option<Finding> {
+    let Sample { interface, direction, ours, millis, .. } = sample;
+    let dropped = Dropped { policy: Counter::default(), ..sample.dropped };
+    let after = ours.packets.saturating_sub(sample.dropped.policy.packets);
+    let share = thousandths(dropped.qdisc + dropped.device, after);
+    if after < FEW || share <= NOISE {
+        return None;
+    }
+    let (percent, seconds) = (share as f64 / 10.0, *millis as f64 / 1000.0);
+    let text = format!(
+        "{interface}:{direction}: {percent:.1} % of what is counted as AFTER is not sent, in {seconds:.1} s: {}",
+        dropped.by()
+    );
+    let look = Command::new("tc -s qdisc show dev").word(interface);
+    Some(Finding::warn(interface, "dropped-behind", text).cure(Cure::There(look)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -286,6 +311,21 @@ mod tests {
         assert_eq!(shaped(600, Dropped::default()).code, "share-hidden");
         // As many as were dropped came to the device by another way.
         assert_eq!(shaped(1000, by_qdisc).code, "unseen");
+    }
+
+    #[test]
+    fn what_is_dropped_behind_our_count_is_told_where_it_is_more_than_a_few() {
+        let told = |qdisc, ours| {
+            let ours = Counter { packets: ours, bytes: 1000 * ours };
+            dropped(&of(ours, ours, Dropped { qdisc, ..Dropped::default() }))
+        };
+        let found = told(70, 1000).unwrap();
+        assert_eq!((found.level, found.code), (Level::Warn, "dropped-behind"));
+        let text = "wan0:egress: 7.0 % of what is counted as AFTER is not sent, in 2.0 s: 70 by the qdisc";
+        assert_eq!((&*found.text, found.cure), (text, Some(Cure::There(Command::new("tc -s qdisc show dev wan0")))));
+        assert_eq!([told(10, 1000), told(5, 10)], [None, None], "as a shaper does, and too few to say");
+        let by_policy = Dropped { policy: Counter { packets: 900, bytes: 0 }, ..Dropped::default() };
+        assert_eq!(dropped(&of(Counter { packets: 1000, bytes: 0 }, Counter::default(), by_policy)), None);
     }
 
     #[test]

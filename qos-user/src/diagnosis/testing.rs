@@ -49,6 +49,7 @@ pub(super) fn own(direction: Direction, via: Via) -> OwnHook {
         via,
         version: crate::VERSION.to_owned(),
         enforces: true,
+        bypassed: false,
         rules: Vec::new(),
         inside_pppoe: false,
     }

@@ -119,7 +119,7 @@ fn surroundings(scene: &Scene<'_>, whole: bool, packets: Packets) -> Vec<Finding
     if whole {
         findings.extend(programs::foreign(port));
         findings.extend(twice::counted_twice(port, scene.ground));
-        findings.extend(marks::inside(scene.interface, scene.ground, scene.outside));
+        findings.extend(marks::inside(&[scene.interface], scene.ground, scene.outside));
         findings.extend(port::device(port, scene.ground).into_iter().filter(|finding| finding.code == "rxvlan"));
     }
     findings

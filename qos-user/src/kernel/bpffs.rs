@@ -1,6 +1,7 @@
 //! The bpf file system: mounted where it is not, and trusted only where nobody else can have written.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::Path,
@@ -50,6 +51,33 @@ pub fn is_hidden(before: (u64, u64), path: &Path) -> bool {
         let (of, at) = (words.next(), words.nth(1));
         of == Some(&device) && at == Some(&place)
     })
+}
+
+/// Whether a bpf file system is mounted over another one, which is hidden with all its pins.
+#[must_use]
+pub fn covers_another(path: &Path) -> bool {
+    let Ok(mounts) = fs::read("/proc/self/mountinfo") else { return false };
+    let place = escaped(&path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+    let mounts = String::from_utf8_lossy(&mounts);
+    let here = mounts.lines().filter(|mount| {
+        let is_bpf = mount.split_once(" - ").is_some_and(|(_, behind)| behind.starts_with("bpf "));
+        is_bpf && mount.split(' ').nth(4) == Some(&place)
+    });
+    let devices: BTreeSet<Option<&str>> = here.map(|mount| mount.split(' ').nth(2)).collect();
+    devices.len() > 1
+}
+
+/// Refuses to judge what has no pin where pins are hidden below another mount.
+///
+/// # Errors
+///
+/// `hidden-pins`, with the command that shows them.
+pub fn refuse_covering(path: &Path) -> anyhow::Result<()> {
+    if !covers_another(path) {
+        return Ok(());
+    }
+    let message = format!("{} is mounted over another bpf file system, and hides what is pinned in it", path.display());
+    Err(Failure::new("hidden-pins", message).hint(Command::new("umount").word(path.display()).to_string()).into())
 }
 
 /// As the kernel writes paths where spaces separate words.

@@ -328,7 +328,8 @@ impl Binding {
         let inside = self.inside.as_deref().filter(|layers| !layers.is_empty());
         let inside = inside.map(|layers| format!("inside {}", Layer::words(layers)));
         let outer = self.outer_name().map(|table| format!("outer {table}"));
-        [table, outer, rules, inside].into_iter().flatten().collect::<Vec<_>>().join(", ")
+        let words: Vec<String> = [table, outer, rules, inside].into_iter().flatten().collect();
+        if words.is_empty() { "counting".to_owned() } else { words.join(", ") }
     }
 
     /// The interfaces, by index, that its rules name by `from`.

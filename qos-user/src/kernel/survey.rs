@@ -40,11 +40,13 @@ impl Pinned<'_> {
         self.hooks.iter().filter(|hook| hook.pins.ifindex == ifindex).collect()
     }
 
-    /// Whether a program of ours is known by no pin; of those that are pinned and cannot be read something else is said.
+    /// Whether a program of ours is known by no pin; of those that are pinned and cannot be read, or whose device has another
+    /// number by now, something else is said.
     fn is_stray(&self, ifindex: u32, program: &Program) -> bool {
         let direction = program.at.direction();
         let is_broken = |it: &Broken| (it.pins.ifindex, it.pins.direction) == (ifindex, direction);
-        choice::is_our_name(&program.name) && !self.broken.iter().any(is_broken)
+        let is_elsewhere = |hook: &Hook| hook.state.program_id == program.id;
+        choice::is_our_name(&program.name) && !self.broken.iter().any(is_broken) && !self.hooks.iter().any(is_elsewhere)
     }
 }
 
@@ -103,6 +105,7 @@ fn own_hook(hook: &Hook) -> OwnHook {
         via: hook.state.via,
         version: hook.state.version.clone(),
         enforces: enforced.is_some(),
+        bypassed: hook.state.bypass.is_some(),
         rules: enforced.map_or_else(Vec::new, |binding| binding.rules.clone()),
         inside_pppoe: hook.state.inside().contains(&Layer::Pppoe),
     }

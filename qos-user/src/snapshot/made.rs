@@ -136,6 +136,12 @@ impl Hook {
 }
 
 impl Made<'_> {
+    /// How many packets an earlier policy has changed, if that is known and any.
+    #[must_use]
+    pub fn by_earlier(&self) -> Option<u64> {
+        self.earlier.filter(|packets| *packets > 0)
+    }
+
     /// In words; `names` says what is in force, `number` how many.
     #[must_use]
     pub fn words(&self, names: impl FnOnce(&[Maker<'_>]) -> String, number: impl FnOnce(u64) -> String) -> String {

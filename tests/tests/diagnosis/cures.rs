@@ -3,12 +3,15 @@
 use std::os::fd::AsFd as _;
 
 use anyhow::Context as _;
-use qosbpf::lab::namespace::Namespace;
+use qosbpf::{
+    kernel::{document, state::HookState},
+    lab::namespace::Namespace,
+};
 use qosbpf_tests::{
     bpf::{Kind, link_xdp, load_constant},
     features::Feature,
-    router::{Router, run_in},
-    typed::{find, has, shell, type_in},
+    router::{Router, run_in, spawn_in, words},
+    typed::{find, findings, has, shell, type_in},
 };
 
 #[test]
@@ -84,5 +87,78 @@ fn an_ingress_qdisc_in_the_place_of_clsact_is_named_with_its_cure() -> anyhow::R
     }
     router.ok("attach wan0 --egress --hook clsact")?;
     assert!(!has(&router.ask("doctor wan0 --sample 0 --json")?.expect(0)?, "ingress-qdisc")?);
+    Ok(())
+}
+
+#[test]
+fn a_policy_out_of_the_path_is_put_back() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let policy = router.policy("p", "[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+    router.ok("attach wan0 --egress")?;
+    router.ok(&format!("policy apply {policy}"))?;
+    router.ok("doctor --sample 0")?;
+    router.ok("policy bypass")?;
+    let found = find(&router.ask("doctor --sample 0 --json")?.expect(3)?, "wan0", "bypassed")?;
+    type_in(&found, None)?;
+    assert!(!has(&router.ask("doctor --sample 0 --json")?.expect(0)?, "bypassed")?);
+    Ok(())
+}
+
+/// A tenth of what is sent to it passes this shaper.
+#[test]
+fn what_a_shaper_drops_behind_our_count_is_told_while_it_drops() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    run_in(router.edge(), "tc qdisc add dev wan0 root tbf rate 200kbit burst 2000 limit 3000")?;
+    router.ok("attach wan0 --egress")?;
+    let mut ping = spawn_in(
+        router.lab().lan(),
+        words("ping -q -n -s 1000 -i 0.002 -Q 184 198.51.100.2").stdout(std::process::Stdio::null()),
+    )?;
+    let answer = router.ask("doctor wan0 --sample 2 --json");
+    ping.kill()?;
+    ping.wait()?;
+    let found = find(&answer?.expect(3)?, "wan0", "dropped-behind")?;
+    assert!(found["text"].as_str().is_some_and(|text| text.contains("by the qdisc")), "{found:#}");
+    assert!(type_in(&found, None)?.stdout.contains("qdisc tbf"), "{found:#}");
+    assert!(!has(&router.ask("doctor wan0 --sample 1 --json")?, "dropped-behind")?);
+    Ok(())
+}
+
+/// It matches at both, and there is one to take away.
+#[test]
+fn a_rule_of_two_interfaces_is_told_once_and_names_both() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    for line in [
+        "nft add table inet q",
+        "nft add chain inet q post { type filter hook postrouting priority 0 ; }",
+        "nft add rule inet q post ip dscp set cs1",
+    ] {
+        run_in(router.edge(), line)?;
+    }
+    let answer = router.ask("doctor --sample 0 --json")?.expect(0)?;
+    let told = findings(&answer)?.into_iter().filter(|found| found["code"] == "marked-by-others");
+    let told: Vec<_> = told.collect();
+    let [found] = told.as_slice() else { panic!("{told:#?}") };
+    assert_eq!(found["subject"], "host");
+    assert!(found["text"].as_str().is_some_and(|text| text.contains(", at lan0, wan0")), "{found:#}");
+    type_in(found, None)?;
+    assert!(!has(&router.ask("doctor --sample 0 --json")?, "marked-by-others")?);
+    Ok(())
+}
+
+/// The program of another version, as its state says: `attach` puts this one's in its place, and the counters go on.
+#[test]
+fn the_program_of_another_version_is_exchanged() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach wan0 --egress")?;
+    router.ping(false, 184, 10)?;
+    let state = router.hook_folder("wan0", "egress")?.join("state");
+    let mut written: HookState = document::read(&state)?.context("a state")?;
+    "0.0.9".clone_into(&mut written.version);
+    document::write(&state, &written)?;
+    let found = find(&router.ask("doctor --sample 0 --json")?.expect(3)?, "wan0", "other-version")?;
+    type_in(&found, None)?;
+    assert!(!has(&router.ask("doctor --sample 0 --json")?.expect(0)?, "other-version")?);
+    assert_eq!(router.counted("wan0:egress")?.packets(), [(184, 10)].into());
     Ok(())
 }

@@ -59,7 +59,10 @@ fn what_a_document_says_of_an_interface_with_an_odd_name() -> anyhow::Result<()>
         assert_eq!(hook(&router, line, ODD)?["state"], "active");
         let asked = format!("{ODD}:ingress");
         let refused = Answer::of(router.command("attach --ingress --hook clsact")?.arg(ODD))?.expect(1)?;
-        paste(refused.stderr.trim_end(), ", then attach")?;
+        paste(refused.stderr.trim_end(), "\n")?;
+        let moved = hook(&router, "status --json", ODD)?;
+        assert_eq!(moved["hook"], "clsact", "{moved}");
+        Answer::of(router.command("detach")?.arg(ODD))?.expect(0)?;
         let gone = Answer::of(router.command("stats --json")?.arg(&asked))?.expect(1)?;
         let hint = gone.json()?["error"]["hint"].clone();
         paste(text(&hint)?, "\n")?;

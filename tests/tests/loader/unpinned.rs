@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use qosbpf_tests::{
     left::assert_nothing,
     mounts,
@@ -85,4 +85,27 @@ fn a_filter_without_pins_is_ended_and_what_is_pinned_stays() -> anyhow::Result<(
     router.ask("detach --unpinned wan0")?.expect(1)?;
     router.ok("status")?.says(&["wan0:ingress"])?;
     router.ok("attach wan0 --egress").map(drop)
+}
+
+/// As when somebody mounts it again under a service: what is below is not to be ended, but to be seen.
+#[test]
+fn pins_below_another_mount_are_shown_by_the_cure_and_nothing_is_ended() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach wan0 --egress")?;
+    mount(Some("bpf"), &router.bpffs, Some("bpf"), MsFlags::empty(), Some("mode=0755"))?;
+    let refused = router.ask("detach --unpinned wan0:egress");
+    let answer = router.ask("doctor --sample 0 --json");
+    let found = answer.and_then(|answer| {
+        assert!(find(&answer, "wan0", "own-unpinned")?["cure"].is_null(), "{}", answer.stdout);
+        find(&answer.expect(3)?, "host", "bpffs-covered")
+    });
+    let typed = found.and_then(|found| type_in(&found, None));
+    if typed.is_err() {
+        umount2(&router.bpffs, MntFlags::MNT_DETACH)?;
+    }
+    typed?;
+    refused?.expect(1)?.complains(&["hides what is pinned in it", "umount "])?;
+    router.ask("doctor --sample 0 --json")?.expect(0)?;
+    router.ok("status")?.says(&["wan0:egress"])?;
+    Ok(())
 }

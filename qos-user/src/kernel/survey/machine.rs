@@ -115,5 +115,8 @@ fn state(path: &Path) -> BpffsState {
             BpffsState::Foreign(why, shown)
         };
     }
+    if bpffs::covers_another(path) {
+        return BpffsState::Covering;
+    }
     if bpffs::is_read_only(path) { BpffsState::ReadOnly } else { BpffsState::Mounted }
 }

@@ -15,7 +15,9 @@ use crate::{
     hook::{Direction, Via},
     invocation::Invocation,
     render::text::rfc3339,
-    snapshot::{Counts, Device, Hook, Missing, Qdisc, RuleCount, Snapshot, State, named::named, trend::Row},
+    snapshot::{
+        Counts, Device, Hook, Missing, Qdisc, RuleCount, Snapshot, State, made::Change, named::named, trend::Row,
+    },
 };
 
 /// The document of `stats --json`.
@@ -24,7 +26,8 @@ use crate::{
 /// `before` has a row for every family and DS byte that came: a policy names codepoints, not DS bytes, so it has no
 /// rows at zero. `remarked` and `dropped` have what was counted. A hook that the policy binds and where nothing is
 /// attached has state `missing`, an `error` and no counters. Where the service serves, rows of `before`, `after`,
-/// `remarked`, `dropped` and `rules` have `rates`, `last_moved` and `peak`.
+/// `remarked`, `dropped` and `rules` have `rates`, `last_moved` and `peak`. Rows of `remarked` and `dropped` have `earlier`,
+/// in packets, where it is known that an earlier policy has changed some of them.
 #[must_use]
 pub fn stats<'a>(snapshot: &'a Snapshot, here: &'a Invocation) -> impl Serialize + 'a {
     let there = snapshot.hooks.iter().map(|hook| hook_document(snapshot, hook, here));
@@ -106,6 +109,8 @@ struct After {
     name: Option<&'static str>,
     #[serde(flatten)]
     amount: Amount,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earlier: Option<u64>,
     #[serde(flatten)]
     trend: Option<TrendDocument>,
 }
@@ -116,6 +121,9 @@ struct Remarked {
     to: u8,
     #[serde(flatten)]
     amount: Amount,
+    /// Packets of it that an earlier policy has changed, if that is known, and any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earlier: Option<u64>,
     #[serde(flatten)]
     trend: Option<TrendDocument>,
 }
@@ -204,8 +212,8 @@ fn counters<'a>(hook: &'a Hook, counts: &Counts, named: &[Dscp], trends: &Trends
     Counters {
         before: before(counts, trends),
         after: after(counts, named, trends),
-        remarked: counts.changes().map(|(from, to, amount)| remarked(from, to, amount, trends)).collect(),
-        dropped: dropped(counts, trends),
+        remarked: remarked(hook, counts, trends),
+        dropped: dropped(hook, counts, trends),
         protected: counts.sums.protected.into(),
         rules: hook.rules.iter().map(|count| rule(count, trends)).collect(),
         meters: hook.rules.iter().filter_map(meter).collect(),
@@ -248,18 +256,28 @@ fn after(counts: &Counts, named: &[Dscp], trends: &Trends<'_>) -> Vec<After> {
     rows.map(|(dscp, after)| row(dscp, after, trends.row(&Row::After(dscp.value())))).collect()
 }
 
-fn dropped(counts: &Counts, trends: &Trends<'_>) -> Vec<After> {
+fn dropped(hook: &Hook, counts: &Counts, trends: &Trends<'_>) -> Vec<After> {
     let rows = Dscp::all().map(|dscp| (dscp, counts.dropped(dscp))).filter(|(_, dropped)| dropped.packets > 0);
-    rows.map(|(dscp, dropped)| row(dscp, dropped, trends.row(&Row::Dropped(dscp.value())))).collect()
+    let told = rows.map(|(dscp, dropped)| After {
+        earlier: hook.made(Change::drop(dscp)).by_earlier(),
+        ..row(dscp, dropped, trends.row(&Row::Dropped(dscp.value())))
+    });
+    told.collect()
 }
 
-fn remarked(from: Dscp, to: Dscp, amount: Counter, trends: &Trends<'_>) -> Remarked {
-    let (from, to) = (from.value(), to.value());
-    Remarked { from, to, amount: amount.into(), trend: trends.row(&Row::Remarked(from, to)) }
+fn remarked(hook: &Hook, counts: &Counts, trends: &Trends<'_>) -> Vec<Remarked> {
+    let told = counts.changes().map(|(from, to, amount)| Remarked {
+        from: from.value(),
+        to: to.value(),
+        amount: amount.into(),
+        earlier: hook.made(Change::remark(from, to)).by_earlier(),
+        trend: trends.row(&Row::Remarked(from.value(), to.value())),
+    });
+    told.collect()
 }
 
 fn row(dscp: Dscp, amount: Counter, trend: Option<TrendDocument>) -> After {
-    After { dscp: dscp.value(), name: dscp.name(), amount: amount.into(), trend }
+    After { dscp: dscp.value(), name: dscp.name(), amount: amount.into(), earlier: None, trend }
 }
 
 #[cfg(test)]

@@ -55,10 +55,13 @@ fn told(screen: &mut Screen, finding: &Finding, lead: &str, shell: &Shell) {
         let command = cure.as_ref().and_then(|cure| shell.command(cure));
         command.iter().for_each(|command| screen.command(urgent, &format!("{margin}{IF_THAT_IS_IT}"), command));
     }
-    let lead = format!("{margin}cure: ");
     match &finding.cure {
-        Some(Cure::Advice(advice)) => screen.told(urgent, &lead, advice),
-        Some(cure) => shell.command(cure).iter().for_each(|command| screen.command(urgent, &lead, command)),
+        // No command, and not to be pasted.
+        Some(Cure::Advice(advice)) => screen.told(urgent, &format!("{margin}advice: "), advice),
+        Some(cure) => {
+            let lead = format!("{margin}cure: ");
+            shell.command(cure).iter().for_each(|command| screen.command(urgent, &lead, command));
+        }
         None => {}
     }
 }
