@@ -121,7 +121,12 @@ fn an_interpreter_instead_of_the_jit() -> anyhow::Result<()> {
         return Ok(());
     }
     let (router, flow) = start()?;
-    router.ask("doctor --sample 0")?.says(&["JIT off", "sysctl -w net.core.bpf_jit_enable=1"])?;
+    let found = router.ask("doctor --sample 0")?;
+    if found.stdout.contains("JIT not known") {
+        left_out("what doctor says of the JIT", "this kernel tells nobody in a network namespace of its own");
+    } else {
+        found.says(&["JIT off", "sysctl -w net.core.bpf_jit_enable=1"])?;
+    }
     let metered = router.policy("metered", METERED)?;
     router.ok(&format!("policy apply {metered} --prune"))?;
     flow.pass(20)?;
