@@ -103,7 +103,11 @@ fn an_interface_made_again_is_attached_anew() -> anyhow::Result<()> {
     let policy = router.policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
     router.ok(&format!("policy apply {policy}"))?;
     run_in(router.edge(), "ip link del lan0")?;
-    router.ask("status")?.expect(3)?.says(&["MISSING", "the interface is gone: qosbpf --netns", " detach if-"])?;
+    router.ask("status")?.expect(3)?.says(&[
+        "MISSING",
+        "the interface is gone (it was lan0); to remove what is left:",
+        " detach if-",
+    ])?;
     router.ok("detach --all")?;
     assert_eq!(pins(&router.bpffs)?, [""; 0], "the old hooks and the new ones");
     Ok(())
