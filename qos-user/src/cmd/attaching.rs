@@ -149,8 +149,8 @@ pub fn stays(hook: &Hook, other: Via, interface: &Interface) -> Failure {
     if other == Via::XdpNative && matches!(interface.link, Ok(Link::Layer3)) {
         return failure.hint(format!("a layer-3 device does not give its packets to native XDP: it stays at {via}"));
     }
-    let word = if other == Via::XdpNative { "xdp" } else { other.as_str() };
-    let attach = Command::new("qosbpf attach --hook").word(word).word(format_args!("--{direction}")).operand(name);
+    let attach =
+        Command::new("qosbpf attach --hook").word(other.as_option()).word(format_args!("--{direction}")).operand(name);
     let moved = Command::new("qosbpf detach").operand(format_args!("{name}:{direction}")).then(attach);
     failure.hint(format!("to move it, losing its counters: {moved}"))
 }

@@ -65,9 +65,7 @@ impl Site {
             ..counted
         }
     }
-}
 
-impl Site {
     /// What is wrong stands in the place of the counters; by which mechanism, and since when, nobody knows.
     fn snapshot_of_broken(&self, broken: &Broken) -> snapshot::Hook {
         snapshot::Hook {

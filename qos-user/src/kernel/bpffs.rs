@@ -43,28 +43,38 @@ pub fn is_hidden(before: (u64, u64), path: &Path) -> bool {
     if identity(path) == Some(before) {
         return false;
     }
-    let Ok(mounts) = fs::read("/proc/self/mountinfo") else { return true };
+    let Ok(mounts) = mounted_at(path) else { return true };
     let device = format!("{}:{}", major(before.0), minor(before.0));
-    let place = escaped(&path.canonicalize().unwrap_or_else(|_| path.to_owned()));
-    String::from_utf8_lossy(&mounts).lines().any(|mount| {
-        let mut words = mount.split(' ').skip(2);
-        let (of, at) = (words.next(), words.nth(1));
-        of == Some(&device) && at == Some(&place)
-    })
+    mounts.iter().any(|mount| mount.device == device)
 }
 
 /// Whether a bpf file system is mounted over another one, which is hidden with all its pins.
 #[must_use]
 pub fn covers_another(path: &Path) -> bool {
-    let Ok(mounts) = fs::read("/proc/self/mountinfo") else { return false };
+    let Ok(mounts) = mounted_at(path) else { return false };
+    let bpf: BTreeSet<String> = mounts.into_iter().filter(|mount| mount.is_bpf).map(|mount| mount.device).collect();
+    bpf.len() > 1
+}
+
+/// A line of proc_pid_mountinfo(5).
+struct Mount {
+    /// Such as `0:32`.
+    device: String,
+    is_bpf: bool,
+}
+
+/// What is mounted at `path`, one over the other.
+fn mounted_at(path: &Path) -> io::Result<Vec<Mount>> {
+    let mounts = fs::read("/proc/self/mountinfo")?;
     let place = escaped(&path.canonicalize().unwrap_or_else(|_| path.to_owned()));
     let mounts = String::from_utf8_lossy(&mounts);
-    let here = mounts.lines().filter(|mount| {
-        let is_bpf = mount.split_once(" - ").is_some_and(|(_, behind)| behind.starts_with("bpf "));
-        is_bpf && mount.split(' ').nth(4) == Some(&place)
+    let here = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(2);
+        let (device, at) = (words.next()?, words.nth(1)?);
+        let is_bpf = line.split_once(" - ").is_some_and(|(_, behind)| behind.starts_with("bpf "));
+        (at == place).then(|| Mount { device: device.to_owned(), is_bpf })
     });
-    let devices: BTreeSet<Option<&str>> = here.map(|mount| mount.split(' ').nth(2)).collect();
-    devices.len() > 1
+    Ok(here.collect())
 }
 
 /// Refuses to judge what has no pin where pins are hidden below another mount.
