@@ -130,17 +130,21 @@ fn attach_with_policy() -> anyhow::Result<Row> {
         assert_nothing(router, "detach --all")
     };
     let points = made_and_undone(router, &line, is_made, gone)?;
+    let said = format!(
+        "killed at {points} places; `status`, the same command and `detach` succeed, the policy is in the history once, \
+         nothing leaks"
+    );
+    marked_or_not(stage, "of the hook begin and end with it", said)
+}
+
+/// No packet was lost, each came as it was or with the policy's mark, and nothing is left.
+fn marked_or_not(stage: Stage, counters: &str, said: String) -> anyhow::Result<Row> {
     let (router, outcome) = stage.end()?;
     ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
     ensure!(outcome.marks.keys().all(|mark| [46, AF41].contains(mark)), "{outcome:?}");
     assert_nothing(&router, "the end")?;
-    Ok(Row {
-        traffic: format!("0 of {} lost, each as it came or with the policy's mark", outcome.sent),
-        counters: "of the hook begin and end with it".to_owned(),
-        said: format!(
-            "killed at {points} places; `status`, the same command and `detach` succeed, the policy is in the history once, nothing leaks"
-        ),
-    })
+    let traffic = format!("0 of {} lost, each as it came or with the policy's mark", outcome.sent);
+    Ok(Row { traffic, counters: counters.to_owned(), said })
 }
 
 /// Where a mechanism is tried: the flow passes there.
@@ -246,15 +250,8 @@ fn attached_and_saved() -> anyhow::Result<Row> {
         assert_nothing(router, "detach --all")
     };
     let points = made_and_undone(router, &line, || router.ok(&with_etc("status"))?.says(&["saved"]).map(drop), gone)?;
-    let (router, outcome) = stage.end()?;
-    ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
-    ensure!(outcome.marks.keys().all(|mark| [46, AF41].contains(mark)), "{outcome:?}");
-    assert_nothing(&router, "the end")?;
-    Ok(Row {
-        traffic: format!("0 of {} lost, each as it came or with the policy's mark", outcome.sent),
-        counters: "of the hooks begin and end with them".to_owned(),
-        said: format!("killed at {points} places; `status`, the same command and `detach` succeed, nothing leaks"),
-    })
+    let said = format!("killed at {points} places; `status`, the same command and `detach` succeed, nothing leaks");
+    marked_or_not(stage, "of the hooks begin and end with them", said)
 }
 
 /// The next command undoes what was cut short; what came to its end waits to be confirmed.
