@@ -75,3 +75,11 @@ INLINE struct counter summed(struct __sk_buff *skb, __u32 tag)
 	__u32 segments = skb->gso_segs;
 	return (struct counter){segments, skb->wire_len + (__u64)segments * tag};
 }
+
+/* What is no IP has no headers to repeat: what the kernel has said of it, where it has said that. */
+INLINE struct counter opaque(struct __sk_buff *skb, struct counter one, __u32 tag, int egress)
+{
+	if (LIKELY(!skb || !GSO_SIZE(skb) || !skb->gso_segs))
+		return one;
+	return egress ? summed(skb, tag) : segments(skb, 0, tag);
+}

@@ -139,8 +139,8 @@ ipv6:
 		return whole_ipv6(skb, counters, at, summed(skb, tag), remarks, egress);
 	return whole_ipv6(skb, counters, at, segments(skb, headers_of_ipv6(data, end, at), tag), remarks, egress);
 malformed:
-	add(cell(counters, UNCOUNTED_AT, MALFORMED), one);
+	add(cell(counters, UNCOUNTED_AT, MALFORMED), opaque(skb, one, tag, egress));
 	return;
 not_ip:
-	add(cell(counters, UNCOUNTED_AT, NOT_IP), one);
+	add(cell(counters, UNCOUNTED_AT, NOT_IP), opaque(skb, one, tag, egress));
 }
