@@ -82,12 +82,12 @@ INLINE __u32 needed(__u8 *data, __u8 *end)
 	return type == ETHERTYPE_IPV4 ? 34 : type == ETHERTYPE_IPV6 ? 54 : HEADERS;
 }
 
-/* Brings the headers into reach, where a part of the packet is out of it. */
+/* Brings the headers into reach, where a part of the packet is out of it; a super-packet has them there. */
 INLINE void pull(struct __sk_buff *skb)
 {
 	__u8 *data = DATA(skb), *end = END(skb);
 	__u32 linear = end - data, len = skb->len;
-	if (LIKELY(linear >= len) || linear >= HEADERS || linear >= needed(data, end))
+	if (LIKELY(linear >= len) || linear >= HEADERS || linear >= needed(data, end) || GSO_SIZE(skb))
 		return;
 	skb_pull_data(skb, len < HEADERS ? len : HEADERS);
 }

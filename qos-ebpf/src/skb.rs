@@ -198,6 +198,9 @@ pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER
 ///
 /// They nearly always are. Pulling is dear, and makes a private copy: so it is done only for what is really missing.
 /// Where the kernel cannot, the packet stays as it is and is counted as too short.
+///
+/// A super-packet is never pulled. Whoever made it had its headers in the linear part, and a list of packets
+/// (`NETIF_F_GRO_FRAGLIST`) from which payload was pulled can no longer be taken apart where it leaves.
 #[inline(always)]
 fn linear<const MF: bool, const INSIDE: bool>(context: &TcContext) -> Window {
     let window = Window::of_skb(context);
@@ -208,11 +211,17 @@ fn linear<const MF: bool, const INSIDE: bool>(context: &TcContext) -> Window {
     };
     let whole = context.len() as usize;
     let enough = || !INSIDE && window.len() >= needed::<MF>(&window);
-    if window.len() >= most || window.len() >= whole || enough() {
+    if window.len() >= most || window.len() >= whole || enough() || is_super(context) {
         return window;
     }
     let _unchanged_on_error = context.pull_data(whole.min(most) as u32);
     Window::of_skb(context)
+}
+
+#[inline(always)]
+fn is_super(context: &TcContext) -> bool {
+    // SAFETY: a valid context.
+    unsafe { (*context.skb.skb).gso_size != 0 }
 }
 
 /// How many bytes the headers take that the EtherType promises. With rules up to the end of the TCP header; behind tags,

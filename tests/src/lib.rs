@@ -18,6 +18,7 @@ pub mod large;
 pub mod left;
 pub mod manager;
 pub mod metered;
+pub mod mib;
 pub mod mounts;
 pub mod oracle;
 pub mod policies;

@@ -82,15 +82,35 @@ pub fn send_long(
     bytes: usize,
 ) -> anyhow::Result<()> {
     namespace.run(|| {
-        let socket = UdpSocket::bind(from)?;
-        match to {
-            SocketAddr::V4(_) => setsockopt(&socket.as_fd(), sockopt::Ipv4Tos, &i32::from(ds))?,
-            SocketAddr::V6(_) => setsockopt(&socket.as_fd(), sockopt::Ipv6TClass, &i32::from(ds))?,
-        }
+        let socket = marking(from, ds)?;
         for _ in 0..count {
             // An ICMP error for an earlier one is no reason to stop.
             while socket.send_to(&vec![0; bytes], to).is_err() {}
         }
         Ok(())
     })
+}
+
+/// Sends so many datagrams at once, of 100 bytes each, which the kernel takes apart (`UDP_SEGMENT`).
+///
+/// # Errors
+///
+/// What the kernel says to the socket.
+pub fn send_burst(namespace: &Namespace, from: SocketAddr, to: SocketAddr, ds: u8, count: usize) -> anyhow::Result<()> {
+    const BYTES: usize = 100;
+    namespace.run(|| {
+        let socket = marking(from, ds)?;
+        setsockopt(&socket.as_fd(), sockopt::UdpGsoSegment, &i32::try_from(BYTES)?)?;
+        socket.send_to(&vec![0; BYTES * count], to)?;
+        Ok(())
+    })
+}
+
+fn marking(from: SocketAddr, ds: u8) -> anyhow::Result<UdpSocket> {
+    let socket = UdpSocket::bind(from)?;
+    match from {
+        SocketAddr::V4(_) => setsockopt(&socket.as_fd(), sockopt::Ipv4Tos, &i32::from(ds))?,
+        SocketAddr::V6(_) => setsockopt(&socket.as_fd(), sockopt::Ipv6TClass, &i32::from(ds))?,
+    }
+    Ok(socket)
 }

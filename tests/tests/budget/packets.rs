@@ -16,8 +16,8 @@ use qosbpf_tests::{
 
 /// Words of `struct __sk_buff` (`include/uapi/linux/bpf.h`).
 const WIRE_LEN: usize = 160;
-const GSO_SEGS: usize = 164;
-const GSO_SIZE: usize = 176;
+pub(super) const GSO_SEGS: usize = 164;
+pub(super) const GSO_SIZE: usize = 176;
 
 /// A forwarded packet, and one of two segments.
 pub const PLAIN: Context<'_> = Context::Skb(&[(INGRESS_IFINDEX, 1)]);

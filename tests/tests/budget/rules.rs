@@ -14,6 +14,8 @@ use qosbpf_tests::{
     walk::{Context, INGRESS_IFINDEX, Walk, Walker},
 };
 
+use super::packets::{GSO_SEGS, GSO_SIZE};
+
 /// Where every rule is in one word of the rows, and where the rows are full.
 const COUNTS: [u16; 2] = [16, 1024];
 
@@ -98,16 +100,47 @@ fn frames() -> [(&'static str, Vec<u8>); 2] {
     [("IPv4", ethernet(&[], ether_type::IPV4, &ipv4)), ("IPv6", ethernet(&[], ether_type::IPV6, &ipv6))]
 }
 
+/// A super-packet may be a list of packets, which cannot be taken apart any more once payload has moved between them.
+#[test]
+fn a_super_packet_is_never_pulled() -> anyhow::Result<()> {
+    let [(_, ipv4), (_, ipv6)] = frames();
+    for program in [Program::Tc(Direction::Ingress), Program::Tc(Direction::Egress)] {
+        for (form, frame) in [(Form::Rules, &ipv4), (Form::Rules, &ipv6), (Form::Inside, &ipv4), (Form::Inside, &ipv6)]
+        {
+            // Up to the end of the UDP header, as in a list.
+            let headers = frame.len() - 18;
+            let single = asks(program, form, Link::Ethernet, frame, headers, PIECES)?;
+            assert!(single, "{} {form:?}: one packet in pieces", program.name());
+            let list = [PIECES, &[(GSO_SIZE, 18), (GSO_SEGS, 80)]].concat();
+            let list = asks(program, form, Link::Ethernet, frame, headers, &list)?;
+            assert!(!list, "{} {form:?}: a list", program.name());
+        }
+    }
+    Ok(())
+}
+
 /// Whether more is asked for of a packet of which only so much is linear.
 fn pulls(program: Program, link: Link, frame: &[u8], linear: usize) -> anyhow::Result<bool> {
-    let pieces = Context::Skb(&[(LEN, 1514), (INGRESS_IFINDEX, 1)]);
+    asks(program, Form::Rules, link, frame, linear, PIECES)
+}
+
+fn asks(
+    program: Program,
+    form: Form,
+    link: Link,
+    frame: &[u8],
+    linear: usize,
+    fields: &[(usize, u32)],
+) -> anyhow::Result<bool> {
     let rules = Some(Arc::new(tables::rules(&searched(16))?));
     let wanted = Specialisation { rules, ..Specialisation::counting(link) };
     let mut linear_part = frame.to_vec();
     linear_part.resize(linear, 0);
-    let walk = Walker::of(program.entry(Form::Rules), &wanted)?.run(&mut linear_part, pieces)?;
+    let walk = Walker::of(program.entry(form), &wanted)?.run(&mut linear_part, Context::Skb(fields))?;
     Ok(walk.calls.contains_key("skb_pull_data"))
 }
+
+const PIECES: &[(usize, u32)] = &[(LEN, 1514), (INGRESS_IFINDEX, 1)];
 
 /// Where `struct __sk_buff` has the length (`include/uapi/linux/bpf.h`).
 const LEN: usize = 0;

@@ -5,6 +5,7 @@ mod card;
 mod devices;
 mod encapsulated;
 mod inside;
+mod lists;
 mod marks;
 mod outer;
 mod pppoe;

@@ -9,12 +9,10 @@ use std::{
 
 use anyhow::Context as _;
 use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
-use qosbpf::lab::{
-    namespace::Namespace,
-    topology::{EDGE_LAN, LAN_HOST},
-};
+use qosbpf::lab::topology::{EDGE_LAN, LAN_HOST};
 use qosbpf_tests::{
     counted::Counted,
+    mib,
     router::{Router, run_in},
 };
 
@@ -34,9 +32,10 @@ fn tc_and_native_xdp_count_the_same_packets_and_bytes() -> anyhow::Result<()> {
     host("attach eth0")?;
     router.ok("attach lan0")?;
     router.ok("status")?.says(&["xdp-native", "tcx"])?;
-    let earlier = sent_by(lan)?;
+    // Super-packets are one each.
+    let earlier = mib::ipv4(lan, "OutRequests")?;
     transfer(&router)?;
-    let handed_down = sent_by(lan)? - earlier;
+    let handed_down = mib::ipv4(lan, "OutRequests")? - earlier;
     assert!(handed_down < BYTES / 1500 / 2, "{handed_down} packets: hardly a super-packet, this test tests nothing");
 
     let start = Instant::now();
@@ -87,15 +86,6 @@ fn a_rule_asks_for_the_length_of_each_segment() -> anyhow::Result<()> {
         assert!(device < full / 2, "{device} packets of the device: hardly a super-packet, this test tests nothing");
     }
     Ok(())
-}
-
-/// Packets that IP has handed to its devices, super-packets as one (`Ip: OutRequests` of RFC 4293).
-fn sent_by(namespace: &Namespace) -> anyhow::Result<usize> {
-    let table = namespace.run(|| Ok(std::fs::read_to_string("/proc/thread-self/net/snmp")?))?;
-    let mut lines = table.lines().filter(|line| line.starts_with("Ip:"));
-    let (names, values) = (lines.next().context("names")?, lines.next().context("values")?);
-    let at = names.split(' ').position(|name| name == "OutRequests").context("OutRequests")?;
-    Ok(values.split(' ').nth(at).context("OutRequests")?.parse()?)
 }
 
 /// What may be under way at once. A veth device with native XDP holds 256 packets for a CPU that is busy, and drops the next;
