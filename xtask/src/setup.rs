@@ -82,7 +82,7 @@ fn bring(stages: &[fn() -> Vec<Need>]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Installs what measuring needs beside that; nothing else asks for it.
+/// Installs what measuring needs beside that, and the test of its gate.
 ///
 /// # Errors
 ///

@@ -106,6 +106,18 @@ mod tests {
 
     use super::*;
 
+    /// The gate alone. What a packet counts as is written twice, here and in the floors: a change of the one is a change of
+    /// the other.
+    #[test]
+    fn floors_do_and_count_what_qosbpf_does() {
+        assert!(nix::unistd::geteuid().is_root(), "programs are loaded here: run it as root");
+        let objects = Objects::build().expect("cargo xtask test installs clang, which compiles the floors");
+        for hook in Hook::ALL {
+            let compared = check(&objects, hook).unwrap_or_else(|error| panic!("{}: {error:#}", hook.name()));
+            assert!(compared > 1_000, "{}: only {compared} test runs", hook.name());
+        }
+    }
+
     #[test]
     fn all_ds_bytes_of_both_families_are_compared_whoever_made_them() {
         let named = samples().into_iter().filter(|sample| sample.name == "a DS byte");
