@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, ensure};
+use aya::programs::links::PinnedLink;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use qosbpf_tests::{
     flow::Flow,
@@ -107,6 +108,18 @@ fn no_packet_is_remarked_where_a_bypassed_hook_is_put_back() -> anyhow::Result<(
     lab.ok("policy resume")?;
     ensure!(lab.five_become(34)?);
     Ok(())
+}
+
+/// The kernel may take longer to end a link than one look waits; the look of every thirty seconds is not waited for then.
+#[test]
+fn what_still_ran_when_its_pins_were_gone_is_put_back_as_soon_as_it_has_ended() -> anyhow::Result<()> {
+    let lab = serving(&[])?;
+    let was = program(&lab, "lan0:ingress")?;
+    let held = PinnedLink::from_pin(lab.router.hook_folder("lan0", "ingress")?.join("link"))?;
+    umount2(&lab.router.bpffs, MntFlags::MNT_DETACH)?;
+    lab.says(&["nothing is attached again as long as what ran by its pins may run on"])?;
+    drop(held);
+    is_put_back(&lab, was)
 }
 
 /// A folder that is in use is no place for a mount, until it is empty again.

@@ -150,7 +150,9 @@ impl Follower {
         self.behind = quiet.is_none() && (site.has_policy() || !site.hooks.is_empty());
         // Nobody who changes something waits until the kernel has ended what is lost: with the lock it is read again.
         let quiet = quiet.filter(|_| !self.memory.is_lost(&site, &released(&site), &context.bpffs));
-        let is_lost = self.heed_lost(&site, &released(&site), &context.bpffs)?;
+        let lost = self.heed_lost(&site, &released(&site), &context.bpffs);
+        // What runs on may be about to end: packets are not left unmarked until the next look of all.
+        let is_lost = lost.inspect_err(|_held| self.behind = true)?;
         let whole =
             self.memory.missing_alone(&site, &released(&site), &context.bpffs).iter().all(|lost| self.knows_lost(lost));
         if !is_lost && whole && self.due(&site, &released(&site))?.is_empty() {
