@@ -32,8 +32,10 @@ pub const EF: u8 = 46 << 2;
 /// Datagrams that are sent in one go; a fault begins and ends between two of them.
 const BURST: u32 = 10;
 const PACE: Duration = Duration::from_micros(500);
-/// For how long nothing may arrive until what has not is lost.
+/// For how long nothing may arrive behind the last one until what has not is lost.
 const QUIET: Duration = Duration::from_millis(400);
+/// The same as long as the last one has not: a machine that does ten other things is late.
+const LATE: Duration = Duration::from_secs(5);
 
 /// EF from the LAN host to the WAN host, without end.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub struct Outcome {
     pub within: u32,
     /// Lost at any other time.
     pub beyond: u32,
+    /// How many times in succession something was lost, faults included: what is lost between two bursts that arrived.
+    pub outages: u32,
 }
 
 impl Flow {
@@ -125,29 +129,39 @@ impl Flow {
         let mut outcome = Outcome { sent, ..Outcome::default() };
         let mut arrived = BTreeSet::new();
         for arrival in arrivals {
-            let number = arrival.label.id + arrival.label.sequence;
+            let number = number(&arrival);
             ensure!(arrived.insert(number), "number {number} came twice");
             ensure!(arrival.header_checksum == Some(true) && arrival.udp_checksum, "a wrong checksum: {arrival:?}");
             *outcome.marks.entry(arrival.ds.dscp().value()).or_default() += 1;
         }
+        let mut before = None::<u32>;
         for missing in (0..sent).filter(|number| !arrived.contains(number)) {
             let during = self.faults.iter().any(|fault| fault.contains(&missing));
             *(if during { &mut outcome.within } else { &mut outcome.beyond }) += 1;
+            outcome.outages += u32::from(before.is_none_or(|before| missing - before > 2 * BURST));
+            before = Some(missing);
         }
         Ok(outcome)
     }
 
     fn arrivals(&self, count: usize) -> anyhow::Result<Vec<Arrival>> {
-        let mut arrivals = self.capture.take(count, QUIET)?;
+        let (mut arrivals, mut heard) = (self.capture.take(count, QUIET)?, Instant::now());
+        let is_last = |arrival: &Arrival| number(arrival) as usize + 1 == count;
         while arrivals.len() < count {
             let more = self.capture.take(count - arrivals.len(), QUIET)?;
-            if more.is_empty() {
+            if !more.is_empty() {
+                heard = Instant::now();
+            } else if heard.elapsed() >= LATE || arrivals.iter().any(is_last) {
                 break;
             }
             arrivals.extend(more);
         }
         Ok(arrivals)
     }
+}
+
+const fn number(arrival: &Arrival) -> u32 {
+    arrival.label.id + arrival.label.sequence
 }
 
 impl Drop for Flow {

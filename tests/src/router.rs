@@ -14,6 +14,7 @@ use qosbpf::lab::{Lab, namespace::Namespace, topology::WAN_HOST};
 use crate::{
     binary::{self, Answer},
     counted::Counted,
+    service::eventually,
 };
 
 /// The four hooks of the router.
@@ -159,6 +160,19 @@ impl Router {
         let line = format!("ping {family} -q -n -i 0.002 -W 2 -Q {tos} -c {count} {to}");
         run_in(self.lab.lan(), &line).map(drop)
     }
+}
+
+/// Waits until devices carry packets: the kernel sees to that a moment after they, or their peers, have been set up.
+///
+/// # Errors
+///
+/// That one does not.
+pub fn wait_until_up(devices: &[(&Namespace, &str)]) -> anyhow::Result<()> {
+    for (namespace, device) in devices {
+        let line = format!("ip link show dev {device}");
+        eventually(|| Ok(run_in(namespace, &line)?.stdout.contains("state UP"))).with_context(|| line.clone())?;
+    }
+    Ok(())
 }
 
 /// Runs a tool in a namespace; it has to succeed.

@@ -5,7 +5,7 @@ use aya::programs::TcAttachType;
 use qosbpf::lab::topology::{EDGE_LAN, LAN_HOST, WAN_HOST};
 use qosbpf_tests::{
     left::tcx,
-    router::{Router, run_in},
+    router::{Router, run_in, wait_until_up},
 };
 
 use crate::{
@@ -51,7 +51,12 @@ fn make_lan_again(stage: &Stage) -> anyhow::Result<()> {
     ] {
         run_in(lan, &line)?;
     }
-    Ok(())
+    wait_until_up(&[(stage.edge(), "lan0"), (lan, "eth0")])
+}
+
+/// What comes from the router to the WAN host passes again.
+fn wan_is_up(router: &Router) -> anyhow::Result<()> {
+    wait_until_up(&[(router.edge(), "wan0"), (router.lab().wan(), "eth0")])
 }
 
 /// What the hooks say that the interfaces before them have counted of EF.
@@ -124,7 +129,8 @@ fn flap() -> anyhow::Result<Row> {
             run_in(router.edge(), "ip link set wan0 down")?;
             run_in(router.edge(), "ip link set wan0 up")?;
             let neighbour = format!("{} lladdr {} nud permanent dev wan0", WAN_HOST.v4, WAN_HOST.mac);
-            run_in(router.edge(), &format!("ip neighbour replace {neighbour}"))
+            run_in(router.edge(), &format!("ip neighbour replace {neighbour}"))?;
+            wan_is_up(router)
         })?;
         stage.flow.pass(50)?;
         stage.router.ok("status")?;
@@ -250,6 +256,7 @@ fn away_and_back(
         ] {
             run_in(router.edge(), &line)?;
         }
+        wan_is_up(router)?;
         then(router)?;
         status
     })?;

@@ -10,7 +10,7 @@ use std::{
 
 use qosbpf_tests::{
     binary::{Answer, command},
-    router::{HOOKS, Router, run_in, words},
+    router::{HOOKS, Router, run_in, wait_until_up, words},
     udp,
 };
 
@@ -31,6 +31,7 @@ fn a_renamed_and_resized_interface_goes_on_counting() -> anyhow::Result<()> {
         ] {
             run_in(router.edge(), line)?;
         }
+        wait_until_up(&[(router.edge(), "lan0.832"), (router.lab().lan(), "eth0")])?;
         router.ping(false, 104, 4)?;
         for name in ["lan0.832:ingress", "lan0.832:egress"] {
             let counted = router.counted(name)?.packets();
@@ -44,6 +45,7 @@ fn a_renamed_and_resized_interface_goes_on_counting() -> anyhow::Result<()> {
             run_in(router.edge(), line)?;
         }
         run_in(router.edge(), "ip neighbour replace 192.0.2.2 lladdr 02:00:00:00:01:02 nud permanent dev lan0")?;
+        wait_until_up(&[(router.edge(), "lan0"), (router.lab().lan(), "eth0")])?;
         assert_nothing(&router, hook)?;
     }
     Ok(())

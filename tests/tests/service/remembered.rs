@@ -145,8 +145,9 @@ fn what_is_still_lost_is_not_forgotten_with_the_next_loss() -> anyhow::Result<()
     }
     lab.signal(Signal::SIGCONT)?;
     is_another(&lab, "lan0:ingress", first)?;
-    let missing = || lab.ask("status")?.expect(3)?.says(&["wan0:egress", "MISSING", "run attaches it again"]).map(drop);
-    eventually(|| Ok(missing().is_ok())).with_context(|| lab.log().unwrap_or_default())?;
+    let missing = || lab.ask("status")?.expect(3)?.says(&["wan0:egress", "MISSING", "run attaches it again"]);
+    let is_missing = || eventually(|| Ok(missing().is_ok())).with_context(|| lab.log().unwrap_or_default());
+    is_missing()?;
     // From then on what was in force at the last look is without it.
     thread::sleep(REMOVING);
     looks_again(&lab)?;
@@ -155,7 +156,7 @@ fn what_is_still_lost_is_not_forgotten_with_the_next_loss() -> anyhow::Result<()
     unmount(&lab)?;
     is_another(&lab, "lan0:ingress", second)?;
     looks_again(&lab)?;
-    missing()?;
+    is_missing()?;
     run_in(edge, "tc qdisc del dev wan0 ingress")?;
     looks_again(&lab)?;
     is_another(&lab, "wan0:egress", filter)?;
