@@ -10,6 +10,7 @@ mod files;
 mod kills;
 mod page;
 mod pins;
+mod places;
 mod service;
 mod stage;
 mod system;

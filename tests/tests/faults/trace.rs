@@ -1,51 +1,24 @@
 //! A command that is stopped at its system calls (ptrace(2)): to be killed there, or to have one of them fail.
-//!
-//! What a process leaves behind changes only by system calls, and of these only by those that change something which
-//! outlives it: pins, links, filters, folders. Between two of them it does not matter where it is killed. With
-//! `QOSBPF_KILL_EVERY=N` every system call counts as one, and the process is killed behind each Nth.
 
-use std::{env, io, os::unix::process::CommandExt as _, process::Command};
+use std::{io, os::unix::process::CommandExt as _, process::Command};
 
 use anyhow::{Context as _, bail, ensure};
 use nix::{
     sys::{
         ptrace::{self, Options},
-        signal::{Signal, kill},
+        signal::Signal,
         wait::{WaitStatus, waitpid},
     },
     unistd::Pid,
 };
 
-/// Behind how many system calls it is killed each time, if all of them count.
-pub fn every() -> anyhow::Result<Option<usize>> {
-    let Some(every) = env::var_os("QOSBPF_KILL_EVERY") else { return Ok(None) };
-    let every = every.to_str().and_then(|every| every.parse().ok()).filter(|every| *every > 0);
-    every.map(Some).context("QOSBPF_KILL_EVERY is a number from 1 on")
-}
-
 /// What became of the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Killed behind the call that was meant; its name.
-    Killed(String),
+    /// Killed at the call that was meant.
+    Killed(Call),
     /// It ended by itself before that.
     Ended(i32),
-}
-
-/// Kills the command as soon as it has made so many changes; with 0 at its first system call.
-pub fn kill_after(command: &mut Command, changes: usize) -> anyhow::Result<End> {
-    let every = every()?.is_some();
-    let mut made = 0;
-    Traced::start(command)?.run(|traced, call| {
-        if changes > 0 {
-            made += usize::from(call.done && call.result >= 0 && (every || call.changes()));
-        }
-        if made < changes {
-            return Ok(false);
-        }
-        kill(traced, Signal::SIGKILL)?;
-        Ok(true)
-    })
 }
 
 /// Lets every call that `which` chooses fail with this error; the exit code of the command, and how many have failed.
@@ -72,7 +45,7 @@ pub fn fail(command: &mut Command, errno: i32, mut which: impl FnMut(&Call) -> b
     })?;
     match end {
         End::Ended(code) => Ok((code, failed)),
-        End::Killed(call) => bail!("killed at {call}"),
+        End::Killed(call) => bail!("killed at {call:?}"),
     }
 }
 
@@ -87,48 +60,15 @@ pub fn nth(which: fn(&Call) -> bool, number: usize) -> impl FnMut(&Call) -> bool
 }
 
 /// A system call of the command.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    number: i64,
-    argument: u64,
+    pub number: i64,
+    pub arguments: [u64; 3],
     /// What it returned, once it is done.
-    result: i64,
+    pub result: i64,
     /// Whether it is done; else it is about to begin.
-    done: bool,
+    pub done: bool,
 }
-
-/// The calls that change what outlives a process, and their names.
-const CHANGES: [(i64, &str); 17] = [
-    (libc::SYS_unlink, "unlink"),
-    (libc::SYS_unlinkat, "unlinkat"),
-    (libc::SYS_mkdir, "mkdir"),
-    (libc::SYS_mkdirat, "mkdirat"),
-    (libc::SYS_rmdir, "rmdir"),
-    (libc::SYS_rename, "rename"),
-    (libc::SYS_renameat, "renameat"),
-    (libc::SYS_renameat2, "renameat2"),
-    (libc::SYS_chmod, "chmod"),
-    (libc::SYS_fchmod, "fchmod"),
-    (libc::SYS_fchmodat, "fchmodat"),
-    (libc::SYS_sendto, "sendto"),
-    (libc::SYS_sendmsg, "sendmsg"),
-    (libc::SYS_mount, "mount"),
-    (libc::SYS_flock, "flock"),
-    (libc::SYS_clone, "clone"),
-    (libc::SYS_clone3, "clone3"),
-];
-
-/// The commands of bpf(2) that do, and their names: include/uapi/linux/bpf.h.
-const BPF_CHANGES: [(u64, &str); 8] = [
-    (2, "BPF_MAP_UPDATE_ELEM"),
-    (6, "BPF_OBJ_PIN"),
-    (8, "BPF_PROG_ATTACH"),
-    (9, "BPF_PROG_DETACH"),
-    (26, "BPF_MAP_UPDATE_BATCH"),
-    (28, "BPF_LINK_CREATE"),
-    (29, "BPF_LINK_UPDATE"),
-    (34, "BPF_LINK_DETACH"),
-];
 
 impl Call {
     /// Whether it pins something.
@@ -151,37 +91,21 @@ impl Call {
         self.is(libc::SYS_mkdir) || self.is(libc::SYS_mkdirat)
     }
 
-    const fn is_bpf(&self, command: u64) -> bool {
-        self.is(libc::SYS_bpf) && self.argument == command
+    pub const fn is_bpf(&self, command: u64) -> bool {
+        self.is(libc::SYS_bpf) && self.arguments[0] == command
     }
 
-    const fn is(&self, number: i64) -> bool {
+    pub const fn is(&self, number: i64) -> bool {
         self.number == number
-    }
-
-    fn changes(&self) -> bool {
-        self.known().is_some()
-    }
-
-    fn known(&self) -> Option<&'static str> {
-        let name = |(_, name): &(_, &'static str)| *name;
-        CHANGES
-            .iter()
-            .find(|(number, _)| self.is(*number))
-            .map(name)
-            .or_else(|| BPF_CHANGES.iter().find(|(command, _)| self.is_bpf(*command)).map(|(_, name)| *name))
-    }
-
-    fn name(&self) -> String {
-        self.known().map_or_else(|| format!("system call {}", self.number), str::to_owned)
     }
 }
 
-struct Traced(Pid);
+/// A command that runs from stop to stop.
+pub struct Traced(Pid);
 
 impl Traced {
     /// Starts the command, stopped before its first instruction.
-    fn start(command: &mut Command) -> anyhow::Result<Self> {
+    pub fn start(command: &mut Command) -> anyhow::Result<Self> {
         // SAFETY: one system call, which is all that may happen between fork(2) and execve(2).
         let command = unsafe { command.pre_exec(|| ptrace::traceme().map_err(io::Error::from)) };
         let child = command.spawn().context("start the command")?;
@@ -192,25 +116,23 @@ impl Traced {
     }
 
     /// Runs it; `at` is asked before and after each call, and says whether it has killed it.
-    fn run(self, mut at: impl FnMut(Pid, &Call) -> anyhow::Result<bool>) -> anyhow::Result<End> {
-        let (mut begun, mut killed, mut signal) = (None::<Call>, None, None);
+    pub fn run(self, mut at: impl FnMut(Pid, &Call) -> anyhow::Result<bool>) -> anyhow::Result<End> {
+        let (mut begun, mut killed, mut signal) = (None::<Call>, None::<Call>, None);
         loop {
             ptrace::syscall(self.0, signal.take())
                 .or_else(|error| if killed.is_some() { Ok(()) } else { Err(error) })?;
-            match waitpid(self.0, None)? {
-                WaitStatus::Exited(_, code) => return Ok(End::Ended(code)),
-                WaitStatus::Signaled(_, Signal::SIGKILL, _) if killed.is_some() => {
-                    return Ok(End::Killed(killed.unwrap_or_default()));
-                }
-                WaitStatus::PtraceSyscall(_) => {
+            match (waitpid(self.0, None)?, killed) {
+                (WaitStatus::Exited(_, code), _) => return Ok(End::Ended(code)),
+                (WaitStatus::Signaled(_, Signal::SIGKILL, _), Some(call)) => return Ok(End::Killed(call)),
+                (WaitStatus::PtraceSyscall(_), _) => {
                     let call = self.call(begun.take())?;
                     if at(self.0, &call)? {
-                        killed = Some(call.name());
+                        killed = Some(call);
                     }
                     begun = (!call.done).then_some(call);
                 }
-                WaitStatus::Stopped(_, other) => signal = Some(other),
-                other => bail!("{other:?}"),
+                (WaitStatus::Stopped(_, other), _) => signal = Some(other),
+                (other, _) => bail!("{other:?}"),
             }
         }
     }
@@ -222,7 +144,8 @@ impl Traced {
             Some(call) => Call { result: registers.rax.cast_signed(), done: true, ..call },
             None => {
                 let number = registers.orig_rax.cast_signed();
-                Call { number, argument: registers.rdi, result: 0, done: false }
+                let arguments = [registers.rdi, registers.rsi, registers.rdx];
+                Call { number, arguments, result: 0, done: false }
             }
         })
     }
