@@ -22,6 +22,14 @@ impl Edge {
         Ok(())
     }
 
+    /// What `stats --json` says of the first row of `remarked` or `dropped` at `lan0:ingress`: its packets, and how many of them an
+    /// earlier policy has changed.
+    fn row(&self, kind: &str) -> anyhow::Result<(Option<u64>, Option<u64>)> {
+        let document = self.ok("stats lan0:ingress --json")?.json()?;
+        let row = &document["hooks"][0][kind][0];
+        Ok((row["packets"].as_u64(), row["earlier"].as_u64()))
+    }
+
     /// Another policy than `mark`, with a table and a rule at `lan0:ingress`, and `keep` at the other hook.
     fn apply(&self, name: &str, table: &str, rules: &str) -> anyhow::Result<()> {
         let hooks = "[interface.lan0]\ningress = \"u\"\n[interface.wan0]\negress = \"keep\"\n";
@@ -37,17 +45,21 @@ fn another_table_has_not_changed_what_the_one_before_it_has() -> anyhow::Result<
     edge.ok(&format!("policy apply {}", edge.mark))?;
     edge.router.ping(false, EF, 9)?;
     edge.said_of_ef("9 -> AF41 table: EF (line 8)", "9 EF -> AF41 here, by table t, entry EF")?;
+    assert_eq!(edge.row("remarked")?, (Some(9), None));
     // The same table by another policy goes on.
     edge.ok(&format!("policy apply {}", edge.router.policy("renamed", MARK)?))?;
     edge.said_of_ef("9 -> AF41 table: EF (line 8)", "9 EF -> AF41 here, by table t, entry EF")?;
+    assert_eq!(edge.row("remarked")?, (Some(9), None));
     edge.apply("other", "EF = \"AF41\"\n", "")?;
     edge.said_of_ef("9 -> AF41 (by an earlier policy)", "9 EF -> AF41 here, by an earlier policy")?;
+    assert_eq!(edge.row("remarked")?, (Some(9), Some(9)));
     edge.router.ping(false, EF, 3)?;
     let both = ", 9 of them by an earlier policy";
     edge.ok("stats lan0:ingress --rate 0")?.says(&[&format!("12 -> AF41 table: EF (line 10){both}")])?;
     let why = edge.ok("why lan0:ingress EF --sample 0 --json")?;
     assert!(why.stdout.contains("12 EF -> AF41 here, by table u, entry EF ("), "{why:?}");
     assert!(why.stdout.contains(both), "{why:?}");
+    assert_eq!(edge.row("remarked")?, (Some(12), Some(9)));
     edge.apply("none", "", "")?;
     edge.said_of_ef("12 -> AF41 (by an earlier policy)", "12 EF -> AF41 here, by an earlier policy")
 }
@@ -78,8 +90,10 @@ fn what_was_dropped_by_an_earlier_policy_is_not_by_a_rule_of_this_one() -> anyho
     let to = SocketAddr::new(WAN_HOST.v4.into(), 5060);
     udp::send(edge.router.lab().lan(), SocketAddr::new(LAN_HOST.v4.into(), 0), to, EF, 5)?;
     edge.ok("why lan0:ingress EF --sample 0")?.says(&["5 EF dropped here, by rule \"no voice\" ("])?;
+    assert_eq!(edge.row("dropped")?, (Some(5), None));
     edge.apply("second", "", &drops("still none"))?;
     edge.ok("why lan0:ingress EF --sample 0")?.says(&["5 EF dropped here, by an earlier policy"])?;
+    assert_eq!(edge.row("dropped")?, (Some(5), Some(5)));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use qosbpf::{
 use qosbpf_tests::{
     bpf::{Kind, link_xdp, load_constant},
     features::Feature,
-    router::{Router, run_in, spawn_in, words},
+    router::{Router, run_in, spawn_in, wait_until_up, words},
     typed::{find, findings, has, shell, type_in},
 };
 
@@ -48,6 +48,58 @@ fn a_bpf_file_system_that_can_only_be_read_is_made_writable() -> anyhow::Result<
     refused.expect(1)?;
     assert!(!has(&router.ask("doctor --sample 0 --json")?.expect(0)?, "bpffs-read-only")?);
     router.ok("attach wan0 --egress").map(drop)
+}
+
+/// `ip netns exec` has a /sys of its own, in which nothing is mounted. What it is called with there tells that, and so what it is
+/// to be called with elsewhere.
+#[test]
+fn where_a_bpf_file_system_is_hidden_the_advice_works_outside() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let name = router.edge().name();
+    let ask = "--bpffs /sys/fs/bpf doctor --sample 0 --json";
+    let hidden = shell(&format!("ip netns exec {name} qosbpf {ask}"), None)?.expect(3)?;
+    let found = find(&hidden, "host", "bpffs-hidden")?;
+    let advice = found["advice"].as_str().context("advice")?;
+    let (outside, with) = advice.split_once(", with ").context("what to call it with")?;
+    assert!(found["cure"].is_null() && outside == "run it outside of `ip netns exec`", "{found:#}");
+    assert!(!has(&shell(&format!("qosbpf {} {ask}", with.replace("NAME", name)), None)?, "bpffs-hidden")?);
+    Ok(())
+}
+
+/// A veth takes no tag off: its peer hands it over beside the packet, where XDP does not see it.
+#[test]
+fn tags_from_a_veth_are_seen_at_xdp_after_the_advice() -> anyhow::Result<()> {
+    if Feature::Vlan.leaves_out("tags at XDP")? {
+        return Ok(());
+    }
+    let router = Router::start()?;
+    let (edge, lan) = (router.edge(), router.lab().lan());
+    for (namespace, device, address) in [(edge, "lan0", 1), (lan, "eth0", 2)] {
+        run_in(namespace, &format!("ip link add link {device} name tagged type vlan id 5"))?;
+        run_in(namespace, "ip link set tagged up")?;
+        run_in(namespace, &format!("ip address add 203.0.113.{address}/24 dev tagged"))?;
+    }
+    let policy = router
+        .policy("p", "[[rule]]\nname = \"tagged\"\non = \"lan0:ingress\"\nmatch = { vlan = 5 }\nset = \"EF\"\n")?;
+    router.ok("attach lan0 --ingress --hook xdp")?;
+    router.ok(&format!("policy apply {policy}"))?;
+    let tagged = || {
+        wait_until_up(&[(edge, "tagged"), (lan, "tagged")])?;
+        run_in(lan, "ping -q -n -i 0.002 -W 2 -c 3 203.0.113.1")?;
+        let stats = router.ok("stats lan0:ingress --json")?.json()?;
+        stats["hooks"][0]["rules"][0]["packets"].as_u64().context("a rule")
+    };
+    assert_eq!(tagged()?, 0);
+    let why = router.ask("why lan0:ingress tagged --sample 0 --json")?;
+    let doctor = router.ask("doctor lan0 --sample 0 --json")?.expect(3)?;
+    for found in [find(&why, "lan0:ingress", "rxvlan")?, find(&doctor, "lan0", "rxvlan")?] {
+        let advice = found["advice"].as_str().context("advice")?;
+        let (at, typed) = advice.split_once(": ").context("a command")?;
+        assert_eq!(at, "at its peer, in the namespace where that is", "{found:#}");
+        run_in(lan, &typed.replace("PEER", "eth0"))?;
+    }
+    assert_eq!(tagged()?, 3);
+    Ok(())
 }
 
 /// Interfaces of two network namespaces with the same number, and a link of the same program at each.

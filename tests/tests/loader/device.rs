@@ -91,6 +91,36 @@ fn a_deleted_interface_is_said_to_be_gone_and_cleaned() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_a_deleted_interface_had_counted_can_be_read_until_it_is_detached() -> anyhow::Result<()> {
+    for hook in ["auto", "clsact"] {
+        let router = Router::start()?;
+        router.ok(&format!("attach lan0 --hook {hook}"))?;
+        router.ping(false, 184, 5)?;
+        let before = |place: &str| {
+            let document = router.ok(&format!("stats --json {place}:ingress"))?.json()?;
+            anyhow::Ok(document["hooks"][0]["before"].clone())
+        };
+        let counted = before("lan0")?;
+        assert_eq!((&counted[0]["ds"], &counted[0]["packets"]), (&184.into(), &5.into()), "{hook}: {counted:#}");
+        let gone = router.ok("status --json")?.json()?["hooks"][0]["ifindex"].to_string();
+        run_in(router.edge(), "ip link del lan0")?;
+        let gone = format!("if-{gone}");
+        let all = router.ok("stats")?.says(&[&format!("! {gone}:ingress"), &format!("! {gone}:egress")])?;
+        let of_all = all.stdout.lines().find(|line| line.contains(&format!("{gone}:ingress"))).unwrap_or_default();
+        assert_eq!(of_all.split_whitespace().nth(2), Some("5"), "{of_all}");
+        let one = router.ok(&format!("stats {gone}:ingress"))?.says(&["MISSING", "AFTER = handed to the stack"])?;
+        assert!(one.stdout.lines().any(|line| line.starts_with("EF ") && line.contains(" 5 ")), "{one:?}");
+        assert_eq!(before(&gone)?, counted, "{hook}");
+        router.ok("stats --csv")?.says(&[&format!("{gone},ingress,before,ipv4,184,46,EF,0,,,,,5,")])?;
+        let left = format!("lan0 is gone, and what is left of it is {gone}");
+        router.ask("stats lan0")?.expect(1)?.complains(&["not attached at lan0", &left, &format!("detach {gone}")])?;
+        router.ok(&format!("detach {gone}"))?;
+        router.ask(&format!("stats {gone}"))?.expect(1)?.complains(&[&format!("not attached at {gone}")])?;
+    }
+    Ok(())
+}
+
 /// A new device of the same name has another index: it is nobody's, until it is attached.
 #[test]
 fn an_interface_made_again_is_attached_anew() -> anyhow::Result<()> {
