@@ -4,7 +4,6 @@ use qos_common::{
     locate::Link,
     meter::METER_SLOTS,
     policy::{Local, Table},
-    rules::RuleCounters,
 };
 use qos_vectors::hook::{Hook, HookRules};
 use qosbpf::{
@@ -47,9 +46,7 @@ impl<'a> Bound<'a> {
         let interfaces = INTERFACES.map(|(number, name)| (number, name.to_owned()));
         let input = Input { rules: &self.rules, slots: &slots, meter_slots: &meter_slots, interfaces: &interfaces };
         let RuleTables { plan, asked, pages, rows, records, meters, .. } = compile(&input).ok()?.tables;
-        let counters = vec![RuleCounters::ZERO; 2];
-        let mut rules = HookRules { plan, asked, pages, rows, records, counters, ..HookRules::default() };
-        rules.meters.records = meters;
+        let rules = HookRules::new(plan, asked, pages, rows, records, meters);
         let table = self.table.map_or(Table::IDENTITY, RemarkTable::compile);
         Some(Hook { local: self.local, rules, ..Hook::new(Link::Ethernet, table) })
     }

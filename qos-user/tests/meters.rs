@@ -6,9 +6,8 @@ use qos_common::{
     locate::Link,
     meter::MeterCounter,
     policy::{Decision, Local, Origin, Table},
-    rules::RuleCounters,
 };
-use qos_vectors::hook::{Arrival, Hook, HookMeters, HookRules};
+use qos_vectors::hook::{Arrival, Hook, HookRules};
 use qosbpf::{
     policy::{
         classifier::{Compiled, Input, Refusal, compile},
@@ -47,17 +46,8 @@ fn compiled(rules: &[&Rule]) -> Result<Compiled, Refusal> {
 fn hook(meter: Meter) -> Hook {
     let RuleTables { plan, asked, remarks, pages, rows, records, meters } =
         compiled(&[&rule(Action::Meter(meter), Vec::new())]).unwrap().tables;
-    let meters = HookMeters { records: meters, now: 1_000_000_000, ..HookMeters::default() };
-    let rules = HookRules {
-        plan,
-        asked,
-        pages,
-        rows,
-        records,
-        counters: vec![RuleCounters::ZERO; 2],
-        meters,
-        ..HookRules::default()
-    };
+    let mut rules = HookRules::new(plan, asked, pages, rows, records, meters);
+    rules.meters.now = 1_000_000_000;
     Hook { rules, remarks, ..Hook::new(Link::Layer3, Table::IDENTITY) }
 }
 

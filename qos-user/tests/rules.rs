@@ -28,7 +28,7 @@ use qos_common::{
 };
 use qos_vectors::{
     frame::{Ipv6, ether_type, ethernet, extension, protocol, udp},
-    hook::{Arrival, Hook, HookMeters, HookRules},
+    hook::{Arrival, Hook, HookRules},
     random::Random,
 };
 use qosbpf::policy::{
@@ -67,13 +67,9 @@ fn compiled(rules: &[Rule]) -> Compiled {
 
 fn hook(compiled: Compiled, table: Table, local: Local) -> Hook {
     let RuleTables { plan, asked, pages, rows, records, meters, .. } = compiled.tables;
-    let counters = vec![RuleCounters::ZERO; 2];
-    let meters = HookMeters { records: meters, now: START, ..HookMeters::default() };
-    Hook {
-        local,
-        rules: HookRules { plan, asked, pages, rows, records, counters, meters, ..HookRules::default() },
-        ..Hook::new(Link::Ethernet, table)
-    }
+    let mut rules = HookRules::new(plan, asked, pages, rows, records, meters);
+    rules.meters.now = START;
+    Hook { local, rules, ..Hook::new(Link::Ethernet, table) }
 }
 
 fn arrival(sample: &Sample) -> Arrival {

@@ -214,6 +214,23 @@ pub struct HookRules {
     pub events: Vec<Event>,
 }
 
+impl HookRules {
+    /// The tables of compiled rules, which have counted nothing yet.
+    #[must_use]
+    pub fn new(
+        plan: Plan,
+        asked: u64,
+        pages: Vec<Page>,
+        rows: Vec<Row>,
+        records: Vec<Record>,
+        meters: Vec<MeterRecord>,
+    ) -> Self {
+        let counters = vec![RuleCounters::ZERO; 2];
+        let meters = HookMeters { records: meters, ..HookMeters::default() };
+        Self { plan, asked, pages, rows, records, counters, meters, ..Self::default() }
+    }
+}
+
 /// Meters, their buckets, and what they have given.
 #[derive(Clone, Debug)]
 pub struct HookMeters {

@@ -1,7 +1,7 @@
 //! A hook on the host: the data path as plain Rust, with the same specialisation as a loaded program.
 
-use qos_common::{abi::Counters, policy::Table, rules::RuleCounters};
-use qos_vectors::hook::{Arrival, Hook, HookMeters, HookRules};
+use qos_common::{abi::Counters, policy::Table};
+use qos_vectors::hook::{Arrival, Hook, HookRules};
 use qosbpf::{kernel::object::Specialisation, rules::RuleTables, snapshot::Counts};
 
 /// The data path in memory.
@@ -46,18 +46,8 @@ pub fn hook(wanted: &Specialisation) -> Hook {
 }
 
 fn rules(tables: &RuleTables) -> HookRules {
-    let RuleTables { plan, asked, remarks: _, pages, rows, records, meters } = tables.clone();
-    let meters = HookMeters { records: meters, ..HookMeters::default() };
-    HookRules {
-        plan,
-        asked,
-        pages,
-        rows,
-        records,
-        counters: vec![RuleCounters::ZERO; 2],
-        meters,
-        ..HookRules::default()
-    }
+    let RuleTables { plan, asked, pages, rows, records, meters, .. } = tables.clone();
+    HookRules::new(plan, asked, pages, rows, records, meters)
 }
 
 /// Counters of which the time of the last frame is 1 if there was one: the one thing in which host and kernel differ.
