@@ -116,3 +116,28 @@ fn another_hook_that_marked_or_is_bypassed_is_named() -> anyhow::Result<()> {
     expect(&router, "wan0:egress EF>=2", &ping)?.expect(0)?;
     Ok(())
 }
+
+/// What came is named where it is not what was expected, the most first.
+#[test]
+fn what_came_instead_is_named() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0 --ingress")?;
+    let lan = router.lab().lan().name();
+    let ping = |tos: u8, count: u8| {
+        format!("ip netns exec {lan} ping -q -n -Q {tos} -c {count} -i 0.01 -W 1 198.51.100.2 >&2; ")
+    };
+    let both = ping(32, 2) + &ping(136, 5);
+    let none = expect(&router, "lan0:ingress EF=7 --within 0.2s", &both)?.expect(3)?;
+    let none = none.says(&["none came to this hook: what came: AF41 +5 CS1 +2"])?;
+    assert!(!none.stdout.contains("not asked"), "{none:?}");
+    let few = expect(&router, "lan0:ingress CS1>=3 other=0 --within 0.2s", &both)?.expect(3)?;
+    few.says(&["what else came: AF41 +5", "these were: AF41 +5"])?;
+    let document = expect(&router, "lan0:ingress EF=7 --within 0.2s --json", &both)?.expect(3)?.json()?;
+    let instead = serde_json::json!([{ "dscp": 34, "packets": 5 }, { "dscp": 8, "packets": 2 }]);
+    assert_eq!(document["expectations"][0]["instead"], instead, "{document:#}");
+    assert_eq!(document["not_asked"], instead, "{document:#}");
+    expect(&router, "lan0:ingress EF=7 --within 0.2s", ":")?
+        .expect(3)?
+        .says(&["is this the way the traffic takes?"])?;
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use super::{
     expectation::Expectation,
-    verdict::{Moved, Side},
+    moved::{Moved, Side},
 };
 use crate::{
     cmd::site::Site,

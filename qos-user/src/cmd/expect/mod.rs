@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod expectation;
+mod moved;
 mod verdict;
 
 use std::{
@@ -15,7 +16,8 @@ use std::{
 use self::{
     elsewhere::Earlier,
     expectation::{Comparison, Expectation},
-    verdict::{Command as Ran, Moved, Side, Verdict},
+    moved::{Moved, Side},
+    verdict::{Command as Ran, Verdict},
 };
 use crate::{
     cli::ExpectArgs,

@@ -1,89 +1,14 @@
-//! The verdict on expectations: what moved, whether it was expected, and where packets went instead.
+//! The verdict on expectations: whether what moved was expected, and where packets went instead.
 
-use qos_common::{abi::Counter, ds::Dscp};
+use qos_common::ds::Dscp;
 use serde_json::{Value, json};
 
-use super::{elsewhere::Elsewhere, expectation::Expectation};
-use crate::{
-    error::Exit,
-    invocation::Invocation,
-    rules::model::Rule,
-    snapshot::{Counts, TableLabel},
+use super::{
+    elsewhere::Elsewhere,
+    expectation::Expectation,
+    moved::{Moved, Side},
 };
-
-/// Which side of the hook is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// As packets came to it.
-    Before,
-    /// As they left it.
-    After,
-}
-
-impl Side {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Before => "before",
-            Self::After => "after",
-        }
-    }
-}
-
-/// What the counters did while the command ran.
-#[derive(Debug)]
-pub struct Moved {
-    before: [u64; Dscp::COUNT],
-    after: [u64; Dscp::COUNT],
-    remarked: Vec<(Dscp, Dscp, u64)>,
-    dropped: Vec<(Dscp, u64)>,
-    protected: u64,
-    uncounted: u64,
-}
-
-impl Moved {
-    /// From one reading to a later one; `None` if a counter fell, which those of one attachment never do.
-    #[must_use]
-    pub fn between(earlier: &Counts, later: &Counts) -> Option<Self> {
-        let moved = later.less(&earlier.cells())?;
-        let each = |of: fn(&Counts, Dscp) -> Counter| {
-            let mut all = [0; Dscp::COUNT];
-            Dscp::all().for_each(|dscp| all[dscp.index()] = of(&moved, dscp).packets);
-            all
-        };
-        let dropped = Dscp::all().map(|dscp| (dscp, moved.dropped(dscp).packets));
-        Some(Self {
-            dropped: dropped.filter(|(_, packets)| *packets > 0).collect(),
-            before: each(Counts::before),
-            after: each(Counts::after),
-            remarked: moved.changes().map(|(from, to, amount)| (from, to, amount.packets)).collect(),
-            protected: moved.sums.protected.packets,
-            uncounted: moved.totals().uncounted.packets,
-        })
-    }
-
-    /// Whether anything came.
-    #[must_use]
-    pub fn any(&self) -> bool {
-        self.before.iter().any(|packets| *packets > 0)
-    }
-
-    /// What packets of an expectation's codepoints have become that is none of these.
-    pub fn away<'a>(&'a self, expectation: &'a Expectation) -> impl Iterator<Item = (Dscp, u64)> + 'a {
-        let within = |dscp: &Dscp| expectation.dscps.contains(dscp);
-        let away = self.remarked.iter().filter(move |(from, to, _)| within(from) && !within(to));
-        away.map(|(_, to, packets)| (*to, *packets))
-    }
-
-    /// How many packets of an expectation's codepoints moved on one side.
-    #[must_use]
-    pub fn packets(&self, expectation: &Expectation, side: Side) -> u64 {
-        let all = match side {
-            Side::Before => &self.before,
-            Side::After => &self.after,
-        };
-        expectation.dscps.iter().map(|dscp| all[dscp.index()]).sum()
-    }
-}
+use crate::{error::Exit, invocation::Invocation, rules::model::Rule, snapshot::TableLabel};
 
 /// What is said in the end.
 #[derive(Debug)]
@@ -214,7 +139,12 @@ impl Verdict<'_> {
     fn instead(&self, expectation: &Expectation) -> Vec<String> {
         let came = self.moved.packets(expectation, Side::Before);
         if came == 0 && expectation.packets > 0 {
-            let why = if self.command.failed { "the command failed" } else { "is this the way the traffic takes?" };
+            let others = self.came_instead(expectation);
+            let why = match others.is_empty() {
+                false => format!("what came: {}", listed(&others)),
+                true if self.command.failed => "the command failed".to_owned(),
+                true => "is this the way the traffic takes?".to_owned(),
+            };
             return vec![format!("  none came to this hook: {why}")];
         }
         let away = self.moved.remarked.iter().filter(|(from, _, _)| expectation.dscps.contains(from));
@@ -224,7 +154,29 @@ impl Verdict<'_> {
         let dropped = self.moved.dropped.iter().filter(|(dscp, _)| expectation.dscps.contains(dscp));
         let dropped =
             dropped.map(|(dscp, packets)| format!("  {packets} of {came} were dropped: {}", self.dropper(*dscp)));
-        away.chain(dropped).collect()
+        away.chain(dropped).chain(self.beside(expectation)).collect()
+    }
+
+    /// Where fewer came, what came in their place; where more did, what they were, if they may be several.
+    fn beside(&self, expectation: &Expectation) -> Option<String> {
+        let packets = self.moved.packets(expectation, self.side);
+        let is_meant = |dscp: Dscp| expectation.dscps.contains(&dscp);
+        let (words, moved) = match packets < expectation.packets {
+            true if self.came_short(expectation) => ("what else came", self.came_instead(expectation)),
+            false if expectation.dscps.len() > 1 => ("these were", self.moved.by_size(self.side, is_meant)),
+            _ => return None,
+        };
+        (!moved.is_empty()).then(|| format!("  {words}: {}", listed(&moved)))
+    }
+
+    /// Whether too few came for as many to leave.
+    fn came_short(&self, expectation: &Expectation) -> bool {
+        [Side::Before, self.side].iter().all(|side| self.moved.packets(expectation, *side) < expectation.packets)
+    }
+
+    /// The codepoints that came to the hook and are none of an expectation's.
+    fn came_instead(&self, expectation: &Expectation) -> Vec<(Dscp, u64)> {
+        self.moved.by_size(Side::Before, |dscp| !expectation.dscps.contains(&dscp))
     }
 
     fn decider(&self, from: Dscp, to: Dscp) -> String {
@@ -258,13 +210,16 @@ impl Verdict<'_> {
         }
     }
 
-    /// What moved beside what was asked about.
+    /// What moved beside what was asked about, and has not been said yet.
     fn meanwhile(&self) -> Vec<String> {
-        let moved = self.unasked();
+        let unmet =
+            self.expectations.iter().filter(|expectation| !self.met(expectation) && self.came_short(expectation));
+        let said: Vec<_> = unmet.flat_map(|expectation| self.came_instead(expectation)).collect();
+        let mut moved = self.unasked();
+        moved.retain(|one| !said.contains(one));
         let mut lines = Vec::new();
         if !moved.is_empty() {
-            let moved: Vec<_> = moved.iter().map(|(dscp, packets)| format!("{dscp} +{packets}")).collect();
-            lines.push(format!("  meanwhile also moved: {} (not asked)", moved.join("  ")));
+            lines.push(format!("  meanwhile also moved: {} (not asked)", listed(&moved)));
         }
         if self.moved.protected > 0 {
             lines.push(format!("  protected, made by this host: {}", self.moved.protected));
@@ -281,12 +236,7 @@ impl Verdict<'_> {
 
     fn unasked(&self) -> Vec<(Dscp, u64)> {
         let asked = |dscp: Dscp| self.expectations.iter().any(|expectation| expectation.dscps.contains(&dscp));
-        let side = match self.side {
-            Side::Before => &self.moved.before,
-            Side::After => &self.moved.after,
-        };
-        let all = Dscp::all().map(|dscp| (dscp, side[dscp.index()]));
-        all.filter(|(dscp, packets)| *packets > 0 && !asked(*dscp)).collect()
+        self.moved.by_size(self.side, |dscp| !asked(dscp))
     }
 
     /// The verdict for machines.
@@ -297,8 +247,7 @@ impl Verdict<'_> {
         let remarked: Vec<_> = self.moved.remarked.iter().map(|(from, to, packets)| {
             json!({ "from": from.value(), "to": to.value(), "packets": packets, "by": self.decider(*from, *to) })
         }).collect();
-        let unasked: Vec<_> =
-            self.unasked().iter().map(|(dscp, packets)| json!({ "dscp": dscp.value(), "packets": packets })).collect();
+        let unasked = documents(&self.unasked());
         let dropped: Vec<_> = self
             .moved
             .dropped
@@ -328,8 +277,18 @@ impl Verdict<'_> {
             "before": self.moved.packets(expectation, Side::Before),
             "after": self.moved.packets(expectation, Side::After),
             "met": self.met(expectation),
+            "instead": if self.met(expectation) { Vec::new() } else { documents(&self.came_instead(expectation)) },
         })
     }
+}
+
+/// `AF41 +10  CS1 +2`.
+fn listed(moved: &[(Dscp, u64)]) -> String {
+    moved.iter().map(|(dscp, packets)| format!("{dscp} +{packets}")).collect::<Vec<_>>().join("  ")
+}
+
+fn documents(moved: &[(Dscp, u64)]) -> Vec<Value> {
+    moved.iter().map(|(dscp, packets)| json!({ "dscp": dscp.value(), "packets": packets })).collect()
 }
 
 /// `EF 46` for a codepoint, the name alone for a class.
@@ -345,7 +304,7 @@ mod tests {
     use qos_common::abi::Counter;
 
     use super::*;
-    use crate::cmd::expect::expectation;
+    use crate::{cmd::expect::expectation, snapshot::Counts};
 
     fn answer(words: &[&str], came: u64, failed: bool) -> Answer {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
