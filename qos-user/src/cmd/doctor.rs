@@ -115,7 +115,9 @@ fn chosen(
     site: Option<&Site>,
 ) -> anyhow::Result<BTreeSet<String>> {
     if let Some(name) = &args.interface {
-        return Ok([net.interface(name)?.name].into());
+        let again = |new: &str| Command::new("qosbpf doctor").operand(new);
+        let found = site.map_or_else(|| net.interface(name), |site| site.interface(name, again))?;
+        return Ok([found.name].into());
     }
     let ours = |interface: &&Interface| {
         site.is_some_and(|site| site.hooks.iter().any(|hook| hook.pins.ifindex == interface.ifindex))

@@ -158,6 +158,31 @@ impl Site {
         self.interfaces.iter().find(|interface| interface.ifindex == pins.ifindex)
     }
 
+    /// An interface by its name; of one with a hook of ours that was renamed the new name is said.
+    ///
+    /// # Errors
+    ///
+    /// `no-such-interface`; `again` is the command about the one of the new name.
+    pub fn interface(&self, name: &str, again: impl FnOnce(&str) -> Command) -> anyhow::Result<Interface> {
+        let found = self.net.interface(name);
+        match (found, self.new_name(name)) {
+            (Err(_gone), Some(new)) => {
+                let hint = format!("it is called {new} now: {}", again(new));
+                Err(Failure::new("no-such-interface", format!("no interface {name} in this network namespace"))
+                    .hint(hint)
+                    .into())
+            }
+            (found, _) => found,
+        }
+    }
+
+    /// How an interface is called by now that had another name when we attached to it.
+    fn new_name(&self, name: &str) -> Option<&str> {
+        let had_it = |hook: &&Hook| hook.state.interface == name;
+        let now = self.hooks.iter().filter(had_it).find_map(|hook| self.interface_of(hook))?;
+        (now.name != name).then_some(now.name.as_str())
+    }
+
     /// How a hook is called.
     #[must_use]
     pub fn name_of(&self, hook: &Hook) -> String {
@@ -222,6 +247,9 @@ impl Site {
     fn instead(&self, interface: &str) -> String {
         if self.interfaces.iter().any(|there| there.name == interface) {
             return format!("to attach: {}", Command::new("qosbpf attach").operand(interface));
+        }
+        if let Some(new) = self.new_name(interface) {
+            return format!("{interface} is called {new} now");
         }
         let was = self.hooks.iter().find(|hook| hook.state.interface == interface && self.interface_of(hook).is_none());
         match was.map(|hook| self.name_of(hook)) {

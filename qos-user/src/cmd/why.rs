@@ -11,6 +11,7 @@ use crate::{
         doctor::shell,
         site::{self, Site},
     },
+    command::Command,
     diagnosis::{
         self, Report,
         why::{About, RuleFacts, Scene},
@@ -32,7 +33,11 @@ pub fn run(args: &WhyArgs, context: &Context) -> anyhow::Result<Exit> {
     let direction = args.hook.direction.ok_or_else(|| no_hook(&args.hook))?;
     let interface = &args.hook.interface;
     let site = Site::read(context)?;
-    site.net.interface(interface)?;
+    let again = |new: &str| {
+        let why = Command::new("qosbpf why").operand(format_args!("{new}:{direction}"));
+        args.what.iter().fold(why, |why, what| why.word(what))
+    };
+    site.interface(interface, again)?;
     let about = about(args.what.as_deref(), &site, interface, direction)?;
     // What comes through while one reads is counted where it leaves, and not missed there.
     let (earlier, sent_before) = (site.snapshot_from(Direction::Egress, context)?, sent(&site)?);

@@ -10,7 +10,7 @@ use qosbpf::lab::topology::{LAN_HOST, WAN_HOST};
 use qosbpf_tests::{
     binary::Answer,
     router::{Router, run_in},
-    typed::{find, findings, has, type_in},
+    typed::{find, findings, has, shell, type_in},
     udp,
 };
 
@@ -172,5 +172,30 @@ fn the_cure_of_a_routing_rule_takes_that_one_away() -> anyhow::Result<()> {
     }
     let left = run_in(router.edge(), "ip rule")?.stdout + &run_in(router.edge(), "ip -6 rule")?.stdout;
     assert!(left.contains("lookup 77") && !left.contains("lookup 78") && !left.contains("lookup 79"), "{left}");
+    Ok(())
+}
+
+#[test]
+fn who_asks_by_the_old_name_of_an_interface_is_told_the_new_one() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0 --ingress")?;
+    router.ping(false, 184, 20)?;
+    for line in ["ip link set lan0 down", "ip link set lan0 name house0", "ip link set house0 up"] {
+        run_in(router.edge(), line)?;
+    }
+    for (asked, command) in [
+        ("why lan0:ingress EF --sample 0", "why house0:ingress EF"),
+        ("why lan0:ingress --sample 0", "why house0:ingress"),
+        ("doctor lan0 --sample 0", "doctor house0"),
+    ] {
+        let refused = router.ask(asked)?.expect(1)?;
+        let refused = refused.complains(&["no interface lan0", "it is called house0 now: qosbpf "])?;
+        let (_, typed) = refused.stderr.split_once(" now: ").unwrap_or_default();
+        assert!(typed.trim_end().ends_with(command), "{refused:?}");
+        let answer = shell(&format!("{} --sample 0", typed.replace("\n", " ")), None)?;
+        assert!([0, 4].contains(&answer.code), "{answer:?}");
+    }
+    router.ask("stats lan0:ingress")?.expect(1)?.complains(&["lan0 is called house0 now"])?;
+    router.ask("why lan9:ingress")?.expect(1)?.complains(&["there are: "])?;
     Ok(())
 }
