@@ -6,9 +6,11 @@ use std::{
     os::unix::fs::PermissionsExt as _,
 };
 
+use qos_vectors::frame;
 use qosbpf::lab::topology::{LAN_HOST, WAN_HOST};
 use qosbpf_tests::{
     binary::Answer,
+    lab::Injector,
     router::{Router, run_in},
     typed::{find, findings, has, shell, type_in},
     udp,
@@ -197,5 +199,22 @@ fn who_asks_by_the_old_name_of_an_interface_is_told_the_new_one() -> anyhow::Res
     }
     router.ask("stats lan0:ingress")?.expect(1)?.complains(&["lan0 is called house0 now"])?;
     router.ask("why lan9:ingress")?.expect(1)?.complains(&["there are: "])?;
+    Ok(())
+}
+
+/// A tag that is in the frame is seen at XDP, whatever the offload takes off others.
+#[test]
+fn a_rule_on_tags_that_has_matched_is_no_fault() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach lan0 --ingress --hook xdp")?;
+    let rule = "[[rule]]\nname = \"tagged\"\non = \"lan0:ingress\"\nmatch = { vlan = 5 }\nset = \"AF41\"\n";
+    router.ok(&format!("policy apply {}", router.policy("p", rule)?))?;
+    let ask = || router.ask("why lan0:ingress tagged --sample 0 --json");
+    assert_eq!(find(&ask()?.expect(3)?, "lan0:ingress", "rxvlan")?["level"], "fail");
+    let tagged = frame::ethernet(&[(0x8100, 5)], 0x0800, &frame::Ipv4::default().packet(&frame::udp(b"tagged")));
+    router.lab().lan().run(|| Ok(Injector::open("eth0")?.send(&tagged)?))?;
+    let answer = ask()?.expect(0)?;
+    let found = find(&answer, "lan0:ingress", "rxvlan")?;
+    assert!(found["level"] == "info" && answer.stdout.contains("it has decided or counted 1 packets"), "{answer:?}");
     Ok(())
 }

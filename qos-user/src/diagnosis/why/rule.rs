@@ -48,7 +48,7 @@ pub(super) fn heading(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> Stri
 pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> Vec<Finding> {
     let name = scene.name();
     let Some(rule) = counted(hook, &facts.name) else { return vec![not_asked(scene, facts)] };
-    let mut findings: Vec<Finding> = certain(scene, &rule.rule, facts);
+    let mut findings: Vec<Finding> = certain(scene, rule, facts);
     if rule.counted.packets > 0 {
         let text = format!("it has decided or counted {} packets: {}", rule.counted.packets, rule.rule.result());
         findings.push(Finding::ok(&name, "hit", text));
@@ -81,11 +81,12 @@ fn not_asked(scene: &Scene<'_>, facts: &RuleFacts) -> Finding {
 }
 
 /// What keeps it from ever matching.
-fn certain(scene: &Scene<'_>, rule: &Rule, facts: &RuleFacts) -> Vec<Finding> {
-    let name = scene.name();
+fn certain(scene: &Scene<'_>, count: &RuleCount, facts: &RuleFacts) -> Vec<Finding> {
+    let (name, rule) = (scene.name(), &count.rule);
     let shadowed = shadowed(&name, rule, facts);
     let translated = address::translated_rule(scene.interface, scene.direction, rule, scene.outside);
-    [shadowed, translated, no_interface(scene, rule), no_tag(scene, rule)].into_iter().flatten().collect()
+    let no_tag = no_tag(scene, rule, count.counted.packets > 0);
+    [shadowed, translated, no_interface(scene, rule), no_tag].into_iter().flatten().collect()
 }
 
 fn shadowed(name: &str, rule: &Rule, facts: &RuleFacts) -> Option<Finding> {
@@ -113,14 +114,22 @@ fn no_interface(scene: &Scene<'_>, rule: &Rule) -> Option<Finding> {
     (!patterns.iter().any(there)).then(|| Finding::fail(&scene.name(), "no-interface", text))
 }
 
-/// XDP sees no tag that the device has taken off.
-fn no_tag(scene: &Scene<'_>, rule: &Rule) -> Option<Finding> {
+/// XDP sees no tag that the device has taken off. Of a rule that has matched that cannot be all there is to say: a tag may
+/// have come in the frame.
+fn no_tag(scene: &Scene<'_>, rule: &Rule, is_hit: bool) -> Option<Finding> {
     let looks = rule.conditions.iter().any(|condition| matches!(condition.field, Field::Vlan(_) | Field::Pcp(_)));
     let port = scene.ground.port(scene.interface)?;
     let at_xdp = port.hook(Direction::Ingress).is_some_and(|hook| hook.via.is_xdp());
     let stripped = scene.direction == Direction::Ingress && at_xdp && port.offloads.rx_vlan == Some(true);
+    if !looks || !stripped {
+        return None;
+    }
     let text = format!("rule \"{}\" looks at VLAN tags, which the device takes off before XDP", rule.name);
-    (looks && stripped).then(|| Finding::fail(&scene.name(), "rxvlan", text).cure(port::tags_in_frames(port)))
+    let found = match is_hit {
+        true => Finding::info(&scene.name(), "rxvlan", format!("{text}: it matches where a tag was left in the frame")),
+        false => Finding::fail(&scene.name(), "rxvlan", text),
+    };
+    Some(found.cure(port::tags_in_frames(port)))
 }
 
 /// Nothing forbids it: either its codepoints do not come, or something else of it does not match.
