@@ -142,7 +142,9 @@ impl Finding {
         Self::new(Level::Unknown, subject, code, text)
     }
 
-    fn warn(subject: &str, code: &'static str, text: impl Into<String>) -> Self {
+    /// Something counts or marks otherwise than one would think.
+    #[must_use]
+    pub fn warn(subject: &str, code: &'static str, text: impl Into<String>) -> Self {
         Self::new(Level::Warn, subject, code, text)
     }
 

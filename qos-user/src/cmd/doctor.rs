@@ -1,5 +1,7 @@
 //! `qosbpf doctor`: what this kernel, these privileges and these devices allow, and what helps.
 
+mod meant;
+
 use std::{
     collections::BTreeSet,
     thread,
@@ -77,6 +79,7 @@ fn examine(args: &DoctorArgs, context: &Context) -> anyhow::Result<Vec<Finding>>
     findings.extend(diagnosis::namespace(&ground, &outside));
     findings.extend(diagnosis::interfaces(&ground, &names, &outside));
     if let Some(site) = &site {
+        findings.extend(meant::findings(site, args.interface.as_deref(), context));
         findings.extend(broken(site, &names));
         let samples = samples(site, &names, &ground, args.sample, context)?;
         findings.extend(

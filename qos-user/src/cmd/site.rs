@@ -17,7 +17,7 @@ use crate::{
         datapath::{self, Broken, Hook, Observed},
         document, jiffies,
         network::{Interface, Network},
-        pending::Identity,
+        pending::{Identity, Pending},
         pins::{HookPins, Pin, Store},
         state::PolicyRecord,
         survey::Pinned,
@@ -103,6 +103,13 @@ impl Site {
     /// `spoiled-pin`, with what removes it.
     pub fn refuse_spoiled(&self) -> anyhow::Result<()> {
         self.spoiled.clone().map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    /// What is wrong with pins that no hook has to itself, and that cannot be read.
+    #[must_use]
+    pub fn spoiled_pins(&self) -> Vec<Failure> {
+        let pending = Pending::read(&self.store).err().and_then(|error| error.downcast::<Failure>().ok());
+        self.spoiled.iter().cloned().chain(pending).collect()
     }
 
     /// Reads the same again.

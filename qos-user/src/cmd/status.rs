@@ -118,10 +118,8 @@ fn unapplied(site: &Site, saved: Option<&Policy>, context: &Context) -> Option<N
 
 /// Pins that no hook has to itself, and that cannot be read.
 fn spoiled(site: &Site) -> Vec<Note> {
-    let pending = Pending::read(&site.store).err().and_then(|error| error.downcast::<Failure>().ok());
-    let failures = site.spoiled.iter().chain(&pending);
     let words = |failure: &Failure| format!("{}; {}", failure.message, failure.hint.as_deref().unwrap_or_default());
-    failures.map(|failure| Note::warning(words(failure))).collect()
+    site.spoiled_pins().iter().map(|failure| Note::warning(words(failure))).collect()
 }
 
 /// The policy that waits to be confirmed. A clock or a pin that cannot be read is no reason to say nothing else.

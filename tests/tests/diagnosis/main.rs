@@ -2,6 +2,7 @@
 
 mod cures;
 mod doctor;
+mod meant;
 mod operator;
 mod pasted;
 mod suspects;

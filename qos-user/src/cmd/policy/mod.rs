@@ -76,6 +76,21 @@ pub struct WrongPolicy {
     pub report: Report,
 }
 
+impl WrongPolicy {
+    /// The first mistake with its place, and how many more.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        let mistakes = self.report.diagnostics();
+        let first = mistakes.first().map(|mistake| {
+            let place = mistake.place();
+            format!("{}:{}:{}: {}", place.file, place.line, place.column, mistake.title())
+        });
+        let more = mistakes.len().saturating_sub(1) + self.report.more();
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        first.unwrap_or_else(|| self.to_string()) + &more
+    }
+}
+
 /// Reads a policy from a file, or from stdin for `-`.
 ///
 /// # Errors

@@ -167,15 +167,7 @@ fn what_stays(context: &Context) -> String {
 
 /// In one line: of a wrong file, the first mistake and how many more; of anything else, what to do about it.
 fn said_of(error: &anyhow::Error) -> String {
-    let Some(wrong) = error.downcast_ref::<WrongPolicy>() else { return with_hint(error) };
-    let mistakes = wrong.report.diagnostics();
-    let first = mistakes.first().map(|mistake| {
-        let place = mistake.place();
-        format!("{}:{}:{}: {}", place.file, place.line, place.column, mistake.title())
-    });
-    let more = mistakes.len().saturating_sub(1) + wrong.report.more();
-    let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-    first.unwrap_or_else(|| error.to_string()) + &more
+    error.downcast_ref::<WrongPolicy>().map_or_else(|| with_hint(error), WrongPolicy::in_one_line)
 }
 
 /// The mistakes of a wrong file with their lines, each of which the log has as one of its own.

@@ -1,0 +1,70 @@
+//! What the policy means to be so and is not: hooks that it binds, the policy that a reboot brings back, pins that say what
+//! is in force.
+
+use std::io;
+
+use crate::{
+    cmd::{
+        Context,
+        policy::{self, WrongPolicy},
+        site::Site,
+        wanted,
+    },
+    command::Command,
+    diagnosis::{Cure, Finding},
+    error::Failure,
+    snapshot::Missing,
+};
+
+/// All of it, or what is about one interface.
+pub(super) fn findings(site: &Site, interface: Option<&str>, context: &Context) -> Vec<Finding> {
+    let is_meant = |missing: &Missing| interface.is_none_or(|name| name == missing.interface);
+    let missing = wanted::missing(site).into_iter().filter(is_meant);
+    let mut findings: Vec<Finding> = site.spoiled_pins().into_iter().map(spoiled).collect();
+    findings.extend(saved(site, context));
+    findings.extend(missing.map(|missing| not_attached(&missing, site)));
+    findings
+}
+
+fn not_attached(missing: &Missing, site: &Site) -> Finding {
+    let Missing { interface, direction, .. } = missing;
+    let bound = format!("{interface}:{direction}: the policy in force binds it");
+    if missing.ifindex.is_some() {
+        let text = format!("{bound}, and nothing is attached: nothing is counted or marked there");
+        return Finding::fail(interface, "not-attached", text).cure(Cure::attach(interface, *direction));
+    }
+    let file = site.policy.as_ref().map_or("the policy", |in_force| &in_force.record.file);
+    let advice = format!("make the interface, and attach; or take the name out of {file} and apply it again");
+    let text = format!("{bound}, and there is no such interface");
+    Finding::fail(interface, "no-interface", text).cure(Cure::Advice(advice))
+}
+
+/// A pin that says what is in force, and is not to be understood.
+fn spoiled(failure: Failure) -> Finding {
+    let advice = failure.hint.unwrap_or_else(|| "look who wrote it".to_owned());
+    Finding::fail("host", failure.code, failure.message).cure(Cure::Advice(advice))
+}
+
+/// The policy that a reboot brings back: that it is none, or that it is not in force though no other one is.
+fn saved(site: &Site, context: &Context) -> Option<Finding> {
+    let path = context.saved();
+    let is_absent = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+    if path.symlink_metadata().is_err_and(is_absent) {
+        return None;
+    }
+    match policy::read_policy(&path) {
+        Ok(_) if site.has_policy() => None,
+        Ok((_, policy)) => {
+            let text = format!("policy {} {} is saved, and not in force", policy.name(), policy.hash());
+            let apply = Command::new("policy apply --attach").word(path.display());
+            Some(Finding::warn("host", "not-in-force", text).cure(Cure::Own(apply)))
+        }
+        Err(error) => {
+            let wrong = error.downcast_ref::<WrongPolicy>();
+            let why = wrong.map_or_else(|| format!("{error:#}"), WrongPolicy::in_one_line);
+            let text = format!("the saved policy is of no use at the next start: {why}");
+            let check = Command::new("policy check").word(path.display());
+            Some(Finding::fail("host", "saved-policy", text).cure(Cure::Own(check)))
+        }
+    }
+}
