@@ -4,7 +4,7 @@ use qos_common::ds::{DsField, Dscp};
 
 use super::{
     Command,
-    outside::{Does, Interfaces, Packets, Rule, Stage},
+    outside::{Asks, Does, Interfaces, Packets, Rule, Stage, Way},
 };
 
 /// Reads what `iptables-save` or `ip6tables-save` said; `program` is the one that changes its rules.
@@ -35,12 +35,18 @@ fn read_rule(program: &str, table: &str, text: &str, words: &[String], number: u
         place: format!("{program} -t {table} {chain} {number}"),
         text: text.split_once(' ').map_or(text, |(_, rule)| rule).to_owned(),
         does,
-        stage: Stage::of(chain),
-        iif: interfaces(words, "-i"),
-        oif: interfaces(words, "-o"),
-        packets: Packets { dscps: codepoints(words), families: [program != "ip6tables", program == "ip6tables"] },
+        ways: vec![Way { stage: Stage::of(chain), asks: asks(program, words) }],
         removal,
     })
+}
+
+fn asks(program: &str, words: &[String]) -> Asks {
+    let families = [program != "ip6tables", program == "ip6tables"];
+    Asks {
+        iif: interfaces(words, "-i").into_iter().collect(),
+        oif: interfaces(words, "-o").into_iter().collect(),
+        packets: Packets { dscps: codepoints(words), families },
+    }
 }
 
 /// Words as iptables-save quotes them: `"a b"`, with a backslash before a quote.
@@ -87,6 +93,9 @@ fn does(words: &[String]) -> Option<Does> {
         "TOS" => tos(words),
         "MASQUERADE" | "SNAT" | "NETMAP" => Some(Does::SourceNat),
         "DNAT" | "REDIRECT" => Some(Does::DestinationNat),
+        // Of all that firewalls drop, what has a mark.
+        "DROP" => Some(Does::Take("drop")).filter(|_| codepoints(words) != u64::MAX),
+        "REJECT" => Some(Does::Take("reject")).filter(|_| codepoints(words) != u64::MAX),
         _ => None,
     }
 }
@@ -101,10 +110,10 @@ fn tos(words: &[String]) -> Option<Does> {
 }
 
 /// iptables writes a prefix of interfaces with a plus.
-fn interfaces(words: &[String], option: &str) -> Interfaces {
-    let Some(name) = behind(words, option) else { return Interfaces::default() };
+fn interfaces(words: &[String], option: &str) -> Option<Interfaces> {
+    let name = behind(words, option)?;
     let pattern = name.strip_suffix('+').map_or_else(|| name.to_owned(), |prefix| format!("{prefix}*"));
-    Interfaces { patterns: vec![pattern], negated: is_negated(words, option) }
+    Some(Interfaces { patterns: vec![pattern], negated: is_negated(words, option) })
 }
 
 fn codepoints(words: &[String]) -> u64 {
@@ -150,9 +159,21 @@ mod tests {
         let rules = read("iptables", SAVED);
         assert!(rules[0].concerns("wan7", Direction::Egress) && !rules[0].concerns("lan0", Direction::Egress));
         assert!(rules[1].concerns("wan0", Direction::Egress) && !rules[1].concerns("lan0", Direction::Egress));
-        assert_eq!([rules[0].packets.dscps, rules[1].packets.dscps], [u64::MAX, 1 << 46]);
-        assert_eq!(rules[0].packets.families, [true, false]);
-        assert_eq!(read("ip6tables", SAVED)[0].packets.families, [false, true]);
+        assert_eq!([rules[0].packets().dscps, rules[1].packets().dscps], [u64::MAX, 1 << 46]);
+        assert_eq!(rules[0].packets().families, [true, false]);
+        assert_eq!(read("ip6tables", SAVED)[0].packets().families, [false, true]);
+    }
+
+    #[test]
+    fn what_is_dropped_by_its_mark_is_found_and_nothing_else_that_is_dropped() {
+        let read = |rule: &str| read("iptables", &format!("*filter\n-A FORWARD {rule}\n"));
+        let drop = &read("-o wan0 -m dscp --dscp 0x2e -j DROP")[0];
+        assert_eq!(drop.words(), "iptables -t filter FORWARD 1 drops EF: -o wan0 -m dscp --dscp 0x2e -j DROP");
+        assert_eq!(
+            read("-m dscp --dscp 0x08 -j REJECT --reject-with icmp-port-unreachable")[0].does,
+            Does::Take("reject")
+        );
+        assert!(read("-i wan0 -j DROP").is_empty());
     }
 
     #[test]

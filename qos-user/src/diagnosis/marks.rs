@@ -1,11 +1,9 @@
 //! Who else changes marks, and who else looks at them.
 
-use qos_common::ds::Dscp;
-
 use super::{
     Command, Cure, Detail, Finding, Level,
     facts::{Ground, OwnHook, Port, ProgramAt, RoutingRule},
-    outside::{Outside, Packets, Rule},
+    outside::{Does, Outside, Packets, Rule, Way},
     tc, wash,
 };
 use crate::hook::{CLSACT_PRIORITY, Direction, Via};
@@ -93,11 +91,7 @@ fn taken(port: &Port, filter: &tc::Filter) -> Finding {
 
 /// `takes EF away by gact`.
 fn takes(filter: &tc::Filter) -> String {
-    const MOST: usize = 4;
-    let meant: Vec<_> = Dscp::all().filter(|dscp| filter.packets.dscps >> dscp.value() & 1 == 1).collect();
-    let named = || meant.iter().map(Dscp::to_string).collect::<Vec<_>>().join(", ");
-    let marks = if meant.len() > MOST { format!("{} codepoints", meant.len()) } else { named() };
-    format!("takes {marks} away by {}", filter.action.as_deref().unwrap_or("an action"))
+    format!("takes {} away by {}", filter.packets.marks(), filter.action.as_deref().unwrap_or("an action"))
 }
 
 /// A filter of tc beside our hook, and what it means for what we count there, at egress and at ingress, if it is behind it.
@@ -136,8 +130,8 @@ pub(super) fn run_by_tc(port: &Port) -> Vec<Finding> {
     port.tc.programs.iter().map(told).collect()
 }
 
-/// Rules of packet filters that set marks of packets that come in, or leave, by some interfaces: between our hooks. Each is
-/// told once, of its interface, or of the host if there are several.
+/// Rules of packet filters that set marks of packets that come in, or leave, by some interfaces, or drop by the mark: between
+/// our hooks. Each is told once, of its interface, or of the host if there are several.
 pub(super) fn inside(interfaces: &[&str], ground: &Ground, outside: &Outside) -> Vec<Finding> {
     let told = |rule: &Rule| {
         let about: Vec<&str> = interfaces.iter().copied().filter(|interface| is_about(rule, interface)).collect();
@@ -147,7 +141,7 @@ pub(super) fn inside(interfaces: &[&str], ground: &Ground, outside: &Outside) ->
             [..] => Some(marker("host", rule, &format!(", at {}", few(&about)), ground)),
         }
     };
-    outside.markers().filter_map(told).collect()
+    outside.markers().chain(outside.takers()).filter_map(told).collect()
 }
 
 fn few(names: &[&str]) -> String {
@@ -160,18 +154,22 @@ fn few(names: &[&str]) -> String {
 
 /// Whether it is told at this interface: where a rule names one it is told there, else where packets leave.
 fn is_about(rule: &Rule, interface: &str) -> bool {
-    let names = |interfaces: &super::outside::Interfaces| !interfaces.patterns.is_empty();
-    if names(&rule.iif) && !names(&rule.oif) {
-        return rule.concerns(interface, Direction::Ingress);
-    }
-    rule.concerns(interface, Direction::Egress) && (!names(&rule.iif) || names(&rule.oif))
+    let is_told = |way: &Way| match (way.asks.iif.is_empty(), way.asks.oif.is_empty()) {
+        (false, true) => way.concerns(interface, Direction::Ingress),
+        _ => way.concerns(interface, Direction::Egress),
+    };
+    rule.ways.iter().any(is_told)
 }
 
 /// Beside a policy it is a second hand on the marks; where we only count it is what is counted.
 fn marker(subject: &str, rule: &Rule, at: &str, ground: &Ground) -> Finding {
-    let level = if ground.enforces() { Level::Warn } else { Level::Info };
-    let text = format!("{}: changes marks between our hooks at ingress and those at egress{at}", rule.words());
-    Finding::new(level, subject, "marked-by-others", text).cure(Cure::There(rule.removal.clone()))
+    let (level, code, does) = match rule.does {
+        Does::Take(_) => (Level::Info, "taken-by-others", "lies"),
+        _ if ground.enforces() => (Level::Warn, "marked-by-others", "changes marks"),
+        _ => (Level::Info, "marked-by-others", "changes marks"),
+    };
+    let text = format!("{}: {does} between our hooks at ingress and those at egress{at}", rule.words());
+    Finding::new(level, subject, code, text).cure(Cure::There(rule.removal.clone()))
 }
 
 /// Several rules may have one priority: the command says what this one matches.
@@ -202,6 +200,8 @@ pub(super) fn routed_by_mark(ground: &Ground) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use qos_common::ds::Dscp;
+
     use super::*;
     use crate::diagnosis::{
         facts::{Linked, Program},

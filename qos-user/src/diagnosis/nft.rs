@@ -1,14 +1,20 @@
 //! Rules of nftables, from `nft -j -a list ruleset`; how each is written, from the same list as text.
 
+mod calls;
+mod expression;
+
 use std::collections::BTreeMap;
 
-use qos_common::ds::Dscp;
 use serde_json::Value;
 
+use self::{
+    calls::Calls,
+    expression::{Maps, Verdict, asks, does, in_words, verdicts},
+};
 use super::{
     Command,
     facts::Asked,
-    outside::{Does, Interfaces, Packets, Rule, Stage, family},
+    outside::{Asks, Does, Packets, Rule, Way},
 };
 
 /// What matters here of a ruleset.
@@ -35,6 +41,7 @@ pub struct Flowtable {
     pub fed_by: Vec<(String, Command)>,
 }
 
+/// Family, table, and a chain or a map in it.
 type Key = (String, String, String);
 
 /// Reads a ruleset; of `text` only what rules say is taken, and it may be empty.
@@ -45,16 +52,15 @@ type Key = (String, String, String);
 pub fn read(json: &str, text: &str) -> Asked<Ruleset> {
     let document: Value = serde_json::from_str(json).map_err(|error| format!("its JSON cannot be read: {error}"))?;
     let items = document["nftables"].as_array().ok_or("its JSON has no `nftables`")?;
-    let (written, bound) = (written(text), bound(text));
     let of = |kind: &'static str| items.iter().filter_map(move |item| item.get(kind));
-    let stages: BTreeMap<Key, Stage> = of("chain").map(|chain| (key(chain, "name"), stage(chain))).collect();
+    let maps: Maps<'_> =
+        of("map").map(|map| (key(map, "name"), map["elem"].as_array().map_or(&[][..], Vec::as_slice))).collect();
+    let written = written(text);
+    let lines: Vec<Line<'_>> = of("rule").map(|item| Line::new(item, &written)).collect();
+    let calls = Calls::read(of("chain"), &bound(text), lines.iter().flat_map(|line| line.calls(&maps)));
     let mut flowtables: Vec<Flowtable> = of("flowtable").map(|table| flowtable(table, text)).collect();
-    let mut rules = Vec::new();
-    for item in of("rule") {
-        let line = Line::new(item, &stages, &written, &bound);
-        line.feed(&mut flowtables);
-        rules.extend(line.rule());
-    }
+    lines.iter().for_each(|line| line.feed(&mut flowtables));
+    let rules = lines.iter().filter_map(|line| line.rule(&maps, calls.ways(&line.chain))).collect();
     Ok(Ruleset { rules, flowtables })
 }
 
@@ -64,10 +70,6 @@ fn word(item: &Value, field: &str) -> String {
 
 fn key(item: &Value, chain: &str) -> Key {
     (word(item, "family"), word(item, "table"), word(item, chain))
-}
-
-fn stage(chain: &Value) -> Stage {
-    Stage::of(chain["hook"].as_str().unwrap_or_default())
 }
 
 fn flowtable(item: &Value, text: &str) -> Flowtable {
@@ -144,25 +146,16 @@ fn bound(text: &str) -> BTreeMap<(String, String), Vec<String>> {
 struct Line<'a> {
     chain: Key,
     handle: String,
-    stage: Stage,
     text: Option<&'a String>,
-    bound: Option<&'a Vec<String>>,
     expressions: &'a [Value],
 }
 
 impl<'a> Line<'a> {
-    fn new(
-        item: &'a Value,
-        stages: &BTreeMap<Key, Stage>,
-        written: &'a BTreeMap<Key, String>,
-        bound: &'a BTreeMap<(String, String), Vec<String>>,
-    ) -> Self {
+    fn new(item: &'a Value, written: &'a BTreeMap<Key, String>) -> Self {
         let chain = key(item, "chain");
         let handle = item["handle"].to_string();
         let table = format!("{} {}", chain.0, chain.1);
         Self {
-            stage: stages.get(&chain).copied().unwrap_or(Stage::Called),
-            bound: bound.get(&(table.clone(), chain.2.clone())),
             text: written.get(&(table, chain.2.clone(), handle.clone())),
             expressions: item["expr"].as_array().map_or(&[], Vec::as_slice),
             chain,
@@ -192,130 +185,61 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn rule(&self) -> Option<Rule> {
-        let does = self.expressions.iter().find_map(does)?;
-        let matches = || self.expressions.iter().filter_map(|expression| expression.get("match"));
-        let interfaces = |stage, keys: [&str; 2]| {
-            let asked = || matches().find_map(|found| interfaces(found, keys)).unwrap_or_default();
-            self.bound_at(stage).unwrap_or_else(asked)
+    fn asks(&self) -> Asks {
+        asks(&self.chain.0, self.expressions)
+    }
+
+    /// Its verdicts, with all that it asks before it comes to them.
+    fn verdicts(&self, maps: &Maps<'a>) -> impl Iterator<Item = (Asks, Verdict<'a>)> + use<'a> {
+        let asks = self.asks();
+        verdicts(&self.chain, self.expressions, maps).into_iter().map(move |(more, verdict)| (asks.and(&more), verdict))
+    }
+
+    /// The chains that it calls: caller, what it asks, and the one that is called.
+    fn calls(&self, maps: &Maps<'a>) -> Vec<(Key, Asks, Key)> {
+        let called = |(asks, verdict)| match verdict {
+            Verdict::Call(name) => {
+                let (family, table, _) = &self.chain;
+                Some((self.chain.clone(), asks, (family.clone(), table.clone(), name.to_owned())))
+            }
+            Verdict::Take(_) => None,
         };
-        Some(Rule {
-            place: self.place(),
-            text: self.text.map_or_else(|| in_words(does), String::clone),
-            does,
-            stage: self.stage,
-            iif: interfaces(Stage::Incoming, ["iifname", "iif"]),
-            oif: interfaces(Stage::Outgoing, ["oifname", "oif"]),
-            packets: Packets {
-                dscps: matches().filter_map(codepoints).fold(u64::MAX, |all, these| all & these),
-                families: self.families(),
-            },
-            removal: self.removal(),
-        })
+        self.verdicts(maps).filter_map(called).collect()
     }
 
-    /// The interfaces of a chain that sees no packet of any other.
-    fn bound_at(&self, stage: Stage) -> Option<Interfaces> {
-        let patterns = self.bound.filter(|_| self.stage == stage)?.clone();
-        Some(Interfaces { patterns, negated: false })
+    /// What matters here of it, if packets come to it by one of these ways.
+    fn rule(&self, maps: &Maps<'a>, by: &[Way]) -> Option<Rule> {
+        let (does, ways) = match self.expressions.iter().find_map(does) {
+            Some(does) => (does, narrowed(by, &self.asks())),
+            None => self.takes(maps, by)?,
+        };
+        let text = self.text.map_or_else(|| in_words(does), String::clone);
+        (!ways.is_empty()).then(|| Rule { place: self.place(), text, does, ways, removal: self.removal() })
     }
 
-    /// By the table's family, and by the headers that it looks at or writes to.
-    fn families(&self) -> [bool; 2] {
-        let words = self.expressions.iter().filter_map(family_word).chain([self.chain.0.as_str()]);
-        words.filter_map(family).fold([true; 2], |all, these| [all[0] && these[0], all[1] && these[1]])
+    /// What it drops or rejects by the mark: of all that firewalls drop, the rest is nothing to us.
+    fn takes(&self, maps: &Maps<'a>, by: &[Way]) -> Option<(Does, Vec<Way>)> {
+        let taken: Vec<_> =
+            self.verdicts(maps).filter_map(|(asks, verdict)| verdict.takes().map(|word| (asks, word))).collect();
+        let ways = taken.iter().flat_map(|(asks, _)| narrowed(by, asks));
+        let ways: Vec<_> = ways.filter(|way| way.asks.packets.dscps != Packets::ALL.dscps).collect();
+        let (_, word) = taken.first()?;
+        Some((Does::Take(word), ways))
     }
 }
 
-fn in_words(does: Does) -> String {
-    match does {
-        Does::Mark(Some(dscp)) => format!("dscp set {dscp}"),
-        Does::Mark(None) => "dscp set".to_owned(),
-        Does::SourceNat => "snat".to_owned(),
-        Does::DestinationNat => "dnat".to_owned(),
-    }
-}
-
-fn does(expression: &Value) -> Option<Does> {
-    let (verb, argument) = expression.as_object()?.iter().next()?;
-    match verb.as_str() {
-        "masquerade" | "snat" => Some(Does::SourceNat),
-        "dnat" | "redirect" => Some(Does::DestinationNat),
-        "mangle" => mangles(argument),
-        _ => None,
-    }
-}
-
-/// `ip dscp set ...`, or the same by offset: the second byte of IPv4, bits 4 to 11 of IPv6.
-fn mangles(argument: &Value) -> Option<Does> {
-    let payload = argument["key"].get("payload")?;
-    if payload["field"] == "dscp" {
-        return Some(Does::Mark(codepoint(&argument["value"])));
-    }
-    let raw = payload["base"] == "nh" && [4, 8].iter().any(|offset| payload["offset"] == *offset);
-    let byte = payload["len"] == 8;
-    let value = argument["value"].as_u64().filter(|_| byte).and_then(|byte| Dscp::new(u8::try_from(byte >> 2).ok()?));
-    raw.then_some(Does::Mark(value))
-}
-
-/// Where nft looks at a field of a header, it has asked for the family before.
-fn family_word(expression: &Value) -> Option<&str> {
-    let found = &expression["match"];
-    let is_family =
-        matches!(found["left"]["meta"]["key"].as_str(), Some("nfproto" | "protocol")) && found["op"] == "==";
-    let of = [&found["left"], &expression["mangle"]["key"]];
-    let asked = of.into_iter().find_map(|value| value["payload"]["protocol"].as_str());
-    asked.or_else(|| found["right"].as_str().filter(|_| is_family))
-}
-
-/// `"ef"`, `46`.
-fn codepoint(value: &Value) -> Option<Dscp> {
-    match value {
-        Value::String(name) => name.parse().ok(),
-        Value::Number(number) => Dscp::new(u8::try_from(number.as_u64()?).ok()?),
-        _ => None,
-    }
-}
-
-fn interfaces(found: &Value, keys: [&str; 2]) -> Option<Interfaces> {
-    let key = found["left"]["meta"]["key"].as_str()?;
-    if !keys.contains(&key) {
-        return None;
-    }
-    let right = found["right"].get("set").unwrap_or(&found["right"]);
-    // A set by its name is not read: then any interface may be meant.
-    let patterns: Vec<_> = strings(right).into_iter().filter(|name| !name.starts_with('@')).collect();
-    let negated = found["op"] == "!=" && !patterns.is_empty();
-    Some(Interfaces { patterns, negated })
-}
-
-/// The codepoints that a match on them lets through.
-fn codepoints(found: &Value) -> Option<u64> {
-    if found["left"]["payload"]["field"] != "dscp" {
-        return None;
-    }
-    let right = found["right"].get("set").unwrap_or(&found["right"]);
-    let list = right.as_array().map_or(std::slice::from_ref(right), Vec::as_slice);
-    let bits = list.iter().map(bits).try_fold(0, |all, these| Some(all | these?))?;
-    match found["op"].as_str() {
-        Some("==" | "in") => Some(bits),
-        Some("!=") => Some(!bits),
-        _ => None,
-    }
-}
-
-fn bits(value: &Value) -> Option<u64> {
-    if let Some([first, last]) = value["range"].as_array().map(Vec::as_slice) {
-        let range = codepoint(first)?.value()..=codepoint(last)?.value();
-        return Some(range.fold(0, |all, dscp| all | 1 << dscp));
-    }
-    codepoint(value).map(|dscp| 1 << dscp.value())
+/// The same ways, as far as they lead on.
+fn narrowed(ways: &[Way], asks: &Asks) -> Vec<Way> {
+    let on = ways.iter().map(|way| Way { stage: way.stage, asks: way.asks.and(asks) });
+    on.filter(|way| !way.asks.packets.are_none()).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use qos_common::ds::Dscp;
+
     use super::*;
-    use crate::hook::Direction;
+    use crate::{diagnosis::outside::Stage, hook::Direction};
 
     /// What nft 1.0.6 said of a ruleset on Linux 6.18.
     const JSON: &str = include_str!("testdata/nft.json");
@@ -350,7 +274,7 @@ mod tests {
             ]
         );
         assert_eq!(rules[0].removal.to_string(), "nft delete rule inet qos post handle 6");
-        assert!(rules.iter().all(|rule| rule.stage == Stage::Outgoing));
+        assert!(rules.iter().all(|rule| rule.ways[0].stage == Stage::Outgoing));
     }
 
     #[test]
@@ -363,18 +287,21 @@ mod tests {
         assert_eq!(at("wan0"), ["6", "8", "10", "12", "14", "15"]);
         assert_eq!(at("lan0"), ["10", "12"], "a set by its name may mean any interface");
         assert_eq!(at("wan2"), ["10", "12", "15"]);
-        let dscps: Vec<_> = rules.iter().map(|rule| rule.packets.dscps).collect();
+        let dscps: Vec<_> = rules.iter().map(|rule| rule.packets().dscps).collect();
         let ef = 1 << 46;
         assert_eq!(dscps, [ef, u64::MAX, ef | 1 << 48, u64::MAX, ef | 1 << 47 | 1 << 48, ef]);
-        assert!(rules[0].takes(Dscp::EF) && !rules[0].takes(Dscp::CS6));
-        assert!(!rules[3].takes(Dscp::EF), "it sets what is there");
+        let takes = |rule: &Rule, dscp| rule.takes_between(Packets::of(&[dscp]), &["lan0"], &["wan0"]);
+        assert!(takes(&rules[0], Dscp::EF) && !takes(&rules[0], Dscp::CS6));
+        assert!(!takes(&rules[3], Dscp::EF), "it sets what is there");
     }
 
     #[test]
     fn chains_that_are_called_and_those_of_devices_are_read() {
-        assert_eq!(of_chain("sub")[0].stage, Stage::Called);
-        assert_eq!(of_chain("in")[0].stage, Stage::Incoming);
-        assert_eq!(of_chain("eg")[0].stage, Stage::Outgoing);
+        let stage = |chain: &str| of_chain(chain)[0].ways[0].stage;
+        assert_eq!(["sub", "in", "eg"].map(stage), [Stage::Outgoing, Stage::Incoming, Stage::Outgoing]);
+        let sub = &of_chain("sub")[0];
+        let by = |name: &str| sub.takes_between(Packets::ALL, &[name], &["wan0"]);
+        assert!(by("lan7") && !by("wan1"), "as its caller asks");
     }
 
     /// What nft 1.0.6 said on Linux 6.18: its JSON has no devices.
@@ -399,23 +326,97 @@ mod tests {
         assert_eq!(concerned(&rules[0], Direction::Ingress), [true, true, false]);
         assert_eq!(concerned(&rules[0], Direction::Egress), [true; 3], "it leaves by any");
         assert_eq!(concerned(&rules[1], Direction::Egress), [true, false, false]);
-        assert_eq!([rules[0].packets.families, rules[1].packets.families], [[true, false], [false, true]]);
+        assert_eq!([rules[0].packets().families, rules[1].packets().families], [[true, false], [false, true]]);
         assert_eq!(rules[0].text, "ip dscp set cs1");
     }
 
+    /// What nft 1.0.6 said of another ruleset on Linux 6.18.
+    fn verdicts() -> Vec<Rule> {
+        read(include_str!("testdata/verdicts.json"), include_str!("testdata/verdicts.txt")).unwrap().rules
+    }
+
+    #[test]
+    fn what_is_dropped_by_its_mark_is_found_with_verdict_and_codepoints() {
+        let words: Vec<_> =
+            verdicts().iter().filter(|rule| matches!(rule.does, Does::Take(_))).map(Rule::words).collect();
+        let said: Vec<_> =
+            words.iter().map(|words| words.split_once(" handle ").unwrap().1.split_once(' ').unwrap().1).collect();
+        assert_eq!(
+            said,
+            [
+                "drops CS1: limit rate over 10/second drop",
+                "drops EF: ip dscp ef limit rate over 100/second counter packets 0 bytes 0 drop",
+                "rejects EF: ip6 dscp ef reject with icmpv6 admin-prohibited",
+                "drops 6 codepoints: ip dscp vmap { 0x0a-0x0e : drop, cs2 : accept, cs3 : jump sub2, ef : drop }",
+                "drops EF: meta nfproto ipv4 (@nh,8,8 & 0xfc) >> 2 vmap @m",
+                "drops EF: @nh,8,8 & 0xfc == 0xb8 drop",
+                "drops 8 codepoints: meta nfproto ipv4 (@nh,8,8 & 0xfc) >> 2 & 0x38 == 0x28 drop",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_called_chain_has_the_packets_of_its_callers() {
+        let rules = verdicts();
+        let of = |chain: &str| rules.iter().find(|rule| rule.place.contains(&format!(" chain {chain} "))).unwrap();
+        let ways: Vec<_> = of("sub2")
+            .ways
+            .iter()
+            .map(|way| {
+                (
+                    way.asks.packets.marks(),
+                    way.concerns("lan0", Direction::Ingress),
+                    way.concerns("wan0", Direction::Ingress),
+                )
+            })
+            .collect();
+        assert_eq!(ways, [("CS3".to_owned(), true, true), ("64 codepoints".to_owned(), true, false)]);
+        let shared = of("shared");
+        assert_eq!(["lo", "lan0"].map(|name| shared.concerns(name, Direction::Ingress)), [true, false]);
+        assert!(!rules.iter().any(|rule| rule.place.contains(" chain nobody ")), "no packet comes there");
+    }
+
+    /// As many ways as nobody tells apart, and chains that call each other, which nft refuses.
+    #[test]
+    fn calls_without_end_are_followed_to_an_end() {
+        let chain = |name: &str, hook: &str| {
+            format!(r#"{{"chain": {{"family": "ip", "table": "t", "name": "{name}"{hook}}}}}"#)
+        };
+        let call = |from: &str, port: &str, to: &str| {
+            format!(
+                r#"{{"rule": {{"family": "ip", "table": "t", "chain": "{from}", "handle": 1, "expr": [
+                {{"match": {{"op": "==", "left": {{"meta": {{"key": "iifname"}}}}, "right": "{port}"}}}},
+                {{"jump": {{"target": "{to}"}}}}]}}}}"#
+            )
+        };
+        let mut items = vec![chain("base", r#", "hook": "forward""#), chain("a", ""), chain("b", "")];
+        items.extend((0..MANY).map(|port| call("base", &format!("x{port}"), "a")));
+        items.extend([call("a", "y", "b"), call("b", "y", "a")]);
+        items.push(
+            r#"{"rule": {"family": "ip", "table": "t", "chain": "b", "handle": 9, "expr": [
+            {"mangle": {"key": {"payload": {"protocol": "ip", "field": "dscp"}}, "value": "cs1"}}]}}"#
+                .to_owned(),
+        );
+        let rules = read(&format!(r#"{{"nftables": [{}]}}"#, items.join(",")), "").unwrap().rules;
+        assert!(rules[0].concerns("y", Direction::Ingress), "{rules:?}");
+    }
+
+    const MANY: usize = 1000;
+
     #[test]
     fn which_family_a_rule_is_about_is_known() {
-        let families: Vec<_> = of_chain("post").iter().map(|rule| rule.packets.families).collect();
+        let families: Vec<_> = of_chain("post").iter().map(|rule| rule.packets().families).collect();
         let (v4, v6) = ([true, false], [false, true]);
         assert_eq!(families, [v4, v6, v4, v4, v4, v4]);
     }
 
     #[test]
     fn translations_are_found() {
-        let nat: Vec<_> = of_chain("nat").iter().map(|rule| (rule.does, rule.oif.patterns.clone())).collect();
+        let nat: Vec<_> =
+            of_chain("nat").iter().map(|rule| (rule.does, rule.ways[0].asks.oif[0].patterns.clone())).collect();
         assert_eq!(nat, [(Does::SourceNat, vec!["wan0".to_owned()]), (Does::SourceNat, vec!["wan1".to_owned()])]);
         assert_eq!(of_chain("pre")[0].does, Does::DestinationNat);
-        assert_eq!(of_chain("pre")[0].iif.patterns, ["wan0"]);
+        assert_eq!(of_chain("pre")[0].ways[0].asks.iif[0].patterns, ["wan0"]);
     }
 
     /// libnftables-json(5) has these fields; this kernel has no flowtables to list.

@@ -30,6 +30,28 @@ impl Packets {
         self.dscps & other.dscps != 0 && self.is_of(other.families)
     }
 
+    /// Those that are of both.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Self {
+        let [ours, theirs] = [self.families, other.families];
+        Self { dscps: self.dscps & other.dscps, families: [ours[0] && theirs[0], ours[1] && theirs[1]] }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn are_none(self) -> bool {
+        self.dscps == 0 || matches!(self.families, [false, false])
+    }
+
+    /// Their codepoints, as people read them.
+    #[must_use]
+    pub fn marks(self) -> String {
+        const MOST: usize = 4;
+        let meant: Vec<_> = Dscp::all().filter(|dscp| self.dscps >> dscp.value() & 1 == 1).collect();
+        let named = || meant.iter().map(Dscp::to_string).collect::<Vec<_>>().join(", ");
+        if meant.len() > MOST { format!("{} codepoints", meant.len()) } else { named() }
+    }
+
     /// Whether a family is one of both.
     #[must_use]
     pub fn is_of(self, families: [bool; 2]) -> bool {
@@ -71,16 +93,30 @@ pub struct Rule {
     pub text: String,
     /// What it does.
     pub does: Does,
-    /// At which point of a packet's way.
-    pub stage: Stage,
-    /// By which interfaces packets come in that it matches.
-    pub iif: Interfaces,
-    /// By which they leave.
-    pub oif: Interfaces,
-    /// Those that it matches; all if it does not look.
-    pub packets: Packets,
+    /// The ways by which packets come to it that it matches.
+    pub ways: Vec<Way>,
     /// The command that removes it.
     pub removal: Command,
+}
+
+/// A way by which packets come to a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// At which point of a packet's way it begins.
+    pub stage: Stage,
+    /// What it and the rules that lead to it ask of them.
+    pub asks: Asks,
+}
+
+/// What is asked of packets: all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asks {
+    /// By which interfaces they come in.
+    pub iif: Vec<Interfaces>,
+    /// By which they leave.
+    pub oif: Vec<Interfaces>,
+    /// Which they are; all where nobody looks.
+    pub packets: Packets,
 }
 
 /// What a rule does.
@@ -92,6 +128,8 @@ pub enum Does {
     SourceNat,
     /// Changes the destination address.
     DestinationNat,
+    /// Lets no such packet go on: the verdict, as its tool writes it.
+    Take(&'static str),
 }
 
 /// Where on a packet's way a rule is asked. All of it lies between our hook at ingress and the one at egress.
@@ -144,30 +182,79 @@ impl Interfaces {
     }
 }
 
+impl Asks {
+    /// Nothing.
+    pub const NOTHING: Self = Self { iif: Vec::new(), oif: Vec::new(), packets: Packets::ALL };
+
+    /// All that both ask.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let all = |ours: &[Interfaces], theirs: &[Interfaces]| [ours, theirs].concat();
+        Self {
+            iif: all(&self.iif, &other.iif),
+            oif: all(&self.oif, &other.oif),
+            packets: self.packets.common(other.packets),
+        }
+    }
+}
+
+impl Way {
+    /// Whether packets may take it on their way in, or out, by an interface.
+    #[must_use]
+    pub fn concerns(&self, interface: &str, direction: Direction) -> bool {
+        let (elsewhere, asked) = match direction {
+            Direction::Ingress => (Stage::Output, &self.asks.iif),
+            Direction::Egress => (Stage::Input, &self.asks.oif),
+        };
+        self.stage != elsewhere && asked.iter().all(|interfaces| interfaces.mean(interface))
+    }
+}
+
 impl Rule {
     /// Whether it may concern packets on their way in, or out, by an interface.
     #[must_use]
     pub fn concerns(&self, interface: &str, direction: Direction) -> bool {
-        match direction {
-            Direction::Ingress => self.stage != Stage::Output && self.iif.mean(interface),
-            Direction::Egress => self.stage != Stage::Input && self.oif.mean(interface),
-        }
+        self.ways.iter().any(|way| way.concerns(interface, direction))
     }
 
-    /// Whether it takes this codepoint away from a packet.
-    #[must_use]
-    pub fn takes(&self, dscp: Dscp) -> bool {
-        let to = match self.does {
-            Does::Mark(to) => to,
-            Does::SourceNat | Does::DestinationNat => return false,
+    /// The packets that it takes, or takes the codepoint from, of those that come by a way.
+    fn taken(&self, way: &Way) -> Packets {
+        let packets = way.asks.packets;
+        let kept = match self.does {
+            Does::Mark(to) => to.map_or(0, |to| 1 << to.value()),
+            Does::Take(_) => 0,
+            Does::SourceNat | Does::DestinationNat => u64::MAX,
         };
-        self.packets.dscps >> dscp.value() & 1 == 1 && to != Some(dscp)
+        Packets { dscps: packets.dscps & !kept, ..packets }
     }
 
-    /// Place and text, as people read them.
+    /// Whether it takes some of these packets, or their codepoint, on their way from one of these interfaces to one of those.
+    #[must_use]
+    pub fn takes_between(&self, packets: Packets, from: &[&str], to: &[&str]) -> bool {
+        let concerns = |way: &Way, names: &[&str], direction| names.iter().any(|name| way.concerns(name, direction));
+        let lies_there = |way: &&Way| concerns(way, from, Direction::Ingress) && concerns(way, to, Direction::Egress);
+        self.ways.iter().filter(lies_there).any(|way| self.taken(way).meets(packets))
+    }
+
+    /// The packets that come to it, by whatever way.
+    #[must_use]
+    pub fn packets(&self) -> Packets {
+        let of = |way: &Way| way.asks.packets;
+        let none = Packets { dscps: 0, families: [false; 2] };
+        self.ways.iter().map(of).fold(none, |all, these| Packets {
+            dscps: all.dscps | these.dscps,
+            families: [0, 1].map(|family: usize| all.families[family] || these.families[family]),
+        })
+    }
+
+    /// Place, what it lets not go on, and text, as people read them.
     #[must_use]
     pub fn words(&self) -> String {
-        format!("{}: {}", self.place, self.text)
+        let does = match self.does {
+            Does::Take(verdict) => format!(" {}s {}", verdict.to_ascii_lowercase(), self.packets().marks()),
+            _ => String::new(),
+        };
+        format!("{}{does}: {}", self.place, self.text)
     }
 }
 
@@ -181,6 +268,11 @@ impl Outside {
     /// The rules that set codepoints.
     pub fn markers(&self) -> impl Iterator<Item = &Rule> {
         self.rules().filter(|rule| matches!(rule.does, Does::Mark(_)))
+    }
+
+    /// The rules that let packets with some codepoints not go on.
+    pub fn takers(&self) -> impl Iterator<Item = &Rule> {
+        self.rules().filter(|rule| matches!(rule.does, Does::Take(_)))
     }
 
     /// The flowtables that rules put flows into.

@@ -93,3 +93,90 @@ fn a_chain_of_a_device_is_suspected_at_that_device_alone() -> anyhow::Result<()>
     assert!(at.len() == 2 && told("s0", "set cs1") && told("lan0", "set cs2"), "{at:#?}");
     Ok(())
 }
+
+/// A router whose chain `thru` of what is forwarded has these rules, and others that it calls.
+fn with_rules(lines: &[&str]) -> anyhow::Result<Router> {
+    let made = [
+        "nft add table inet f",
+        "nft add chain inet f sub",
+        "nft add chain inet f thru { type filter hook forward priority 0 ; }",
+    ];
+    router(&[&made, lines].concat())
+}
+
+#[test]
+fn a_rule_of_nft_that_drops_by_the_mark_is_named_with_its_verdict_and_taken_away() -> anyhow::Result<()> {
+    let cases = [
+        (
+            vec!["nft add rule inet f thru ip dscp ef counter drop"],
+            "drops EF: ip dscp ef counter packets 20 bytes 2560 drop",
+        ),
+        (
+            vec!["nft add rule inet f thru ip dscp ef reject"],
+            "rejects EF: ip dscp ef reject with icmp port-unreachable",
+        ),
+        (
+            vec!["nft add rule inet f thru ip dscp vmap { cs1 : accept, ef : drop }"],
+            "drops EF: ip dscp vmap { cs1 : accept, ef : drop }",
+        ),
+        (vec!["nft add rule inet f thru @nh,8,6 46 drop"], "drops EF: @nh,8,8 & 0xfc == 0xb8 drop"),
+        (
+            vec!["nft add rule inet f sub meta l4proto udp drop", "nft add rule inet f thru ip dscp ef jump sub"],
+            "drops EF: meta l4proto udp drop",
+        ),
+    ];
+    for (lines, words) in cases {
+        let router = with_rules(&lines)?;
+        send(&router, LAN_HOST.v4.into(), WAN_HOST.v4.into())?;
+        let answer = why(&router, "wan0:egress")?.expect(3)?;
+        let found = suspects(&answer)?;
+        assert!(matches!(&*found, [one] if one.contains(&format!(" {words}"))), "{words}: {found:#?}");
+        let lost = find(&answer, "wan0:egress", "lost-inside")?;
+        type_in(&lost, None)?;
+        send(&router, LAN_HOST.v4.into(), WAN_HOST.v4.into())?;
+        assert_eq!(router.counted("wan0:egress")?.packets().get(&184), Some(&20), "{words}");
+        assert!(!run_in(router.edge(), "nft list ruleset")?.stdout.contains(" drop"), "{words}");
+    }
+    Ok(())
+}
+
+/// Of all that a firewall drops, only what it drops by the mark says so.
+#[test]
+fn a_rule_that_drops_other_packets_or_whatever_their_mark_is_no_suspect() -> anyhow::Result<()> {
+    let router = with_rules(&[
+        "nft add rule inet f thru ip dscp cs1 drop",
+        "nft add rule inet f thru ip6 dscp ef drop",
+        "nft add rule inet f thru iifname s0 ip dscp ef drop",
+        "nft add rule inet f sub ip dscp ef drop",
+        "nft add rule inet f thru udp dport 5060 drop",
+    ])?;
+    send(&router, LAN_HOST.v4.into(), WAN_HOST.v4.into())?;
+    find(&why(&router, "wan0:egress")?.expect(4)?, "wan0:egress", "vanished")?;
+    Ok(())
+}
+
+/// A chain has packets of those devices alone whose chains call it, be it one of another hook.
+#[test]
+fn a_chain_that_only_the_chain_of_another_device_calls_is_no_suspect() -> anyhow::Result<()> {
+    let netdev = [
+        "nft add table netdev t",
+        "nft add chain netdev t sub",
+        "nft add rule netdev t sub ip dscp ef ip dscp set cs1",
+        "nft add chain netdev t other { type filter hook ingress device s0 priority 0 ; }",
+        "nft add rule netdev t other jump sub",
+        "nft add chain netdev t lan { type filter hook ingress device lan0 priority 0 ; }",
+        "nft add chain netdev t deep",
+        "nft add rule netdev t lan ip dscp vmap { cs1 : accept, ef : goto deep }",
+    ];
+    let router = router(&netdev)?;
+    run_in(router.edge(), "nft add table inet f")?;
+    run_in(router.edge(), "nft add chain inet f thru { type filter hook forward priority 0 ; }")?;
+    run_in(router.edge(), "nft add rule inet f thru udp dport 5060 ip dscp set cs2")?;
+    send(&router, LAN_HOST.v4.into(), WAN_HOST.v4.into())?;
+    let found = suspects(&why(&router, "wan0:egress")?.expect(3)?)?;
+    assert!(matches!(&*found, [one] if one.contains("chain thru handle ")), "{found:#?}");
+    run_in(router.edge(), "nft add rule netdev t deep jump sub")?;
+    let found = suspects(&why(&router, "wan0:egress")?.expect(3)?)?;
+    assert!(found.len() == 2 && found.iter().any(|one| one.contains("netdev t chain sub handle ")), "{found:#?}");
+    Ok(())
+}

@@ -54,9 +54,7 @@ impl Suspects {
 /// Who may have taken these codepoints from packets that came in by `from` and should leave by `to`; any interface if
 /// that is not known.
 pub(super) fn between(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, way: &Way<'_>) -> Suspects {
-    // Packets that got another codepoint leave with that one.
-    let may_be_marked = way.others * 10 >= way.missing() * 9;
-    let rules = if may_be_marked { rules(scene, from, to, way) } else { Vec::new() };
+    let rules = rules(scene, from, to, way);
     let told = |rule: &&Rule| Detail { text: rule.words(), cure: Some(Cure::There(rule.removal.clone())) };
     let mut all: Vec<Detail> = rules.iter().map(told).collect();
     all.extend(programs(scene, from, to, way.packets()));
@@ -66,15 +64,17 @@ pub(super) fn between(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, way: 
 }
 
 fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, way: &Way<'_>) -> Vec<&'a Rule> {
-    let enters = |rule: &Rule| from.iter().any(|hook| rule.concerns(&hook.interface, Direction::Ingress));
+    let from: Vec<&str> = from.iter().map(|hook| hook.interface.as_str()).collect();
     let ports = scene.ground.ports.iter().map(|port| port.device.name.as_str());
-    let exits: Vec<&str> = match to {
+    let to: Vec<&str> = match to {
         Some(to) => vec![to],
-        None => ports.filter(|name| from.iter().all(|hook| hook.interface != *name)).collect(),
+        None => ports.filter(|name| !from.contains(name)).collect(),
     };
-    let leaves = |rule: &Rule| exits.iter().any(|exit| rule.concerns(exit, Direction::Egress));
-    let takes = |rule: &Rule| way.dscps.iter().any(|dscp| rule.takes(*dscp)) && rule.packets.is_of(way.families);
-    scene.outside.markers().filter(|rule| takes(rule) && enters(rule) && leaves(rule)).collect()
+    // Packets that got another codepoint leave with that one.
+    let may_be_marked = way.others * 10 >= way.missing() * 9;
+    let markers = scene.outside.markers().filter(|_| may_be_marked);
+    let lies_there = |rule: &&Rule| rule.takes_between(way.packets(), &from, &to);
+    markers.chain(scene.outside.takers()).filter(lies_there).collect()
 }
 
 /// Filters of tc that rewrite or take away on the way, and programs of others, of which only their author knows what they do.

@@ -135,7 +135,7 @@ fn a_mark_that_nft_takes_is_lost_inside_and_the_rule_is_the_first_suspect() {
 fn a_rule_of_another_family_is_no_suspect() {
     let rule = |families| {
         let mut rule = nft_rule().markers().next().unwrap().clone();
-        rule.packets.families = families;
+        rule.ways[0].asks.packets.families = families;
         Outside { iptables: vec![("x".to_owned(), Ok(vec![rule]))], ..Outside::default() }
     };
     let mut mixed = snapshot(904, 0);
