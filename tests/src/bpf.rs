@@ -42,21 +42,20 @@ fn read_info(program: BorrowedFd<'_>, info: &mut bpf_prog_info) -> io::Result<()
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr).map(drop)
 }
 
+/// An instruction: code, target and source, offset, value.
+#[must_use]
+pub fn instruction(code: u8, [target, source]: [u8; 2], off: i16, imm: i32) -> bpf_insn {
+    let _bitfield_1 = bpf_insn::new_bitfield_1(target, source);
+    bpf_insn { code, _bitfield_align_1: [], _bitfield_1, off, imm }
+}
+
 /// Loads a TC program of a few instructions.
 ///
 /// # Errors
 ///
 /// What bpf(2) reports for `BPF_PROG_LOAD`.
-pub fn load_classifier(instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
-    let mut attr = zeroed();
-    // SAFETY: of this union nothing else is used.
-    let load = unsafe { &mut attr.__bindgen_anon_3 };
-    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS as u32;
-    (load.insns, load.insn_cnt) = (instructions.as_ptr() as u64, instructions.len() as u32);
-    load.license = c"GPL".as_ptr() as u64;
-    let fd = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+pub fn load_classifier(name: &std::ffi::CStr, instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
+    load(Kind::Classifier, 0, name, instructions)
 }
 
 /// Lets this process lock all memory that it wants, where it may: before Linux 5.11 programs and maps count as such.
@@ -95,11 +94,11 @@ pub fn load_xdp_frags() -> io::Result<OwnedFd> {
 }
 
 fn load_verdict(kind: Kind, flags: u32, name: &std::ffi::CStr, verdict: i32) -> io::Result<OwnedFd> {
-    const MOVE_TO_R0: u8 = 0xb7;
-    const EXIT: u8 = 0x95;
-    // SAFETY: integers, for which all zero is valid.
-    let instruction = |code, imm| bpf_insn { code, imm, ..unsafe { mem::zeroed() } };
-    let instructions = [instruction(MOVE_TO_R0, verdict), instruction(EXIT, 0)];
+    let instructions = [instruction(0xb7, [0, 0], 0, verdict), instruction(0x95, [0, 0], 0, 0)];
+    load(kind, flags, name, &instructions)
+}
+
+fn load(kind: Kind, flags: u32, name: &std::ffi::CStr, instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
     // SAFETY: of this union nothing else is used.
     let load = unsafe { &mut attr.__bindgen_anon_3 };

@@ -72,7 +72,7 @@ fn the_sum_beside_an_ipv6_packet_stays_right() {
 }
 
 fn the_kernel_refuses_a_plain_write(frame: &[u8]) {
-    let plain = bpf::load_classifier(&plain_write(15, 0x1f)).expect("these tests need root");
+    let plain = bpf::load_classifier(c"plain", &plain_write(15, 0x1f)).expect("these tests need root");
     let run = |checksum_complete| {
         let input = Input { frame, context: None, checksum_complete };
         test_run(plain.as_fd(), &input).map(|output| output.frame[15])
@@ -83,29 +83,18 @@ fn the_kernel_refuses_a_plain_write(frame: &[u8]) {
 
 /// A program that writes one byte of the packet and nothing else.
 fn plain_write(offset: i16, byte: i32) -> Vec<bpf_insn> {
-    const fn insn(code: u8, [dst, src]: [u8; 2], off: i16, imm: i32) -> (u8, [u8; 2], i16, i32) {
-        (code, [dst, src], off, imm)
-    }
     let data = std::mem::offset_of!(SkBuff, data) as i16;
     let data_end = std::mem::offset_of!(SkBuff, data_end) as i16;
-    let program = [
-        insn(0x61, [2, 1], data, 0),                  // r2 = context.data
-        insn(0x61, [3, 1], data_end, 0),              // r3 = context.data_end
-        insn(0xbf, [4, 2], 0, 0),                     // r4 = r2
-        insn(0x07, [4, 0], 0, i32::from(offset) + 1), // r4 += offset + 1
-        insn(0x2d, [4, 3], 1, 0),                     // if r4 > r3: skip the write
-        insn(0x72, [2, 0], offset, byte),             // *(u8 *)(r2 + offset) = byte
-        insn(0xb7, [0, 0], 0, -1),                    // r0 = TC_ACT_UNSPEC
-        insn(0x95, [0, 0], 0, 0),                     // exit
-    ];
-    let encode = |(code, [dst, src], off, imm): (u8, [u8; 2], i16, i32)| bpf_insn {
-        code,
-        _bitfield_align_1: [],
-        _bitfield_1: bpf_insn::new_bitfield_1(dst, src),
-        off,
-        imm,
-    };
-    program.into_iter().map(encode).collect()
+    vec![
+        bpf::instruction(0x61, [2, 1], data, 0),                  // r2 = context.data
+        bpf::instruction(0x61, [3, 1], data_end, 0),              // r3 = context.data_end
+        bpf::instruction(0xbf, [4, 2], 0, 0),                     // r4 = r2
+        bpf::instruction(0x07, [4, 0], 0, i32::from(offset) + 1), // r4 += offset + 1
+        bpf::instruction(0x2d, [4, 3], 1, 0),                     // if r4 > r3: skip the write
+        bpf::instruction(0x72, [2, 0], offset, byte),             // *(u8 *)(r2 + offset) = byte
+        bpf::instruction(0xb7, [0, 0], 0, -1),                    // r0 = TC_ACT_UNSPEC
+        bpf::instruction(0x95, [0, 0], 0, 0),                     // exit
+    ]
 }
 
 /// Where the protocol field is compressed, the IP header begins at an odd offset, and the kernel's sum has its words

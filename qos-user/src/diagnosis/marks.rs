@@ -2,9 +2,9 @@
 
 use super::{
     Command, Cure, Detail, Finding, Level,
-    facts::{Ground, OwnHook, Port, ProgramAt, RoutingRule},
+    facts::{Ground, OwnHook, Port, RoutingRule},
     outside::{Does, Outside, Packets, Rule, Way},
-    tc, wash,
+    programs, tc, wash,
 };
 use crate::hook::{CLSACT_PRIORITY, Direction, Via};
 
@@ -38,31 +38,38 @@ pub(super) fn after_us(port: &Port, direction: Direction, packets: Packets, grou
 /// Filters that rewrite or take away, and programs, which may do anything: only their author knows.
 fn others(port: &Port, direction: Direction, packets: Packets, ground: &Ground, before: bool) -> Vec<Detail> {
     let Some(hook) = port.hook(direction) else { return Vec::new() };
-    let name = &port.device.name;
-    let programs = port.foreign.iter().filter(|program| match program.at {
-        ProgramAt::Xdp { .. } => direction == Direction::Ingress && before,
-        ProgramAt::Tcx(at) | ProgramAt::Clsact(at, _) => at == direction && program.before_us == Some(before),
-    });
     let here = |filter: &&tc::Filter| {
         let there = filter.place.direction() == direction && comes_before(hook, filter) == before;
         there && filter.packets.meets(packets)
     };
-    let told = |filter: &tc::Filter, does: &str, cure: Option<Command>| Detail {
+    let rewrites = port.tc.rewrites.iter().filter(here).map(|filter| filtered(port, filter, "rewrites marks", None));
+    let taking = port.tc.takes.iter().filter(here).filter(|filter| !wash::comes_back(filter, ground));
+    let takes = taking.map(|filter| filtered(port, filter, &takes(filter), None));
+    let redirects = port.tc.redirects.iter().filter(here).flat_map(|filter| {
+        wash::on_the_way(filter, ground).into_iter().map(move |(does, cure)| filtered(port, filter, &does, cure))
+    });
+    let runs = port.tc.programs.iter().filter(here).map(|filter| filtered(port, filter, "runs a program", None));
+    let programs = programs::beside(port, direction, before).map(|program| programs::suspect(port, program));
+    rewrites.chain(takes).chain(redirects).chain(runs).chain(programs).collect()
+}
+
+/// Who behind our hook may take packets away, whatever their mark.
+pub(super) fn takers_behind(port: &Port, direction: Direction) -> Vec<Detail> {
+    let Some(hook) = port.hook(direction) else { return Vec::new() };
+    let here = |filter: &&tc::Filter| filter.place.direction() == direction && !comes_before(hook, filter);
+    let takes = port.tc.takes.iter().filter(here).map(|filter| filtered(port, filter, &takes(filter), None));
+    let runs = port.tc.programs.iter().filter(here).map(|filter| filtered(port, filter, "runs a program", None));
+    let programs = programs::beside(port, direction, false).map(|program| programs::suspect(port, program));
+    takes.chain(runs).chain(programs).collect()
+}
+
+/// A filter at an interface with what it does, and the command that takes it away if nothing else helps.
+fn filtered(port: &Port, filter: &tc::Filter, does: &str, cure: Option<Command>) -> Detail {
+    let name = &port.device.name;
+    Detail {
         text: format!("tc filter {} at {name} {} {does}", filter.words(), filter.place.label()),
         cure: cure.or_else(|| filter.removal(name)).map(Cure::There),
-    };
-    let rewrites = port.tc.rewrites.iter().filter(here).map(|filter| told(filter, "rewrites marks", None));
-    let taking = port.tc.takes.iter().filter(here).filter(|filter| !wash::comes_back(filter, ground));
-    let takes = taking.map(|filter| told(filter, &takes(filter), None));
-    let redirects = port.tc.redirects.iter().filter(here).flat_map(|filter| {
-        wash::on_the_way(filter, ground).into_iter().map(move |(does, cure)| told(filter, &does, cure))
-    });
-    let runs = port.tc.programs.iter().filter(here).map(|filter| told(filter, "runs a program", None));
-    let programs = programs.map(|program| Detail {
-        text: format!("program {} \"{}\" at {name} {direction}", program.id, program.name),
-        cure: Some(Cure::Host(Command::new("bpftool prog show id").word(program.id))),
-    });
-    rewrites.chain(takes).chain(redirects).chain(runs).chain(programs).collect()
+    }
 }
 
 /// What changes marks at the interface by which a filter sends packets.
@@ -204,7 +211,7 @@ mod tests {
 
     use super::*;
     use crate::diagnosis::{
-        facts::{Linked, Program},
+        facts::{Linked, Program, ProgramAt},
         iptables, nft,
         testing::{enforcing, filter, ground, own, port},
     };

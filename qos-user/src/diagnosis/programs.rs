@@ -1,17 +1,27 @@
 //! Programs of others at our hooks, and ours of another version.
 
 use super::{
-    Command, Cure, Finding,
+    Command, Cure, Detail, Finding,
     facts::{Linked, Port, Program, ProgramAt, mode},
 };
+use crate::hook::Direction;
 
 /// Programs of others.
 pub(super) fn foreign(port: &Port) -> Vec<Finding> {
+    found(port, |_| true)
+}
+
+/// Those that are not behind our hook in a direction.
+pub(super) fn elsewhere(port: &Port, direction: Direction) -> Vec<Finding> {
+    found(port, |program| !is_beside(program, direction, false))
+}
+
+fn found(port: &Port, is_meant: impl Fn(&Program) -> bool) -> Vec<Finding> {
     let name = &port.device.name;
     let unknown = port.programs_unknown.iter().map(|why| {
         Finding::unknown(name, "programs-unknown", format!("programs of others at its hooks are not known: {why}"))
     });
-    let found = port.foreign.iter().map(|program| match program.at {
+    let found = port.foreign.iter().filter(|program| is_meant(program)).map(|program| match program.at {
         ProgramAt::Xdp { native } => slot_taken(name, program, native),
         ProgramAt::Tcx(_) => neighbour(name, program, "tcx-neighbour"),
         ProgramAt::Clsact(..) => neighbour(name, program, "clsact-neighbour"),
@@ -48,6 +58,41 @@ fn neighbour(name: &str, program: &Program, code: &'static str) -> Finding {
         None => "",
     };
     Finding::info(name, code, format!("also at {}: {}{order}", program.at, label(program)))
+}
+
+/// Those that see packets at an interface before us, or behind us.
+pub(super) fn beside(port: &Port, direction: Direction, before: bool) -> impl Iterator<Item = &Program> {
+    port.foreign.iter().filter(move |program| is_beside(program, direction, before))
+}
+
+fn is_beside(program: &Program, direction: Direction, before: bool) -> bool {
+    match program.at {
+        ProgramAt::Xdp { .. } => direction == Direction::Ingress && before,
+        ProgramAt::Tcx(at) | ProgramAt::Clsact(at, _) => at == direction && program.before_us == Some(before),
+    }
+}
+
+/// One of them, with the command that shows more of it.
+pub(super) fn suspect(port: &Port, program: &Program) -> Detail {
+    let at = format!("{} {}", port.device.name, program.at.direction());
+    Detail { text: format!("{} at {at}", label(program)), cure: Some(shown(program)) }
+}
+
+fn shown(program: &Program) -> Cure {
+    Cure::Host(Command::new("bpftool prog show id").word(program.id))
+}
+
+/// What they do to packets that we have counted, only their author knows.
+pub(super) fn behind(port: &Port, direction: Direction) -> impl Iterator<Item = Finding> {
+    let name = format!("{}:{direction}", port.device.name);
+    beside(port, direction, false).map(move |program| {
+        let text = format!(
+            "{} is behind us, at {}: what is counted as AFTER it may change or drop",
+            label(program),
+            program.at
+        );
+        Finding::info(&name, "program-behind", text).cure(shown(program))
+    })
 }
 
 /// Hooks that run the program of another version.

@@ -20,7 +20,8 @@ pub(super) const BETWEEN: u64 = 2;
 /// Thousandths by which we may be ahead: whoever reads may be kept from it between the two. Super-packets make more.
 const AHEAD: u64 = 100;
 
-/// Bytes of a packet that a device may count beside ours: padding, FCS, tags, the headers that a tunnel puts around it.
+/// Bytes of a packet that a device may count beside ours: padding, FCS, tags, the headers that a tunnel puts around it. Nor do
+/// the headers have more that each segment of a super-packet has, and the device counts once.
 const OVERHEAD: u64 = 96;
 
 /// Why it is not known how much we do not see.
@@ -134,6 +135,10 @@ impl Sample {
     #[must_use]
     pub const fn seen(&self) -> Seen {
         let (ours, device) = (self.passed(), self.device);
+        let lost = self.lost();
+        if lost > 0 {
+            return Seen::Lost { packets: lost };
+        }
         if device.packets < FEW {
             return Seen::Few;
         }
@@ -149,6 +154,19 @@ impl Sample {
         }
         let ahead = ours.packets.saturating_sub(device.packets).saturating_sub(self.dropped.device);
         if thousandths(ahead, device.packets) > AHEAD { Seen::Hidden } else { Seen::All }
+    }
+
+    /// How many packets went out by us, and came to no device, qdisc or policy that dropped them: where it is not so many that
+    /// it may be the time between two readings, and not what super-packets would make of the numbers.
+    const fn lost(&self) -> u64 {
+        let (passed, device) = (self.passed(), self.device);
+        let missing = passed.packets.saturating_sub(device.packets).saturating_sub(self.dropped.device);
+        let is_out = matches!(self.direction, Direction::Egress);
+        if !is_out || self.dropped.qdisc > 0 || missing < FEW || thousandths(missing, passed.packets) <= AHEAD {
+            return 0;
+        }
+        let surely = passed.bytes.saturating_sub(OVERHEAD * missing).saturating_sub(device.bytes);
+        if device.packets == 0 || thousandths(surely, passed.bytes) > NOISE { missing } else { 0 }
     }
 
     /// What of ours the device was given.
@@ -168,6 +186,11 @@ pub enum Seen {
     Few,
     /// All of it.
     All,
+    /// So many of ours did not come to the device, whatever super-packets it had.
+    Lost {
+        /// Packets.
+        packets: u64,
+    },
     /// At least so much we did not see.
     NotAll {
         /// The share.
@@ -217,6 +240,14 @@ pub fn share(sample: &Sample) -> Finding {
         Seen::Hidden => {
             let text = format!("{hook}: we saw {numbers} in {seconds:.1} s{dropped}: {HIDDEN}");
             return Finding::unknown(interface, "share-hidden", text);
+        }
+        Seen::Lost { packets } => {
+            let text = format!(
+                "{hook}: we saw {numbers} in {seconds:.1} s{dropped}: {packets} are lost behind us, or it counts them later or \
+                 not at all"
+            );
+            return Finding::unknown(interface, "lost-behind", text)
+                .cure(Cure::Own(Command::new("why").operand(&hook)));
         }
         Seen::NotAll { thousandths, of } => (thousandths, of),
     };
@@ -277,8 +308,24 @@ mod tests {
     fn a_share_that_is_not_seen_is_told_and_noise_is_not() {
         assert_eq!(level(62, 100), (Level::Warn, "unseen"));
         assert_eq!(level(99, 100), (Level::Ok, "share"));
-        assert_eq!(level(1000, 100), (Level::Unknown, "share-hidden"), "segments of super-packets");
+        let segments = found((1000, 1_000_000), (100, 940_000));
+        assert_eq!((segments.level, segments.code), (Level::Unknown, "share-hidden"), "segments of super-packets");
         assert_eq!(level(0, 5), (Level::Info, "share"));
+    }
+
+    #[test]
+    fn what_no_super_packet_explains_is_lost_behind_us() {
+        for (ours, device) in [((20, 1960), (0, 0)), ((1000, 142_000), (500, 71_000)), ((30, 1200), (0, 0))] {
+            assert_eq!(found(ours, device).code, "lost-behind", "{ours:?} {device:?}");
+        }
+        assert_eq!(
+            found((1000, 60_000), (500, 30_000)).code,
+            "share-hidden",
+            "headers of so small segments are all of it"
+        );
+        assert_eq!(found((1000, 98_000), (950, 93_000)).code, "share", "between two readings");
+        assert_eq!(found((19, 1900), (0, 0)).code, "share", "too few");
+        assert_eq!(shaped(400, Dropped { qdisc: 10, ..Dropped::default() }).code, "share-hidden", "of whatever size");
     }
 
     #[test]
@@ -308,7 +355,7 @@ mod tests {
                 all.text
             );
         }
-        assert_eq!(shaped(600, Dropped::default()).code, "share-hidden");
+        assert_eq!(shaped(600, Dropped::default()).code, "lost-behind");
         // As many as were dropped came to the device by another way.
         assert_eq!(shaped(1000, by_qdisc).code, "unseen");
     }

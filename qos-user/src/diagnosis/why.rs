@@ -87,6 +87,7 @@ pub fn why(scene: &Scene<'_>, about: &About) -> Answer {
     findings.extend(rest);
     let dscps = about.dscps(hook);
     let packets = if dscps.is_empty() { Packets::ALL } else { Packets::of(&dscps) };
+    findings.extend(behind(scene, &findings));
     findings.extend(surroundings(scene, matches!(about, About::Hook), packets));
     Answer {
         heading,
@@ -108,6 +109,17 @@ fn time(at: SystemTime) -> impl std::fmt::Display {
     humantime::format_rfc3339_seconds(at)
 }
 
+/// Programs of others behind the hook, but those that are suspected already.
+fn behind(scene: &Scene<'_>, found: &[Finding]) -> Vec<Finding> {
+    let cures = |finding: &Finding| {
+        finding.details.iter().filter_map(|detail| detail.cure.clone()).chain(finding.cure.clone()).collect::<Vec<_>>()
+    };
+    let told: Vec<Cure> = found.iter().flat_map(cures).collect();
+    let port = scene.ground.port(scene.interface).into_iter();
+    let behind = port.flat_map(|port| programs::behind(port, scene.direction));
+    behind.filter(|finding| finding.cure.as_ref().is_none_or(|cure| !told.contains(cure))).collect()
+}
+
 /// What `doctor` knows of this interface, as far as it is about this hook.
 fn surroundings(scene: &Scene<'_>, whole: bool, packets: Packets) -> Vec<Finding> {
     let Some(port) = scene.ground.port(scene.interface) else { return Vec::new() };
@@ -117,7 +129,7 @@ fn surroundings(scene: &Scene<'_>, whole: bool, packets: Packets) -> Vec<Finding
     findings.extend(programs::other_version(port));
     findings.extend(marks::behind_us(port, scene.direction, packets, scene.ground));
     if whole {
-        findings.extend(programs::foreign(port));
+        findings.extend(programs::elsewhere(port, scene.direction));
         findings.extend(twice::counted_twice(port, scene.ground));
         findings.extend(marks::inside(&[scene.interface], scene.ground, scene.outside));
         findings.extend(port::device(port, scene.ground).into_iter().filter(|finding| finding.code == "rxvlan"));

@@ -1,5 +1,6 @@
 //! `doctor` and `why` on real faults: each is named, and its cure works when it is typed in.
 
+mod behind;
 mod cures;
 mod doctor;
 mod meant;

@@ -25,6 +25,11 @@ pub(super) struct Suspects {
 }
 
 impl Suspects {
+    /// Those that are no rules of packet filters.
+    pub(super) const fn of(all: Vec<Detail>) -> Self {
+        Self { all, possible: Vec::new(), rules: 0 }
+    }
+
     /// Whether there are any.
     pub(super) const fn are_there(&self) -> bool {
         !self.all.is_empty()
@@ -81,7 +86,9 @@ fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, way: &Way<'_>)
 fn programs(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, packets: Packets) -> Vec<Detail> {
     let behind = from.iter().filter_map(|hook| scene.ground.port(&hook.interface));
     let behind = behind.flat_map(|port| marks::after_us(port, Direction::Ingress, packets, scene.ground));
-    let before = to.and_then(|to| scene.ground.port(to)).into_iter();
+    let came_by = |name: &str| from.iter().any(|hook| hook.interface == name);
+    let is_exit = |name: &str| to.map_or_else(|| !came_by(name), |to| to == name);
+    let before = scene.ground.ports.iter().filter(|port| is_exit(&port.device.name));
     behind.chain(before.flat_map(|port| marks::before_us(port, Direction::Egress, packets, scene.ground))).collect()
 }
 

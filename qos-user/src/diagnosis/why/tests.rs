@@ -378,7 +378,7 @@ fn what_the_device_counted_beside_us_is_a_fault() {
 #[test]
 fn what_a_shaper_drops_behind_the_hook_agrees_with_the_device() {
     let mut snapshot = snapshot(0, 0);
-    snapshot.hooks[1].device = Some(crate::snapshot::Device { packets: 600, bytes: 60_000, drops: 0 });
+    snapshot.hooks[1].device = Some(crate::snapshot::Device { packets: 600, bytes: 62_000, drops: 0 });
     let said = |snapshot: &Snapshot, code: &str| {
         of(&ask(snapshot, &router(), &Outside::default(), &About::Hook), code).text.clone()
     };
