@@ -221,6 +221,7 @@ pub fn interfaces(ground: &Ground, names: &BTreeSet<String>, outside: &Outside) 
         findings.extend(programs::foreign(port));
         findings.extend(strays::found(port, ground));
         findings.extend(programs::other_version(port));
+        findings.extend(programs::interpreted(port));
         findings.extend(barred::clsact(port, ground));
         findings.extend(bypass::policies(port));
         findings.extend(bypass::flowtables(&port.device.name, outside));

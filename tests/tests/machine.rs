@@ -18,6 +18,7 @@ use qosbpf_tests::{
     features::{in_guest, left_out},
     flow::{EF, Flow, Outcome},
     router::Router,
+    typed::{findings, has, type_in},
 };
 
 const POLICY: &str = "[interface.wan0]\negress = \"out\"\n[remark.out]\nEF = \"AF41\"\nother = \"keep\"\n";
@@ -122,7 +123,8 @@ fn an_interpreter_instead_of_the_jit() -> anyhow::Result<()> {
     }
     let (router, flow) = start()?;
     let found = router.ask("doctor --sample 0")?;
-    if found.stdout.contains("JIT not known") {
+    let is_known = !found.stdout.contains("JIT not known");
+    if !is_known {
         left_out("what doctor says of the JIT", "this kernel tells nobody in a network namespace of its own");
     } else {
         found.says(&["JIT off", "sysctl -w net.core.bpf_jit_enable=1"])?;
@@ -133,8 +135,16 @@ fn an_interpreter_instead_of_the_jit() -> anyhow::Result<()> {
     let shown = router.ok("policy show wan0:egress --json")?.json()?;
     let green = &shown["hooks"][0]["rules"][0]["colors"]["green"]["packets"];
     ensure!(green.as_u64() >= Some(20), "{shown}");
-    // What the doctor says is the cure, and a switch to what is translated.
+    // What the doctor says is the cure; what is attached is loaded anew, and then by a switch to another policy.
     fs::write(JIT, "1").context(JIT)?;
+    let asked = router.ask("doctor --sample 0 --json")?;
+    for found in findings(&asked)?.iter().filter(|found| found["code"] == "interpreted") {
+        type_in(found, None)?.says(&["loaded anew"])?;
+    }
+    ensure!(
+        has(&asked, "interpreted")? == is_known && !has(&router.ask("doctor --sample 0 --json")?, "interpreted")?,
+        "{asked:?}"
+    );
     let other = router.policy("other", OTHER)?;
     router.ok(&format!("policy apply {other} --prune"))?;
     let outcome = whole(&router, flow)?;

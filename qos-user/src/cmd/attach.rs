@@ -9,7 +9,7 @@ use crate::{
     cli::{ApplyOptions, AttachArgs, HookChoice},
     cmd::{
         Context,
-        attaching::{Asked, attach_again, attach_anew, begins_anew, refuse_to_differ, stays},
+        attaching::{Asked, attach_again, attach_anew, begins_anew, refuse_to_differ, reload, stays},
         conditioner,
         control::{self, Ask},
         foreground, misplaced,
@@ -28,6 +28,7 @@ use crate::{
         past,
         pins::Store,
         state::{Binding, HookState},
+        translation,
     },
     policy::{Policy, Source},
     render::hanging,
@@ -41,6 +42,7 @@ enum Done {
     AlreadyThere(Hook),
     Upgraded(Hook),
     LooksElsewhere(Hook),
+    Translated(Hook),
 }
 
 /// Attaches, says what it did, and ends.
@@ -188,7 +190,8 @@ fn take_back(site: &Site, interface: &Interface, done: &[Done], adopted: bool, c
     }
 }
 
-/// A second attach changes nothing, unless the program there is of another version of qosbpf, or is to look elsewhere.
+/// A second attach changes nothing, unless the program there is of another version of qosbpf, is to look elsewhere, or is
+/// interpreted without need.
 fn keep(
     hook: &Hook,
     wanted: Wanted,
@@ -201,18 +204,17 @@ fn keep(
     {
         return Err(stays(hook, other, interface).into());
     }
-    let interface = interface.name.as_str();
-    refuse_to_differ(inside.as_deref(), hook.state.binding.as_ref(), interface)?;
-    let upgrade = !hook.state.is_of_this_build();
+    refuse_to_differ(inside.as_deref(), hook.state.binding.as_ref(), &interface.name)?;
     let inside = inside.or_else(|| hook.state.inside.clone());
-    if !upgrade && inside == hook.state.inside {
-        return Ok(Done::AlreadyThere(hook.clone()));
-    }
+    let done = match hook.state.is_of_this_build() {
+        false => Done::Upgraded,
+        true if inside != hook.state.inside => Done::LooksElsewhere,
+        true if translation::is_left_out(hook.state.program_id) => Done::Translated,
+        true => return Ok(Done::AlreadyThere(hook.clone())),
+    };
     let state = HookState { version: VERSION.to_owned(), inside, ..hook.state.clone() };
-    let next = conditioner::as_bound(site, hook, state.clone())?;
-    datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)?;
-    let hook = Hook { state, ..hook.clone() };
-    Ok(if upgrade { Done::Upgraded(hook) } else { Done::LooksElsewhere(hook) })
+    reload(hook, state.clone(), &interface.name, site)?;
+    Ok(done(Hook { state, ..hook.clone() }))
 }
 
 /// Puts the policy of `--policy` in force, if that changes no hook that is there; whether it was not yet in force.
@@ -265,7 +267,8 @@ impl Done {
             | Self::PutBack(hook)
             | Self::AlreadyThere(hook)
             | Self::Upgraded(hook)
-            | Self::LooksElsewhere(hook) => hook,
+            | Self::LooksElsewhere(hook)
+            | Self::Translated(hook) => hook,
         }
     }
 
@@ -282,6 +285,7 @@ impl Done {
             Self::AlreadyThere(_) => "already attached",
             Self::Upgraded(_) => "upgraded",
             Self::LooksElsewhere(_) => "changed",
+            Self::Translated(_) => "loaded anew",
         }
     }
 }

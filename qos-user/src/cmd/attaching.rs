@@ -133,7 +133,15 @@ pub fn attach_anew(
 ///
 /// What the verifier or the kernel says; the other program runs on then.
 pub fn upgrade(hook: &Hook, interface: &str, site: &Site) -> anyhow::Result<()> {
-    let next = HookState { version: VERSION.to_owned(), ..hook.state.clone() };
+    reload(hook, HookState { version: VERSION.to_owned(), ..hook.state.clone() }, interface, site)
+}
+
+/// Replaces a program by this version's, which does what `next` says; counters stay.
+///
+/// # Errors
+///
+/// What the verifier or the kernel says; the other program runs on then.
+pub fn reload(hook: &Hook, next: HookState, interface: &str, site: &Site) -> anyhow::Result<()> {
     let next = conditioner::as_bound(site, hook, next)?;
     datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)
 }

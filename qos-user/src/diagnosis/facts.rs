@@ -244,6 +244,8 @@ pub struct OwnHook {
     pub direction: Direction,
     /// By which mechanism.
     pub via: Via,
+    /// Whether its program is interpreted, though the kernel translates what is loaded now.
+    pub interpreted: bool,
     /// The version whose program runs.
     pub version: String,
     /// Whether a policy changes packets here now.

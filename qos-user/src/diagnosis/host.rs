@@ -79,7 +79,8 @@ fn jit(host: &Host) -> Option<Finding> {
     match &host.jit {
         Ok(true) => None,
         Ok(false) => {
-            let text = "BPF programs are interpreted: some ten times slower";
+            let text = "BPF programs are interpreted: some ten times slower. Those that are attached stay so, and doctor says \
+                        how each is loaded anew once the JIT is on";
             let cure = Cure::Host(Command::new("sysctl -w net.core.bpf_jit_enable=1"));
             Some(Finding::warn(HOST, "jit-off", text).cure(cure))
         }

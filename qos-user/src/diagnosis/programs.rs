@@ -95,6 +95,19 @@ pub(super) fn behind(port: &Port, direction: Direction) -> impl Iterator<Item = 
     })
 }
 
+/// Hooks whose program was loaded while the kernel translated none, and stays as it is.
+pub(super) fn interpreted(port: &Port) -> impl Iterator<Item = Finding> {
+    let name = &port.device.name;
+    port.hooks.iter().filter(|hook| hook.interpreted).map(move |hook| {
+        let direction = hook.direction;
+        let text = format!(
+            "{name}:{direction} runs a program that was loaded while the JIT was off, and is interpreted: attach loads it \
+             anew, and keeps its counters"
+        );
+        Finding::warn(name, "interpreted", text).cure(Cure::attach(name, direction))
+    })
+}
+
 /// Hooks that run the program of another version.
 pub(super) fn other_version(port: &Port) -> Vec<Finding> {
     let name = &port.device.name;

@@ -128,6 +128,7 @@ fn surroundings(scene: &Scene<'_>, whole: bool, packets: Packets) -> Vec<Finding
     findings.extend(bypass::hardware(port));
     findings.extend(programs::other_version(port));
     findings.extend(marks::behind_us(port, scene.direction, packets, scene.ground));
+    findings.extend(programs::interpreted(port));
     if whole {
         findings.extend(programs::elsewhere(port, scene.direction));
         findings.extend(twice::counted_twice(port, scene.ground));

@@ -37,6 +37,7 @@ pub mod state;
 pub mod survey;
 pub mod sys;
 pub mod testrun;
+pub mod translation;
 mod turns;
 pub mod twin;
 pub mod unpinned;

@@ -18,7 +18,7 @@ use super::{
     datapath::{Broken, Hook, Observed},
     netdev,
     network::{Interface, Network},
-    sys,
+    sys, translation,
 };
 use crate::{
     diagnosis::facts::{Ground, OwnHook, Port, Program},
@@ -103,6 +103,7 @@ fn own_hook(hook: &Hook) -> OwnHook {
     OwnHook {
         direction: hook.pins.direction,
         via: hook.state.via,
+        interpreted: translation::is_left_out(hook.state.program_id),
         version: hook.state.version.clone(),
         enforces: enforced.is_some(),
         bypassed: hook.state.bypass.is_some(),

@@ -4,7 +4,7 @@ use std::{fs, mem, path::Path};
 
 use nix::unistd::geteuid;
 
-use super::super::{bpffs, ghosts, netns, pins, privilege, sys};
+use super::super::{bpffs, ghosts, netns, pins, privilege, sys, translation};
 use crate::diagnosis::{
     facts::{Bpffs, BpffsState, Host, Lack},
     version,
@@ -47,7 +47,7 @@ pub fn host(bpf_fs: &Path) -> Host {
         lacks: lacks(&release),
         release,
         machine,
-        jit: jit(),
+        jit: translation::is_on(),
         btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
         lockdown: lockdown(),
         missing: privilege::lacking(),
@@ -79,16 +79,6 @@ fn lacks(release: &str) -> Vec<Lack> {
     let by_version = FEATURES.into_iter().map(|lack| (lack, older(&lack)));
     let all = by_version.chain(asked).filter(|(_, lacks)| *lacks).map(|(lack, _)| lack);
     all.collect()
-}
-
-/// Asked of a program; the setting is not to be seen in every network namespace, and may say one thing and do another.
-fn jit() -> Result<bool, String> {
-    let setting = fs::read_to_string("/proc/sys/net/core/bpf_jit_enable");
-    match (sys::is_translated(), setting) {
-        (Ok(translated), _) => Ok(translated),
-        (Err(_refused), Ok(setting)) => Ok(setting.trim() != "0"),
-        (Err(error), Err(_)) => Err(error.to_string()),
-    }
 }
 
 /// `[none] integrity confidentiality`: the word in brackets.
