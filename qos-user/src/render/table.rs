@@ -64,14 +64,22 @@ fn table_name(hook: &Hook) -> String {
 
 /// `since 21:00:03 (1h 02m)`.
 fn since(snapshot: &Snapshot, hook: &Hook, look: &Look) -> String {
+    let beginning = beginning(snapshot, hook, look);
+    if !text::is_credible(hook.since, snapshot.time) {
+        return format!("since {beginning} (the clock was not set then)");
+    }
     let age = snapshot.time.duration_since(hook.since).unwrap_or_default();
-    format!("since {} ({})", beginning(snapshot, hook, look), text::span(age))
+    format!("since {beginning} ({})", text::span(age))
 }
 
-/// `21:00:03`, or `the clear at 21:00:03`.
+/// `21:00:03`, or `the clear at 21:00:03`; what happened then where the clock did not say when.
 fn beginning(snapshot: &Snapshot, hook: &Hook, look: &Look) -> String {
-    let at = text::local(hook.since, snapshot.time, &look.zone);
-    if hook.cleared { format!("the clear at {at}") } else { at }
+    match (text::is_credible(hook.since, snapshot.time), hook.cleared) {
+        (true, false) => text::local(hook.since, snapshot.time, &look.zone),
+        (true, true) => format!("the clear at {}", text::local(hook.since, snapshot.time, &look.zone)),
+        (false, false) => "it was attached".to_owned(),
+        (false, true) => "it was cleared".to_owned(),
+    }
 }
 
 /// What a person has to know before reading the hook's numbers.

@@ -84,6 +84,14 @@ pub fn local(time: SystemTime, now: SystemTime, zone: &TimeZone) -> String {
     time.strftime(format).to_string()
 }
 
+/// Whether something can have begun then: not where the clock had not been set, as on a board that begins each boot in 1970,
+/// nor where it was ahead of that of now.
+pub fn is_credible(time: SystemTime, now: SystemTime) -> bool {
+    const EARLIEST: Duration = Duration::from_secs(1_577_836_800); // 2020-01-01
+    const DAY: Duration = Duration::from_secs(86_400);
+    time >= SystemTime::UNIX_EPOCH + EARLIEST && time.duration_since(now).unwrap_or_default() < DAY
+}
+
 /// A time in UTC as RFC 3339 has it, with nine digits of a second.
 pub fn rfc3339(time: SystemTime) -> String {
     format!("{:.9}", timestamp(time))

@@ -45,6 +45,10 @@ fn spoils_itself_alone(router: &Router, path: &Path, fault: &str) -> anyhow::Res
     router.ok("policy bypass")?.says(&["wan0:egress"])?;
     router.ok("policy resume")?;
     router.ask("status")?.expect(3)?.says(&["ERROR", "wan0:egress", " detach lan0:ingress"])?;
+    for screen in ["stats --rate 0", "stats lan0:ingress wan0 --rate 0", "stats lan0:ingress --rate 0"] {
+        let shown = router.ask(screen)?.expect(1)?;
+        assert!(!shown.stdout.contains("1970"), "nobody knows since when: {shown:?}");
+    }
     let stats = router.ask("stats --json")?.expect(1)?.json()?;
     let hooks: Vec<_> = stats["hooks"].as_array().into_iter().flatten().collect();
     let broken = hooks.iter().find(|hook| hook["interface"] == "lan0").expect("the hook's place");

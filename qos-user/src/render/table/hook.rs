@@ -46,13 +46,10 @@ pub fn hook(snapshot: &Snapshot, hook: &Hook, rates: Option<&HookRates>, rows: R
 }
 
 fn heading(snapshot: &Snapshot, hook: &Hook, rates: Option<&HookRates>, look: &Look) -> String {
-    let mut parts = vec![
-        hook_name(&hook.interface, hook.direction),
-        hook.via.to_string(),
-        table_name(hook),
-        hook_policy(hook),
-        since(snapshot, hook, look),
-    ];
+    let mut parts = vec![hook_name(&hook.interface, hook.direction)];
+    if hook.is_known() {
+        parts.extend([hook.via.to_string(), table_name(hook), hook_policy(hook), since(snapshot, hook, look)]);
+    }
     parts.extend(rates.map(|rates| format!("rates: {}", seconds(rates.seconds))));
     parts.join("  ")
 }

@@ -41,8 +41,10 @@ pub fn overview(snapshot: &Snapshot, rates: &Rates, look: &Look) -> String {
         Some(rates) => format!("MOVED = packets a second, sampled over {}.", seconds(rates.seconds)),
         None => "MOVED = packets since the hook was attached, or the table cleared.".to_owned(),
     };
-    let oldest = snapshot.hooks.iter().min_by_key(|hook| hook.since).unwrap_or(first);
-    screen.footnote(look, &format!("{moved}  The oldest counts {}.", since(snapshot, oldest, look)));
+    // Of one that cannot be read nobody knows.
+    let oldest = snapshot.hooks.iter().filter(|hook| hook.is_known()).min_by_key(|hook| hook.since);
+    let counts = oldest.map(|oldest| format!("  The oldest counts {}.", since(snapshot, oldest, look)));
+    screen.footnote(look, &format!("{moved}{}", counts.unwrap_or_default()));
     screen
         .footnote(look, &format!("One interface in full: {}", Command::new("qosbpf stats").operand(&first.interface)));
     screen.finish(look)
@@ -103,7 +105,7 @@ fn amount(dscps: &[Dscp], counts: &Counts, rates: Option<&HookRates>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::{
@@ -129,6 +131,25 @@ mod tests {
         broken.counts = Err("pin of layout 2, this binary reads layout 1".to_owned());
         snapshot.hooks.push(broken);
         insta::assert_snapshot!(overview(&snapshot, &Rates::default(), &sample::look()));
+    }
+
+    /// Of a hook whose pins cannot be read nothing is known, and a board without a battery begins each boot in 1970.
+    #[test]
+    fn a_time_that_no_clock_has_told_is_not_shown() {
+        let mut snapshot = sample::snapshot();
+        let seen = |snapshot: &Snapshot| overview(snapshot, &Rates::default(), &sample::look());
+        let before = seen(&snapshot);
+        let mut broken = snapshot.hooks[0].clone();
+        (broken.program_id, broken.since) = (0, SystemTime::UNIX_EPOCH);
+        broken.counts = Err("not a map".to_owned());
+        snapshot.hooks.push(broken);
+        let oldest = |text: &str| text.split("The oldest").nth(1).map(str::to_owned);
+        assert!(oldest(&before).is_some());
+        assert_eq!(oldest(&seen(&snapshot)), oldest(&before));
+        snapshot.hooks[0].since = SystemTime::UNIX_EPOCH + Duration::from_secs(30);
+        let text = seen(&snapshot).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("The oldest counts since it was attached (the clock was not set then)."), "{text}");
+        assert!(!text.contains("1970"), "{text}");
     }
 
     #[test]

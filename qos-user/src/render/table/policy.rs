@@ -2,12 +2,12 @@
 
 mod rules;
 
-use super::{NAME, hook_name, hook_policy, state};
+use super::{NAME, beginning, hook_name, hook_policy, state};
 use crate::{
     render::{
         Look,
         screen::{Columns, Screen},
-        text::{count, local, rate, shorten},
+        text::{count, is_credible, local, rate, shorten},
     },
     snapshot::{
         Counts, Hook, Snapshot, TableLabel,
@@ -132,10 +132,11 @@ struct Since {
 
 impl Since {
     fn of(snapshot: &Snapshot, hook: &Hook, look: &Look) -> Self {
-        let clock = |time| local(time, snapshot.time, &look.zone);
         // Both were noted in the same attach.
         let began = began(hook).map(|began| began.at.max(hook.since));
-        Self { rules: clock(hook.since), table: began.map(clock) }
+        let began = began.filter(|began| is_credible(*began, snapshot.time));
+        let table = began.map(|began| local(began, snapshot.time, &look.zone));
+        Self { rules: beginning(snapshot, hook, look), table }
     }
 
     fn never_hit(&self) -> String {

@@ -1,11 +1,13 @@
 //! `status`: every hook that is wanted or there.
 
+use std::time::SystemTime;
+
 use super::{NAME, hook_name, policy_name};
 use crate::{
     render::{
         Look,
         screen::{Columns, Screen},
-        text::{local, shorten, span, width},
+        text::{is_credible, local, shorten, span, width},
     },
     snapshot::{PolicyLabel, State},
     status::{Confirm, HookStatus, Note, ServiceStatus, StatusReport, about_the_policy},
@@ -97,12 +99,16 @@ fn hooks(report: &StatusReport, look: &Look) -> Columns {
             hook.via.map_or_else(none, |via| via.to_string()),
             hook.table.as_ref().map_or_else(none, |table| shorten(table, room)),
             hook.rules.to_string(),
-            hook.since.map_or_else(none, |since| local(since, report.time, &look.zone)),
+            hook.since.map_or_else(none, |time| since(time, report.time, look)),
             last_packet(hook),
             hook.tcpdump_sees().unwrap_or("-").to_owned(),
         ]);
     }
     columns
+}
+
+fn since(time: SystemTime, now: SystemTime, look: &Look) -> String {
+    if is_credible(time, now) { local(time, now, &look.zone) } else { "clock not set".to_owned() }
 }
 
 const fn state(state: State) -> &'static str {
