@@ -42,16 +42,26 @@ impl Invocation {
     /// A text with each of our commands in it as it is typed here.
     #[must_use]
     pub fn completed(&self, text: &str) -> String {
-        let options = self.options();
+        Self::completed_with(text, &self.options(), &self.lead_in())
+    }
+
+    /// The same of a text that is written as JSON.
+    #[must_use]
+    pub fn completed_in_json(&self, text: &str) -> String {
+        let escaped = |words: String| words.replace('\\', r"\\").replace('"', r#"\""#);
+        Self::completed_with(text, &escaped(self.options()), &escaped(self.lead_in()))
+    }
+
+    fn completed_with(text: &str, options: &str, lead: &str) -> String {
         let mut parts = text.split("qosbpf ");
         let mut completed = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             completed.push_str("qosbpf");
-            completed.push_str(if begins_with_command(part) { &options } else { "" });
+            completed.push_str(if begins_with_command(part) { options } else { "" });
             completed.push(' ');
             completed.push_str(part);
         }
-        self.there(completed)
+        there(completed, lead)
     }
 
     /// The words before a command of another tool that is run in that namespace; none in that of the shell.
@@ -64,13 +74,9 @@ impl Invocation {
         }
     }
 
-    /// A text in which tc changes something in that namespace, and not in that of the shell.
-    fn there(&self, text: String) -> String {
-        let lead: String = self.lead().iter().map(|word| quoted(word) + " ").collect();
-        CHANGES.iter().fold(text, |text, command| {
-            let plain = text.replace(&format!("{lead}{command}"), command);
-            plain.replace(command, &format!("{lead}{command}"))
-        })
+    /// The same as a shell takes them, with a space behind each.
+    fn lead_in(&self) -> String {
+        self.lead().iter().map(|word| quoted(word) + " ").collect()
     }
 
     /// With a space before each.
@@ -79,6 +85,14 @@ impl Invocation {
         let given = options.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
         given.map(|(name, value)| format!(" --{name} {}", quoted(value))).collect()
     }
+}
+
+/// A text in which tc changes something in the namespace that these words lead to, and not in that of the shell.
+fn there(text: String, lead: &str) -> String {
+    CHANGES.iter().fold(text, |text, command| {
+        let plain = text.replace(&format!("{lead}{command}"), command);
+        plain.replace(command, &format!("{lead}{command}"))
+    })
 }
 
 fn begins_with_command(text: &str) -> bool {

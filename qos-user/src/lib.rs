@@ -16,6 +16,7 @@ pub mod invocation;
 pub mod journal_lines;
 pub mod kernel;
 pub mod lab;
+pub mod log_lines;
 pub mod netdev;
 pub mod policy;
 pub mod printable;

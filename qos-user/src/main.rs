@@ -7,6 +7,7 @@ use qosbpf::{
     cli::{Cli, Command, LogFormat},
     cmd,
     journal_lines::{self, JournalLines},
+    log_lines::LogLines,
 };
 
 fn main() -> ExitCode {
@@ -44,7 +45,11 @@ fn log_to_stderr(cli: &Cli) {
     };
     let filter = tracing_subscriber::EnvFilter::new(level);
     let ansi = cmd::wants_color(cli.global.color, std::io::stderr().is_terminal());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines = match cli.global.log_format {
+        LogFormat::Text => LogLines::Text,
+        LogFormat::Json => LogLines::Json,
+    };
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines).with_target(false);
     match cli.global.log_format {
         LogFormat::Text if journal_lines::is_wanted() => {
             let plain = tracing_subscriber::fmt::format().without_time().with_target(false).with_ansi(false);

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
     net::TcpStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -15,6 +15,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use qosbpf::invocation::Invocation;
 use serde_json::Value;
 
 use crate::{
@@ -85,6 +86,18 @@ impl Lab {
     /// What could not be done, or was not so.
     pub fn command(&self, line: &str) -> anyhow::Result<Command> {
         self.router.command(&format!("--etc {} {line}", self.etc("").display()))
+    }
+
+    /// How a command is typed to be about this router, as hints and the log have it.
+    #[must_use]
+    pub fn typed(&self, command: &str) -> String {
+        let path = |path: &Path| Some(path.display().to_string());
+        let here = Invocation {
+            netns: Some(self.router.edge().name().to_owned()),
+            bpffs: path(&self.router.bpffs),
+            etc: path(&self.etc("")),
+        };
+        here.command(command)
     }
 
     /// Runs `qosbpf` in the router.

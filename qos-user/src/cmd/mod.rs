@@ -45,6 +45,7 @@ use crate::{
     cli::{self, Cli, Command},
     error::Exit,
     kernel::netns,
+    log_lines,
 };
 
 /// Runs the command.
@@ -59,6 +60,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
     let mut context = Context::new(cli);
     // The timer detaches itself first; the service looks where its settings say.
     if !matches!(cli.command, Command::Timer | Command::Run(_)) {
+        log_lines::are_about(context.invocation());
         context.taken_back = deadline::settle(&context);
     }
     match &cli.command {

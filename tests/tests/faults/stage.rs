@@ -143,6 +143,7 @@ pub fn quoted(router: &Router, text: &str) -> String {
     let (bpffs, folder, edge) = (router.bpffs.display(), router.folder().display(), router.edge().name());
     let names = [
         (format!(" --netns {edge} --bpffs {bpffs}"), ""),
+        (format!(" --etc {folder}/etc/"), ""),
         (format!("ip netns exec {edge} "), ""),
         (bpffs.to_string(), "BPFFS"),
         (folder.to_string(), "FOLDER"),

@@ -100,7 +100,11 @@ fn a_link_that_somebody_detaches_is_made_again_and_a_bypass_stays() -> anyhow::R
     // Nobody tells of a link that goes: the next look finds it.
     run_in(lab.router.edge(), "ip link set wan0 mtu 1400")?;
     lab.becomes("lan0:ingress", "bypassed")?;
-    lab.says(&["put back, its counters go on", "BYPASSED by ", ": qosbpf policy resume lan0:ingress"])?;
+    lab.says(&[
+        "put back, its counters go on",
+        "BYPASSED by ",
+        &format!(": {}", lab.typed("policy resume lan0:ingress")),
+    ])?;
     assert!(lab.five_become(46)?);
     assert_eq!(counted(&lab)?, 15);
     lab.ok("policy resume")?;

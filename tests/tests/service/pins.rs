@@ -85,7 +85,7 @@ fn a_bypass_stays_where_pins_are_put_back() -> anyhow::Result<()> {
     umount2(&lab.router.bpffs, MntFlags::MNT_DETACH)?;
     lab.says(&["was unmounted", "attached: "])?;
     lab.becomes("lan0:ingress", "bypassed")?;
-    lab.says(&["BYPASSED by ", ": qosbpf policy resume lan0:ingress"])?;
+    lab.says(&["BYPASSED by ", &format!(": {}", lab.typed("policy resume lan0:ingress"))])?;
     ensure!(program(&lab, "lan0:ingress")? != was);
     lab.ok("policy resume")?;
     ensure!(lab.five_become(34)?);

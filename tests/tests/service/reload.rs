@@ -142,7 +142,8 @@ fn nothing_is_reloaded_while_a_policy_waits_to_be_confirmed() -> anyhow::Result<
         " policy confirm keeps it, ",
         " policy rollback goes back at once; then ",
     ])?;
-    lab.says(&["qosbpf policy rollback goes back at once; then qosbpf run --reload"])?;
+    let (rollback, reload) = (lab.typed("policy rollback"), lab.typed("run --reload"));
+    lab.says(&[&format!("{rollback} goes back at once; then {reload}")])?;
     assert!(lab.five_become(8)?);
     lab.ok("policy confirm")?;
     lab.ok("run --reload")?;

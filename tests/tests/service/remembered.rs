@@ -115,7 +115,7 @@ fn hooks_whose_pins_alone_are_removed_are_put_back_as_they_were() -> anyhow::Res
         let (was, before) = (program(&lab, &hook)?, lab.hook(&hook)?.context("a hook")?);
         fs::remove_dir_all(lab.router.hook_folder(interface, direction)?)?;
         is_another(&lab, &hook, was)?;
-        let detach = format!("qosbpf detach {hook} hook=\"{entry}\"");
+        let detach = format!("{} hook=\"{entry}\"", lab.typed(&format!("detach {hook}")));
         lab.says(&["are gone; it is attached again as it was, and counts from zero. To end it: ", &detach])?;
         let after = lab.hook(&hook)?.context("a hook")?;
         for same in ["hook", "inside", "table", "policy_hash", "reason", "state"] {

@@ -18,7 +18,8 @@ pub fn run(command: &Command, who: &str, context: &Context) -> Said {
     let exit = done.unwrap_or_else(|error| {
         let failure = error.downcast_ref::<Failure>();
         let hint = failure.and_then(|failure| failure.hint.clone()).map(|hint| format!("  {hint}\n"));
-        context.warn(&format!("qosbpf: {error:#}\n{}", hint.unwrap_or_default()));
+        let said = format!("qosbpf: {error:#}\n{}", hint.unwrap_or_default());
+        context.warn(&context.invocation().completed(&said));
         failure.map_or(Exit::Failed, |failure| failure.exit)
     });
     let (stdout, stderr) = captured.take();

@@ -264,7 +264,7 @@ impl Follower {
         let Err(error) = taken else { return self.failures.keep(|place| place != step.place) };
         let is_new = self.failures.note(step.place, hash(site), &error);
         if is_new && !matches!(site.net.exists(step.place.0), Ok(false)) {
-            tracing::error!(hook = step.name, "{error:#}; it is tried again");
+            tracing::error!(hook = step.name, "{}; it is tried again", with_hint(&error));
         }
     }
 }

@@ -49,6 +49,7 @@ use crate::{
     },
     error::{Exit, Failure},
     kernel::{bpffs, netns, privilege},
+    log_lines,
     status::Reload,
 };
 
@@ -64,6 +65,7 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     let hung_up = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGHUP, Arc::clone(&hung_up))?;
     let context = entered(&configured, context)?;
+    log_lines::are_about(context.invocation());
     if args.reload {
         return reload(&context);
     }
