@@ -229,7 +229,7 @@ fn adopt(args: &AttachArgs, site: &Site, source: &Source, policy: &Policy, conte
         return Err(other_policy(source, &format!("policy {} {} is in force", running.name(), running.hash())));
     }
     if let Some(hook) = touched {
-        let hook = format!("{}:{}", site.name_of(hook), hook.pins.direction);
+        let hook = site.hook_name(hook);
         return Err(other_policy(source, &format!("{hook} is attached already, without it")));
     }
     room::refuse_too_large(source, policy)?;

@@ -111,7 +111,7 @@ fn detach(args: &DetachArgs, site: &Site, released: &mut Released, context: &Con
         // One that somebody has attached meanwhile.
         released.tell(&hook.pins, context);
         datapath::detach(hook, interface, &site.net)?;
-        removed.push(format!("{}:{}", site.name_of(hook), hook.pins.direction));
+        removed.push(site.hook_name(hook));
     }
     for broken in site.select_broken(&names) {
         let interface = site.interface_at(&broken.pins).map(|interface| interface.name.as_str());

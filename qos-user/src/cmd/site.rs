@@ -144,13 +144,21 @@ impl Site {
         for hook in std::mem::take(&mut self.hooks) {
             let another = gone.contains(&hook.pins.ifindex) && datapath::is_orphaned(&hook)?;
             if another || datapath::is_dead(&hook, &self.net)? {
-                tracing::info!(hook = %format!("{}:{}", self.name_of(&hook), hook.pins.direction), "gone: pins removed");
+                tracing::info!(hook = self.former_name(&hook), "gone: pins removed");
                 hook.pins.remove_all()?;
             } else {
                 self.hooks.push(hook);
             }
         }
         Ok(())
+    }
+
+    /// How a hook was called whose device is gone: another one may have its number by now, and is not meant.
+    fn former_name(&self, hook: &Hook) -> String {
+        match hook.state.interface.as_str() {
+            "" => self.hook_name(hook),
+            interface => format!("{interface}:{}", hook.pins.direction),
+        }
     }
 
     /// The interface of a hook; `None` once it is gone.
@@ -190,10 +198,16 @@ impl Site {
         (now.name != name).then_some(now.name.as_str())
     }
 
-    /// How a hook is called.
+    /// How the interface of a hook is called.
     #[must_use]
     pub fn name_of(&self, hook: &Hook) -> String {
         self.name_at(&hook.pins)
+    }
+
+    /// How a hook is called, such as `wan0:egress`.
+    #[must_use]
+    pub fn hook_name(&self, hook: &Hook) -> String {
+        format!("{}:{}", self.name_of(hook), hook.pins.direction)
     }
 
     /// How the interface of these pins is called.
@@ -242,18 +256,18 @@ impl Site {
     }
 
     fn not_attached(&self, name: &HookName) -> anyhow::Error {
-        let there: Vec<_> =
-            self.hooks.iter().map(|hook| format!("{}:{}", self.name_of(hook), hook.pins.direction)).collect();
+        let there: Vec<_> = self.hooks.iter().map(|hook| self.hook_name(hook)).collect();
         let there = if there.is_empty() { "nothing".to_owned() } else { there.join(", ") };
         Failure::new("not-attached", format!("qosbpf is not attached at {name}"))
-            .hint(format!("attached: {there}; {}", self.instead(&name.interface)))
+            .hint(format!("attached: {there}; {}", self.instead(name)))
             .into()
     }
 
-    /// What to do where nothing is attached by the name of an interface, which may be gone.
-    fn instead(&self, interface: &str) -> String {
+    /// What to do where nothing is attached by the name of a hook, of which the interface may be gone.
+    fn instead(&self, name: &HookName) -> String {
+        let interface = name.interface.as_str();
         if self.interfaces.iter().any(|there| there.name == interface) {
-            return format!("to attach: {}", Command::new("qosbpf attach").operand(interface));
+            return format!("to attach: {}", Command::new("qosbpf attach").operand(name));
         }
         if let Some(new) = self.new_name(interface) {
             return format!("{interface} is called {new} now");

@@ -50,7 +50,7 @@ fn on_interfaces(policy: &Policy, site: &Site) -> Vec<Missing> {
             table: table.map(str::to_owned),
             reason: format!(
                 "bound by {pattern}, not attached: {}",
-                Command::new("qosbpf attach").operand(&interface.name)
+                Command::new("qosbpf attach").operand(format_args!("{}:{direction}", interface.name))
             ),
         })
     });

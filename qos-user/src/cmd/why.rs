@@ -148,7 +148,7 @@ fn shadowed_in_tables<'a>(binding: &'a Binding, name: &str, site: &Site) -> Opti
 fn asked_at(name: &str, site: &Site) -> Vec<String> {
     let asks = |binding: &Binding| binding.rules.iter().any(|rule| rule.name == name);
     let hooks = site.hooks.iter().filter(|hook| hook.state.binding.as_ref().is_some_and(asks));
-    hooks.map(|hook| format!("{}:{}", site.name_of(hook), hook.pins.direction)).collect()
+    hooks.map(|hook| site.hook_name(hook)).collect()
 }
 
 fn places(rule: &Rule) -> String {

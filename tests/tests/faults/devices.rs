@@ -277,7 +277,7 @@ fn moved() -> anyhow::Result<Row> {
 fn moved_by_clsact() -> anyhow::Result<Row> {
     let mut stage = Stage::start("clsact")?;
     let put_back = |router: &Router| {
-        router.ask("status")?.expect(3)?.says(&["removed by someone else: qosbpf --netns", " attach wan0"])?;
+        router.ask("status")?.expect(3)?.says(&["removed by someone else: qosbpf --netns", " attach wan0:egress"])?;
         router.ok("attach wan0 --hook clsact")?.says(&["wan0:egress  attached: clsact", "its counters go on"]).map(drop)
     };
     let said = away_and_back(&mut stage, |_| Ok(()), put_back)?;

@@ -173,7 +173,11 @@ fn a_program_that_somebody_removed_is_missing_and_comes_back() -> anyhow::Result
     router.ok("attach lan0 --hook clsact")?;
     router.ping(false, 184, 3)?;
     run_in(router.edge(), "tc qdisc del dev lan0 clsact")?;
-    router.ask("status")?.expect(3)?.says(&["MISSING", "removed by someone else: qosbpf --netns", " attach lan0"])?;
+    router.ask("status")?.expect(3)?.says(&[
+        "MISSING",
+        "removed by someone else: qosbpf --netns",
+        " attach lan0:ingress",
+    ])?;
     router.ok("attach lan0")?.says(&["lan0:ingress  attached: clsact, as asked", "its counters go on"])?;
     router.ping(false, 184, 2)?;
     assert_eq!(router.counted("lan0:ingress")?.packets()[&184], 5);

@@ -60,6 +60,22 @@ fn a_reload_attaches_nothing_beside_programs_that_run_by_hidden_pins() -> anyhow
     Ok(())
 }
 
+/// Each of them is meant, not only the first.
+#[test]
+fn all_programs_that_run_by_hidden_pins_are_named() -> anyhow::Result<()> {
+    let lab = serving(&["attach lan0 --egress --hook tcx"])?;
+    lab.ok("status")?;
+    looks_again(&lab)?;
+    mount_bpffs(&lab.router.bpffs)?;
+    lab.says(&["the program at lan0:ingress, lan0:egress runs on, by a pin that cannot be seen any more"])?;
+    let missing = || lab.ask("status")?.expect(3)?.says(&["! lan0:ingress", "! lan0:egress", "MISSING"]).map(drop);
+    eventually(|| Ok(missing().is_ok())).with_context(|| lab.log().unwrap_or_default())?;
+    umount2(&lab.router.bpffs, MntFlags::empty())?;
+    looks_again(&lab)?;
+    lab.ok("status")?;
+    Ok(())
+}
+
 /// Somebody who sees no pins puts a policy in force there.
 #[test]
 fn a_policy_above_hidden_pins_attaches_nothing_beside_them() -> anyhow::Result<()> {

@@ -20,5 +20,6 @@ mod reload;
 mod remembered;
 mod renamed;
 mod restart;
+mod said;
 mod settings;
 mod supervised;

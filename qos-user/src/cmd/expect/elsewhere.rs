@@ -24,7 +24,7 @@ impl<'a> Earlier<'a> {
     pub fn read(site: &'a Site, asked: &Hook) -> Self {
         let others = site.hooks.iter().filter(|hook| hook.pins != asked.pins && hook.running != Observed::Gone);
         let read = others.filter_map(|hook| {
-            let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
+            let name = site.hook_name(hook);
             Some((hook, name, counters::read(&hook.pins).ok()?))
         });
         Self(read.collect())

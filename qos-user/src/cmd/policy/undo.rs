@@ -30,7 +30,7 @@ pub fn run(site: &Site, change: &Pending, why: Why) -> anyhow::Result<()> {
     for hook in site.hooks.iter().filter(|hook| hook.running != Observed::Gone) {
         if change.attaches.contains(&(hook.pins.ifindex, hook.pins.direction)) {
             if let Err(error) = datapath::detach(hook, Some(&site.name_of(hook)), &site.net) {
-                tracing::error!(hook = site.name_of(hook), "cannot be detached: {error:#}");
+                tracing::error!(hook = site.hook_name(hook), "cannot be detached: {error:#}");
             }
         } else {
             targets.push((hook, before(site, hook, change, back.as_ref())));
@@ -65,7 +65,7 @@ fn go_back(site: &Site, targets: Vec<(&Hook, Option<Binding>)>) -> anyhow::Resul
 /// One that cannot go back counts without a policy; the error is that not even this works.
 fn go_back_alone(site: &Site, hook: &Hook, binding: Option<Binding>) -> anyhow::Result<()> {
     let Err(error) = switch_all(site, vec![(hook, binding)]) else { return Ok(()) };
-    let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
+    let name = site.hook_name(hook);
     tracing::error!(hook = name, "cannot go back, and is to count without a policy: {error:#}");
     switch_all(site, vec![(hook, None)]).inspect_err(|error| {
         tracing::error!(hook = name, "goes on with the policy that is taken back: {error:#}");

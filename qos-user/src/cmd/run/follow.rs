@@ -232,7 +232,7 @@ impl Follower {
             Work::Attach(interface) => {
                 self.memory.refuse_unseen(step.place, bpffs, ending)?;
                 let lost = self.lost.iter().find(|lost| lost.place() == step.place);
-                lost.map_or(Ok(()), |lost| lost.refuse_held(false, ending))?;
+                lost.map_or(Ok(()), |lost| lost.refuse_held(ending))?;
                 attach(step, interface, lost, site)
             }
             Work::PutBack(hook, interface) => put_back(step, hook, interface, site),

@@ -125,23 +125,48 @@ impl Lost {
         site.interfaces.iter().any(is_there) && !released.contains(&self.place)
     }
 
-    /// Refuses to attach beside a program that runs on, or may: a packet would meet both. `hidden` if its pins are there
-    /// below another mount.
+    /// Refuses to attach beside a program that runs on, or may: a packet would meet both.
     ///
     /// # Errors
     ///
     /// `hidden-pins`.
-    pub fn refuse_held(&self, hidden: bool, ending: Ending) -> anyhow::Result<()> {
-        if hidden {
-            return Err(self.held());
+    pub fn refuse_held(&self, ending: Ending) -> anyhow::Result<()> {
+        Self::refuse_any_held(std::slice::from_ref(self), false, ending)
+    }
+
+    /// Refuses to put back any of them where a program of one runs on, or may. `hidden` if their pins are there below another
+    /// mount.
+    ///
+    /// # Errors
+    ///
+    /// `hidden-pins`, with all that are meant.
+    pub fn refuse_any_held(all: &[Self], hidden: bool, ending: Ending) -> anyhow::Result<()> {
+        let (mut held, mut unknown, mut why) = (Vec::new(), Vec::new(), None);
+        for lost in all {
+            match if hidden { Ok(true) } else { lost.outlasts(ending) } {
+                Ok(false) => {}
+                Ok(true) => held.push(lost),
+                Err(error) => {
+                    unknown.push(lost);
+                    why = Some(error);
+                }
+            }
         }
-        while self.is_held().map_err(|error| self.unknown(&error))? {
+        if !held.is_empty() {
+            return Err(still_held(&held).into());
+        }
+        why.map_or(Ok(()), |error| Err(not_known(&unknown, &error).into()))
+    }
+
+    /// Waits for the end of its program, but not for long; whether it runs on.
+    fn outlasts(&self, ending: Ending) -> io::Result<bool> {
+        while self.is_held()? {
             if Instant::now() >= ending.0 {
-                return Err(self.held());
+                return Ok(true);
             }
             thread::sleep(ENDING / 10);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether its program runs on, by a link that is held though its pin cannot be seen. A filter of clsact needs neither,
@@ -156,23 +181,6 @@ impl Lost {
         }
         let link = self.running.link_id.ok_or_else(|| io::Error::other("its link was never known"))?;
         mechanism::is_held(link, self.place.0)
-    }
-
-    fn held(&self) -> anyhow::Error {
-        let message = format!("the program at {} runs on, by a pin that cannot be seen any more", self.name());
-        let hint =
-            "umount what has been mounted over the bpf file system; or end what holds the one that was unmounted";
-        Failure::new("hidden-pins", message).hint(hint).into()
-    }
-
-    fn unknown(&self, error: &io::Error) -> Failure {
-        let message = format!("it cannot be said whether the program at {} runs on: {error}", self.name());
-        let attach = self.command();
-        let hint = format!(
-            "run puts back what is gone if it has CAP_SYS_ADMIN; without, by hand, where nothing runs: qosbpf policy apply \
-             --attach, or {attach}"
-        );
-        Failure::new("hidden-pins", message).hint(hint)
     }
 
     /// What is said of it as long as it is not back.
@@ -219,4 +227,25 @@ impl Lost {
         document::write(&hook.pins.path(Pin::State), &state)?;
         Ok(Hook { state, ..hook })
     }
+}
+
+fn names(all: &[&Lost]) -> String {
+    all.iter().map(|lost| lost.name()).collect::<Vec<_>>().join(", ")
+}
+
+fn still_held(held: &[&Lost]) -> Failure {
+    let message = format!("the program at {} runs on, by a pin that cannot be seen any more", names(held));
+    let hint = "umount what has been mounted over the bpf file system; or end what holds the one that was unmounted";
+    Failure::new("hidden-pins", message).hint(hint)
+}
+
+fn not_known(unknown: &[&Lost], error: &io::Error) -> Failure {
+    let message = format!("it cannot be said whether the program at {} runs on: {error}", names(unknown));
+    let commands = unknown.iter().map(|lost| lost.command()).reduce(Command::then);
+    let attach = commands.map(|commands| format!(", or {commands}")).unwrap_or_default();
+    let hint = format!(
+        "run puts back what is gone if it has CAP_SYS_ADMIN; without, by hand, where nothing runs: qosbpf policy apply \
+         FILE --attach{attach}"
+    );
+    Failure::new("hidden-pins", message).hint(hint)
 }

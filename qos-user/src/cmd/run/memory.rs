@@ -90,7 +90,7 @@ impl Memory {
             return Err(Failure::new("hidden-pins", message).hint("umount it").into());
         }
         let was = self.hooks.iter().find(|hook| hook.place() == place && matches!(hook.is_held(), Ok(true)));
-        was.map_or(Ok(()), |hook| hook.refuse_held(false, ending))
+        was.map_or(Ok(()), |hook| hook.refuse_held(ending))
     }
 
     /// Forgets hooks that somebody has detached by hand.

@@ -70,7 +70,7 @@ pub struct Wishes<'a> {
 pub fn steps<'a>(site: &'a Site, wishes: &Wishes<'_>) -> anyhow::Result<Vec<Step<'a>>> {
     let mut steps = Vec::new();
     for hook in &site.hooks {
-        let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
+        let name = site.hook_name(hook);
         if let Some(work) = at_hook(site, hook, wishes)? {
             steps.push(Step { name, place: (hook.pins.ifindex, hook.pins.direction), work });
         }

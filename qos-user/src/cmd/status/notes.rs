@@ -41,7 +41,7 @@ pub(super) fn of(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) ->
     }
     if let Some(bypass) = &hook.state.bypass {
         let since = humantime::format_rfc3339_seconds(bypass.since);
-        let resume = format!("qosbpf policy resume {}:{}", site.name_of(hook), hook.pins.direction);
+        let resume = Command::new("qosbpf policy resume").operand(site.hook_name(hook));
         let end = bypass.until.and_then(left).map(|left| format!(", ends in {}", seconds(left))).unwrap_or_default();
         notes.push(Note::warning(format!("BYPASS by {} since {since}{end}: {resume}", bypass.by)));
     }
@@ -55,7 +55,7 @@ pub(super) fn of(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) ->
             "runs the program of {another}qosbpf {}, this is {}: {}",
             hook.state.version,
             *crate::FULL_VERSION,
-            Command::new("qosbpf attach").operand(site.name_of(hook))
+            Command::new("qosbpf attach").operand(site.hook_name(hook))
         )));
     }
     notes.extend(other_mechanism(site, hook));

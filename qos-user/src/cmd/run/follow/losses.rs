@@ -23,8 +23,7 @@ impl Follower {
         let lost = self.memory.missing(site, released);
         self.lost.retain(|before| lost.iter().all(|lost| lost.place() != before.place()));
         self.lost.extend(lost);
-        let (hidden, ending) = (self.memory.is_hidden(bpffs), Ending::new());
-        self.lost.iter().try_for_each(|lost| lost.refuse_held(hidden, ending))
+        Lost::refuse_any_held(&self.lost, self.memory.is_hidden(bpffs), Ending::new())
     }
 
     /// Takes in hooks of which the pins alone are gone, and says so.
