@@ -22,6 +22,7 @@ use crate::{
         bpffs, counters,
         datapath::{Broken, Hook, Observed},
         jiffies,
+        mechanism::{self, Running},
         network::Interface,
         pending::Pending,
         returned,
@@ -149,7 +150,7 @@ fn is_left_over(site: &Site, hook: &Hook) -> bool {
 }
 
 fn gone(site: &Site, hook: &Hook) -> Note {
-    Note::info(format!("{}:{}: {}", site.name_of(hook), hook.pins.direction, why(site, hook)))
+    Note::info(format!("{}: {}", site.hook_name(hook), why(site, hook)))
 }
 
 fn status_of(site: &Site, hook: &Hook, now: u64) -> HookStatus {
@@ -187,9 +188,8 @@ fn status_of(site: &Site, hook: &Hook, now: u64) -> HookStatus {
 }
 
 /// Without the right to ask, what is remembered is taken for what runs.
-fn unknown(hook: &Hook) -> Option<crate::kernel::mechanism::Running> {
-    (hook.running == Observed::Unknown)
-        .then_some(crate::kernel::mechanism::Running { program_id: hook.state.program_id, link_id: None })
+fn unknown(hook: &Hook) -> Option<Running> {
+    (hook.running == Observed::Unknown).then_some(Running { program_id: hook.state.program_id, link_id: None })
 }
 
 fn why(site: &Site, hook: &Hook) -> String {
@@ -205,19 +205,26 @@ fn why(site: &Site, hook: &Hook) -> String {
 }
 
 fn why_gone(site: &Site, hook: &Hook, now: Option<&Interface>) -> String {
-    if let Some(interface) = now {
-        return format!("the program was removed by someone else: qosbpf attach {}", interface.name);
-    }
-    let was = &hook.state.interface;
+    let (name, was) = (site.hook_name(hook), &hook.state.interface);
     let was = if was.is_empty() { String::new() } else { format!(" (it was {was})") };
-    format!("the interface is gone{was}; to remove what is left: qosbpf detach {}", site.name_of(hook))
+    let detach = |name: &str| Command::new("qosbpf detach").operand(name);
+    if matches!(mechanism::whereabouts(&hook.pins), Ok(Some(_))) {
+        return format!(
+            "its device is in another network namespace{was}, and its program runs on there; to end it: {}",
+            detach(&name)
+        );
+    }
+    if now.is_some() {
+        return format!("the program was removed by someone else: {}", Command::new("qosbpf attach").operand(name));
+    }
+    format!("the interface is gone{was}; to remove what is left: {}", detach(&site.name_of(hook)))
 }
 
 /// That its device has another number by now, and its program runs there.
 fn back_as(site: &Site, hook: &Hook) -> Option<String> {
     let ifindex = returned::number(hook, &site.net).ok()??;
     let interface = site.interfaces.iter().find(|interface| interface.ifindex == ifindex)?;
-    let attach = Command::new("qosbpf attach").operand(&interface.name);
+    let attach = Command::new("qosbpf attach").operand(format_args!("{}:{}", interface.name, hook.pins.direction));
     Some(format!(
         "its device is back as {}, under another number, and its program runs there: {attach}",
         interface.name

@@ -46,7 +46,7 @@ impl Hook {
 pub enum Observed {
     /// The one that the state describes.
     Running(Running),
-    /// None of ours: its interface is gone, or somebody removed it.
+    /// None of ours: its interface is gone or in another network namespace, or somebody removed it.
     Gone,
     /// This process may not ask; the state is taken at its word.
     Unknown,
@@ -192,10 +192,7 @@ pub fn is_orphaned(hook: &Hook) -> anyhow::Result<bool> {
 /// Foreign or unreadable pins.
 pub fn recover(pins: HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
     if pins.trusted(Pin::NextState)?.is_some() {
-        let happened = observe(pins.clone(), net)?
-            .filter(|hook| matches!(hook.running, Observed::Running(_)))
-            .zip(remembered(&pins, Pin::NextState)?)
-            .is_some_and(|(hook, next)| hook.state.program_id == next.program_id);
+        let happened = has_happened(&pins, net)?;
         tracing::warn!(pins = %pins.path(Pin::NextState).display(), happened, "an earlier change was cut short");
         if happened { promote(&pins)? } else { undo(&pins, net)? }
     } else if pins.trusted(Pin::NextProgram)?.is_some() {
@@ -203,6 +200,14 @@ pub fn recover(pins: HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
         pins.remove(Pin::NextProgram)?;
     }
     observe(pins, net)
+}
+
+/// Whether the program runs that was to come, be it at a device that is in another network namespace by now.
+fn has_happened(pins: &HookPins, net: &Network) -> anyhow::Result<bool> {
+    let Some(next) = remembered(pins, Pin::NextState)? else { return Ok(false) };
+    let here = mechanism::running(next.via, pins, net)?.map(|running| running.program_id);
+    let anywhere = || anyhow::Ok(mechanism::whereabouts(pins)?.map(|link| link.program_id));
+    Ok(here.map_or_else(anywhere, |here| Ok(Some(here)))? == Some(next.program_id))
 }
 
 pub(super) fn promote(pins: &HookPins) -> anyhow::Result<()> {

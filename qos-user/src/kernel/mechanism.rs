@@ -17,7 +17,7 @@ use super::{
     pins::{HookPins, Pin},
     rehearsal,
     state::HookState,
-    sys,
+    sys::{self, InterfaceLink},
 };
 use crate::{
     command::Command,
@@ -72,7 +72,7 @@ fn attach_tcx(loaded: &mut Loaded, interface: &str, pins: &HookPins) -> anyhow::
         .map_err(|error| without_tcx(pins.ifindex).unwrap_or_else(|| error.into()))?;
     let link: FdLink = tc.take_link(id)?.try_into()?;
     let pinned = link.pin(pins.path(Pin::Link))?;
-    if link_interface(pins)? == pins.ifindex {
+    if link_of(pins)?.is_some_and(|link| link.ifindex == pins.ifindex) {
         return Ok(());
     }
     // The kernel detaches it with its last descriptor.
@@ -257,13 +257,27 @@ pub fn running(via: Via, pins: &HookPins, net: &Network) -> anyhow::Result<Optio
         let program_id = ours.and_then(|filter| filter.program_id);
         return Ok(program_id.map(|program_id| Running { program_id, link_id: None }));
     }
-    if pins.trusted(Pin::Link)?.is_none() {
-        return Ok(None);
+    let Some(link) = link_of(pins)? else { return Ok(None) };
+    // The device's end leaves the link behind without a program at any hook, and a device that went to another network
+    // namespace may have the same number there.
+    let alive = link.ifindex == pins.ifindex && is_at(link.ifindex, via, pins.direction, link.program_id, net)?;
+    Ok(alive.then_some(Running { program_id: link.program_id, link_id: Some(link.id) }))
+}
+
+/// Whether a program is at an interface of this network namespace, by XDP or TCX.
+///
+/// # Errors
+///
+/// What bpf(2) or netlink says; that this process may not know.
+pub fn is_at(ifindex: u32, via: Via, direction: Direction, program_id: u32, net: &Network) -> anyhow::Result<bool> {
+    if via.is_xdp() {
+        return Ok(net.xdp_programs(ifindex)?.contains(&program_id));
     }
-    let info = pinned_link(pins)?.info()?;
-    // The device's end leaves the link behind without a program at any hook; the kernel then says interface 0.
-    let alive = link_interface(pins)? == pins.ifindex;
-    Ok(alive.then(|| Running { program_id: info.program_id(), link_id: Some(info.id()) }))
+    match sys::tcx_programs(ifindex, direction) {
+        Ok(programs) => Ok(programs.contains(&program_id)),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Whether the link, if there is one, has outlived its device; one that moved to another namespace has not. A filter of clsact
@@ -273,26 +287,22 @@ pub fn running(via: Via, pins: &HookPins, net: &Network) -> anyhow::Result<Optio
 ///
 /// Foreign pins, or what bpf(2) says.
 pub fn has_no_device(pins: &HookPins) -> anyhow::Result<bool> {
-    Ok(pins.trusted(Pin::Link)?.is_none() || link_interface(pins)? == 0)
+    Ok(whereabouts(pins)?.is_none())
 }
 
-/// The number that the device of the link has wherever it is, and the program there; `None` if there is no link or it has
-/// outlived its device.
+/// The link by its device, wherever that is, and its program there; `None` if there is no link or it has outlived its device.
 ///
 /// # Errors
 ///
 /// Foreign pins, or what bpf(2) says.
-pub fn whereabouts(pins: &HookPins) -> anyhow::Result<Option<(u32, u32)>> {
-    if has_no_device(pins)? {
-        return Ok(None);
-    }
-    Ok(Some((link_interface(pins)?, pinned_link(pins)?.info()?.program_id())))
+pub fn whereabouts(pins: &HookPins) -> anyhow::Result<Option<InterfaceLink>> {
+    Ok(link_of(pins)?.filter(|link| link.ifindex != 0))
 }
 
-fn link_interface(pins: &HookPins) -> anyhow::Result<u32> {
-    let path = pins.path(Pin::Link);
-    let link = sys::open_pin(&path, false).with_context(|| path.display().to_string())?;
-    Ok(sys::link_interface(link.as_fd())?)
+fn link_of(pins: &HookPins) -> anyhow::Result<Option<InterfaceLink>> {
+    let Some(path) = pins.trusted(Pin::Link)? else { return Ok(None) };
+    let link = sys::open_pin(&path, false).and_then(|link| sys::interface_link(link.as_fd()));
+    Ok(Some(link.with_context(|| path.display().to_string())?))
 }
 
 /// Detaches what we attached; nothing being there is no error.
@@ -328,7 +338,7 @@ pub fn detach(state: &HookState, interface: Option<&str>, pins: &HookPins, net: 
 /// That it cannot be said; the kernel tells it to CAP_SYS_ADMIN alone.
 pub fn is_held(link_id: u32, ifindex: u32) -> io::Result<bool> {
     match sys::link_by_id(link_id) {
-        Ok(link) => Ok(sys::link_interface(link.as_fd())? == ifindex),
+        Ok(link) => Ok(sys::interface_link(link.as_fd())?.ifindex == ifindex),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }

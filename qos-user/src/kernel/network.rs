@@ -127,6 +127,20 @@ impl Network {
         Ok(self.interfaces()?.iter().any(|interface| interface.ifindex == ifindex))
     }
 
+    /// The programs in the XDP slot of an interface; none if there is no such interface.
+    ///
+    /// # Errors
+    ///
+    /// What netlink reports.
+    pub fn xdp_programs(&self, ifindex: u32) -> anyhow::Result<Vec<u32>> {
+        let found = self.handle.link().get().match_index(ifindex).execute().try_collect::<Vec<LinkMessage>>();
+        match self.runtime.block_on(found) {
+            Ok(links) => Ok(links.iter().flat_map(xdp_programs).collect()),
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => Ok(Vec::new()),
+            Err(error) => Err(error).context("netlink"),
+        }
+    }
+
     /// The qdiscs of an interface.
     ///
     /// # Errors
@@ -233,11 +247,24 @@ const fn is_tunnel(kind: LinkLayerType) -> bool {
     )
 }
 
-fn xdp_slot(attributes: &[LinkXdp]) -> Option<XdpSlot> {
-    let program_id = attributes.iter().find_map(|attribute| match attribute {
-        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) => Some(*id),
+/// One, or one in the card and one in the driver.
+fn xdp_programs(message: &LinkMessage) -> impl Iterator<Item = u32> {
+    let slots = message.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::Xdp(attributes) => Some(attributes),
         _ => None,
-    })?;
+    });
+    slots.flatten().filter_map(program_id)
+}
+
+const fn program_id(attribute: &LinkXdp) -> Option<u32> {
+    match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => Some(*id),
+        _ => None,
+    }
+}
+
+fn xdp_slot(attributes: &[LinkXdp]) -> Option<XdpSlot> {
+    let program_id = attributes.iter().find_map(program_id)?;
     let native = !attributes.iter().any(|attribute| matches!(attribute, LinkXdp::Attached(XdpAttached::SocketBuffer)));
     Some(XdpSlot { program_id, native })
 }

@@ -11,7 +11,6 @@ use super::{
     network::Network,
     pins::{HookPins, Pin, Store},
     state::HookState,
-    sys,
 };
 
 /// Gives hooks the numbers that their devices have by now; whether there was one. Needs the lock.
@@ -54,15 +53,11 @@ pub fn number(hook: &Hook, net: &Network) -> anyhow::Result<Option<u32>> {
     if hook.running != Observed::Gone {
         return Ok(None);
     }
-    let Some((ifindex, program_id)) = mechanism::whereabouts(&hook.pins)? else { return Ok(None) };
-    let interface = net.interfaces()?.into_iter().find(|interface| interface.ifindex == ifindex);
-    let Some(interface) = interface.filter(|_| ifindex != hook.pins.ifindex) else { return Ok(None) };
-    let is_here = if hook.state.via.is_xdp() {
-        interface.xdp.is_some_and(|slot| slot.program_id == program_id)
-    } else {
-        sys::tcx_programs(ifindex, hook.pins.direction)?.contains(&program_id)
+    let Some(link) = mechanism::whereabouts(&hook.pins)?.filter(|link| link.ifindex != hook.pins.ifindex) else {
+        return Ok(None);
     };
-    Ok(is_here.then_some(ifindex))
+    let is_here = mechanism::is_at(link.ifindex, hook.state.via, hook.pins.direction, link.program_id, net)?;
+    Ok(is_here.then_some(link.ifindex))
 }
 
 /// What the policy binds to it is to be asked anew: it may be another policy by now.

@@ -81,12 +81,23 @@ pub fn link_by_id(id: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The interface that a link of XDP or TCX is attached to; 0 once the device is gone.
+/// What the kernel knows of a link of XDP or TCX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceLink {
+    /// Its id.
+    pub id: u32,
+    /// Its program.
+    pub program_id: u32,
+    /// The number of its device, in whatever network namespace that is; 0 once the device is gone.
+    pub ifindex: u32,
+}
+
+/// Asks for it.
 ///
 /// # Errors
 ///
 /// What bpf(2) reports for `BPF_OBJ_GET_INFO_BY_FD`.
-pub fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
+pub fn interface_link(link: BorrowedFd<'_>) -> io::Result<InterfaceLink> {
     // SAFETY: as above.
     let mut info: bpf_link_info = unsafe { mem::zeroed() };
     // SAFETY: as above.
@@ -96,7 +107,8 @@ pub fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
     attr.info.info_len = size_of::<bpf_link_info>() as u32;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
     // SAFETY: for both types of link the interface is the first word, and the kernel has written it.
-    Ok(unsafe { info.__bindgen_anon_1.xdp.ifindex })
+    let ifindex = unsafe { info.__bindgen_anon_1.xdp.ifindex };
+    Ok(InterfaceLink { id: info.id, program_id: info.prog_id, ifindex })
 }
 
 /// Whether the kernel has TCX, which is upstream since Linux 6.6 and can be left out of a build: asked, by a question of

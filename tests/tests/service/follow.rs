@@ -150,8 +150,7 @@ fn the_pins_of_a_device_that_went_to_another_namespace_stay() -> anyhow::Result<
         "[interface.dyn0]\negress = \"t\"\n[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n",
     )?;
     let (edge, lan) = (lab.router.edge(), lab.router.lab().lan());
-    // Under another number, or it would be taken for still here.
-    run_in(lan, "ip link add taken0 index 77 type veth peer name other0")?;
+    // It keeps its number there.
     run_in(edge, "ip link add dyn0 index 77 type veth peer name peer0")?;
     lab.becomes("dyn0:egress", "active")?;
     let pins = lab.router.hook_folder("dyn0", "egress")?;

@@ -60,7 +60,7 @@ fn link_at(ifindex: u32, program_id: u32, kind: LinkType) -> Linked {
         |link: &LinkInfo| link.program_id() == program_id && link.link_type().is_ok_and(|other| other == kind);
     let is_here = |id: &u32| {
         let link = sys::link_by_id(*id);
-        link.and_then(|link| sys::link_interface(link.as_fd())).is_ok_and(|at| at == ifindex)
+        link.and_then(|link| sys::interface_link(link.as_fd())).is_ok_and(|link| link.ifindex == ifindex)
     };
     let Ok(links) = loaded_links().collect::<Result<Vec<_>, _>>() else { return Linked::Unknown };
     let here: Vec<_> = links.iter().filter(|link| of_program(link)).map(LinkInfo::id).filter(is_here).collect();
