@@ -51,6 +51,20 @@ pub fn type_in(finding: &Value, tools: Option<&Path>) -> anyhow::Result<Answer> 
     Ok(answer)
 }
 
+/// Types the command of ours in at which a text ends; it has to work.
+///
+/// # Errors
+///
+/// That there is none, or it does not work.
+pub fn last_command(text: &str) -> anyhow::Result<Answer> {
+    let command =
+        text.rsplit(": ").find(|part| part.starts_with("qosbpf ") && text.trim_end().ends_with(part.trim_end()));
+    let command = command.with_context(|| format!("no command at the end of: {text}"))?;
+    let answer = shell(command.trim_end(), None)?;
+    ensure!(answer.code == 0, "{command}: {answer:?}");
+    Ok(answer)
+}
+
 /// A line typed into a shell in which `qosbpf` is the binary of the tests.
 ///
 /// # Errors

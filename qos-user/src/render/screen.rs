@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{
     Look,
-    text::{one_line, shorten, width, wrap},
+    text::{one_line, shorten, told, width, wrap},
 };
 
 /// No line is longer, but those that are typed in.
@@ -49,26 +49,6 @@ impl Text {
             Self::Told(indent, text) => told(&one_line(&look.invocation.completed(text)), *indent),
         }
     }
-}
-
-/// A text that goes on below itself. A command of ours at its end has a line of its own if it would be broken otherwise:
-/// whoever copies a part of one runs another command.
-fn told(text: &str, indent: usize) -> Vec<String> {
-    let lines = wrap(text, WIDTH, indent);
-    let Some((why, command)) = command_at_the_end(text) else { return lines };
-    if lines.iter().any(|line| line.contains(command)) {
-        return lines;
-    }
-    let mut lines = wrap(why, WIDTH, indent);
-    lines.push(format!("{:indent$}{command}", ""));
-    lines
-}
-
-/// What is before it, and the command; where a text goes on behind one, nobody knows where it ends.
-fn command_at_the_end(text: &str) -> Option<(&str, &str)> {
-    let (why, command) = text.split_at_checked(text.rfind(": qosbpf ")? + 2)?;
-    let goes_on = command.ends_with(')') || [", ", "; ", ": "].iter().any(|sign| command.contains(sign));
-    (!goes_on).then_some((why.trim_end(), command))
 }
 
 /// Lines, from top to bottom.

@@ -192,9 +192,29 @@ pub fn wrap(text: &str, columns: usize, indent: usize) -> Vec<String> {
     lines
 }
 
+/// A text that goes on below itself. A command of ours at its end has a line of its own if it would be broken otherwise:
+/// whoever copies a part of one runs another command.
+pub fn told(text: &str, indent: usize) -> Vec<String> {
+    let lines = wrap(text, WIDTH, indent);
+    let Some((why, command)) = command_at_the_end(text) else { return lines };
+    if lines.iter().any(|line| line.contains(command)) {
+        return lines;
+    }
+    let mut lines = wrap(why, WIDTH, indent);
+    lines.push(format!("{:indent$}{command}", ""));
+    lines
+}
+
+/// What is before it, and the command; where a text goes on behind one, nobody knows where it ends.
+fn command_at_the_end(text: &str) -> Option<(&str, &str)> {
+    let (why, command) = text.split_at_checked(text.rfind(": qosbpf ")? + 2)?;
+    let goes_on = command.ends_with(')') || [", ", "; ", ": "].iter().any(|sign| command.contains(sign));
+    (!goes_on).then_some((why.trim_end(), command))
+}
+
 /// A text behind a lead, under which it goes on, in lines that fit a screen.
 pub fn under(lead: &str, text: &str) -> Vec<String> {
-    wrap(&one_line(&format!("{lead}{text}")), WIDTH, width(lead))
+    told(&one_line(&format!("{lead}{text}")), width(lead))
 }
 
 /// The same with a line end after each line.

@@ -1,8 +1,10 @@
 //! What `policy apply` changes, what it refuses to change, and what survives it.
 
+use anyhow::Context as _;
 use qosbpf_tests::{
     features::Feature,
-    router::{HOOKS, Router},
+    router::{HOOKS, Router, run_in},
+    typed,
 };
 use serde_json::Value;
 
@@ -29,11 +31,49 @@ fn attach_attaches_what_is_bound() -> anyhow::Result<()> {
     let expected = [pair("lan0:ingress", "bound, not attached"), pair("wan0:egress", "bound, not attached")];
     assert_eq!(results(&unattached), expected);
     router.ask("status")?.expect(3)?.says(&["MISSING"])?;
+    // One direction is bound, and the command that is given attaches no other.
+    typed::last_command(&reason(&router.ask("status --json")?.json()?, "wan0")?)?;
+    let there = router.ask("status --json")?.expect(3)?.json()?;
+    let there = there["hooks"].as_array().into_iter().flatten().filter(|hook| hook["interface"] == "wan0");
+    let there: Vec<_> = there.map(|hook| (hook["direction"].as_str(), hook["state"].as_str())).collect();
+    assert_eq!(there, [(Some("egress"), Some("active"))]);
+    router.ok("detach wan0:egress")?;
+    router.ok(&format!("policy apply {policy}"))?;
     let attached = router.ok(&format!("policy apply {policy} --attach --json"))?.json()?;
     assert_eq!(results(&attached), [pair("lan0:ingress", "attached"), pair("wan0:egress", "attached")]);
     router.ok("status")?;
     router.ping(false, 184, 3)?;
     assert_eq!(router.counted("wan0:egress")?.packets_after(), [(34, 3)].into());
+    Ok(())
+}
+
+/// Why an interface of a document is as it is.
+fn reason(document: &Value, interface: &str) -> anyhow::Result<String> {
+    let mut hooks = document["hooks"].as_array().into_iter().flatten();
+    let of = |hook: &&Value| {
+        hook["interface"] == interface || hook["hook"].as_str().is_some_and(|hook| hook.starts_with(interface))
+    };
+    let hook = hooks.find(of).context("the interface")?;
+    Ok(hook["reason"].as_str().context("a reason")?.to_owned())
+}
+
+/// The cure is what it says, once there is such an interface.
+#[test]
+fn a_bound_interface_that_is_not_there_is_said_with_what_attaches_it() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let policy = router.policy("absent", &BOTH.replace("wan0", "ppp9"))?;
+    let applied = router.ok(&format!("policy apply {policy} --attach"))?;
+    applied.says(&["! ppp9:egress", "bound, not attached: no interface has this name", " attach ppp9:egress"])?;
+    let document = router.ok(&format!("policy apply {policy} --json"))?.json()?;
+    assert_eq!(results(&document)[1], pair("ppp9:egress", "bound, not attached"));
+    assert!(document["hooks"][0]["reason"].is_null(), "{document:#}");
+    run_in(router.edge(), "ip link add ppp9 type veth peer name peer9")?;
+    typed::last_command(&reason(&document, "ppp9")?)?;
+    let status = router.ok("status")?.says(&["ppp9:egress", "active"])?;
+    assert!(!status.stdout.contains("ppp9:ingress"), "{status:?}");
+    // Without --attach it is there, and left alone.
+    router.ok("detach ppp9")?;
+    router.ok(&format!("policy apply {policy}"))?.says(&["bound, not attached: ", " attach ppp9:egress"])?;
     Ok(())
 }
 
@@ -50,9 +90,8 @@ fn a_hook_that_is_attached_by_another_mechanism_than_the_policy_says_is_named() 
     let policy = router.policy("tcx", &text)?;
     router.ok(&format!("policy apply {policy}"))?;
     router.ok("status")?.says(&[SAID])?;
-    for line in ["detach lan0:ingress", &format!("policy apply {policy} --attach")] {
-        router.ok(line)?;
-    }
+    let status = router.ok("status --json")?.json()?;
+    typed::last_command(status["hooks"][0]["notes"][0].as_str().context("a note")?)?;
     let status = router.ok("status")?.says(&["active", "tcx"])?;
     assert!(!status.stdout.contains(SAID), "{status:?}");
     Ok(())

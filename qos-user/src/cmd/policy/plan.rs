@@ -3,6 +3,7 @@
 use crate::{
     cli::ApplyOptions,
     cmd::{attaching::begins_anew, conditioner, site::Site},
+    command::Command,
     error::{Exit, Failure},
     hook::Direction,
     kernel::{
@@ -62,6 +63,22 @@ pub struct Item<'a> {
     pub bypassed: bool,
     /// Where it is.
     pub place: Place<'a>,
+}
+
+impl Item<'_> {
+    /// Where it is bound and not attached: why, and what attaches it.
+    pub fn unattached(&self) -> Option<String> {
+        if self.effect != Effect::NotAttached {
+            return None;
+        }
+        let attach = Command::new("qosbpf attach").operand(&self.name);
+        Some(match self.place {
+            Place::Nowhere => format!(
+                "no interface has this name. When there is one, a service attaches it (qosbpf run), or: {attach}"
+            ),
+            Place::Hook(_) | Place::Bare(..) => attach.to_string(),
+        })
+    }
 }
 
 /// Where a hook is.

@@ -69,7 +69,8 @@ fn line(item: &Item<'_>, here: &Invocation) -> String {
     let does = item.binding.as_ref().map_or_else(|| "-".to_owned(), Binding::words);
     let resume = || format!("; BYPASSED: {}", here.command(&Command::new("policy resume").operand(name).to_string()));
     let bypass = if *bypassed { resume() } else { String::new() };
-    hanging(&format!("{warning}{name:<24} "), &format!("{does:<24} {}{bypass}", effect.word()))
+    let why = item.unattached().map(|why| format!(": {}", here.completed(&why))).unwrap_or_default();
+    hanging(&format!("{warning}{name:<24} "), &format!("{does:<24} {}{bypass}{why}", effect.word()))
 }
 
 fn how_long(applied: &Applied<'_>, context: &Context) -> String {
@@ -84,7 +85,7 @@ pub fn seconds(time: Duration) -> String {
 }
 
 fn document(applied: &Applied<'_>, here: &Invocation) -> Value {
-    let hooks: Vec<_> = applied.items.iter().map(document_of).collect();
+    let hooks: Vec<_> = applied.items.iter().map(|item| document_of(item, here)).collect();
     json!({
         "schema": 1,
         "policy": { "name": applied.policy.name(), "hash": applied.policy.hash(), "saved": applied.saved },
@@ -95,13 +96,14 @@ fn document(applied: &Applied<'_>, here: &Invocation) -> Value {
     })
 }
 
-fn document_of(item: &Item<'_>) -> Value {
+fn document_of(item: &Item<'_>, here: &Invocation) -> Value {
     json!({
         "hook": item.name,
         "table": item.binding.as_ref().and_then(Binding::table_name),
         "outer": item.binding.as_ref().and_then(Binding::outer_name),
         "rules": item.binding.as_ref().map_or(0, |binding| binding.rules.len()),
         "result": item.effect.word(),
+        "reason": item.unattached().map(|why| here.completed(&why)),
         "bypassed": item.bypassed,
     })
 }
