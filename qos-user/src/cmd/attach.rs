@@ -5,14 +5,15 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use crate::{
-    VERSION,
     cli::{ApplyOptions, AttachArgs, HookChoice},
     cmd::{
         Context,
-        attaching::{Asked, attach_again, attach_anew, begins_anew, refuse_to_differ, reload, stays},
+        attaching::{Asked, attach_again, attach_anew, begins_anew},
         conditioner,
         control::{self, Ask},
-        foreground, misplaced,
+        foreground,
+        kept::{Kept, keep, left_behind},
+        misplaced,
         policy::{read_policy, record, room, session::Session, testing},
         recovery::recovered,
         site::{self, Site},
@@ -27,8 +28,7 @@ use crate::{
         network::Interface,
         past,
         pins::Store,
-        state::{Binding, HookState},
-        translation,
+        state::Binding,
     },
     policy::{Policy, Source},
     render::hanging,
@@ -39,10 +39,7 @@ enum Done {
     Attached(Hook),
     Anew(Hook, String),
     PutBack(Hook),
-    AlreadyThere(Hook),
-    Upgraded(Hook),
-    LooksElsewhere(Hook),
-    Translated(Hook),
+    There(Hook, Kept),
 }
 
 /// Attaches, says what it did, and ends.
@@ -82,7 +79,7 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let hooks: Vec<&Hook> = done.iter().map(Done::hook).collect();
     control::tell_attached(hooks.iter().copied(), context);
     drop(change);
-    let mut warnings: Vec<_> = done.iter().filter_map(Done::warning).collect();
+    let mut warnings: Vec<_> = done.iter().filter_map(|done| done.warning(&site)).collect();
     warnings.extend(twice::warnings(&site, &hooks)?);
     let bound = hooks.iter().filter_map(|hook| Some((hook.pins.ifindex, hook.state.binding.as_ref()?)));
     warnings.extend(misplaced::warnings(&site, bound)?);
@@ -151,7 +148,9 @@ fn attach_one(
     let pins = site.store.hook(interface.ifindex, direction);
     let wanted = wanted(args, direction);
     if let Some(hook) = site.hooks.iter().find(|hook| hook.pins == pins && hook.running != Observed::Gone) {
-        return keep(hook, wanted, inside(args), interface, site);
+        let asked = Asked { wanted, inside: inside(args), ..Asked::nothing() };
+        let (hook, kept) = keep(hook, asked, interface, policy, site)?;
+        return Ok(Done::There(hook, kept));
     }
     let asked = Asked { wanted, inside: inside(args), log: args.log_decisions, bypass: None };
     if let Some(lost) = site.hooks.iter().find(|hook| hook.pins == pins) {
@@ -188,33 +187,6 @@ fn take_back(site: &Site, interface: &Interface, done: &[Done], adopted: bool, c
     if adopted {
         let _removed = std::fs::remove_file(site.store.policy());
     }
-}
-
-/// A second attach changes nothing, unless the program there is of another version of qosbpf, is to look elsewhere, or is
-/// interpreted without need.
-fn keep(
-    hook: &Hook,
-    wanted: Wanted,
-    inside: Option<Vec<Layer>>,
-    interface: &Interface,
-    site: &Site,
-) -> anyhow::Result<Done> {
-    if let Wanted::Exactly(other) = wanted
-        && other != hook.state.via
-    {
-        return Err(stays(hook, other, interface).into());
-    }
-    refuse_to_differ(inside.as_deref(), hook.state.binding.as_ref(), &interface.name)?;
-    let inside = inside.or_else(|| hook.state.inside.clone());
-    let done = match hook.state.is_of_this_build() {
-        false => Done::Upgraded,
-        true if inside != hook.state.inside => Done::LooksElsewhere,
-        true if translation::is_left_out(hook.state.program_id) => Done::Translated,
-        true => return Ok(Done::AlreadyThere(hook.clone())),
-    };
-    let state = HookState { version: VERSION.to_owned(), inside, ..hook.state.clone() };
-    reload(hook, state.clone(), &interface.name, site)?;
-    Ok(done(Hook { state, ..hook.clone() }))
 }
 
 /// Puts the policy of `--policy` in force, if that changes no hook that is there; whether it was not yet in force.
@@ -262,19 +234,14 @@ fn other_policy(source: &Source, why: &str) -> anyhow::Error {
 impl Done {
     const fn hook(&self) -> &Hook {
         match self {
-            Self::Attached(hook)
-            | Self::Anew(hook, _)
-            | Self::PutBack(hook)
-            | Self::AlreadyThere(hook)
-            | Self::Upgraded(hook)
-            | Self::LooksElsewhere(hook)
-            | Self::Translated(hook) => hook,
+            Self::Attached(hook) | Self::Anew(hook, _) | Self::PutBack(hook) | Self::There(hook, _) => hook,
         }
     }
 
-    fn warning(&self) -> Option<String> {
+    fn warning(&self, site: &Site) -> Option<String> {
         match self {
             Self::Anew(_, why) => Some(why.clone()),
+            Self::There(hook, _) => left_behind(site, hook),
             _ => None,
         }
     }
@@ -282,10 +249,7 @@ impl Done {
     const fn word(&self) -> &'static str {
         match self {
             Self::Attached(_) | Self::Anew(..) | Self::PutBack(_) => "attached",
-            Self::AlreadyThere(_) => "already attached",
-            Self::Upgraded(_) => "upgraded",
-            Self::LooksElsewhere(_) => "changed",
-            Self::Translated(_) => "loaded anew",
+            Self::There(_, kept) => kept.word(),
         }
     }
 }
@@ -297,6 +261,7 @@ fn report(
     done: &[Done],
     warnings: &[String],
 ) -> anyhow::Result<()> {
+    let warnings: Vec<_> = warnings.iter().map(|warning| context.invocation().completed(warning)).collect();
     if args.json {
         let hooks: Vec<_> = done.iter().map(|done| document_of(done, interface)).collect();
         return context.document(&format!("{}\n", json!({ "schema": 1, "hooks": hooks, "warnings": warnings })));

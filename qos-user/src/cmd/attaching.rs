@@ -148,7 +148,7 @@ pub fn reload(hook: &Hook, next: HookState, interface: &str, site: &Site) -> any
 
 /// The error that a hook is attached by another mechanism, with the command that moves it if that is any use.
 #[must_use]
-pub fn stays(hook: &Hook, other: Via, interface: &Interface) -> Failure {
+pub fn stays(site: &Site, hook: &Hook, other: Via, interface: &Interface) -> Failure {
     let (via, direction, name) = (hook.state.via, hook.pins.direction, &interface.name);
     let failure = Failure::new("attached", format!("{name}:{direction} is attached by {via}, not by {other}"));
     if other.is_xdp() && direction == Direction::Egress {
@@ -157,10 +157,40 @@ pub fn stays(hook: &Hook, other: Via, interface: &Interface) -> Failure {
     if other == Via::XdpNative && matches!(interface.link, Ok(Link::Layer3)) {
         return failure.hint(format!("a layer-3 device does not give its packets to native XDP: it stays at {via}"));
     }
+    failure.hint(format!("to move it, losing its counters: {}", moved(site, hook, other)))
+}
+
+/// The commands that attach a hook by another mechanism. The policy in force goes with the last of its hooks, and comes back
+/// with it.
+#[must_use]
+pub fn moved(site: &Site, hook: &Hook, via: Via) -> Command {
+    let name = site.hook_name(hook);
+    let detach = Command::new("qosbpf detach").operand(&name);
     let attach =
-        Command::new("qosbpf attach --hook").word(other.as_option()).word(format_args!("--{direction}")).operand(name);
-    let moved = Command::new("qosbpf detach").operand(format_args!("{name}:{direction}")).then(attach);
-    failure.hint(format!("to move it, losing its counters: {moved}"))
+        looking_inside(Command::new("qosbpf attach --hook").word(via.as_option()), hook.state.inside.as_deref());
+    let is_last = site.hooks.len() + site.broken.len() == 1;
+    match site.policy.as_ref().filter(|_| is_last) {
+        None => detach.then(attach.operand(name)),
+        Some(in_force) => match site.file_of(in_force) {
+            Some(file) => detach.then(attach.words("--policy").word(file.display()).operand(name)),
+            None => {
+                let again = attach.words("--policy").word(site.saved_file().display()).operand(name);
+                Command::new("qosbpf policy save").then(detach).then(again)
+            }
+        },
+    }
+}
+
+/// With the option for what `attach` was told of where to look.
+#[must_use]
+pub fn looking_inside(command: Command, inside: Option<&[Layer]>) -> Command {
+    match inside.filter(|inside| !inside.is_empty()) {
+        Some(inside) => {
+            let words: Vec<_> = inside.iter().map(|layer| layer.as_str()).collect();
+            command.words("--inside").word(words.join(","))
+        }
+        None => command,
+    }
 }
 
 /// A policy is the whole statement: where it says into what to look, nobody else does.

@@ -5,11 +5,10 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 use anyhow::Context as _;
 use qos_common::{abi::Counter, meter::METER_SLOTS, rules::RULE_SLOTS};
 
-use super::site::Site;
+use super::{attaching, site::Site};
 use crate::{
-    command::Command,
     error::Failure,
-    hook::{Direction, Layer},
+    hook::{Direction, Layer, Via},
     kernel::{
         choice::{Bound, Wanted},
         counters,
@@ -17,6 +16,7 @@ use crate::{
         network::Interface,
         slots::{Given, Slots, Wants},
         state::{Binding, HookState},
+        sys,
     },
     policy::{
         Policy,
@@ -184,6 +184,28 @@ pub fn is_renamed(site: &Site, hook: &Hook) -> bool {
     site.interface_of(hook).is_some_and(|interface| *before != interface.name || bound_as.is_some())
 }
 
+/// What the policy in force binds to a hook, if that is not what it has. A hook that `policy apply --only` left with
+/// another policy, or without, keeps it as long as it keeps its name: the one that is written down, since nobody may have
+/// looked when it changed.
+#[must_use]
+pub fn rebound(policy: Option<&Policy>, hook: &Hook, name: &str) -> Option<Option<Binding>> {
+    let policy = policy?;
+    let asked_for = hook.state.asked_for();
+    let renamed = !asked_for.is_empty() && asked_for != name;
+    let now = hook.state.binding.as_ref();
+    let of_this = now.is_some_and(|binding| binding.policy.hash == policy.hash());
+    if !of_this && !renamed {
+        return None;
+    }
+    let wanted = binding(policy, name, hook.pins.direction);
+    let same = match (now, &wanted) {
+        (None, None) => true,
+        (Some(now), Some(wanted)) => now.does_the_same_as(wanted),
+        _ => false,
+    };
+    (!same).then_some(wanted)
+}
+
 /// The rules that are asked.
 fn rules_of(state: &HookState) -> &[Rule] {
     state.enforced().map_or(&[], |binding| &binding.rules)
@@ -213,12 +235,10 @@ fn refuse_at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> anyhow::Result<
 #[must_use]
 pub fn at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> Option<Failure> {
     let why = needs_tc(binding).filter(|_| hook.state.via.is_xdp())?;
-    let (interface, direction) = (site.name_of(hook), hook.pins.direction);
-    let name = format!("{interface}:{direction}");
-    let tcx = Command::new("qosbpf attach --hook tcx").word(format_args!("--{direction}")).operand(&interface);
-    let cure = Command::new("qosbpf detach").operand(&name).then(tcx);
-    let failure = Failure::new("needs-tc", format!("{name} is attached by {}: {why}", hook.state.via));
-    Some(failure.hint(format!("to move it, losing its counters: {cure}")))
+    let tc = if sys::has_tcx(hook.pins.ifindex).unwrap_or(true) { Via::Tcx } else { Via::Clsact };
+    let message = format!("{} is attached by {}: {why}", site.hook_name(hook), hook.state.via);
+    let cure = attaching::moved(site, hook, tc);
+    Some(Failure::new("needs-tc", message).hint(format!("to move it, losing its counters: {cure}")))
 }
 
 /// The interfaces as the compiler asks for them: number and name.

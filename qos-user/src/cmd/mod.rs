@@ -17,6 +17,7 @@ mod events;
 mod expect;
 mod foreground;
 mod journal;
+mod kept;
 mod misplaced;
 pub mod policy;
 mod reading;

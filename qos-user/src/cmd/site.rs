@@ -90,6 +90,30 @@ impl Site {
         Pinned { hooks: &self.hooks, broken: &self.broken }
     }
 
+    /// Where the saved policy is.
+    #[must_use]
+    pub fn saved_file(&self) -> &Path {
+        &self.saved
+    }
+
+    /// A file that has the policy in force: the saved one, or the one that it came from as long as that says the same.
+    #[must_use]
+    pub fn file_of(&self, in_force: &InForce) -> Option<PathBuf> {
+        if in_force.saved {
+            return Some(self.saved.clone());
+        }
+        let file = PathBuf::from(&in_force.record.file);
+        saved_hash(&file).is_some_and(|hash| hash == in_force.policy.hash()).then_some(file)
+    }
+
+    /// What puts the policy in force where that is not so.
+    #[must_use]
+    pub fn apply_again(&self) -> String {
+        let file = self.policy.as_ref().and_then(|in_force| self.file_of(in_force));
+        let apply = |file: PathBuf| Command::new("qosbpf policy apply").operand(file.display()).to_string();
+        file.map_or_else(|| "apply it again".to_owned(), apply)
+    }
+
     /// Whether a policy is in force, be it one that this version cannot read.
     #[must_use]
     pub fn has_policy(&self) -> bool {

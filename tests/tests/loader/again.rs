@@ -1,6 +1,7 @@
 //! Attaching twice, attaching with another policy, attaching at once.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use aya::programs::TcAttachType;
 use qosbpf::kernel::{
     document,
     pins::{Pin, Store},
@@ -8,11 +9,11 @@ use qosbpf::kernel::{
 };
 use qosbpf_tests::{
     binary::Answer,
+    left::{assert_nothing, leftovers, tcx},
     router::{Router, run_in},
+    typed,
 };
 use serde_json::Value;
-
-use qosbpf_tests::left::{assert_nothing, leftovers};
 
 const KEEP: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"keep\"\n";
 const WASH: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n";
@@ -63,6 +64,91 @@ fn another_mechanism_is_refused_while_one_is_attached() -> anyhow::Result<()> {
     let refused = router.ask("attach lan0 --ingress --hook xdp --json")?.expect(1)?;
     let refused = refused.complains(&["lan0:ingress is attached by tcx, not by xdp-native", " detach lan0:ingress"])?;
     assert_eq!(refused.json()?["error"]["code"], "attached");
+    Ok(())
+}
+
+/// It goes with the last of its hooks, which is detached in between.
+#[test]
+fn the_commands_that_move_a_hook_keep_the_policy() -> anyhow::Result<()> {
+    let moves = |router: &Router, hook: &str| {
+        let refused = router.ask(&format!("attach lan0 --ingress --hook {hook} --json"))?.expect(1)?.json()?;
+        typed::last_command(refused["error"]["hint"].as_str().context("a hint")?)?;
+        let status = router.ok("status --json")?.json()?;
+        ensure!(status["hooks"][0]["hook"] == hook && status["hooks"][0]["state"] == "active", "{status:#}");
+        ensure!(status["policy"]["name"] == "wash" && status["hooks"][0]["table"] == "t", "{status:#}");
+        anyhow::Ok(())
+    };
+    let router = Router::start()?;
+    let wash = router.policy("wash", WASH)?;
+    router.ok(&format!("attach lan0 --ingress --hook tcx --inside pppoe --policy {wash}"))?;
+    moves(&router, "clsact")?;
+    assert_eq!(router.ok("status --json")?.json()?["hooks"][0]["inside"], serde_json::json!(["pppoe"]));
+    // Where another one is left the policy stays in force, whatever became of its file.
+    router.ok("attach wan0 --egress")?;
+    std::fs::remove_file(&wash)?;
+    moves(&router, "tcx")?;
+    router.ok("detach wan0")?;
+    // Its text is in its pin alone.
+    let etc = router.folder().join("etc");
+    let refused = router.ask(&format!("--etc {} attach lan0 --ingress --hook clsact", etc.display()))?.expect(1)?;
+    let hint = refused.stderr.lines().last().context("a hint")?;
+    let save = hint.find("counters: ").context("commands")? + "counters: ".len();
+    let moved = typed::shell(&hint[save..], None)?;
+    ensure!(moved.code == 0 && etc.join("policy.toml").exists(), "{hint}: {moved:?}");
+    let status = router.ok("status --json")?.json()?;
+    ensure!(status["hooks"][0]["hook"] == "clsact" && status["policy"]["name"] == "wash", "{status:#}");
+    Ok(())
+}
+
+/// Its program ran on all the time, by the policy of then.
+#[test]
+fn a_device_that_was_away_while_the_policy_changed_has_it_once_it_is_attached() -> anyhow::Result<()> {
+    // Under the same number there, and under another one.
+    for number in [None, Some(77)] {
+        let router = Router::start()?;
+        let (edge, lan) = (router.edge(), router.lab().lan());
+        let policy = |name: &str, dscp: &str| {
+            let text = format!("[interface.dyn0]\negress = \"{name}\"\n[remark.{name}]\nother = \"{dscp}\"\n");
+            router.policy(name, &text)
+        };
+        let (first, second) = (policy("first", "DF")?, policy("second", "CS1")?);
+        if let Some(number) = number {
+            run_in(lan, &format!("ip link add taken0 index {number} type veth peer name other0"))?;
+        }
+        run_in(edge, "ip link add dyn0 index 77 type veth peer name peer0")?;
+        router.ok(&format!("policy apply {first} --attach"))?.says(&["dyn0:egress", "attached"])?;
+        run_in(edge, &format!("ip link set dyn0 netns {}", lan.name()))?;
+        let away = router.ask("status")?.expect(3)?.says(&["MISSING", "its device is in another network namespace"])?;
+        assert!(!away.stdout.contains("active"), "{number:?}: {away:?}");
+        router.ok(&format!("policy apply {second}"))?.says(&["dyn0:egress", "no interface has this name"])?;
+        run_in(lan, &format!("ip link set dyn0 netns {}", edge.name()))?;
+        router.ok("attach dyn0 --egress")?.says(&["dyn0:egress  changed: ", "table second"])?;
+        router.ok("attach dyn0 --egress")?.says(&["dyn0:egress  already attached: ", "table second"])?;
+        router.ok("status")?.says(&["dyn0:egress", "active"])?;
+        assert_eq!(tcx(edge, "dyn0", TcAttachType::Egress)?.len(), 1, "{number:?}");
+        router.ok("detach --all")?;
+        assert_nothing(&router, "detach --all")?;
+    }
+    Ok(())
+}
+
+/// Somebody wanted that for the other interfaces; whoever attaches there is told.
+#[test]
+fn a_hook_that_apply_has_left_behind_stays_so_and_is_told() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let (keep, wash) = (router.policy("keep", KEEP)?, router.policy("wash", WASH)?);
+    router.ok(&format!("attach lan0 --ingress --policy {keep}"))?;
+    router.ok(&format!("policy apply {wash} --only wan0"))?;
+    let left = router.ask("status --json")?.expect(3)?.json()?;
+    let told = router.ok("attach lan0 --ingress")?.says(&["lan0:ingress  already attached"])?;
+    told.complains(&["! lan0:ingress runs policy keep ", " is in force:"])?;
+    let warning = router.ok("attach lan0 --ingress --json")?.json()?["warnings"][0].clone();
+    let note = left["hooks"][0]["notes"][0].as_str().context("a note")?;
+    let warning = warning.as_str().context("a warning")?;
+    assert_eq!(note.rsplit(": ").next(), warning.rsplit(": ").next());
+    typed::last_command(warning)?;
+    let status = router.ok("status --json")?.json()?;
+    ensure!(status["hooks"][0]["policy_hash"] == status["policy"]["hash"] && status["policy"]["name"] == "wash");
     Ok(())
 }
 

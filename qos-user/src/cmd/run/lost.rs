@@ -9,7 +9,7 @@ use std::{
 use super::steps::Place;
 use crate::{
     cmd::{
-        attaching::{Asked, attach_anew},
+        attaching::{Asked, attach_anew, looking_inside},
         site::Site,
     },
     command::Command,
@@ -105,11 +105,7 @@ impl Lost {
         if let Wanted::Exactly(via) = self.told {
             command = command.words("--hook").word(via.as_option());
         }
-        if let Some(inside) = self.inside.as_ref().filter(|inside| !inside.is_empty()) {
-            let words: Vec<_> = inside.iter().map(|layer| layer.as_str()).collect();
-            command = command.words("--inside").word(words.join(","));
-        }
-        command
+        looking_inside(command, self.inside.as_deref())
     }
 
     /// Whether it is still to be attached: it is wanted, and no pins of ours are there.

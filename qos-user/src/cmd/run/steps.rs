@@ -14,7 +14,7 @@ use crate::{
         returned,
         state::{Binding, HookState},
     },
-    policy::{Policy, settings::Upgrade},
+    policy::settings::Upgrade,
 };
 
 /// A hook by its interface's index and its direction.
@@ -115,7 +115,7 @@ fn changed<'a>(site: &'a Site, hook: &'a Hook) -> Option<Work<'a>> {
         reasons.push("its device is of another type".to_owned());
     }
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
-    if let Some(binding) = rebound(policy, hook, &interface.name) {
+    if let Some(binding) = conditioner::rebound(policy, hook, &interface.name) {
         let words = binding.as_ref().map_or_else(|| "nothing".to_owned(), Binding::words);
         reasons.push(format!("the policy binds {words} to it by its name"));
         // What is not there is not out of the path.
@@ -127,27 +127,6 @@ fn changed<'a>(site: &'a Site, hook: &'a Hook) -> Option<Work<'a>> {
         reasons.push("a rule's `from` means other interfaces".to_owned());
     }
     (!reasons.is_empty()).then(|| Work::Change(hook, Box::new(next), reasons.join("; ")))
-}
-
-/// What the policy in force binds to a hook, if that is not what it has. A hook that `policy apply --only` left with
-/// another policy, or without, keeps it as long as it keeps its name: the one that is written down, since nobody may have
-/// looked when it changed.
-fn rebound(policy: Option<&Policy>, hook: &Hook, name: &str) -> Option<Option<Binding>> {
-    let policy = policy?;
-    let asked_for = hook.state.asked_for();
-    let renamed = !asked_for.is_empty() && asked_for != name;
-    let now = hook.state.binding.as_ref();
-    let of_this = now.is_some_and(|binding| binding.policy.hash == policy.hash());
-    if !of_this && !renamed {
-        return None;
-    }
-    let wanted = conditioner::binding(policy, name, hook.pins.direction);
-    let same = match (now, &wanted) {
-        (None, None) => true,
-        (Some(now), Some(wanted)) => now.does_the_same_as(wanted),
-        _ => false,
-    };
-    (!same).then_some(wanted)
 }
 
 /// Whether somebody has removed the program from this very device: it has not gone elsewhere, and this is no other one.

@@ -2,7 +2,7 @@
 
 use super::left;
 use crate::{
-    cmd::{conditioner, policy::seconds, site::Site},
+    cmd::{attaching, conditioner, policy::seconds, site::Site},
     command::Command,
     hook::Layer,
     kernel::{choice::Wanted, datapath::Hook, state::Binding},
@@ -70,29 +70,31 @@ fn of_policy(site: &Site, hook: &Hook) -> Vec<Note> {
         && running != Some(binding.policy.hash.as_str())
     {
         notes.push(Note::warning(format!(
-            "runs policy {} {}, not the one in force: apply it again",
-            binding.policy.name, binding.policy.hash
+            "runs policy {} {}, not the one in force: {}",
+            binding.policy.name,
+            binding.policy.hash,
+            site.apply_again()
         )));
     }
     if let (None, Some(what)) = (&hook.state.binding, bound(site, hook)) {
-        notes.push(Note::warning(format!("bound to {what} by the policy in force, and runs without: apply it again")));
+        let again = site.apply_again();
+        notes.push(Note::warning(format!("bound to {what} by the policy in force, and runs without: {again}")));
     }
     if was_for_others(site, hook) {
-        notes.push(Note::warning("a rule's `from` means other interfaces by now: apply the policy again"));
+        notes.push(Note::warning(format!("a rule's `from` means other interfaces by now: {}", site.apply_again())));
     }
     notes
 }
 
-/// That the policy asks for another mechanism than the hook was attached by: no switch of programs changes that. The policy
-/// goes with the last hook, and so is applied again.
+/// That the policy asks for another mechanism than the hook was attached by: no switch of programs changes that.
 fn other_mechanism(site: &Site, hook: &Hook) -> Option<Note> {
     let (name, direction) = (site.name_of(hook), hook.pins.direction);
     let in_force = site.policy.as_ref()?;
     let wanted = conditioner::wanted(Wanted::Best, Some(&in_force.policy), &name, direction);
     let (attached, Wanted::Exactly(via)) = (hook.state.via, wanted) else { return None };
-    let detach = Command::new("qosbpf detach").operand(format!("{name}:{direction}"));
-    let apply = Command::new("qosbpf policy apply").operand(&in_force.record.file).words("--attach");
-    let text =
-        format!("attached by {attached}, and the policy says {via}; counters begin anew: {}", detach.then(apply));
-    (via != attached).then(|| Note::warning(text))
+    let text = || {
+        let moved = attaching::moved(site, hook, via);
+        format!("attached by {attached}, and the policy says {via}; counters begin anew: {moved}")
+    };
+    (via != attached).then(|| Note::warning(text()))
 }
