@@ -205,7 +205,7 @@ fn adopt(args: &AttachArgs, site: &Site, source: &Source, policy: &Policy, conte
         return Err(other_policy(source, &format!("{hook} is attached already, without it")));
     }
     room::refuse_too_large(source, policy)?;
-    testing::refuse_failing(site, policy, false, context)?;
+    testing::refuse_failing(site, policy, false)?;
     let how = ApplyOptions { attach: true, only: Some(args.place.interface.clone()), ..ApplyOptions::default() };
     Session::find(site, policy, &how)?.iter().try_for_each(|session| session.refuse_drop(false, context))?;
     site.remember(&record(source))?;

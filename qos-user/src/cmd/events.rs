@@ -18,7 +18,7 @@ use crate::{
         counters,
         datapath::{Hook, Observed},
         events::{self, Drained, Events},
-        pins::HookPins,
+        pins::{HookPins, Pin},
     },
     render::{self, hanging},
 };
@@ -100,7 +100,7 @@ impl Sources {
         }
         let (site, first) = (Site::read(context)?, self.looked.is_none());
         self.looked = Some(Instant::now());
-        self.open.retain(|source| events::inode(&source.pins) == Some(source.inode));
+        self.open.retain(|source| source.pins.inode(Pin::Events) == Some(source.inode));
         let hooks = match site.select(names) {
             // Once it runs, a hook that is away for a moment is waited for.
             Err(_away) if !first => return Ok(()),
@@ -117,8 +117,8 @@ impl Sources {
     }
 
     fn open(&mut self, site: &Site, hook: &Hook, rules: HashMap<u16, String>) -> anyhow::Result<()> {
-        let opened = events::inode(&hook.pins).zip(Events::open(&hook.pins)?);
-        let name = format!("{}:{}", site.name_of(hook), hook.pins.direction);
+        let opened = hook.pins.inode(Pin::Events).zip(Events::open(&hook.pins)?);
+        let name = site.hook_name(hook);
         let pins = hook.pins.clone();
         self.open.extend(opened.map(|(inode, events)| Source { pins, inode, name, events, rules, left_out: 0 }));
         Ok(())

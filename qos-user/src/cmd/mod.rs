@@ -62,7 +62,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
     // The timer detaches itself first; the service looks where its settings say.
     if !matches!(cli.command, Command::Timer | Command::Run(_)) {
         log_lines::are_about(context.invocation());
-        context.taken_back = deadline::settle(&context);
+        // Who bypasses is in a hurry.
+        let first = matches!(cli.command, Command::Policy(cli::PolicyCommand::Bypass(_)));
+        context.taken_back = if first { None } else { deadline::settle(&context) };
     }
     match &cli.command {
         Command::Attach(args) => attach::run(args, &context),

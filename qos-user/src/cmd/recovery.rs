@@ -47,14 +47,7 @@ pub fn recovered(store: Store, context: &Context) -> anyhow::Result<Site> {
 ///
 /// Foreign or unreadable pins.
 pub fn recover(store: Store, context: &Context) -> anyhow::Result<Recovered> {
-    let net = Network::open()?;
-    for pins in store.hooks()? {
-        let (ifindex, direction) = (pins.ifindex, pins.direction);
-        if let Err(error) = datapath::recover(pins, &net) {
-            tracing::warn!(ifindex, %direction, "not to be read, and left as it is: {error:#}");
-        }
-    }
-    let site = with_numbers_of_now(Site::of(store, context)?, context)?;
+    let site = in_order(store, context)?;
     // What cannot be taken back must not keep anybody from detaching.
     let taken = take_back(&site, context).unwrap_or_else(|error| {
         tracing::error!("cannot go back to what ran before: {error:#}");
@@ -62,6 +55,22 @@ pub fn recover(store: Store, context: &Context) -> anyhow::Result<Recovered> {
     });
     let site = if taken.changed { Site::of(site.store, context)? } else { site };
     Ok(Recovered { site, taken_back: taken.policy })
+}
+
+/// The same, and what is overdue stays so for now.
+///
+/// # Errors
+///
+/// Foreign or unreadable pins.
+pub fn in_order(store: Store, context: &Context) -> anyhow::Result<Site> {
+    let net = Network::open()?;
+    for pins in store.hooks()? {
+        let (ifindex, direction) = (pins.ifindex, pins.direction);
+        if let Err(error) = datapath::recover(pins, &net) {
+            tracing::warn!(ifindex, %direction, "not to be read, and left as it is: {error:#}");
+        }
+    }
+    with_numbers_of_now(Site::of(store, context)?, context)
 }
 
 /// The same where devices are back under other numbers. One that cannot be followed keeps nobody from anything.

@@ -94,6 +94,19 @@ impl Broken {
     }
 }
 
+impl Prepared {
+    /// The hook as it was when this was prepared.
+    #[must_use]
+    pub const fn hook(&self) -> &Hook {
+        &self.hook
+    }
+
+    /// What will be remembered of it.
+    pub const fn next(&mut self) -> &mut HookState {
+        &mut self.next
+    }
+}
+
 /// Reads every hook of a network namespace, and changes nothing.
 ///
 /// # Errors

@@ -70,13 +70,6 @@ impl Events {
     }
 }
 
-/// What tells one ring buffer of a hook from the next.
-#[must_use]
-pub fn inode(pins: &HookPins) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    pins.path(Pin::Events).metadata().ok().map(|found| found.ino())
-}
-
 /// When a packet came, by the clock on the wall.
 #[must_use]
 pub fn wall_clock(event: &Event) -> SystemTime {

@@ -4,7 +4,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -337,6 +337,12 @@ impl HookPins {
         self.folder.join(pin.name())
     }
 
+    /// What tells a pin from one that was in its place before or comes later; `None` if it is not there.
+    #[must_use]
+    pub fn inode(&self, pin: Pin) -> Option<u64> {
+        inode(&self.path(pin))
+    }
+
     /// Removes a pin, if it is there.
     ///
     /// # Errors
@@ -366,6 +372,12 @@ impl HookPins {
             _ => Ok(()),
         }
     }
+}
+
+/// What tells a pin from others that have had its path, or will; `None` if it is not there.
+#[must_use]
+pub fn inode(pin: &Path) -> Option<u64> {
+    pin.symlink_metadata().ok().map(|meta| meta.ino())
 }
 
 /// Lets everybody read a pin: counters are no secret, and `stats` should need no privilege.

@@ -60,10 +60,18 @@ pub fn number(hook: &Hook, net: &Network) -> anyhow::Result<Option<u32>> {
     Ok(is_here.then_some(link.ifindex))
 }
 
-/// What the policy binds to it is to be asked anew: it may be another policy by now.
-fn rename(hook: &Hook, now: &HookPins) -> anyhow::Result<()> {
+/// Writes down that what the policy binds to a hook is to be asked anew: it may be another policy by now.
+///
+/// # Errors
+///
+/// What the kernel says to the pin.
+pub fn have_ask(hook: &Hook) -> anyhow::Result<()> {
     let bound_as = Some(format!("if-{}", hook.pins.ifindex));
-    document::write(&hook.pins.path(Pin::State), &HookState { bound_as, ..hook.state.clone() })?;
+    document::write(&hook.pins.path(Pin::State), &HookState { bound_as, ..hook.state.clone() })
+}
+
+fn rename(hook: &Hook, now: &HookPins) -> anyhow::Result<()> {
+    have_ask(hook)?;
     now.make_parent()?;
     fs::rename(hook.pins.folder(), now.folder()).with_context(|| now.folder().display().to_string())
 }

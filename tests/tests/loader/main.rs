@@ -8,6 +8,7 @@ mod device;
 mod foreground;
 mod foreign;
 mod ghosts;
+mod hurry;
 mod killed;
 mod mount;
 mod privilege;

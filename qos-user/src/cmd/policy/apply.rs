@@ -3,11 +3,13 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::{
+    ahead::Ahead,
     plan::{self, Effect, Item, Place},
     read_policy, record, room, said, save,
-    session::Session,
-    switch::switch_all,
-    testing, translated, undo,
+    switch::{Switch, Target, have_absent_ask, prepare},
+    translated,
+    trial::Trial,
+    undo,
 };
 use crate::{
     cli::{ApplyArgs, ApplyOptions},
@@ -29,7 +31,7 @@ use crate::{
         network::Interface,
         past,
         pending::{HookBefore, Pending},
-        pins::{self, Store},
+        pins::{self, Change, Store},
         state::{Binding, PolicyRecord},
     },
     policy::{Policy, Source},
@@ -67,24 +69,72 @@ pub fn put_in_force(
     policy: &Policy,
     how: &ApplyOptions,
     context: &Context,
-    tell: impl FnOnce(&said::Applied<'_>) -> anyhow::Result<()>,
+    tell: impl Fn(&said::Applied<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let (store, _change) = Store::change(&context.bpffs)?;
-    let mut site = recovered(store, context)?;
+    let order = Order { source, policy, how, context };
+    let mut beforehand = Beforehand { trial: Trial::beforehand(policy, how, context), ahead: Ahead::default() };
+    loop {
+        let (store, change) = Store::change(&context.bpffs)?;
+        let site = recovered(store.clone(), context)?;
+        if attempt(&order, site, &change, &mut beforehand, &tell)? {
+            return Ok(());
+        }
+        drop(change);
+        store.give_way();
+    }
+}
+
+/// What is to be put in force, and how.
+struct Order<'a> {
+    source: &'a Source,
+    policy: &'a Policy,
+    how: &'a ApplyOptions,
+    context: &'a Context,
+}
+
+/// What takes time and changes nothing: as much of it as is done already.
+struct Beforehand {
+    trial: Option<Trial>,
+    ahead: Ahead,
+}
+
+impl Beforehand {
+    /// What came of the trial, which is that of now.
+    fn trial(&mut self, site: &Site, order: &Order<'_>) -> anyhow::Result<&Trial> {
+        let trial = match self.trial.take().filter(|trial| trial.holds(site)) {
+            Some(trial) => trial,
+            None => Trial::of(site, order.policy, order.how)?,
+        };
+        Ok(self.trial.insert(trial))
+    }
+}
+
+/// Puts the policy in force under the lock; not if somebody waits for that, as for `bypass`, before anything is changed.
+fn attempt(
+    order: &Order<'_>,
+    mut site: Site,
+    change: &Change,
+    beforehand: &mut Beforehand,
+    tell: impl Fn(&said::Applied<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<bool> {
+    let Order { source, policy, how, context } = *order;
     site.collect_dead(&HashSet::new())?;
     refuse_while_pending(&site.store)?;
     plan::refuse_unknown(how, &site, policy)?;
     let items = plan::plan(how, &site, policy);
     plan::refuse_losses(how, source.file(), &items)?;
     room::refuse_plan_too_large(source, policy, &items)?;
-    testing::refuse_failing(&site, policy, how.force, context)?;
-    let session = Session::find(&site, policy, how).or_else(|error| tolerate(error, how, context))?;
-    session.iter().try_for_each(|session| session.refuse_drop(how.force, context))?;
+    beforehand.trial(&site, order)?;
+    let Some(switch) = prepare(&site, targets(&items), &mut beforehand.ahead, || change.is_waited_for())? else {
+        return Ok(false);
+    };
+    let trial = beforehand.trial(&site, order)?;
+    trial.conclude(how, context)?;
     let record = record(source);
-    let change = intent(how, &site, policy, &items, &record)?;
-    change.write(&site.store)?;
-    let attached = enforce(&site, policy, change.clone(), &items, &record, how, context)
-        .inspect_err(|_| go_back(&site, &change, context))?;
+    let intent = intent(how, &site, policy, &items, &record)?;
+    intent.write(&site.store)?;
+    let attached = enforce(order, &site, intent.clone(), &items, &record, switch)
+        .inspect_err(|_| go_back(&site, &intent, context))?;
     // What may be detached again is heeded by and by.
     if how.confirm.is_none() {
         control::tell_attached(&attached, context);
@@ -94,13 +144,29 @@ pub fn put_in_force(
         save::keep(context, &record.text)?;
         site.remember(&record)?;
     }
-    let mut warnings = anew(&site, &items);
-    warnings.extend(translated::warnings(&items));
-    warnings.extend(counted_twice(&site, &attached));
+    let warnings = warnings(&site, &items, &attached);
+    tell(&said::Applied { policy, items: &items, session: trial.session.as_ref(), how, saved, warnings: &warnings })?;
+    Ok(true)
+}
+
+/// The hooks that are there, and what they are to have.
+fn targets<'a>(items: &[Item<'a>]) -> Vec<Target<'a>> {
+    let targets = items.iter().filter_map(|item| match item.place {
+        Place::Hook(hook) if item.effect != Effect::LeftOut => Some((hook, item.binding.clone())),
+        _ => None,
+    });
+    targets.collect()
+}
+
+/// What is hardly meant at these hooks.
+fn warnings(site: &Site, items: &[Item<'_>], attached: &[Hook]) -> Vec<String> {
+    let mut warnings = anew(site, items);
+    warnings.extend(translated::warnings(items));
+    warnings.extend(counted_twice(site, attached));
     let bound = items.iter().filter_map(|item| Some((item.place.ifindex()?, item.binding.as_ref()?)));
-    let misplaced = misplaced::warnings(&site, bound);
+    let misplaced = misplaced::warnings(site, bound);
     warnings.extend(misplaced.unwrap_or_else(|error| vec![format!("the devices could not be asked: {error:#}")]));
-    tell(&said::Applied { policy, items: &items, session: session.as_ref(), how, saved, warnings: &warnings })
+    warnings
 }
 
 /// What was attached where another device has left something.
@@ -120,15 +186,6 @@ fn counted_twice(site: &Site, attached: &[Hook]) -> Vec<String> {
         return Vec::new();
     }
     twice::warnings(site, &attached).unwrap_or_else(|error| vec![format!("cannot say what counts twice: {error:#}")])
-}
-
-/// A session that cannot be tried is no reason to stop for whoever insists.
-fn tolerate(error: anyhow::Error, how: &ApplyOptions, context: &Context) -> anyhow::Result<Option<Session>> {
-    if !how.force {
-        return Err(error);
-    }
-    context.warn(&format!("qosbpf: the SSH session could not be tried, applied all the same: {error:#}\n"));
-    Ok(None)
 }
 
 /// Refuses a change while another waits to be confirmed.
@@ -202,22 +259,20 @@ fn deadline(how: &ApplyOptions) -> nix::Result<Option<BootTime>> {
 
 /// Switches, and attaches; the hooks that it attached.
 fn enforce(
+    order: &Order<'_>,
     site: &Site,
-    policy: &Policy,
     mut change: Pending,
     items: &[Item<'_>],
     record: &PolicyRecord,
-    how: &ApplyOptions,
-    context: &Context,
+    switch: Switch<'_>,
 ) -> anyhow::Result<Vec<Hook>> {
+    let Order { policy, how, context, .. } = *order;
     if change.until.is_some() {
         timer::start(context)?;
     }
-    let targets = items.iter().filter_map(|item| match item.place {
-        Place::Hook(hook) if item.effect != Effect::LeftOut => Some((hook, item.binding.clone())),
-        _ => None,
-    });
-    switch_all(site, targets.collect())?;
+    switch.make(site)?;
+    let is_meant = |hook: &&Hook| how.only.as_ref().is_none_or(|only| hook.state.interface == *only);
+    have_absent_ask(site.hooks.iter().filter(is_meant))?;
     site.remember(record)?;
     let attached = items.iter().filter_map(|item| attach(site, policy, item).transpose());
     let attached = attached.collect::<anyhow::Result<Vec<_>>>()?;

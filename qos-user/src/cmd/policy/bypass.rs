@@ -7,7 +7,12 @@ use serde_json::{Value, json};
 use super::said::seconds;
 use crate::{
     cli::{BypassArgs, ResumeArgs},
-    cmd::{Context, conditioner, recovery::recover, site::Site, timer, wanted, who},
+    cmd::{
+        Context, conditioner, deadline,
+        recovery::{in_order, recover},
+        site::Site,
+        timer, wanted, who,
+    },
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
@@ -34,7 +39,7 @@ struct Turned {
     failed: Vec<anyhow::Error>,
 }
 
-/// Takes the policy out of the path.
+/// Takes the policy out of the path, before all else: a policy that is to be taken back meanwhile is so afterwards.
 ///
 /// # Errors
 ///
@@ -42,7 +47,9 @@ struct Turned {
 pub fn bypass(args: &BypassArgs, context: &Context) -> anyhow::Result<Exit> {
     let until = args.time.map(|time| BootTime::now().map(|now| now.plus(time))).transpose()?;
     let bypass = Bypass { since: SystemTime::now(), by: who::am_i(), until };
-    run(args.hook.as_ref(), &Turn { bypass: Some(bypass), time: args.time, json: args.json }, context)
+    let done = run(args.hook.as_ref(), &Turn { bypass: Some(bypass), time: args.time, json: args.json }, context);
+    let _said = deadline::settle(context);
+    done
 }
 
 /// Puts it back.
@@ -57,7 +64,7 @@ pub fn resume(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> {
 /// Switches every hook that is meant and has a table, whatever becomes of the others.
 fn run(name: Option<&HookName>, turn: &Turn, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change_attached(&context.bpffs)?;
-    let site = recover(store, context)?.site;
+    let site = if turn.bypass.is_some() { in_order(store, context)? } else { recover(store, context)?.site };
     let names: Vec<HookName> = name.into_iter().cloned().collect();
     let bound = |hook: &&Hook| hook.state.decides() && hook.running != Observed::Gone;
     let hooks: Vec<_> = site.select(&names)?.into_iter().filter(bound).collect();
@@ -69,7 +76,7 @@ fn run(name: Option<&HookName>, turn: &Turn, context: &Context) -> anyhow::Resul
     }
     let mut turned = Turned::default();
     for hook in hooks {
-        let name = full_name(&site, hook);
+        let name = site.hook_name(hook);
         match turn_one(&site, hook, turn.bypass.clone()) {
             Ok(changed) => turned.done.push((name, changed)),
             Err(error) => turned.failed.push(error.context(name)),
@@ -104,16 +111,14 @@ fn say_what_comes(site: &Site, context: &Context) {
     }
 }
 
-fn full_name(site: &Site, hook: &Hook) -> String {
-    format!("{}:{}", site.name_of(hook), hook.pins.direction)
-}
-
-/// Whether anything had to be switched; a bypass that is there gets the new end, and keeps its beginning.
+/// Whether anything had to be switched; a bypass that is there gets the new end, and keeps its beginning unless its time was
+/// over.
 fn turn_one(site: &Site, hook: &Hook, bypass: Option<Bypass>) -> anyhow::Result<bool> {
     match (bypass, &hook.state.bypass) {
         (None, None) => Ok(false),
         (Some(new), Some(old)) => {
-            let bypass = Some(Bypass { until: new.until, ..old.clone() });
+            let is_over = old.has_expired(BootTime::now()?);
+            let bypass = Some(if is_over { new } else { Bypass { until: new.until, ..old.clone() } });
             document::write(&hook.pins.path(Pin::State), &HookState { bypass, ..hook.state.clone() })?;
             Ok(false)
         }
@@ -136,7 +141,7 @@ pub fn end_expired(site: &Site, now: BootTime, context: &Context) -> anyhow::Res
     for hook in expired {
         if let Err(error) = turn_one(site, hook, None) {
             tracing::error!(
-                hook = full_name(site, hook),
+                hook = site.hook_name(hook),
                 "the bypass has ended, and the policy cannot be put back: {error:#}"
             );
             continue;
@@ -144,7 +149,7 @@ pub fn end_expired(site: &Site, now: BootTime, context: &Context) -> anyhow::Res
         let by = hook.state.bypass.as_ref().map_or("", |bypass| &bypass.by);
         context.warn(&format!(
             "qosbpf: {} is in the policy's path again: the bypass by {by} ended\n",
-            full_name(site, hook)
+            site.hook_name(hook)
         ));
         any = true;
     }

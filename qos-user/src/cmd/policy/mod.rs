@@ -1,5 +1,6 @@
 //! `qosbpf policy`: one file a verb, and how a policy file is read.
 
+mod ahead;
 pub mod apply;
 pub mod bypass;
 pub mod capture;
@@ -20,6 +21,7 @@ mod show;
 mod switch;
 pub mod testing;
 mod translated;
+mod trial;
 pub mod undo;
 
 pub use self::said::seconds;

@@ -84,22 +84,19 @@ fn in_test(test: &PolicyTest, policy: &Policy, error: &anyhow::Error) -> anyhow:
     failure.hint(hint.unwrap_or_else(|| "policy apply --force goes on without the tests".to_owned())).into()
 }
 
-/// Refuses a policy of which a test fails; `force` only says so.
+/// Refuses a policy of which a test fails; with `force` that is what there is to say.
 ///
 /// # Errors
 ///
 /// `test-failed`, with the first test that fails; `test-run`.
-pub fn refuse_failing(site: &Site, policy: &Policy, force: bool, context: &Context) -> anyhow::Result<()> {
+pub fn refuse_failing(site: &Site, policy: &Policy, force: bool) -> anyhow::Result<Option<String>> {
     let refusal = match all(site, policy) {
         Ok(runs) => failed(policy, &runs),
         Err(error) => Some(error),
     };
     match refusal {
-        None => Ok(()),
-        Some(error) if force => {
-            context.warn(&format!("! {error:#}: applied all the same (--force)\n"));
-            Ok(())
-        }
+        None => Ok(None),
+        Some(error) if force => Ok(Some(format!("! {error:#}: applied all the same (--force)\n"))),
         Some(error) => Err(error),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::switch::switch_all;
+use super::switch::{have_absent_ask, switch_all};
 use crate::{
     cmd::{
         conditioner,
@@ -37,6 +37,7 @@ pub fn run(site: &Site, change: &Pending, why: Why) -> anyhow::Result<()> {
         }
     }
     go_back(site, targets)?;
+    have_absent_ask(&site.hooks)?;
     match &change.back {
         Some(record) => site.remember(record)?,
         None => pins::remove(&site.store.policy())?,

@@ -2,8 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    os::unix::fs::MetadataExt as _,
-    path::Path,
     sync::Arc,
 };
 
@@ -17,7 +15,7 @@ use crate::{
     cmd::site,
     kernel::{
         datapath::{self, Hook, Observed},
-        pins::{HookPins, Pin, Store},
+        pins::{HookPins, Pin, Store, inode},
     },
     snapshot,
 };
@@ -80,7 +78,7 @@ impl States {
         let mut states = HashMap::new();
         let mut hooks = Vec::new();
         for pins in store.hooks()? {
-            let Some(inode) = inode(&pins.path(Pin::State)) else { continue };
+            let Some(inode) = pins.inode(Pin::State) else { continue };
             let key = ((pins.ifindex, pins.direction), inode);
             let known = self.hooks.remove(&key).map_or_else(|| remembered(&pins), |known| Ok(Some(known)));
             let Ok(Some(hook)) = known else { continue };
@@ -90,10 +88,6 @@ impl States {
         self.hooks = states;
         Ok(hooks)
     }
-}
-
-fn inode(path: &Path) -> Option<u64> {
-    path.symlink_metadata().ok().map(|meta| meta.ino())
 }
 
 fn remembered(pins: &HookPins) -> anyhow::Result<Option<Arc<Hook>>> {
