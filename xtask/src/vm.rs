@@ -12,6 +12,7 @@ mod series;
 use std::{fs, process::Command, sync::Mutex, thread};
 
 use anyhow::{Context as _, bail};
+use clap::builder::PossibleValuesParser;
 
 pub use payload::TARGET;
 
@@ -58,6 +59,24 @@ pub struct Options {
     /// which another guest failed.
     #[arg(long)]
     again: bool,
+    /// Only this test program; the page is not written.
+    #[arg(long, conflicts_with_all = ["brief", "again"], value_parser = PossibleValuesParser::new(payload::TESTS))]
+    test: Option<String>,
+    /// Of it only tests with this in their names.
+    #[arg(long, requires = "test", default_value = "")]
+    only: String,
+}
+
+impl Options {
+    fn effort(&self) -> Effort {
+        let mut effort = if self.brief { Effort::brief(self.record) } else { Effort::whole(self.record) };
+        if let Some(at) = payload::TESTS.iter().position(|test| Some(*test) == self.test.as_deref()) {
+            effort.tests = &payload::TESTS[at..=at];
+        }
+        effort.again = self.again;
+        effort.only.clone_from(&self.only);
+        effort
+    }
 }
 
 /// Tries the kernels named, or all, and writes the page if it was all.
@@ -67,12 +86,10 @@ pub struct Options {
 /// That a test fails in a guest, that a guest does not come to its end, or that a kernel cannot be had.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     setup::run()?;
-    let Options { kernels: named, record, brief, again } = options;
-    let all = named.is_empty() && !brief;
+    let Options { kernels: named, record, .. } = options;
+    let all = named.is_empty() && !options.brief && options.test.is_none();
     let named: Vec<&str> = if named.is_empty() { KERNELS.to_vec() } else { named.iter().map(String::as_str).collect() };
-    let mut effort = if *brief { Effort::brief(*record) } else { Effort::whole(*record) };
-    effort.again = *again;
-    let tried = try_kernels(&named, effort)?;
+    let tried = try_kernels(&named, &options.effort())?;
     let page = page::page(&tried.reports, &today()?);
     println!("{page}");
     // A page that lacks a kernel says of it that it was never supported.
@@ -92,12 +109,12 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 ///
 /// As [`run`].
 pub fn run_essential() -> anyhow::Result<()> {
-    let tried = try_kernels(&ESSENTIAL, Effort::brief(false))?;
+    let tried = try_kernels(&ESSENTIAL, &Effort::brief(false))?;
     println!("{}", page::page(&tried.reports, &today()?));
     verdict(&tried)
 }
 
-fn try_kernels(named: &[&str], effort: Effort) -> anyhow::Result<Tried> {
+fn try_kernels(named: &[&str], effort: &Effort) -> anyhow::Result<Tried> {
     setup::run_for_guests()?;
     machine::check()?;
     let folder = shell::target_folder().join("vm");
@@ -127,7 +144,7 @@ fn fetch(name: &str, packages: &[Package], archive: &Archive) -> anyhow::Result<
 }
 
 /// A few guests at a time, the newest kernels first, which take the longest; the reports are in the order of the kernels.
-fn run_guests(kernels: &[Kernel], base: &Base, effort: Effort) -> anyhow::Result<Vec<anyhow::Result<Report>>> {
+fn run_guests(kernels: &[Kernel], base: &Base, effort: &Effort) -> anyhow::Result<Vec<anyhow::Result<Report>>> {
     let queue = Mutex::new(kernels.iter().enumerate().rev());
     let next = || queue.lock().ok().and_then(|mut queue| queue.next());
     let work = || {
@@ -150,9 +167,10 @@ fn run_guests(kernels: &[Kernel], base: &Base, effort: Effort) -> anyhow::Result
     Ok(done.into_iter().map(|(_, report)| report).collect())
 }
 
-fn run_guest(kernel: &Kernel, base: &Base, effort: Effort) -> anyhow::Result<Report> {
+fn run_guest(kernel: &Kernel, base: &Base, effort: &Effort) -> anyhow::Result<Report> {
     let folder = shell::target_folder().join("vm");
-    let effort = if kernel.full { Effort::full(effort.again) } else { effort };
+    let full = Effort::full(effort.again);
+    let effort = if kernel.full && effort.tests.len() > 1 { &full } else { effort };
     let named = |report| Report { full: kernel.full, asked: effort.tests, ..report };
     if effort.again
         && let Some(report) =
