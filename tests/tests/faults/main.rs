@@ -45,8 +45,14 @@ fn trial(number: usize, (name, make): Fault, rows: &Rows) -> Trial {
     })
 }
 
+/// How many at a time, where the other programs of tests are told so.
+fn at_a_time() -> Option<usize> {
+    env::var("RUST_TEST_THREADS").ok()?.parse().ok()
+}
+
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or_else(at_a_time);
     let faults: Vec<Fault> = FAULTS.into_iter().flatten().copied().collect();
     let names: Vec<&str> = faults.iter().map(|(name, _)| *name).collect();
     let record = env::var_os("QOSBPF_RECORD").is_some_and(|value| value == "1");
