@@ -171,6 +171,15 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_stays_interpreted_is_told_with_the_command_that_loads_it_anew() {
+        let mut hook = own(Direction::Ingress, Via::XdpNative);
+        assert_eq!(interpreted(&Port { hooks: vec![hook.clone()], ..port("lan0") }).count(), 0);
+        hook.interpreted = true;
+        let found = interpreted(&Port { hooks: vec![hook], ..port("lan0") }).collect::<Vec<_>>();
+        assert_eq!(found[0].cure, Some(Cure::attach("lan0", Direction::Ingress)));
+    }
+
+    #[test]
     fn another_version_is_told_with_the_command() {
         let mut hook = own(Direction::Egress, Via::Tcx);
         assert!(other_version(&Port { hooks: vec![hook.clone()], ..port("wan0") }).is_empty());
