@@ -7,12 +7,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use nix::{
     cmsg_space,
     sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt},
 };
 use qosbpf::lab::namespace::Namespace;
+
+use crate::hex;
 
 /// How long a datagram may take: a guest in emulation is slow.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,24 +41,31 @@ impl Listener {
         })
     }
 
-    /// The DS byte of the next datagram.
+    /// The DS byte of the next datagram, which has to have arrived as [`send`] has sent it.
     ///
     /// # Errors
     ///
-    /// That none came.
+    /// That none came, or that it has other bytes.
     pub fn receive(&self) -> anyhow::Result<u8> {
         let (mut bytes, mut control) = ([0; 1 << 16], cmsg_space!(i32));
         let mut pieces = [IoSliceMut::new(&mut bytes)];
         let (socket, flags) = (self.0.as_raw_fd(), MsgFlags::empty());
         let message =
             recvmsg::<SockaddrStorage>(socket, &mut pieces, Some(&mut control), flags).context("no datagram")?;
+        let length = message.bytes;
         let ds = message.cmsgs()?.find_map(|control| match control {
             ControlMessageOwned::Ipv4Tos(ds) => Some(ds),
             ControlMessageOwned::Ipv6TClass(ds) => u8::try_from(ds).ok(),
             _ => None,
         });
+        ensure!(bytes[..length] == payload(length), "another payload arrived: {}", hex(&bytes[..length]));
         ds.context("the kernel did not say the DS byte")
     }
+}
+
+/// What datagrams have in them: no two bytes that are next to each other are the same.
+fn payload(length: usize) -> Vec<u8> {
+    (0..length).map(|index| (index * 37 + 11) as u8).collect()
 }
 
 /// Sends datagrams from one end to another; nobody needs to listen there.
@@ -85,7 +94,7 @@ pub fn send_long(
         let socket = marking(from, ds)?;
         for _ in 0..count {
             // An ICMP error for an earlier one is no reason to stop.
-            while socket.send_to(&vec![0; bytes], to).is_err() {}
+            while socket.send_to(&payload(bytes), to).is_err() {}
         }
         Ok(())
     })

@@ -16,10 +16,10 @@ pub(super) const V4: [&str; 2] = ["10.7.0.1", "10.7.0.2"];
 pub(super) const V6: [&str; 2] = ["fd07::1", "fd07::2"];
 
 pub(super) const COUNT: usize = 5;
-const PAYLOAD: usize = 100;
+pub(super) const PAYLOAD: usize = 100;
 /// EF with ECT(1), and AF41 with ECT(0).
 pub(super) const EF: u8 = 0xb9;
-const AF41: u8 = 0x8a;
+pub(super) const AF41: u8 = 0x8a;
 
 const POLICY: &str = "[interface.t0]\negress = \"out\"\ningress = \"in\"\n\
     [remark.out]\nEF = \"AF41\"\nother = \"keep\"\n[remark.in]\nAF41 = \"EF\"\nother = \"keep\"\n";

@@ -9,4 +9,5 @@ mod lists;
 mod marks;
 mod outer;
 mod pppoe;
+mod sums;
 mod twice;
