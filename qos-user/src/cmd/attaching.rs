@@ -13,6 +13,7 @@ use crate::{
         again::{self, Removed},
         choice::{self, Request, Wanted},
         datapath::{self, Hook},
+        needs::Needs,
         network::Interface,
         object,
         state::{Binding, Bypass, HookState},
@@ -75,7 +76,7 @@ pub fn attach_again(
     }
     let binding = bound_again(site, hook, interface, policy);
     refuse_to_differ(asked.inside.as_deref(), binding.as_ref(), &interface.name)?;
-    let needs_tc = binding.as_ref().and_then(conditioner::needs_tc);
+    let needs = binding.as_ref().map(Needs::of).unwrap_or_default();
     let state = HookState {
         log: asked.log,
         version: VERSION.to_owned(),
@@ -91,7 +92,7 @@ pub fn attach_again(
         format!("{detach} would give its counters up")
     })?;
     let wanted = conditioner::wanted(asked.wanted, policy, &interface.name, direction);
-    again::attach(&Removed { hook, interface, wanted, next, needs_tc }, &site.net)
+    again::attach(&Removed { hook, interface, wanted, next, needs }, &site.net)
 }
 
 /// What a hook is to do that is attached again. A policy may have been taken back while nothing ran there, and the hook's own

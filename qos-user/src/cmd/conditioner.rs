@@ -13,6 +13,7 @@ use crate::{
         choice::{Bound, Wanted},
         counters,
         datapath::{Hook, Next},
+        needs::Needs,
         network::Interface,
         slots::{Given, Slots, Wants},
         state::{Binding, HookState},
@@ -55,22 +56,13 @@ pub fn wanted(asked: Wanted, policy: Option<&Policy>, interface: &str, direction
     }
 }
 
-/// The first rule that XDP cannot do, and what of it.
-#[must_use]
-pub fn needs_tc(binding: &Binding) -> Option<String> {
-    binding.rules.iter().find_map(|rule| {
-        let what = rule.needs_tc()?;
-        Some(format!("rule \"{}\" needs TC for its {what}", rule.name))
-    })
-}
-
-/// The same for a hook where nothing is attached.
+/// What a hook needs where nothing is attached to do what a binding says.
 ///
 /// # Errors
 ///
 /// `rules` that do not fit into the kernel's tables.
 pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Result<Bound> {
-    let needs_tc = binding.as_ref().and_then(needs_tc);
+    let needs = binding.as_ref().map(Needs::of).unwrap_or_default();
     let (mut slots, mut meters) = (Slots::default(), Slots::default());
     let rules = match &binding {
         Some(binding) => {
@@ -81,7 +73,7 @@ pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Resu
         None => None,
     };
     let from = binding.as_ref().map_or_else(Vec::new, |binding| from(binding, interfaces));
-    Ok(Bound { binding, slots, meters, rules, from, needs_tc })
+    Ok(Bound { binding, slots, meters, rules, from, needs })
 }
 
 /// What an attached hook needs to do what `state` says.
@@ -234,7 +226,7 @@ fn refuse_at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> anyhow::Result<
 /// Why a hook that is at XDP cannot have a binding, with the command that moves it.
 #[must_use]
 pub fn at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> Option<Failure> {
-    let why = needs_tc(binding).filter(|_| hook.state.via.is_xdp())?;
+    let why = Needs::of(binding).forbid(hook.state.via, site.interface_of(hook))?;
     let tc = if sys::has_tcx(hook.pins.ifindex).unwrap_or(true) { Via::Tcx } else { Via::Clsact };
     let message = format!("{} is attached by {}: {why}", site.hook_name(hook), hook.state.via);
     let cure = attaching::moved(site, hook, tc);

@@ -15,6 +15,7 @@ use crate::{
     hook::{Direction, Layer},
     kernel::{
         datapath::{Hook, Observed},
+        needs::Needs,
         object::{Program, Specialisation},
         state::{Binding, HookState, TableRecord},
         twin::{Given, Trace, Twin},
@@ -70,7 +71,7 @@ impl Double {
                 Some(binding.ok_or_else(|| unknown(&name))?)
             }
         };
-        let needs_tc = binding.as_ref().is_some_and(|binding| conditioner::needs_tc(binding).is_some());
+        let needs_tc = binding.as_ref().is_some_and(|binding| Needs::of(binding).tc.is_some());
         let own = state.map(|state| state.program(direction)).filter(|_| !needs_tc);
         Ok(Self {
             stage: stage(name, state, binding.as_ref(), by),

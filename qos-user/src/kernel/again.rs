@@ -6,6 +6,7 @@ use super::{
     counters,
     datapath::{self, Hook, Next},
     mechanism,
+    needs::Needs,
     network::{Interface, Network},
     object,
     pins::Pin,
@@ -25,8 +26,8 @@ pub struct Removed<'a> {
     pub wanted: Wanted,
     /// What it is to do.
     pub next: Next,
-    /// Why not by XDP.
-    pub needs_tc: Option<String>,
+    /// What not every mechanism can do.
+    pub needs: Needs,
 }
 
 /// Attaches once more.
@@ -37,8 +38,8 @@ pub struct Removed<'a> {
 pub fn attach(lost: &Removed<'_>, net: &Network) -> anyhow::Result<Hook> {
     let Removed { hook, interface, next, .. } = lost;
     choice::refuse(lost.wanted, interface, hook.pins.direction)?;
-    let (layer, needs_tc) = (next.state.link(), lost.needs_tc.as_ref());
-    let place = Place { interface, pins: &hook.pins, wanted: lost.wanted, layer, needs_tc };
+    let (layer, needs) = (next.state.link(), &lost.needs);
+    let place = Place { interface, pins: &hook.pins, wanted: lost.wanted, layer, needs };
     let candidates = mechanisms(lost.wanted, &hook.state, hook.pins.direction).into_iter();
     // What an XDP program was loaded for is tried first; the driver may have changed its mind about packets in pieces.
     let frags = |via| hook.state.frags && via == hook.state.via;

@@ -7,6 +7,7 @@ use qos_common::locate::Link;
 
 use super::{
     datapath::{self, Hook, Next},
+    needs::Needs,
     network::{Interface, Network, XdpSlot},
     object,
     pins::HookPins,
@@ -59,8 +60,8 @@ pub struct Bound {
     pub rules: Option<Arc<RuleTables>>,
     /// The interfaces that they name by `from`.
     pub from: Vec<u32>,
-    /// Why not by XDP.
-    pub needs_tc: Option<String>,
+    /// What not every mechanism can do.
+    pub needs: Needs,
 }
 
 /// What to attach, and where.
@@ -92,7 +93,7 @@ pub fn attach(request: &Request<'_>, net: &Network) -> anyhow::Result<Hook> {
     let layer = layer(interface)?;
     refuse(*wanted, interface, pins.direction)?;
     datapath::make_room(pins, net)?;
-    let place = Place { interface, pins, wanted: *wanted, layer, needs_tc: request.bound.needs_tc.as_ref() };
+    let place = Place { interface, pins, wanted: *wanted, layer, needs: &request.bound.needs };
     let candidates = wanted.candidates(pins.direction).into_iter();
     let candidates = candidates.map(|via| Candidate { via, reason: None, frags: false });
     let once = |Attempt { via, reason, frags }| {
@@ -163,18 +164,12 @@ fn abandon(pins: &HookPins, error: anyhow::Error) -> anyhow::Result<Hook> {
 }
 
 /// Why a mechanism is not even tried.
-pub(super) fn unfit(
-    via: Via,
-    layer: Link,
-    interface: &Interface,
-    wanted: Wanted,
-    needs_tc: Option<&String>,
-) -> Option<String> {
+pub(super) fn unfit(via: Via, layer: Link, interface: &Interface, wanted: Wanted, needs: &Needs) -> Option<String> {
     if !via.is_xdp() {
         return None;
     }
-    if let Some(why) = needs_tc {
-        return Some(why.clone());
+    if let Some(why) = needs.forbid(via, Some(interface)) {
+        return Some(why);
     }
     if let Some(slot) = interface.xdp {
         return Some(format!("the XDP slot is taken by {}", describe(slot)));
@@ -260,10 +255,17 @@ pub(super) fn nothing_worked(
     let name = &interface.name;
     let refusals: Vec<_> = refusals.iter().map(|(via, why)| format!("{via}: {why}")).collect();
     let failure = Failure::new("attach", format!("{name}:{direction}: cannot attach: {}", refusals.join("; ")));
-    let taken = interface.xdp.is_some() && matches!(wanted, Wanted::Exactly(via) if via.is_xdp());
-    let hint = || {
-        let doctor = Command::new("qosbpf doctor").operand(name);
-        format!("{} takes TC beside it; {doctor} says how to free the slot", attach_at(name, direction))
+    let failure = match wanted {
+        Wanted::Exactly(via) if via.is_xdp() && interface.xdp.is_some() => {
+            let doctor = Command::new("qosbpf doctor").operand(name);
+            failure
+                .hint(format!("{} takes TC beside it; {doctor} says how to free the slot", attach_at(name, direction)))
+        }
+        Wanted::Exactly(via) if via.is_xdp() => {
+            let tcx = Command::new("qosbpf attach --hook tcx").word(format_args!("--{direction}")).operand(name);
+            failure.hint(format!("{tcx} takes TC"))
+        }
+        _ => failure,
     };
-    if taken { failure.hint(hint()).into() } else { failure.into() }
+    failure.into()
 }

@@ -16,6 +16,7 @@ mod local;
 pub mod lock;
 pub mod logs;
 pub mod mechanism;
+pub mod needs;
 pub mod netdev;
 pub mod netns;
 pub mod network;

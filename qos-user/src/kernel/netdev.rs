@@ -77,14 +77,17 @@ fn take(device: &mut Netdev, attribute: &LinkAttribute) {
         LinkAttribute::Mtu(mtu) => device.mtu = *mtu,
         LinkAttribute::NumRxQueues(queues) => device.rx_queues = *queues,
         LinkAttribute::NumTxQueues(queues) => device.tx_queues = *queues,
-        LinkAttribute::LinkInfo(infos) => {
-            device.kind = infos.iter().find_map(|info| match info {
-                LinkInfo::Kind(kind) => Some(kind.to_string()),
-                _ => None,
-            });
-        }
+        LinkAttribute::LinkInfo(infos) => device.kind = kind_of(infos),
         _ => {}
     }
+}
+
+/// The kind of a device, if it has one.
+pub(super) fn kind_of(infos: &[LinkInfo]) -> Option<String> {
+    infos.iter().find_map(|info| match info {
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

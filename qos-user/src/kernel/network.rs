@@ -11,7 +11,7 @@ use netlink_packet_route::{
 use qos_common::locate::Link;
 use tokio::runtime::Runtime;
 
-use super::state::QdiscBaseline;
+use super::{netdev::kind_of, state::QdiscBaseline};
 use crate::{error::Failure, hook::Direction, snapshot::Device};
 
 /// A connection to the network namespace that this thread was in when it was made.
@@ -32,6 +32,8 @@ pub struct Interface {
     pub mtu: u32,
     /// What precedes the IP header; an error for a device type that nothing here understands.
     pub link: Result<Link, String>,
+    /// Its kind, such as `veth` or `gre`; a driver's own device has none.
+    pub kind: Option<String>,
     /// Whether what comes in had an IP header more, which the device has taken off.
     pub tunnel: bool,
     /// Counters of the device, received and sent.
@@ -192,6 +194,7 @@ impl Interface {
             ifindex: message.header.index,
             mtu: 0,
             link: link_of(message.header.link_layer_type),
+            kind: None,
             tunnel: is_tunnel(message.header.link_layer_type),
             received: Device::default(),
             sent: Device::default(),
@@ -211,6 +214,7 @@ impl Interface {
                 self.received = Device { packets: stats.rx_packets, bytes: stats.rx_bytes, drops: stats.rx_dropped };
                 self.sent = Device { packets: stats.tx_packets, bytes: stats.tx_bytes, drops: stats.tx_dropped };
             }
+            LinkAttribute::LinkInfo(infos) => self.kind = kind_of(infos),
             LinkAttribute::Xdp(attributes) => self.xdp = xdp_slot(attributes),
             _ => {}
         }

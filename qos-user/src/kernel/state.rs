@@ -366,7 +366,7 @@ impl From<TableLabel> for TableRecord {
 }
 
 impl TableRecord {
-    fn targets(&self) -> impl Iterator<Item = u8> {
+    pub(super) fn targets(&self) -> impl Iterator<Item = u8> {
         self.entries.iter().map(|entry| entry.to)
     }
 

@@ -6,6 +6,7 @@ use super::{
     choice::{self, Wanted},
     datapath::Hook,
     mechanism,
+    needs::Needs,
     network::{Interface, Network},
     pins::HookPins,
     unpinned,
@@ -23,8 +24,8 @@ pub(super) struct Place<'a> {
     pub wanted: Wanted,
     /// What precedes the IP header there.
     pub layer: Link,
-    /// Why not by XDP.
-    pub needs_tc: Option<&'a String>,
+    /// What not every mechanism can do.
+    pub needs: &'a Needs,
 }
 
 /// A mechanism to try.
@@ -60,12 +61,12 @@ pub(super) fn take(
     net: &Network,
     once: impl Fn(Attempt) -> anyhow::Result<Hook>,
 ) -> anyhow::Result<Hook> {
-    let Place { interface, pins, wanted, layer, needs_tc } = *place;
+    let Place { interface, pins, wanted, layer, needs } = *place;
     mechanism::refuse_filter_without_pins(&interface.name, pins, net)?;
     unpinned::refuse(interface, pins.direction, net)?;
     let mut refusals: Vec<(Via, String)> = Vec::new();
     for Candidate { via, reason, frags } in candidates {
-        if let Some(why) = choice::unfit(via, layer, interface, wanted, needs_tc) {
+        if let Some(why) = choice::unfit(via, layer, interface, wanted, needs) {
             refusals.push((via, why));
             continue;
         }

@@ -9,6 +9,7 @@ use crate::{
     cmd::{Context, conditioner},
     error::Exit,
     hook::Direction,
+    kernel::needs::Needs,
     policy::{self, Policy, classifier::Idle, model::Rule},
     render::{WIDTH, hanging},
 };
@@ -86,7 +87,7 @@ fn compiled(policy: &Policy) -> anyhow::Result<Vec<Compiled>> {
             hook: format!("{name}:{direction}"),
             rules: found.tables.records.len(),
             bytes: found.tables.bytes(),
-            needs_tc: conditioner::needs_tc(&binding).filter(|_| direction == Direction::Ingress),
+            needs_tc: Needs::of(&binding).tc.filter(|_| direction == Direction::Ingress),
             idle: idle(policy, &binding.rules, &found.idle),
         });
     }

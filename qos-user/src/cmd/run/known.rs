@@ -115,6 +115,7 @@ mod tests {
             ifindex,
             mtu,
             link: Ok(Link::Ethernet),
+            kind: None,
             tunnel: false,
             received: Device::default(),
             sent: Device::default(),
