@@ -119,7 +119,9 @@ pub fn layer(interface: &Interface) -> Result<Link, Failure> {
 /// `usage`, `link-type`.
 pub(super) fn refuse(wanted: Wanted, interface: &Interface, direction: Direction) -> anyhow::Result<()> {
     refuse_xdp_at_egress(wanted, direction)?;
-    refuse_old_tunnels(interface, direction)
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let refusal = interface.tunnel.refuses(&interface.name, direction, version(&release));
+    refusal.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 fn refuse_xdp_at_egress(wanted: Wanted, direction: Direction) -> anyhow::Result<()> {
@@ -130,24 +132,6 @@ fn refuse_xdp_at_egress(wanted: Wanted, direction: Direction) -> anyhow::Result<
         }
         _ => Ok(()),
     }
-}
-
-/// Before Linux 5.14 what a tunnel has taken off still lies before the packet at its ingress, and a program sees that.
-fn refuse_old_tunnels(interface: &Interface, direction: Direction) -> anyhow::Result<()> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    if !interface.tunnel || direction == Direction::Egress || version(&release).is_none_or(|release| release >= (5, 14))
-    {
-        return Ok(());
-    }
-    let name = &interface.name;
-    let message = format!("{name}: before Linux 5.14 the ingress of a tunnel shows the header outside, not the packet");
-    let hint =
-        format!("{}; what comes in is seen at the egress of where it leaves", attach_at(name, Direction::Egress));
-    Err(Failure::new("link-type", message).hint(hint).into())
-}
-
-fn attach_at(interface: &str, direction: Direction) -> Command {
-    Command::new("qosbpf attach").word(format_args!("--{direction}")).operand(interface)
 }
 
 /// Whether no other mechanism would fare better; a program that the verifier refuses is one refusal among others.
@@ -255,14 +239,15 @@ pub(super) fn nothing_worked(
     let name = &interface.name;
     let refusals: Vec<_> = refusals.iter().map(|(via, why)| format!("{via}: {why}")).collect();
     let failure = Failure::new("attach", format!("{name}:{direction}: cannot attach: {}", refusals.join("; ")));
+    let attach = || Command::new("qosbpf attach");
     let failure = match wanted {
         Wanted::Exactly(via) if via.is_xdp() && interface.xdp.is_some() => {
+            let here = attach().word(format_args!("--{direction}")).operand(name);
             let doctor = Command::new("qosbpf doctor").operand(name);
-            failure
-                .hint(format!("{} takes TC beside it; {doctor} says how to free the slot", attach_at(name, direction)))
+            failure.hint(format!("{here} takes TC beside it; {doctor} says how to free the slot"))
         }
         Wanted::Exactly(via) if via.is_xdp() => {
-            let tcx = Command::new("qosbpf attach --hook tcx").word(format_args!("--{direction}")).operand(name);
+            let tcx = attach().words("--hook tcx").word(format_args!("--{direction}")).operand(name);
             failure.hint(format!("{tcx} takes TC"))
         }
         _ => failure,

@@ -39,6 +39,7 @@ pub mod survey;
 pub mod sys;
 pub mod testrun;
 pub mod translation;
+pub mod tunnel;
 mod turns;
 pub mod twin;
 pub mod unpinned;

@@ -11,7 +11,7 @@ use netlink_packet_route::{
 use qos_common::locate::Link;
 use tokio::runtime::Runtime;
 
-use super::{netdev::kind_of, state::QdiscBaseline};
+use super::{netdev::kind_of, state::QdiscBaseline, tunnel::Tunnel};
 use crate::{error::Failure, hook::Direction, snapshot::Device};
 
 /// A connection to the network namespace that this thread was in when it was made.
@@ -34,8 +34,8 @@ pub struct Interface {
     pub link: Result<Link, String>,
     /// Its kind, such as `veth` or `gre`; a driver's own device has none.
     pub kind: Option<String>,
-    /// Whether what comes in had an IP header more, which the device has taken off.
-    pub tunnel: bool,
+    /// Whether TC sees something else there than its packets.
+    pub tunnel: Tunnel,
     /// Counters of the device, received and sent.
     pub received: Device,
     /// Sent.
@@ -195,7 +195,7 @@ impl Interface {
             mtu: 0,
             link: link_of(message.header.link_layer_type),
             kind: None,
-            tunnel: is_tunnel(message.header.link_layer_type),
+            tunnel: Tunnel::of(message),
             received: Device::default(),
             sent: Device::default(),
             xdp: None,
@@ -240,7 +240,7 @@ fn link_of(kind: LinkLayerType) -> Result<Link, String> {
     }
 }
 
-const fn is_tunnel(kind: LinkLayerType) -> bool {
+pub(super) const fn is_tunnel(kind: LinkLayerType) -> bool {
     matches!(
         kind,
         LinkLayerType::Tunnel

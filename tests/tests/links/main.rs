@@ -4,6 +4,7 @@
 mod card;
 mod devices;
 mod encapsulated;
+mod hidden;
 mod inside;
 mod lists;
 mod marks;

@@ -107,7 +107,7 @@ impl fmt::Display for LinkChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::Device;
+    use crate::{kernel::tunnel::Tunnel, snapshot::Device};
 
     fn interface(ifindex: u32, name: &str, mtu: u32) -> Interface {
         Interface {
@@ -116,7 +116,7 @@ mod tests {
             mtu,
             link: Ok(Link::Ethernet),
             kind: None,
-            tunnel: false,
+            tunnel: Tunnel::Clean,
             received: Device::default(),
             sent: Device::default(),
             xdp: None,
