@@ -8,16 +8,15 @@ use qos_common::{abi::Counter, meter::METER_SLOTS, rules::RULE_SLOTS};
 use super::{attaching, site::Site};
 use crate::{
     error::Failure,
-    hook::{Direction, Layer, Via},
+    hook::{Direction, Layer},
     kernel::{
-        choice::{Bound, Wanted},
+        choice::{self, Bound, Wanted},
         counters,
         datapath::{Hook, Next},
         needs::Needs,
         network::Interface,
         slots::{Given, Slots, Wants},
         state::{Binding, HookState},
-        sys,
     },
     policy::{
         Policy,
@@ -227,9 +226,8 @@ fn refuse_at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> anyhow::Result<
 #[must_use]
 pub fn at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> Option<Failure> {
     let why = Needs::of(binding).forbid(hook.state.via, site.interface_of(hook))?;
-    let tc = if sys::has_tcx(hook.pins.ifindex).unwrap_or(true) { Via::Tcx } else { Via::Clsact };
     let message = format!("{} is attached by {}: {why}", site.hook_name(hook), hook.state.via);
-    let cure = attaching::moved(site, hook, tc);
+    let cure = attaching::moved(site, hook, choice::best_at_tc(hook.pins.ifindex));
     Some(Failure::new("needs-tc", message).hint(format!("to move it, losing its counters: {cure}")))
 }
 

@@ -13,7 +13,7 @@ use super::{
     pins::HookPins,
     slots::Slots,
     state::{Binding, Bypass, HookState, QdiscBaseline},
-    survey,
+    survey, sys,
     turns::{self, Attempt, Candidate, Place},
 };
 use crate::{
@@ -229,6 +229,12 @@ impl Request<'_> {
     }
 }
 
+/// The best mechanism of TC that this kernel has.
+#[must_use]
+pub fn best_at_tc(ifindex: u32) -> Via {
+    if sys::has_tcx(ifindex).unwrap_or(true) { Via::Tcx } else { Via::Clsact }
+}
+
 /// What to say where each mechanism was refused.
 pub(super) fn nothing_worked(
     interface: &Interface,
@@ -247,8 +253,8 @@ pub(super) fn nothing_worked(
             failure.hint(format!("{here} takes TC beside it; {doctor} says how to free the slot"))
         }
         Wanted::Exactly(via) if via.is_xdp() => {
-            let tcx = attach().words("--hook tcx").word(format_args!("--{direction}")).operand(name);
-            failure.hint(format!("{tcx} takes TC"))
+            let tc = attach().words("--hook").word(best_at_tc(interface.ifindex).as_option());
+            failure.hint(format!("{} takes TC", tc.word(format_args!("--{direction}")).operand(name)))
         }
         _ => failure,
     };
