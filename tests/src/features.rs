@@ -100,6 +100,16 @@ pub fn in_guest(what: &str) -> bool {
     guest
 }
 
+/// Whether there is bpftool, which not every distribution has a package of; else it is said what is left out.
+#[must_use]
+pub fn has_bpftool(what: &str) -> bool {
+    let here = Command::new("bpftool").arg("version").output().is_ok_and(|output| output.status.success());
+    if !here {
+        left_out(what, "bpftool is not installed");
+    }
+    here
+}
+
 /// The interface that every network namespace has.
 const LOOPBACK: u32 = 1;
 

@@ -14,6 +14,7 @@ use nix::{
 use qosbpf_tests::{
     binary::{self, Answer},
     bpf::{Kind, link_xdp, load_constant, pin},
+    features,
     flow::Flow,
     router::{Router, run_in, spawn_in, words},
     service::eventually,
@@ -127,6 +128,9 @@ fn the_link_in_the_slot_is_detached_and_none_of_the_same_program_elsewhere() -> 
     };
     let links = [link(c"wan0")?, link(c"lan0")?];
     let found = find(&doctor(&router)?.expect(3)?, "lan0", "xdp-slot-taken")?;
+    if !features::has_bpftool("the command that detaches a link of somebody else") {
+        return Ok(());
+    }
     type_in(&found, None)?;
     let taken = findings(&doctor(&router)?.expect(3)?)?;
     let taken = taken.iter().filter(|found| found["code"] == "xdp-slot-taken").map(|found| found["subject"].as_str());

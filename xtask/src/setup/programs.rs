@@ -82,7 +82,16 @@ const GUEST_PARTS: [Part; 12] = [
 
 /// What is missing of them.
 pub fn needs() -> Vec<Need> {
-    missing(&PARTS, is_there)
+    let mut needs = missing(&PARTS, is_there);
+    needs.extend(bpftool(shell::has_program, apt::has));
+    needs
+}
+
+/// Ubuntu has it in packages of each kernel alone. Tests that need it say what they leave out without it.
+fn bpftool(has_program: impl Fn(&str) -> bool, has_package: impl Fn(&str) -> bool) -> Option<Need> {
+    let (name, why) = ("bpftool", "the tests type what doctor says of the programs of others");
+    let cure = || Need { what: name.to_owned(), why, cure: Cure::Package(name.to_owned()) };
+    (!has_program(name) && has_package(name)).then(cure)
 }
 
 /// What is missing to measure.
@@ -136,6 +145,12 @@ mod tests {
         assert_eq!(asked(true, false), None);
         assert!(asked(false, true).is_some_and(|name| name.starts_with("clang-")));
         assert_eq!(asked(false, false).as_deref(), Some("clang"));
+    }
+
+    #[test]
+    fn bpftool_is_asked_for_where_there_is_a_package_of_it() {
+        assert!(bpftool(|_| true, |_| true).is_none() && bpftool(|_| false, |_| false).is_none());
+        assert_eq!(bpftool(|_| false, |_| true).map(|need| need.what).as_deref(), Some("bpftool"));
     }
 
     #[test]
