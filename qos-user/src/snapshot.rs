@@ -68,6 +68,8 @@ pub struct RuleCount {
     pub rule: Rule,
     /// What it has matched; for one that decides, what it has decided.
     pub counted: Counter,
+    /// Since when, if that is later than the hook.
+    pub since: Option<SystemTime>,
     /// How long ago the last packet was.
     pub last: Option<Duration>,
     /// Events that it did not tell of, since its rate did not allow it.

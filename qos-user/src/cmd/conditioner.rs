@@ -118,6 +118,7 @@ pub fn following(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Resu
     let running = hook.state.enforced().map_or(&[][..], |running| &running.rules);
     let counted = counters::rules(&hook.pins)?;
     let given = state.slots.assign(RULE_SLOTS, &wants(&binding.rules), &wants(running), counters::of_rule(&counted))?;
+    state.slots.begin(&given.new, SystemTime::now());
     let counted = counters::meters(&hook.pins)?;
     let (all, now) = (metered(&binding.rules), metered(running));
     let buckets = state.meters.assign(METER_SLOTS, &all, &now, counters::of_meter(&counted))?;

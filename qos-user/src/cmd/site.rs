@@ -339,6 +339,7 @@ pub fn rules_of(hook: &Hook) -> anyhow::Result<Vec<RuleCount>> {
         RuleCount {
             rule: rule.clone(),
             counted: own,
+            since: hook.state.slots.since(&rule.name).filter(|since| *since > hook.state.since),
             last: jiffies::since(last, now),
             suppressed: sum(1).packets,
             colors: rule.meter().map(|_| meter.unwrap_or_default()),

@@ -1,6 +1,9 @@
 //! Which counters of a hook belong to which rule. A rule is its name: its counters follow it through every policy.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use qos_common::abi::Counter;
@@ -33,6 +36,9 @@ struct Slot {
     base: Vec<[u64; 2]>,
     /// What the rule has counted elsewhere before.
     carried: Vec<[u64; 2]>,
+    /// Since when it has this one, in seconds since 1970, if that is later than the hook; 0: as long as the hook, or not known.
+    #[serde(default)]
+    since: u64,
 }
 
 /// What was given.
@@ -82,6 +88,20 @@ impl Slots {
         retired.inherit(&mut old);
         self.0 = old;
         Ok(given)
+    }
+
+    /// Notes that these numbers, which a hook has given while it ran, count for their rules since `now`.
+    pub fn begin(&mut self, new: &[u16], now: SystemTime) {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.0.iter_mut().filter(|slot| new.contains(&slot.slot)).for_each(|slot| slot.since = now);
+    }
+
+    /// Since when a rule has a counter, if that is later than the hook.
+    #[must_use]
+    pub fn since(&self, rule: &str) -> Option<SystemTime> {
+        let since =
+            self.0.iter().filter(|slot| slot.rule == rule).map(|slot| slot.since).min().filter(|since| *since > 0);
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since?))
     }
 
     /// Forgets numbers that there are not, and those that another rule has too: a pin may be damaged, and what two rules
@@ -136,7 +156,7 @@ impl Retired {
 impl Slot {
     fn new(wants: &Wants, slot: u16, counted: &[Counter]) -> Self {
         let Wants { rule, numbers } = wants.clone();
-        Self { rule, numbers, slot, base: words(counted), carried: vec![[0; 2]; counted.len()] }
+        Self { rule, numbers, slot, base: words(counted), carried: vec![[0; 2]; counted.len()], since: 0 }
     }
 
     fn wants(&self) -> Wants {
@@ -205,6 +225,18 @@ mod tests {
         assert_eq!(assign(&mut slots, &["a", "b"], &[]), [0, 1]);
         assert_eq!(assign(&mut slots, &["c", "b"], &["a", "b"]), [2, 1]);
         assert_eq!(assign(&mut slots, &["a", "b", "c"], &["c", "b"]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_rule_has_its_counter_since_it_was_given_one_also_if_it_was_left_out_meanwhile() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut slots = Slots::default();
+        assign(&mut slots, &["a"], &[]);
+        for (rules, now) in [(&["a", "b"][..], 100), (&["a"], 200), (&["b", "a"], 300)] {
+            let given = slots.assign(ROOM, &wants(rules), &wants(&["a"]), nothing).unwrap();
+            slots.begin(&given.new, at(now));
+        }
+        assert_eq!(["a", "b", "c"].map(|rule| slots.since(rule)), [None, Some(at(100)), None]);
     }
 
     #[test]

@@ -206,7 +206,7 @@ mod tests {
                 mark: None,
             };
             let counted = Counter { packets, bytes: packets * 100 };
-            let rules = vec![RuleCount { rule, counted, last: None, suppressed: 0, colors: None }];
+            let rules = vec![RuleCount { rule, counted, since: None, last: None, suppressed: 0, colors: None }];
             Hook { rules, ..hook(policy) }
         };
         let rules = |keeper: &Keeper| {

@@ -74,7 +74,7 @@ mod tests {
             mark: None,
         };
         let counted = Counter { packets, bytes: 0 };
-        hook.rules = vec![RuleCount { rule, counted, last: None, suppressed, colors: None }];
+        hook.rules = vec![RuleCount { rule, counted, since: None, last: None, suppressed, colors: None }];
         vec![hook]
     }
 

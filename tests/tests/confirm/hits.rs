@@ -7,6 +7,7 @@ use qosbpf_tests::router::run_in;
 use crate::edge::Edge;
 
 const EF: u8 = 46 << 2;
+const CS1: u8 = 8 << 2;
 
 impl Edge {
     /// The hits of the table's entries at `lan0:ingress`, in their order.
@@ -73,15 +74,51 @@ fn what_is_said_of_hits_is_since_their_table_is_in_force() -> anyhow::Result<()>
     let hook = &show["hooks"][0];
     let clock = |time: &serde_json::Value| time.as_str().and_then(|time| time.get(11..19)).map(str::to_owned);
     let table_since = clock(&hook["table_since"]).context("table_since")?;
-    let since = clock(&stats["hooks"][0]["since"]).context("since")?;
-    assert!(hook["table_since"].as_str() > stats["hooks"][0]["since"].as_str(), "{hook:#}");
+    let rule_since = clock(&hook["rules"][0]["since"]).context("since")?;
+    for since in [&hook["table_since"], &hook["rules"][0]["since"]] {
+        assert!(since.as_str() > stats["hooks"][0]["since"].as_str(), "{hook:#}");
+    }
     let screen = edge.ok("policy show wan0:egress")?.says(&[
         &format!("keep ! never hit since {table_since}"),
-        &format!("! never hit since {since}"),
+        &format!("! never hit since {rule_since}"),
         &format!("since its table came into force at {table_since}"),
     ])?;
     assert!(!screen.stdout.contains("protected"), "of another time: {}", screen.stdout);
     assert_eq!(hook["protected"], 3, "machines read what was counted since attach");
+    Ok(())
+}
+
+/// A rule counts since the policy that named it first; neither hits nor a bypass move that, and a bypassed one is not asked.
+#[test]
+fn a_rule_is_counted_since_it_was_named_whatever_became_of_it() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let rule = |name: &str, matched: &str| {
+        format!("[[rule]]\nname = \"{name}\"\non = \"lan0:ingress\"\nmatch = {{ {matched} }}\nset = \"CS2\"\n")
+    };
+    let rules = rule("calls", "dscp = \"EF\"") + &rule("bulk", "dscp = \"CS1\", proto = \"tcp\"");
+    let policy = edge.router.policy("ruled", &rules)?;
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    edge.ok(&format!("policy apply {policy} --prune"))?;
+    edge.router.ping(false, EF, 3)?;
+    let rules = edge.ok("policy show lan0:ingress --json")?.json()?["hooks"][0]["rules"].clone();
+    let since = rules[0]["since"].as_str().context("since")?.to_owned();
+    let hook = edge.ok("stats lan0:ingress --json")?.json()?["hooks"][0]["since"].as_str().context("since")?.to_owned();
+    assert!(since > hook && rules[1]["since"] == since.as_str(), "{rules:#}");
+    let clock = since.get(11..19).context("a time")?;
+    let words = [&*format!(" since {clock}"), &format!("! never hit since {clock}"), ", or since the time beside it"];
+    edge.ok("policy show lan0:ingress")?.says(&words)?;
+    let counted = |rule: &str, packets: u32, code| {
+        let why = edge.ask(&format!("why lan0:ingress {rule} --sample 0"))?.expect(code)?;
+        why.says(&[&format!("at lan0:ingress: {packets} packets since {}", &since[..19])])
+    };
+    edge.router.ping(false, CS1, 4)?;
+    counted("calls", 3, 0)?;
+    counted("bulk", 0, 4)?;
+    edge.ok("policy bypass lan0:ingress")?;
+    edge.router.ping(false, CS1, 2)?;
+    counted("calls", 3, 3)?;
+    let words = "while the policy is out of the path it is not asked: 2 packets with its codepoints came since";
+    counted("bulk", 0, 3)?.says(&[words, "4 before that"])?;
     Ok(())
 }
 

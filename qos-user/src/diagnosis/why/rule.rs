@@ -2,12 +2,12 @@
 
 use qos_common::ds::Dscp;
 
-use super::{Scene, mark, since, time};
+use super::{Scene, mark, time};
 use crate::{
     diagnosis::{Command, Cure, Finding, address, port},
     hook::Direction,
     rules::model::{Field, Rule, pattern_matches},
-    snapshot::{Hook, RuleCount, asked::Asked},
+    snapshot::{Hook, RuleCount, State},
 };
 
 /// What is known of a rule beside its counters.
@@ -36,12 +36,8 @@ pub(super) fn heading(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> Stri
     let (name, place, at) = (&facts.name, &facts.place, scene.name());
     let Some(rule) = counted(hook, name) else { return format!("rule \"{name}\" ({place}) is not asked at {at}.") };
     // What it has counted stays with its name over all policies.
-    match (rule.counted.packets, &hook.asked) {
-        (0, Some(Asked { at: began, .. })) => {
-            format!("rule \"{name}\" ({place}) at {at}: 0 packets since {}.", time(*began))
-        }
-        (packets, _) => format!("rule \"{name}\" ({place}) at {at}: {packets} packets since {}.", since(hook)),
-    }
+    let (packets, since) = (rule.counted.packets, time(rule.since.unwrap_or(hook.since)));
+    format!("rule \"{name}\" ({place}) at {at}: {packets} packets since {since}.")
 }
 
 /// What is found of it.
@@ -143,6 +139,11 @@ fn unhit(scene: &Scene<'_>, hook: &Hook, rule: &RuleCount) -> Vec<Finding> {
         return mark::findings(scene, hook, &listed(&wanted), &wanted);
     }
     let began = time(hook.asked.as_ref().map_or(hook.since, |asked| asked.at));
+    if hook.state == State::Bypassed {
+        let (text, earlier) = ("while the policy is out of the path it is not asked", before - came.min(before));
+        let text = format!("{text}: {came} packets with its codepoints came since {began}, {earlier} before that");
+        return vec![Finding::info(&scene.name(), "out-of-path", text)];
+    }
     if came == 0 {
         let earlier = if before == 0 { String::new() } else { format!("; {before} came before that") };
         let text = format!("no packet with its codepoints came since it is asked here, {began}{earlier}");

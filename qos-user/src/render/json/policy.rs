@@ -32,7 +32,7 @@ fn hook(hook: &Hook) -> Value {
         "policy": hook.policy.as_ref().map(|policy| json!({ "name": policy.name, "hash": policy.hash, "file": policy.file })),
         "table": hook.table.as_ref().map(|table| &table.name),
         "table_since": hook.began.filter(|_| hook.table.is_some()).map(|began| rfc3339(began.at.max(hook.since))),
-        "rules": hook.rules.iter().map(rule).collect::<Vec<_>>(),
+        "rules": hook.rules.iter().map(|count| rule(count, hook)).collect::<Vec<_>>(),
         "protected": counts.map(|counts| counts.sums.protected.packets),
         "entries": entries.map(|found| entry(&found, counts)).collect::<Vec<_>>(),
         "outer": hook.outer.as_ref().map(outer),
@@ -45,8 +45,8 @@ fn outer(table: &TableLabel) -> Value {
     json!({ "table": table.name, "entries": entries })
 }
 
-fn rule(count: &RuleCount) -> Value {
-    let RuleCount { rule, counted, last, suppressed, colors } = count;
+fn rule(count: &RuleCount, hook: &Hook) -> Value {
+    let RuleCount { rule, counted, since, last, suppressed, colors } = count;
     let colors = colors.map(|colors| {
         let named =
             COLORS.into_iter().zip(colors).zip(rule.meter().map_or([None; 3], |meter| meter.verdicts().map(Some)));
@@ -61,6 +61,7 @@ fn rule(count: &RuleCount) -> Value {
         "line": rule.line,
         "match": rule.matches(),
         "result": rule.result(),
+        "since": rfc3339(since.unwrap_or(hook.since)),
         "packets": counted.packets,
         "bytes": counted.bytes,
         "last": last.map(|last| last.as_secs_f64()),

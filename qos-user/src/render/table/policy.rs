@@ -10,7 +10,7 @@ use crate::{
         text::{count, is_credible, local, rate, shorten},
     },
     snapshot::{
-        Counts, Hook, Snapshot, TableLabel,
+        Counts, Hook, RuleCount, Snapshot, TableLabel,
         named::{Entry, OTHER},
         rates::{HookRates, Rates},
         tabled::Began,
@@ -57,7 +57,7 @@ fn conditioner(screen: &mut Screen, hook: &Hook, counts: &Counts, rates: Option<
     let file = hook.policy.as_ref().map_or("", |policy| base_name(&policy.file));
     if !hook.rules.is_empty() {
         screen.blank();
-        screen.table(&rules::rules(&hook.rules, file, rates, &since.rules));
+        screen.table(&rules::rules(&hook.rules, file, rates, since));
     }
     if let Some(table) = &hook.outer {
         screen.blank();
@@ -126,17 +126,28 @@ fn members(entry: &Entry<'_>) -> String {
 struct Since {
     /// Those of rules.
     rules: String,
+    /// Those of the rules that came later, by the place of the rule.
+    later: Vec<Option<String>>,
     /// Those of the table's entries, if that is known.
     table: Option<String>,
 }
 
 impl Since {
     fn of(snapshot: &Snapshot, hook: &Hook, look: &Look) -> Self {
+        let clock = |time| is_credible(time, snapshot.time).then(|| local(time, snapshot.time, &look.zone));
         // Both were noted in the same attach.
-        let began = began(hook).map(|began| began.at.max(hook.since));
-        let began = began.filter(|began| is_credible(*began, snapshot.time));
-        let table = began.map(|began| local(began, snapshot.time, &look.zone));
-        Self { rules: beginning(snapshot, hook, look), table }
+        let table = began(hook).and_then(|began| clock(began.at.max(hook.since)));
+        let later = hook.rules.iter().map(|rule| rule.since.and_then(clock)).collect();
+        Self { rules: beginning(snapshot, hook, look), later, table }
+    }
+
+    /// What is said of it beside a rule.
+    fn of_rule(&self, place: usize, rule: &RuleCount) -> String {
+        let later = self.later.get(place).and_then(Option::as_ref);
+        match rule.counted.packets {
+            0 => format!("! never hit since {}", later.unwrap_or(&self.rules)),
+            _ => later.map_or_else(String::new, |since| format!("since {since}")),
+        }
     }
 
     fn never_hit(&self) -> String {
@@ -145,7 +156,7 @@ impl Since {
 }
 
 fn foot(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, counts: &Counts, look: &Look) {
-    let Since { rules, table } = Since::of(snapshot, hook, look);
+    let Since { rules, later, table } = Since::of(snapshot, hook, look);
     let before = began(hook).map_or(0, |began| began.protected);
     let protected = counts.sums.protected.packets.saturating_sub(before);
     if protected > 0 {
@@ -153,7 +164,8 @@ fn foot(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, counts: &Counts, 
         let protected = count(protected);
         screen.line(&format!("{protected} protected since {since} (made by this host, kept from the policy)"));
     }
-    let of_rules = format!("HITS = packets: of a rule those that it decided or counted since {rules}");
+    let or = if later.iter().any(Option::is_some) { ", or since the time beside it" } else { "" };
+    let of_rules = format!("HITS = packets: of a rule those that it decided or counted since {rules}{or}");
     if hook.table.is_none() {
         screen.footnote(look, &format!("{of_rules}."));
         return;

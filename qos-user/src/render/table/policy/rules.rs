@@ -9,11 +9,13 @@ use crate::{
     snapshot::{COLORS, RuleCount, rates::HookRates},
 };
 
+use super::Since;
+
 /// The longest that a rule's name and its conditions are printed.
 const RULE: usize = 44;
 
 /// Two lines for each rule: its name with the numbers, and what it matches.
-pub(super) fn rules(rules: &[RuleCount], file: &str, rates: Option<&HookRates>, since: &str) -> Columns {
+pub(super) fn rules(rules: &[RuleCount], file: &str, rates: Option<&HookRates>, since: &Since) -> Columns {
     let mut headings = vec![">#", "RULE (FILE:LINE)", ">HITS"];
     headings.extend(rates.map(|_| ">bit/s"));
     headings.extend(["LAST", "RESULT"]);
@@ -22,7 +24,7 @@ pub(super) fn rules(rules: &[RuleCount], file: &str, rates: Option<&HookRates>, 
         let speed =
             rates.map(|rates| rates.rules.get(place).copied().flatten().map_or("-".to_owned(), |now| rate(now.bits)));
         columns.row(numbers(place, rule, file, speed));
-        columns.row(conditions(rule, rates.is_some(), since));
+        columns.row(conditions(rule, rates.is_some(), &since.of_rule(place, rule)));
         colors(&mut columns, rule, rates.is_some());
     }
     columns
@@ -41,10 +43,9 @@ fn numbers(place: usize, count_of: &RuleCount, file: &str, speed: Option<String>
 
 fn conditions(count_of: &RuleCount, with_speed: bool, since: &str) -> Vec<String> {
     let matches = shorten(&format!("  match {}", count_of.rule.matches()), RULE + NAME / 2);
-    let never = if count_of.counted.packets == 0 { format!("! never hit since {since}") } else { String::new() };
     let mut cells = vec![String::new(), matches, String::new()];
     cells.extend(with_speed.then(String::new));
-    cells.extend([String::new(), never]);
+    cells.extend([String::new(), since.to_owned()]);
     cells
 }
 
