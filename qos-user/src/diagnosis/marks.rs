@@ -3,7 +3,7 @@
 use super::{
     Command, Cure, Detail, Finding, Level,
     facts::{Ground, OwnHook, Port, RoutingRule},
-    outside::{Does, Outside, Packets, Rule, Way},
+    outside::{Does, Outside, Packets, Rule, Stage, Way},
     programs, tc, wash,
 };
 use crate::hook::{CLSACT_PRIORITY, Direction, Via};
@@ -175,8 +175,19 @@ fn marker(subject: &str, rule: &Rule, at: &str, ground: &Ground) -> Finding {
         _ if ground.enforces() => (Level::Warn, "marked-by-others", "changes marks"),
         _ => (Level::Info, "marked-by-others", "changes marks"),
     };
-    let text = format!("{}: {does} between our hooks at ingress and those at egress{at}", rule.words());
+    let text = format!("{}: {does} {}{at}", rule.words(), whereabouts(rule));
     Finding::new(level, subject, code, text).cure(Cure::There(rule.removal.clone()))
+}
+
+/// Where a rule lies, seen from our hooks.
+fn whereabouts(rule: &Rule) -> &'static str {
+    if rule.is_only_at(Stage::Output) {
+        return "on the way of what this host makes, before our hooks at egress";
+    }
+    if rule.is_only_at(Stage::Input) {
+        return "on the way of what is for this host, behind our hooks at ingress";
+    }
+    "between our hooks at ingress and those at egress"
 }
 
 /// Several rules may have one priority: the command says what this one matches.

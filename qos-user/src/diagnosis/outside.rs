@@ -208,6 +208,13 @@ impl Way {
         };
         self.stage != elsewhere && asked.iter().all(|interfaces| interfaces.mean(interface))
     }
+
+    /// Whether packets that this host makes, which came in by no interface, may take it on their way out by one.
+    fn concerns_own(&self, interface: &str) -> bool {
+        let leaves = matches!(self.stage, Stage::Output | Stage::Outgoing | Stage::Called);
+        let came_by_none = self.asks.iif.iter().all(|interfaces| interfaces.mean(""));
+        leaves && came_by_none && self.concerns(interface, Direction::Egress)
+    }
 }
 
 impl Rule {
@@ -234,6 +241,18 @@ impl Rule {
         let concerns = |way: &Way, names: &[&str], direction| names.iter().any(|name| way.concerns(name, direction));
         let lies_there = |way: &&Way| concerns(way, from, Direction::Ingress) && concerns(way, to, Direction::Egress);
         self.ways.iter().filter(lies_there).any(|way| self.taken(way).meets(packets))
+    }
+
+    /// Whether it takes some of these packets, or their codepoint, where this host makes them, on their way out by an interface.
+    #[must_use]
+    pub fn takes_own(&self, packets: Packets, to: &str) -> bool {
+        self.ways.iter().filter(|way| way.concerns_own(to)).any(|way| self.taken(way).meets(packets))
+    }
+
+    /// Whether packets come to it by ways of one kind alone.
+    #[must_use]
+    pub fn is_only_at(&self, stage: Stage) -> bool {
+        self.ways.iter().all(|way| way.stage == stage)
     }
 
     /// The packets that come to it, by whatever way.

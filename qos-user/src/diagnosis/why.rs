@@ -3,6 +3,7 @@
 mod attachment;
 mod forwarding;
 mod mark;
+mod own;
 mod rule;
 mod suspects;
 mod way;
@@ -111,13 +112,16 @@ fn time(at: SystemTime) -> impl std::fmt::Display {
 
 /// Programs of others behind the hook, but those that are suspected already.
 fn behind(scene: &Scene<'_>, found: &[Finding]) -> Vec<Finding> {
-    let cures = |finding: &Finding| {
-        finding.details.iter().filter_map(|detail| detail.cure.clone()).chain(finding.cure.clone()).collect::<Vec<_>>()
-    };
-    let told: Vec<Cure> = found.iter().flat_map(cures).collect();
+    let told = cures(found);
     let port = scene.ground.port(scene.interface).into_iter();
     let behind = port.flat_map(|port| programs::behind(port, scene.direction));
     behind.filter(|finding| finding.cure.as_ref().is_none_or(|cure| !told.contains(cure))).collect()
+}
+
+/// All cures of findings, and of their details.
+fn cures(found: &[Finding]) -> Vec<Cure> {
+    let details = found.iter().flat_map(|finding| finding.details.iter().map(|detail| &detail.cure));
+    found.iter().map(|finding| &finding.cure).chain(details).flatten().cloned().collect()
 }
 
 /// What `doctor` knows of this interface, as far as it is about this hook.

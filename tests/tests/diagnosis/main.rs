@@ -5,6 +5,7 @@ mod cures;
 mod doctor;
 mod meant;
 mod operator;
+mod own;
 mod pasted;
 mod suspects;
 mod way;

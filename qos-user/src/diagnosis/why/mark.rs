@@ -2,7 +2,7 @@
 
 use qos_common::ds::Dscp;
 
-use super::{Scene, hook_name, since, way::way};
+use super::{Scene, hook_name, own, since, way::way};
 use crate::{
     diagnosis::{Cure, Detail, Finding, Level, outside::Packets},
     hook::Direction,
@@ -49,7 +49,12 @@ pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp
             findings.push(none_came(scene, hook, word, dscps))
         }
         Direction::Ingress => findings.extend(way(scene, &[hook], None, word, dscps)),
-        Direction::Egress => findings.extend(upstream(scene, hook, word, dscps)),
+        Direction::Egress => {
+            let found = upstream(scene, hook, word, dscps);
+            let own = own::suspected(scene, hook, word, dscps, &found);
+            findings.extend(found);
+            findings.extend(own);
+        }
     }
     findings
 }
@@ -112,24 +117,32 @@ fn upstream(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<F
         return taken;
     }
     if before(hook, dscps) > 0 {
-        return vec![Finding::ok(
-            &scene.name(),
-            "arrived",
-            format!("{word} comes here, made by this host or marked on the way"),
-        )];
+        let text = format!("{word} comes here: {}", origins(scene, hook));
+        return vec![Finding::ok(&scene.name(), "arrived", text)];
     }
     vec![came_nowhere(scene, hook, word)]
 }
 
-fn came_nowhere(scene: &Scene<'_>, hook: &Hook, word: &str) -> Finding {
+/// From where packets may have come here that no hook at ingress has counted.
+fn origins(scene: &Scene<'_>, hook: &Hook) -> String {
+    let blind = blind(scene, hook);
+    let others = scene.hooks(Direction::Ingress).filter(|from| from.interface != hook.interface);
+    let younger: Vec<_> = others.filter(|from| from.since > hook.since).map(hook_name).collect();
+    let nowhere = (!blind.is_empty()).then(|| format!("came in where no hook is ({})", blind.join(", ")));
+    let earlier = (!younger.is_empty()).then(|| format!("came in before {} was attached", younger.join(" or ")));
+    let may_be = ["made by this host".to_owned(), "marked on the way".to_owned()];
+    may_be.into_iter().chain(nowhere).chain(earlier).collect::<Vec<_>>().join(", or ")
+}
+
+/// Other interfaces by which packets may come in that nobody counts there.
+fn blind<'a>(scene: &Scene<'a>, hook: &Hook) -> Vec<&'a str> {
     let counted = |name: &str| scene.hooks(Direction::Ingress).any(|from| from.interface == name);
-    let blind: Vec<_> = scene
-        .ground
-        .ports
-        .iter()
-        .map(|port| port.device.name.as_str())
-        .filter(|name| *name != "lo" && *name != hook.interface && !counted(name))
-        .collect();
+    let names = scene.ground.ports.iter().map(|port| port.device.name.as_str());
+    names.filter(|name| *name != "lo" && *name != hook.interface && !counted(name)).collect()
+}
+
+fn came_nowhere(scene: &Scene<'_>, hook: &Hook, word: &str) -> Finding {
+    let blind = blind(scene, hook);
     let name = scene.name();
     let Some(first) = blind.first() else {
         let text = format!("no {word} came in by any interface of this router: ask the sender");

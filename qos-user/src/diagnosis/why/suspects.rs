@@ -43,9 +43,14 @@ impl Suspects {
     /// Each with its number, and with its own cure if that is not the finding's.
     pub(super) fn numbered(self) -> Vec<Detail> {
         let cure = self.cure();
+        self.beside(cure.as_ref())
+    }
+
+    /// The same beside a finding's cure.
+    pub(super) fn beside(self, cure: Option<&Cure>) -> Vec<Detail> {
         let numbered = self.all.into_iter().enumerate().map(|(at, suspect)| Detail {
             text: format!("suspect {}: {}", at + 1, suspect.text),
-            cure: suspect.cure.filter(|own| Some(own) != cure.as_ref()),
+            cure: suspect.cure.filter(|own| Some(own) != cure),
         });
         numbered.collect()
     }
@@ -60,12 +65,16 @@ impl Suspects {
 /// that is not known.
 pub(super) fn between(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, way: &Way<'_>) -> Suspects {
     let rules = rules(scene, from, to, way);
-    let told = |rule: &&Rule| Detail { text: rule.words(), cure: Some(Cure::There(rule.removal.clone())) };
-    let mut all: Vec<Detail> = rules.iter().map(told).collect();
+    let mut all: Vec<Detail> = rules.iter().copied().map(told).collect();
     all.extend(programs(scene, from, to, way.packets()));
     let (by_numbers, possible): (Vec<_>, Vec<_>) = routes(scene, from, way).partition(|(left, _)| *left);
     all.extend(by_numbers.into_iter().map(|(_, way)| way));
     Suspects { all, possible: possible.into_iter().map(|(_, way)| way).collect(), rules: rules.len() }
+}
+
+/// A rule of a packet filter as a suspect.
+pub(super) fn told(rule: &Rule) -> Detail {
+    Detail { text: rule.words(), cure: Some(Cure::There(rule.removal.clone())) }
 }
 
 fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, way: &Way<'_>) -> Vec<&'a Rule> {

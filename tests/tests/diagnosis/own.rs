@@ -1,0 +1,105 @@
+//! `why` on packets that no hook at ingress counts: made by this host, or come in where no hook is.
+
+use qosbpf::lab::topology::WAN_HOST;
+use qosbpf_tests::{
+    binary::Answer,
+    router::{Router, run_in},
+    typed::{find, findings, has, type_in},
+};
+
+fn attached(hooks: &[&str]) -> anyhow::Result<Router> {
+    let router = Router::start()?;
+    for hook in hooks {
+        router.ok(&format!("attach {hook}"))?;
+    }
+    Ok(router)
+}
+
+fn why(router: &Router, what: &str) -> anyhow::Result<Answer> {
+    router.ask(&format!("why {what} --sample 0 --json"))
+}
+
+/// EF that the router makes, to the WAN's host.
+fn make_ef(router: &Router) -> anyhow::Result<()> {
+    run_in(router.edge(), &format!("ping -q -n -i 0.002 -W 2 -Q 184 -c 5 {}", WAN_HOST.v4)).map(drop)
+}
+
+#[test]
+fn a_rule_that_rewrites_what_this_host_makes_is_suspected_of_a_class() -> anyhow::Result<()> {
+    let chain = |kind: &str, hook: &str| {
+        vec![
+            "nft add table ip z".to_owned(),
+            format!("nft add chain ip z p {{ type {kind} hook {hook} priority mangle ; }}"),
+            "nft add rule ip z p ip dscp ef ip dscp set cs0".to_owned(),
+        ]
+    };
+    let iptables = vec!["iptables -t mangle -A OUTPUT -o wan0 -j DSCP --set-dscp 0".to_owned()];
+    let cases = [
+        (chain("route", "output"), "nft table ip z chain p handle "),
+        (chain("filter", "postrouting"), "nft table ip z chain p handle "),
+        (iptables, "iptables -t mangle OUTPUT 1: "),
+    ];
+    for (lines, place) in cases {
+        let router = attached(&["lan0", "wan0"])?;
+        for line in &lines {
+            run_in(router.edge(), line)?;
+        }
+        make_ef(&router)?;
+        let answer = why(&router, "wan0:egress EF")?.expect(4)?;
+        let found = find(&answer, "wan0:egress", "made-here")?;
+        let suspect = found["details"][0].as_str().unwrap_or_default();
+        assert!(suspect.starts_with(&format!("suspect 1: {place}")) && found["level"] == "unknown", "{found:#}");
+        type_in(&found, None)?;
+        make_ef(&router)?;
+        let answer = why(&router, "wan0:egress EF")?.expect(0)?;
+        assert!(!has(&answer, "made-here")?, "{}", answer.stdout);
+        assert_eq!(router.counted("wan0:egress")?.packets().get(&184), Some(&5), "{place}");
+    }
+    Ok(())
+}
+
+/// What is forwarded comes through, and says nothing of what the host makes.
+#[test]
+fn it_is_named_beside_what_comes_through_and_where_it_lies() -> anyhow::Result<()> {
+    let router = attached(&["lan0", "wan0"])?;
+    for line in [
+        "nft add table ip z",
+        "nft add chain ip z p { type route hook output priority mangle ; }",
+        "nft add rule ip z p oifname wan0 ip dscp ef ip dscp set cs0",
+        "nft add chain ip z own { type filter hook forward priority mangle ; }",
+        "nft add rule ip z own oifname lan0 ip dscp set cs1",
+        "nft add chain ip z out { type filter hook postrouting priority mangle ; }",
+        "nft add rule ip z out iifname far9 ip dscp ef ip dscp set cs1",
+    ] {
+        run_in(router.edge(), line)?;
+    }
+    router.ping(false, 184, 60)?;
+    let answer = why(&router, "wan0:egress EF")?.expect(0)?.says(&["EF comes through: 60 from "])?;
+    let found = find(&answer, "wan0:egress", "made-here")?;
+    let suspects = found["details"].as_array().map(Vec::len);
+    let first = found["details"][0].as_str().unwrap_or_default();
+    assert!(found["cure"].is_null() && first.contains("if so: "), "{found:#}");
+    assert!(found["level"] == "info" && suspects == Some(1) && first.contains("chain p "), "{found:#}");
+    assert!(!has(&why(&router, "wan0:egress AF41")?, "made-here")?, "it takes EF alone");
+    let whole = findings(&why(&router, "wan0:egress")?)?;
+    let told: Vec<_> = whole.iter().filter(|found| found["code"] == "marked-by-others").collect();
+    let text = told.first().and_then(|found| found["text"].as_str()).unwrap_or_default();
+    assert!(
+        told.len() == 1 && text.ends_with("on the way of what this host makes, before our hooks at egress"),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_came_in_where_no_hook_is_or_was_is_said_of_a_mark() -> anyhow::Result<()> {
+    let router = attached(&["wan0:egress"])?;
+    router.ping(false, 184, 20)?;
+    let ask = || why(&router, "wan0:egress EF")?.expect(0);
+    let words = "EF comes here: made by this host, or marked on the way, or came in where no hook is (lan0)";
+    ask()?.says(&[&format!("{words}\"")])?;
+    router.ok("attach lan0:ingress")?;
+    let words = "EF comes here: made by this host, or marked on the way, or came in before lan0:ingress was attached";
+    ask()?.says(&[words])?;
+    Ok(())
+}
