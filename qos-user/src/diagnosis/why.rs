@@ -1,6 +1,7 @@
 //! Why a counter is zero, or a mark is not what was meant: one hook, with what the other hooks of this host have counted.
 
 mod attachment;
+mod elsewhere;
 mod forwarding;
 mod mark;
 mod own;

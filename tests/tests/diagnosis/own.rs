@@ -1,4 +1,5 @@
-//! `why` on packets that no hook at ingress counts: made by this host, or come in where no hook is.
+//! `why` on packets that no hook at ingress counts: made by this host, or come in where no hook is; and on hooks of the way
+//! whose policy is out of the path.
 
 use qosbpf::lab::topology::WAN_HOST;
 use qosbpf_tests::{
@@ -101,5 +102,31 @@ fn what_came_in_where_no_hook_is_or_was_is_said_of_a_mark() -> anyhow::Result<()
     router.ok("attach lan0:ingress")?;
     let words = "EF comes here: made by this host, or marked on the way, or came in before lan0:ingress was attached";
     ask()?.says(&[words])?;
+    Ok(())
+}
+
+#[test]
+fn a_hook_on_the_way_whose_policy_is_out_of_the_path_is_named() -> anyhow::Result<()> {
+    let router = attached(&["lan0:ingress", "lan0:egress", "wan0:egress"])?;
+    let policy = "[interface.lan0]\ningress = \"in\"\negress = \"out\"\n[interface.wan0]\negress = \"out\"\n\
+                  [remark.in]\nEF = \"AF41\"\nother = \"keep\"\n[remark.out]\nAF41 = \"CS1\"\nother = \"keep\"\n";
+    router.ok(&format!("policy apply {}", router.policy("p", policy)?))?;
+    router.ping(false, 184, 20)?;
+    why(&router, "lan0:ingress EF")?.expect(0)?;
+    router.ok("policy bypass wan0:egress")?;
+    for what in ["lan0:ingress EF", "lan0:ingress AF41"] {
+        let answer = why(&router, what)?.expect(3)?;
+        let found = find(&answer, "wan0:egress", "bypassed")?;
+        assert!(
+            found["text"].as_str().is_some_and(|text| text.starts_with("where it leaves, at wan0:egress,")),
+            "{found:#}"
+        );
+    }
+    assert!(!has(&why(&router, "lan0:ingress CS6")?, "bypassed")?, "none of it leaves there");
+    router.ok("policy bypass lan0:ingress")?;
+    let found = find(&why(&router, "wan0:egress AF41")?.expect(3)?, "lan0:ingress", "bypassed")?;
+    type_in(&found, None)?;
+    type_in(&find(&why(&router, "lan0:ingress EF")?.expect(3)?, "wan0:egress", "bypassed")?, None)?;
+    why(&router, "lan0:ingress EF")?.expect(0)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use qos_common::ds::Dscp;
 
-use super::{Scene, hook_name, own, since, way::way};
+use super::{Scene, elsewhere, hook_name, own, since, way::way};
 use crate::{
     diagnosis::{Cure, Detail, Finding, Level, outside::Packets},
     hook::Direction,
@@ -56,6 +56,7 @@ pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp
             findings.extend(own);
         }
     }
+    findings.extend(elsewhere::bypassed(scene, hook, dscps));
     findings
 }
 
