@@ -38,7 +38,7 @@ pub struct Pending {
     /// What it did at each hook.
     #[serde(with = "once")]
     pub hooks: Vec<HookBefore>,
-    /// The hooks that the change itself attaches: interface and direction.
+    /// The hooks that are attached for it, by the change itself or by a service while it waits: interface and direction.
     pub attaches: Vec<(u32, Direction)>,
 }
 

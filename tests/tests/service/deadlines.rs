@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 
 use qosbpf_tests::{
     flow::Flow,
+    router::run_in,
     service::{Lab, MARK, OTHER, eventually},
     timers,
 };
@@ -59,6 +60,43 @@ fn the_service_takes_back_what_nobody_confirms() -> anyhow::Result<()> {
     eventually(|| Ok(in_force(&lab)?.contains("\"edge\"") && lab.metric(DEADLINE)? == Some(0.0)))?;
     assert!(lab.five_become(34)?);
     Ok(())
+}
+
+/// What is bound by the policy on trial alone, and a device that both policies bind.
+const DYN0: &str = "[interface.dyn0]\negress = \"wash\"\n[remark.wash]\nother = \"DF\"\n";
+const BQ0: &str = "[interface.bq0]\ningress = \"other\"\negress = \"other\"\n";
+
+/// Nobody says `--attach`: the service attaches what is bound as soon as it hears of it.
+#[test]
+fn what_the_service_attaches_on_trial_goes_with_it() -> anyhow::Result<()> {
+    let lab = Lab::serving(&format!("{MARK}{DYN0}"))?;
+    let edge = lab.router.edge();
+    run_in(edge, "ip link add bq0 type veth peer name peer0")?;
+    let trial = lab.router.policy("trial", &format!("{OTHER}{BQ0}{DYN0}"))?;
+    let try_for = |time: &str| {
+        lab.ok(&format!("policy apply {trial} --confirm {time}"))?;
+        ["bq0:ingress", "bq0:egress"].into_iter().try_for_each(|hook| lab.becomes(hook, "active"))
+    };
+    let is_undone = || {
+        ensure!(in_force(&lab)?.contains("\"edge\""), "{}", lab.log()?);
+        let left = [lab.hook("bq0:ingress")?, lab.hook("bq0:egress")?];
+        ensure!(left == [None, None], "{left:#?}");
+        let links = run_in(edge, "ip link show bq0")?.stdout;
+        ensure!(!links.contains("xdp"), "{links}");
+        Ok(())
+    };
+    try_for("10m")?;
+    run_in(edge, "ip link add dyn0 type veth peer name peer1")?;
+    lab.becomes("dyn0:egress", "active")?;
+    lab.ok("policy rollback")?;
+    is_undone()?;
+    try_for("12s")?;
+    lab.says(&["was not confirmed in time"])?;
+    is_undone()?;
+    assert_eq!(lab.hook("dyn0:egress")?.context("what both policies bind")?["table"], "wash");
+    try_for("10m")?;
+    lab.ok("policy confirm")?;
+    lab.becomes("bq0:ingress", "active")
 }
 
 /// Nobody types anything, so the router may be one that cannot be reached.

@@ -11,6 +11,7 @@ use super::{
     memory::Memory,
     pace::Pace,
     steps::{Place, Step, Wishes, Work, steps},
+    tentative,
 };
 use crate::{
     cmd::{
@@ -196,6 +197,7 @@ impl Follower {
         let deadline = coming(&site.store)?;
         let mut due = self.due(&site, &released(&site))?;
         due.retain(|step| !round.tried.contains(&step.place));
+        tentative::note(&site, &due)?;
         for (at, step) in due.iter().enumerate() {
             if !self.pace.goes_on() {
                 break;

@@ -20,6 +20,7 @@ mod seats;
 mod service;
 mod shared;
 mod steps;
+mod tentative;
 mod worker;
 
 use std::{
