@@ -23,7 +23,7 @@ const ALL_PROCESSES: u64 = 0xefff_fffc;
 const OTHERS: &str = "ip netns list shows the names; a path such as /proc/PID/ns/net does as well";
 
 /// Puts this thread, and what it starts from now on, into a network namespace; the mount namespace stays, and with it
-/// the pins. Call it before any other thread runs.
+/// the pins. Call it before any other thread runs. Who is there already needs no privilege.
 ///
 /// # Errors
 ///
@@ -33,6 +33,9 @@ pub fn enter(name: &str) -> anyhow::Result<()> {
     let file = File::open(&path).map_err(|error| {
         Failure::new("no-such-netns", format!("network namespace {name}: {}: {error}", path.display())).hint(OTHERS)
     })?;
+    if is_own(&file) {
+        return Ok(());
+    }
     setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|error| {
         let (why, hint) = match error {
             Errno::EINVAL => ("it is none".to_owned(), OTHERS),
@@ -40,6 +43,12 @@ pub fn enter(name: &str) -> anyhow::Result<()> {
         };
         Failure::new("netns", format!("network namespace {name}: {why}")).hint(hint).into()
     })
+}
+
+/// Whether it is that of this thread.
+fn is_own(namespace: &File) -> bool {
+    let (there, own) = (namespace.metadata(), fs::metadata(OWN));
+    there.is_ok_and(|there| own.is_ok_and(|own| (there.dev(), there.ino()) == (own.dev(), own.ino())))
 }
 
 /// A number that no other network namespace has until this host reboots.

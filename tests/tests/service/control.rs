@@ -120,6 +120,24 @@ fn members_of_the_group_may_bypass_and_confirm() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where the settings name the network namespace that they are in already: it takes privileges to enter one.
+#[test]
+fn members_reload_from_within_the_namespace() -> anyhow::Result<()> {
+    let mut public = Public::new("")?;
+    let (etc, netns) = (public.folder.path().join("etc"), public.lab.router.edge().name().to_owned());
+    let settings = format!("group = \"nogroup\"\nnetns = \"{netns}\"\n");
+    fs::create_dir(&etc)?;
+    fs::write(etc.join("qosbpf.toml"), &settings)?;
+    fs::write(public.lab.etc("qosbpf.toml"), &settings)?;
+    public.lab.serve()?;
+    let reload = format!("--etc {} run --reload", etc.display());
+    public.ask_as(NOBODY, &reload)?.expect(0)?;
+    public.ask_as(NOBODY, &format!("--netns {netns} run --reload"))?.expect(0)?;
+    let elsewhere = Answer::of(&mut public.command_as(NOBODY, &reload))?.expect(1)?;
+    elsewhere.complains(&["cannot enter", "CAP_SYS_ADMIN is needed"])?;
+    Ok(())
+}
+
 /// Garbage, half questions, and people who connect and say nothing.
 #[test]
 fn nonsense_is_answered_and_silence_ends() -> anyhow::Result<()> {
