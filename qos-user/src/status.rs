@@ -147,6 +147,23 @@ pub struct Reload {
     pub at: SystemTime,
     /// Why the saved policy is not in force, in one line; `None`: it is, or what is in force was put there since.
     pub failure: Option<String>,
+    /// Whether it was refused as long as another policy waits to be confirmed.
+    #[serde(default)]
+    pub waits: bool,
+}
+
+impl Reload {
+    /// It is in force, or what is in force stays.
+    #[must_use]
+    pub const fn succeeded(at: SystemTime) -> Self {
+        Self { at, failure: None, waits: false }
+    }
+
+    /// It is not, for this reason.
+    #[must_use]
+    pub const fn failed(at: SystemTime, failure: String) -> Self {
+        Self { at, failure: Some(failure), waits: false }
+    }
 }
 
 /// A policy that was in force.

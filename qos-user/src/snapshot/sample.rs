@@ -265,7 +265,7 @@ pub fn status_of_service() -> StatusReport {
         since: now() - Duration::from_secs(3 * 86_400 + 4 * 3_600),
         version: "0.1.0".to_owned(),
         metrics: vec!["127.0.0.1:9776".parse().unwrap()],
-        reload: Reload { at: since(), failure: Some("/etc/qosbpf/policy.toml:3:1: unknown key `remarks`".to_owned()) },
+        reload: Reload::failed(since(), "/etc/qosbpf/policy.toml:3:1: unknown key `remarks`".to_owned()),
         success: Some(since() - Duration::from_secs(600)),
         settings_failure: None,
         events_today: 12,

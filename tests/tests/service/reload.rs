@@ -145,7 +145,16 @@ fn nothing_is_reloaded_while_a_policy_waits_to_be_confirmed() -> anyhow::Result<
     let (rollback, reload) = (lab.typed("policy rollback"), lab.typed("run --reload"));
     lab.says(&[&format!("{rollback} goes back at once; then {reload}")])?;
     assert!(lab.five_become(8)?);
+    let successful = || lab.metric("qosbpf_policy_last_reload_successful");
+    assert_eq!(successful()?, Some(0.0));
+    let complaint = "the saved policy is not in force";
+    lab.ok("status")?.says(&[complaint])?;
     lab.ok("policy confirm")?;
+    // What was refused is over, and so are the commands that were named then.
+    let settled = lab.ok("status")?.says(&["NOT SAVED"])?;
+    assert!(!settled.stdout.contains(complaint), "{settled:?}");
+    lab.says(&["is in force, and is not the saved one: "])?;
+    assert_eq!(successful()?, Some(1.0));
     lab.ok("run --reload")?;
     assert!(lab.five_become(26)?);
     Ok(())

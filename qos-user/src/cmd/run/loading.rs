@@ -25,6 +25,9 @@ use crate::{
 /// What the service is called where somebody asks who has changed something.
 const OURSELVES: &str = "qosbpf run";
 
+/// What there is to do where another policy is in force than the saved one.
+pub const CHOICE: &str = "qosbpf policy save keeps it, qosbpf run --reload takes the saved one";
+
 /// Why the policy is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
@@ -38,7 +41,7 @@ pub enum Occasion {
 pub fn load(occasion: Occasion, context: &Context) -> Reload {
     let at = SystemTime::now();
     match who::acting_for(OURSELVES, || attempt(occasion, context)) {
-        Ok(()) => Reload { at, failure: None },
+        Ok(()) => Reload::succeeded(at),
         Err(error) => {
             let failure = said_of(&error);
             if occasion == Occasion::Start
@@ -48,7 +51,7 @@ pub fn load(occasion: Occasion, context: &Context) -> Reload {
             }
             tracing::error!("the saved policy is not in force: {failure}; {}", what_stays(context));
             rendered(&error).lines().for_each(|line| tracing::error!("{line}"));
-            Reload { at, failure: Some(failure) }
+            Reload { waits: is_pending(&error), ..Reload::failed(at, failure) }
         }
     }
 }
@@ -86,8 +89,7 @@ fn attempt(occasion: Occasion, context: &Context) -> anyhow::Result<()> {
         if occasion == Occasion::Start && !is_newer(&policy, in_force) {
             let InForce { policy: now, record, .. } = in_force;
             tracing::warn!(
-                "policy {} {} by {} stays in force, and is not the saved one ({} {}): qosbpf policy save keeps it, \
-                 qosbpf run --reload takes the saved one",
+                "policy {} {} by {} stays in force, and is not the saved one ({} {}): {CHOICE}",
                 now.name(),
                 now.hash(),
                 record.by,
@@ -112,6 +114,10 @@ fn nothing_saved(path: &Path, site: &Site) -> Failure {
     Failure::new("policy-unreadable", format!("no policy is saved in {}", path.display())).exit(Exit::Usage).hint(hint)
 }
 
+fn is_pending(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == "pending")
+}
+
 /// What waits is settled first.
 fn then_again(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Failure>() {
@@ -121,6 +127,16 @@ fn then_again(error: anyhow::Error) -> anyhow::Error {
         }
         Err(error) => error,
     }
+}
+
+/// A reading that was refused since a policy waited to be confirmed, now that none does. What is in force was wanted later
+/// than what is saved.
+pub fn waited_no_more(site: &Site, at: SystemTime) -> Reload {
+    if let Some(InForce { policy, .. }) = &site.policy {
+        tracing::warn!("policy {} {} is in force, and is not the saved one: {CHOICE}", policy.name(), policy.hash());
+        return Reload::succeeded(at);
+    }
+    Reload::failed(at, "it was not read while another policy waited to be confirmed: qosbpf run --reload".to_owned())
 }
 
 /// Whether the saved policy is in force, and stays so.

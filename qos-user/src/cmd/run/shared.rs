@@ -189,13 +189,18 @@ impl Shared {
         self.state().released.forget(gone);
     }
 
-    /// Notes that the saved policy is in force by now, whoever has put it there, if the last reading has failed.
+    /// Notes that what kept the saved policy from being in force is over, whoever has seen to that.
     fn heed_policy(&self, site: &Site) {
         let mut state = self.state();
-        if state.reload.failure.is_some() && loading::is_as_saved(site) {
+        if state.reload.failure.is_none() {
+            return;
+        }
+        if loading::is_as_saved(site) {
             tracing::info!("the saved policy is in force by now");
-            state.reload = Reload { at: SystemTime::now(), failure: None };
+            state.reload = Reload::succeeded(SystemTime::now());
             state.success = Some(state.reload.at);
+        } else if state.reload.waits && matches!(Pending::read(&site.store), Ok(None)) {
+            state.reload = loading::waited_no_more(site, state.reload.at);
         }
     }
 
@@ -305,7 +310,7 @@ fn name_of((ifindex, direction): Place) -> String {
 /// Nothing is read as long as what is lost cannot be put back.
 fn refuse(why: &str) -> Reload {
     tracing::error!("the saved policy is not read as long as what was in force is lost");
-    Reload { at: SystemTime::now(), failure: Some(format!("what was in force is lost: {why}")) }
+    Reload::failed(SystemTime::now(), format!("what was in force is lost: {why}"))
 }
 
 fn say_what_needs_a_restart(before: &Settings, now: &Settings) {
