@@ -170,6 +170,12 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether nobody waits for an answer, and there is a log.
+    #[must_use]
+    pub const fn serves(&self) -> bool {
+        matches!(self, Self::Run(RunArgs { reload: false, .. }))
+    }
+
     /// Whether the answer, and so an error too, is to be JSON.
     #[must_use]
     pub const fn wants_json(&self) -> bool {

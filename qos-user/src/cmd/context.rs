@@ -14,7 +14,7 @@ use crate::{
     invocation::Invocation,
     journal_lines,
     kernel::{bpffs, network::Network, pending::TakenBack, pins::Store},
-    render::{Look, harmless},
+    render::{Look, harmless, one_line},
 };
 
 /// What a command works with, beside its own arguments.
@@ -34,6 +34,8 @@ pub struct Context {
     pub color_on_stderr: bool,
     /// The policy that was taken back before the command began, since nobody had confirmed it in time or its apply was cut short.
     pub taken_back: Option<TakenBack>,
+    /// Whether this is a service: what it says beside its work are lines of its log.
+    serves: bool,
     /// Where output goes instead of stdout and stderr.
     captured: Option<Captured>,
 }
@@ -68,6 +70,7 @@ impl Context {
             color: wants_color(global.color, stdout().is_terminal()),
             color_on_stderr: wants_color(global.color, stderr().is_terminal()),
             taken_back: None,
+            serves: cli.command.serves(),
             captured: None,
         }
     }
@@ -180,6 +183,9 @@ impl Context {
 
     /// Says something beside the answer, on stderr.
     pub fn warn(&self, text: &str) {
+        if self.serves && self.captured.is_none() {
+            return log(text);
+        }
         if !self.quiet {
             let text = harmless(text, self.color_on_stderr);
             if let Some(captured) = &self.captured {
@@ -189,6 +195,14 @@ impl Context {
             let text = journal_lines::beside_the_log(&text, tracing::Level::WARN);
             let _nobody_reads = stderr().lock().write_all(text.as_bytes());
         }
+    }
+}
+
+/// Lines of the log, which say by their level what they are.
+fn log(text: &str) {
+    for line in text.lines() {
+        let said = line.strip_prefix("qosbpf: ").unwrap_or(line);
+        tracing::warn!("{}", one_line(said.strip_prefix("! ").unwrap_or(said)));
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Context, policy::WrongPolicy, wants_color};
 use crate::{
-    cli::{Cli, Color, Unparsed},
+    cli::{Cli, Color, LogFormat, Unparsed},
     error::{Exit, Failure},
     invocation::Invocation,
     journal_lines,
@@ -32,7 +32,10 @@ pub fn report(cli: &Cli, error: &anyhow::Error) -> Exit {
     let lacking = lacking(error, &context.bpffs);
     let error = lacking.as_ref().unwrap_or(error);
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    if cli.command.wants_json() {
+    if cli.command.serves() && cli.global.log_format == LogFormat::Json {
+        let hint = failure.and_then(|failure| failure.hint.as_deref());
+        tracing::error!(hint, "{}", in_one_line(error));
+    } else if cli.command.wants_json() {
         document(&json::failure(&said(error, failure, &context.invocation())));
     } else {
         let said = harmless(&context.invocation().completed(&in_one_line(error)), false);

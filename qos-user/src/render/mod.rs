@@ -17,7 +17,7 @@ mod text;
 
 pub use event::{document as event_document, event, fields as event_fields};
 pub use screen::WIDTH;
-pub use text::{hanging, harmless};
+pub use text::{hanging, harmless, one_line};
 
 /// What a screen depends on beside its numbers.
 #[derive(Clone, Debug)]

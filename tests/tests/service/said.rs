@@ -4,12 +4,16 @@ use std::fs;
 
 use anyhow::{Context as _, ensure};
 use qosbpf_tests::{
+    binary::Answer,
     router::run_in,
-    service::{Lab, MARK, eventually},
+    service::{Lab, MARK, OTHER, eventually},
     typed,
 };
 
-use crate::pins::serving;
+use crate::{
+    control::{NOBODY, Public},
+    pins::serving,
+};
 
 /// The command of ours in the line of the log that has these words.
 fn cure(lab: &Lab, words: &str) -> anyhow::Result<String> {
@@ -59,6 +63,42 @@ fn a_command_in_a_log_of_documents_is_typed_in_the_same_way() -> anyhow::Result<
     let said = line["fields"]["message"].as_str().context("a message")?;
     ensure!(said.contains(&format!("{} keeps it, ", lab.typed("policy save"))), "{said}");
     ensure!(said.contains(&lab.typed("run --reload")), "{said}");
+    Ok(())
+}
+
+/// What the service does by itself, what it does for others, and why it ends: each has a level, and is one document.
+#[test]
+fn every_line_of_a_log_of_documents_is_one() -> anyhow::Result<()> {
+    let mut public = Public::new("group = \"nogroup\"\n")?;
+    let mut run = public.lab.command("--log-format json run")?;
+    public.lab.serve_by(&mut run)?;
+    let lab = &public.lab;
+    public.ask_as(NOBODY, "policy bypass lan0:ingress --for 1s")?.expect(0)?;
+    lab.says(&["lan0:ingress is in the policy's path again: the bypass by nobody ended"])?;
+    let other = lab.router.policy("other", OTHER)?;
+    lab.ok(&format!("policy apply {other} --confirm 1s"))?;
+    lab.says(&["was not confirmed in time: back to edge"])?;
+    let refused = Answer::of(&mut run)?.expect(1)?;
+    let lines = lab.log()? + &refused.stderr;
+    let lines = lines.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned()));
+    let lines: Vec<serde_json::Value> = lines.collect::<Result<_, _>>()?;
+    let said = |level: &str, words: &str| {
+        let is_it = |line: &&serde_json::Value| {
+            line["fields"]["message"].as_str().is_some_and(|said| said == words || said.ends_with(words))
+        };
+        let line = lines.iter().find(is_it).with_context(|| format!("`{words}`: {lines:#?}"))?;
+        ensure!(line["level"] == level, "{line:#}");
+        Ok(line)
+    };
+    said("WARN", "lan0:ingress is in the policy's path again: the bypass by nobody ended")?;
+    let command = said("INFO", &lab.typed("policy bypass --for 1s lan0:ingress"))?;
+    ensure!(command["fields"]["who"] == "nobody" && command["fields"]["code"] == 0, "{command:#}");
+    let ended = lines.last().context("why the second one ended")?;
+    ensure!(
+        ended["level"] == "ERROR"
+            && ended["fields"]["message"].to_string().contains("serves this network namespace already"),
+        "{ended:#}"
+    );
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Commands that the service runs for those who may give them, and may not change hooks themselves.
 
+use std::time::Duration;
+
 use crate::{
     cli::{BypassArgs, PolicyCommand, ResumeArgs},
     cmd::{
@@ -7,8 +9,10 @@ use crate::{
         control::{Command, Said},
         policy, who,
     },
+    command,
     error::{Exit, Failure},
     hook::HookName,
+    render::one_line,
 };
 
 /// Runs a command in the name of somebody.
@@ -23,15 +27,32 @@ pub fn run(command: &Command, who: &str, context: &Context) -> Said {
         failure.map_or(Exit::Failed, |failure| failure.exit)
     });
     let (stdout, stderr) = captured.take();
-    tracing::info!(who, code = exit.code(), "{command:?}");
+    tracing::info!(who, code = exit.code(), "{}", one_line(&typed(command).to_string()));
     Said { code: exit.code(), stdout, stderr }
+}
+
+/// As somebody with a terminal would have typed it.
+fn typed(command: &Command) -> command::Command {
+    let (words, time, hook) = match command {
+        Command::Confirm { .. } => ("qosbpf policy confirm", None, None),
+        Command::Bypass { hook, seconds, .. } => ("qosbpf policy bypass", *seconds, hook.as_ref()),
+        Command::Resume { hook, .. } => ("qosbpf policy resume", None, hook.as_ref()),
+    };
+    let mut typed = command::Command::new(words);
+    if let Some(time) = time.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+        typed = typed.words("--for").word(humantime::format_duration(time).to_string().replace(' ', ""));
+    }
+    match hook {
+        Some(hook) => typed.operand(hook),
+        None => typed,
+    }
 }
 
 fn arguments(command: &Command) -> anyhow::Result<PolicyCommand> {
     Ok(match command {
         Command::Confirm { json } => PolicyCommand::Confirm { json: *json },
         Command::Bypass { hook, seconds, json } => {
-            let time = seconds.map(std::time::Duration::try_from_secs_f64).transpose()?;
+            let time = seconds.map(Duration::try_from_secs_f64).transpose()?;
             PolicyCommand::Bypass(BypassArgs { hook: named(hook)?, time, json: *json })
         }
         Command::Resume { hook, json } => PolicyCommand::Resume(ResumeArgs { hook: named(hook)?, json: *json }),
