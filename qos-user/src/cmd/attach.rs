@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use qos_common::locate::Link;
 use serde_json::json;
 
 use crate::{
@@ -50,7 +51,7 @@ enum Done {
 pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let given = args.policy.as_deref().map(read_policy).transpose()?;
     // A name that was never there is refused before anything is made; the device counts that has it under the lock.
-    context.network()?.interface(&args.place.interface)?;
+    refuse_to_contradict(args, &context.network()?.interface(&args.place.interface)?)?;
     let (store, change) = Store::change(&context.bpffs)?;
     let mut site = recovered(store, context)?;
     site.collect_dead(&HashSet::new())?;
@@ -91,6 +92,24 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// A direction by name and the other one as an option; sessions to look into where none are.
+fn refuse_to_contradict(args: &AttachArgs, interface: &Interface) -> anyhow::Result<()> {
+    let (place, name) = (&args.place, &interface.name);
+    let is_other = |direction: &Direction| place.direction.is_some_and(|named| named != *direction);
+    let usage = |message: String| Failure::new("usage", message).exit(Exit::Usage);
+    if let Some(other) = Direction::BOTH.into_iter().find(|other| is_other(other) && by_option(args, *other)) {
+        let both = Command::new("qosbpf attach").operand(name);
+        let message = format!("{place} names one direction, and --{other} the other one");
+        return Err(usage(message).hint(format!("for both: {both}")).into());
+    }
+    if args.inside.contains(&Layer::Pppoe) && matches!(interface.link, Ok(Link::Layer3)) {
+        let message =
+            format!("{name} is a layer-3 device, and PPPoE is at the Ethernet below: --inside pppoe finds nothing");
+        return Err(usage(message).into());
+    }
+    Ok(())
+}
+
 /// A hook that somebody else attached is not there to be detached at the end.
 fn refuse_to_borrow(args: &AttachArgs, site: &Site, interface: &Interface) -> anyhow::Result<()> {
     let wanted = directions(args);
@@ -113,11 +132,14 @@ fn directions(args: &AttachArgs) -> Vec<Direction> {
 }
 
 fn names(args: &AttachArgs, direction: Direction) -> bool {
-    let by_option = match direction {
+    by_option(args, direction) || args.place.direction == Some(direction)
+}
+
+const fn by_option(args: &AttachArgs, direction: Direction) -> bool {
+    match direction {
         Direction::Ingress => args.ingress,
         Direction::Egress => args.egress,
-    };
-    by_option || args.place.direction == Some(direction)
+    }
 }
 
 fn wanted(args: &AttachArgs, direction: Direction) -> Wanted {

@@ -7,7 +7,7 @@ use qosbpf_tests::{
     features::Feature,
     hex,
     lab::Injector,
-    router::Router,
+    router::{Router, run_in},
     tagged::{Received, Tagged},
 };
 
@@ -169,6 +169,15 @@ fn looks(router: &Router, inside: &[&str]) -> anyhow::Result<()> {
     let seen = 1 + 5 * u64::from(inside.contains(&"pppoe")) + 2 * u64::from(inside.contains(&"mpls"));
     ensure!(moved.packets() == [(EF, seen)].into(), "{inside:?}: {moved:?}");
     Ok(())
+}
+
+#[test]
+fn no_session_is_looked_for_where_packets_have_no_link_header() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    run_in(router.edge(), "ip tuntap add dev tun7 mode tun")?;
+    let refused = router.ask("attach tun7 --inside pppoe,mpls")?.expect(2)?;
+    refused.complains(&["tun7 is a layer-3 device", "--inside pppoe finds nothing"])?;
+    router.ok("attach tun7 --inside mpls")?.says(&["tun7:ingress  attached: "]).map(drop)
 }
 
 #[test]

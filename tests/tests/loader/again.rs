@@ -45,7 +45,9 @@ fn a_hook_may_be_named_in_one_word() -> anyhow::Result<()> {
     assert!(!attached.stdout.contains("ingress"), "{attached:?}");
     router.ask("attach wan0:egress --hook xdp")?.expect(2)?.complains(&["XDP sees packets at ingress alone"])?;
     router.ask("attach lan0:sideways")?.expect(2)?.complains(&["`sideways` is not a direction"])?;
-    router.ok("attach lan0:ingress --egress")?.says(&["lan0:ingress  attached:", "lan0:egress  already attached:"])?;
+    let both = router.ask("attach lan0:ingress --egress")?.expect(2)?;
+    both.complains(&["lan0:ingress names one direction, and --egress the other one", " attach lan0"])?;
+    router.ok("attach lan0:ingress --ingress")?.says(&["lan0:ingress  attached:"])?;
     router.ok("detach --all")?;
     assert_nothing(&router, "detach --all")
 }
