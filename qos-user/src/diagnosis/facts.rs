@@ -250,6 +250,8 @@ pub struct OwnHook {
     pub version: String,
     /// Whether a policy changes packets here now.
     pub enforces: bool,
+    /// Whether a policy binds it, be it out of the path.
+    pub bound: bool,
     /// Whether its policy is out of the path.
     pub bypassed: bool,
     /// The rules that are asked here.

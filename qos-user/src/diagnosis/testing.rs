@@ -50,6 +50,7 @@ pub(super) fn own(direction: Direction, via: Via) -> OwnHook {
         interpreted: false,
         version: crate::VERSION.to_owned(),
         enforces: true,
+        bound: true,
         bypassed: false,
         rules: Vec::new(),
         inside_pppoe: false,

@@ -13,17 +13,24 @@ pub(super) fn counted_twice(port: &Port, ground: &Ground) -> Vec<Finding> {
         Some(port.device.name.as_str())
     };
     let here = ground.twice.iter().filter(|(pair, _)| pair.upper == port.device.ifindex);
-    here.filter_map(|(pair, ways)| Some(finding(pair, (name(pair.upper)?, name(pair.lower)?), ways))).collect()
+    here.filter_map(|(pair, ways)| Some(finding(port, pair, (name(pair.upper)?, name(pair.lower)?), ways))).collect()
 }
 
-/// The cure leaves the upper one's hooks that count alone.
-fn finding(pair: &Twice, names: (&str, &str), ways: &[Direction]) -> Finding {
+/// The cure leaves the upper one's hooks that count alone. What a policy binds is attached to mark, and stays.
+fn finding(port: &Port, pair: &Twice, names: (&str, &str), ways: &[Direction]) -> Finding {
     let (upper, words) = (names.0, pair.words(names));
     let (at, hook) = match ways {
         [way] => (format!(" at {way}"), format!("{upper}:{way}")),
         _ => (String::new(), upper.to_owned()),
     };
     let text = format!("counted twice{at}: {words}, and both are attached; sums over them are too high");
+    let bound = ways.iter().filter(|way| port.hook(**way).is_some_and(|hook| hook.bound));
+    let bound: Vec<_> = bound.map(|way| format!("{upper}:{way}")).collect();
+    if !bound.is_empty() {
+        let advice =
+            format!("the policy binds {}: leave it attached, and add up one of the two alone", bound.join(" and "));
+        return Finding::info(upper, "counted-twice", text).cure(Cure::Advice(advice));
+    }
     Finding::warn(upper, "counted-twice", text).cure(Cure::Own(Command::new("detach").operand(hook)))
 }
 
@@ -31,7 +38,10 @@ fn finding(pair: &Twice, names: (&str, &str), ways: &[Direction]) -> Finding {
 mod tests {
     use super::*;
     use crate::{
-        diagnosis::testing::{ground, port},
+        diagnosis::{
+            Level,
+            testing::{enforcing, ground, port},
+        },
         netdev::Tie,
     };
 
@@ -49,5 +59,19 @@ mod tests {
         let both = found(0, &Direction::BOTH).remove(0);
         assert_eq!(both.cure, Some(Cure::Own(Command::new("detach bond0"))));
         assert!(found(1, &Direction::BOTH).is_empty(), "said once");
+    }
+
+    #[test]
+    fn a_hook_that_marks_by_the_policy_is_not_to_be_detached() {
+        let mut bridge = enforcing("br0", Direction::Egress);
+        bridge.device.ifindex = 2;
+        let told = |way| {
+            let twice = [(Twice { upper: 2, lower: 1, tie: Tie::Bridge }, vec![way])].into();
+            counted_twice(&bridge, &Ground { twice, ..ground(vec![bridge.clone(), port("bq0")]) }).remove(0)
+        };
+        let bound = told(Direction::Egress);
+        assert_eq!(bound.level, Level::Info);
+        assert!(matches!(bound.cure, Some(Cure::Advice(advice)) if advice.contains("binds br0:egress")));
+        assert_eq!(told(Direction::Ingress).level, Level::Warn, "it counts alone there");
     }
 }

@@ -106,6 +106,7 @@ fn own_hook(hook: &Hook) -> OwnHook {
         interpreted: translation::is_left_out(hook.state.program_id),
         version: hook.state.version.clone(),
         enforces: enforced.is_some(),
+        bound: hook.state.binding.is_some(),
         bypassed: hook.state.bypass.is_some(),
         rules: enforced.map_or_else(Vec::new, |binding| binding.rules.clone()),
         inside_pppoe: hook.state.inside().contains(&Layer::Pppoe),

@@ -254,6 +254,27 @@ fn a_bridge_and_its_port_count_twice() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn where_the_policy_binds_the_upper_one_nothing_ends_its_marking() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    run_in(router.edge(), "ip link add br0 up type bridge")?;
+    run_in(router.edge(), "ip link set lan0 master br0")?;
+    router.ok("attach lan0 --egress")?;
+    let table = "[interface.br0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n";
+    let policy = router.policy("p", table)?;
+    router.ok(&format!("attach br0 --egress --policy {policy}"))?;
+    let answer = doctor(&router)?.expect(0)?;
+    let found = find(&answer, "br0", "counted-twice")?;
+    assert_eq!(found["level"], "info", "{found:#}");
+    let advice = found["advice"].as_str().unwrap_or_default();
+    assert!(advice.contains("the policy binds br0:egress: leave it attached"), "{found:#}");
+    let script = router.ask("doctor --sample 0 --fix-script")?.expect(0)?;
+    assert!(!script.stdout.contains("detach"), "{}", script.stdout);
+    router.ok("policy bypass br0:egress")?;
+    assert_eq!(find(&doctor(&router)?.expect(3)?, "br0", "counted-twice")?["level"], "info");
+    Ok(())
+}
+
 /// What libnftables-json(5) says that nft lists; the kernel that these tests mostly run on has no flowtables. The rule
 /// that feeds it is deleted once.
 const NFT: &str = r#"#!/bin/sh
