@@ -44,6 +44,11 @@ impl Command {
         self
     }
 
+    /// The tool that is run first.
+    pub(crate) fn program(&self) -> Option<&str> {
+        self.0.first()?.first().map(String::as_str)
+    }
+
     /// All of them with these words before each.
     #[must_use]
     pub(crate) fn behind(mut self, lead: &[String]) -> Self {

@@ -79,11 +79,25 @@ pub enum Cure {
     Own(Command),
     /// The same, for whoever is not root and may become it.
     Privileged(Command),
+    /// A command that changes nothing and shows more.
+    Look(Box<Self>),
     /// No command: what to change in a policy or a setting.
     Advice(String),
 }
 
 impl Cure {
+    /// A command of another tool that only shows more, in the network namespace that was asked about.
+    #[must_use]
+    pub fn look(command: Command) -> Self {
+        Self::Look(Box::new(Self::There(command)))
+    }
+
+    /// A command of ours that only shows more.
+    #[must_use]
+    pub fn ask(command: Command) -> Self {
+        Self::Look(Box::new(Self::Own(command)))
+    }
+
     /// Our hook at an interface.
     #[must_use]
     pub fn attach(interface: &str, direction: Direction) -> Self {
@@ -105,6 +119,9 @@ impl From<String> for Detail {
         Self { text, cure: None }
     }
 }
+
+/// Before the command that changes what is no fault.
+pub const TO_CHANGE: &str = "to change that: ";
 
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +191,32 @@ impl Finding {
     }
 }
 
+/// What is said to help, by what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy<'a> {
+    /// It ends what is wrong.
+    Cure(&'a Cure),
+    /// It changes what is no fault, and may be meant.
+    Change(&'a Cure),
+    /// It shows more.
+    Look(&'a Cure),
+    /// No command.
+    Advice(&'a str),
+}
+
+impl Finding {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy<'_>> {
+        Some(match self.cure.as_ref()? {
+            Cure::Advice(advice) => Remedy::Advice(advice),
+            Cure::Look(cure) => Remedy::Look(cure),
+            cure if self.level <= Level::Info => Remedy::Change(cure),
+            cure => Remedy::Cure(cure),
+        })
+    }
+}
+
 /// Everything that `doctor` or `why` says.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -194,6 +237,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// The same on a host that may lack tools.
+    #[must_use]
+    pub fn with_tools(mut self, is_installed: &dyn Fn(&str) -> bool) -> Self {
+        let shell = &self.shell;
+        for finding in &mut self.findings {
+            let cures = finding.details.iter_mut().map(|detail| &mut detail.cure).chain([&mut finding.cure]);
+            cures.for_each(|cure| *cure = cure.take().map(|cure| shell.with_tools(cure, is_installed)));
+        }
+        self
+    }
+
     /// How many findings are of a level.
     #[must_use]
     pub fn count(&self, level: Level) -> usize {

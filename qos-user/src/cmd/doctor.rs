@@ -43,7 +43,8 @@ pub fn run(args: &DoctorArgs, context: &Context) -> anyhow::Result<Exit> {
         findings: examine(args, context)?,
         further: Vec::new(),
         shell: shell(context),
-    };
+    }
+    .with_tools(&survey::is_installed);
     if args.json {
         context.document(&json::document(&json::diagnosis(&report), json::Layout::Pretty)?)?;
     } else if args.fix_script {
@@ -62,7 +63,7 @@ pub fn shell(context: &Context) -> Shell {
 
 fn examine(args: &DoctorArgs, context: &Context) -> anyhow::Result<Vec<Finding>> {
     let host = survey::host(&context.bpffs);
-    let mut findings = diagnosis::host(&host);
+    let mut findings = diagnosis::host(&host, args.interface.as_deref());
     let site = match Site::read(context) {
         Ok(site) => Some(site),
         Err(error) => {

@@ -68,7 +68,8 @@ pub fn run(args: &WhyArgs, context: &Context) -> anyhow::Result<Exit> {
         findings: answer.findings,
         further: answer.further,
         shell: shell(context),
-    };
+    }
+    .with_tools(&survey::is_installed);
     if args.json {
         context.document(&json::document(&json::diagnosis(&report), json::Layout::Pretty)?)?;
     } else {

@@ -3,6 +3,17 @@
 use super::{Command, Cure};
 use crate::invocation::Invocation;
 
+impl Cure {
+    /// The tool that it needs, if that is another one than qosbpf.
+    fn program(&self) -> Option<&str> {
+        match self {
+            Self::There(command) | Self::Host(command) => command.program(),
+            Self::Look(cure) => cure.program(),
+            Self::Own(_) | Self::Privileged(_) | Self::Advice(_) => None,
+        }
+    }
+}
+
 /// The shell that a cure is typed into: that of whoever asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shell {
@@ -19,7 +30,18 @@ impl Shell {
             Cure::Host(command) => Some(command.to_string()),
             Cure::Own(arguments) => Some(self.own(arguments)),
             Cure::Privileged(arguments) => Some(format!("sudo {}", self.own(arguments))),
+            Cure::Look(cure) => self.command(cure),
             Cure::Advice(_) => None,
+        }
+    }
+
+    /// What helps on a host that may lack a tool: a command of one that is not installed is advice.
+    #[must_use]
+    pub fn with_tools(&self, cure: Cure, is_installed: &dyn Fn(&str) -> bool) -> Cure {
+        let lacks = cure.program().filter(|program| !is_installed(program));
+        match (lacks, self.command(&cure)) {
+            (Some(program), Some(command)) => Cure::Advice(format!("{program} is not installed; with it: {command}")),
+            _ => cure,
         }
     }
 
@@ -61,6 +83,20 @@ mod tests {
             "qosbpf --netns edge --bpffs '/tmp/b pf' attach 'x;reboot'"
         );
         assert_eq!(shell(None).command(&Cure::Advice("think".to_owned())), None);
+    }
+
+    #[test]
+    fn a_command_of_a_tool_that_is_not_installed_is_advice() {
+        let has_all_but_bpftool = |program: &str| program != "bpftool";
+        let told = |cure: Cure| shell(Some("edge")).with_tools(cure, &has_all_but_bpftool);
+        let link = || Command::new("bpftool link detach id 7");
+        let advice = "bpftool is not installed; with it: ip netns exec edge bpftool link detach id 7";
+        for cure in [Cure::There(link()), Cure::look(link())] {
+            assert_eq!(told(cure), Cure::Advice(advice.to_owned()));
+        }
+        for stays in [Cure::There(Command::new("tc qdisc")), Cure::Own(Command::new("bpftool"))] {
+            assert_eq!(told(stays.clone()), stays);
+        }
     }
 
     #[test]

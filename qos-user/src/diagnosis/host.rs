@@ -13,10 +13,11 @@ const UNALIGNED: [&str; 8] = ["x86_64", "i686", "aarch64", "armv6l", "armv7l", "
 
 const HOST: &str = "host";
 
-/// What is found about the host.
+/// What is found about the host, by whoever asks about it, or about an interface.
 #[must_use]
-pub fn host(host: &Host) -> Vec<Finding> {
-    let found = [kernel(host), machine(host), jit(host), lockdown(host), bpffs(&host.bpffs), capabilities(host)];
+pub fn host(host: &Host, interface: Option<&str>) -> Vec<Finding> {
+    let capabilities = capabilities(host, interface);
+    let found = [kernel(host), machine(host), jit(host), lockdown(host), bpffs(&host.bpffs), capabilities];
     let mut findings: Vec<_> = found.into_iter().flatten().chain(ghosts(host)).chain(lacks(host)).collect();
     findings.insert(0, summary(host));
     findings
@@ -95,19 +96,20 @@ fn lockdown(host: &Host) -> Option<Finding> {
     Some(Finding::info(HOST, "lockdown", text))
 }
 
-fn capabilities(host: &Host) -> Option<Finding> {
+fn capabilities(host: &Host, interface: Option<&str>) -> Option<Finding> {
     if host.missing.is_empty() {
         return None;
     }
     let missing: Vec<_> = host.missing.iter().map(|(name, why)| format!("{name} ({why})")).collect();
     let text = format!("this process lacks {}", missing.join(", "));
-    Some(Finding::fail(HOST, "capability", text).cure(to_get_them(host)))
+    Some(Finding::fail(HOST, "capability", text).cure(to_get_them(host, interface)))
 }
 
 /// Nobody gets back what is out of the bounding set, not even root: whoever starts the process has to leave it in.
-fn to_get_them(host: &Host) -> Cure {
+fn to_get_them(host: &Host, interface: Option<&str>) -> Cure {
     if !host.bounded && !host.root {
-        return Cure::Privileged(Command::new("doctor"));
+        let doctor = Command::new("doctor");
+        return Cure::Privileged(interface.into_iter().fold(doctor, Command::operand));
     }
     let names: Vec<_> = host.missing.iter().map(|(name, _)| *name).collect();
     let short: Vec<_> = names.iter().map(|name| format!("--cap-add {}", name.trim_start_matches("CAP_"))).collect();
@@ -179,13 +181,16 @@ mod tests {
     }
 
     fn found(host: &Host) -> Vec<(Level, &'static str)> {
-        super::host(host).iter().skip(1).map(|finding| (finding.level, finding.code)).collect()
+        super::host(host, None).iter().skip(1).map(|finding| (finding.level, finding.code)).collect()
     }
 
     #[test]
     fn a_good_host_has_one_line() {
         assert!(found(&good()).is_empty());
-        assert_eq!(host(&good())[0].text, "kernel 6.12.107+deb13 x86_64, JIT on, BTF, capabilities complete, bpffs rw");
+        assert_eq!(
+            host(&good(), None)[0].text,
+            "kernel 6.12.107+deb13 x86_64, JIT on, BTF, capabilities complete, bpffs rw"
+        );
     }
 
     #[test]
@@ -194,7 +199,7 @@ mod tests {
         let host = Host { ghosts: vec![folder], ..good() };
         assert_eq!(found(&host), [(Level::Info, "netns-gone")]);
         let cure = Cure::Host(Command::new("rm -r /sys/fs/bpf/qosbpf/v1/netns-9"));
-        assert_eq!(super::host(&host)[1].cure, Some(cure));
+        assert_eq!(super::host(&host, None)[1].cure, Some(cure));
     }
 
     #[test]
@@ -219,11 +224,16 @@ mod tests {
 
     #[test]
     fn who_may_becomes_root_and_who_was_limited_is_started_otherwise() {
-        let cure = |root, bounded| {
+        let cure_at = |interface, root, bounded| {
             let host = Host { missing: vec![("CAP_PERFMON", "x")], root, bounded, ..good() };
-            super::host(&host).into_iter().find(|finding| finding.code == "capability").and_then(|found| found.cure)
+            super::host(&host, interface)
+                .into_iter()
+                .find(|finding| finding.code == "capability")
+                .and_then(|found| found.cure)
         };
+        let cure = |root, bounded| cure_at(None, root, bounded);
         assert_eq!(cure(false, false), Some(Cure::Privileged(Command::new("doctor"))));
+        assert_eq!(cure_at(Some("wan0"), false, false), Some(Cure::Privileged(Command::new("doctor wan0"))));
         for limited in [cure(true, true), cure(false, true), cure(true, false)] {
             let Some(Cure::Advice(advice)) = limited else { panic!("{limited:?}") };
             for said in ["CapabilityBoundingSet=", "AmbientCapabilities=: CAP_PERFMON;", "--cap-add PERFMON"] {
@@ -239,14 +249,14 @@ mod tests {
     #[test]
     fn what_the_kernel_lacks_says_what_happens_instead() {
         let tcx = Lack { feature: "TCX", since: (6, 6), without: "auto takes clsact" };
-        let found = host(&Host { lacks: vec![tcx], ..good() });
+        let found = host(&Host { lacks: vec![tcx], ..good() }, None);
         assert_eq!(found[1].text, "this kernel lacks TCX (Linux 6.6): auto takes clsact");
         assert_eq!(found[1].level, Level::Info);
     }
 
     #[test]
     fn the_mount_is_made_where_there_is_no_folder_too() {
-        let cure = |folder| host(&with(BpffsState::Absent { folder }))[1].cure.clone();
+        let cure = |folder| host(&with(BpffsState::Absent { folder }), None)[1].cure.clone();
         assert_eq!(cure(true), Some(Cure::Host(Command::new("mount -t bpf bpf /sys/fs/bpf"))));
         let made = Command::new("mkdir -p /sys/fs/bpf").then(Command::new("mount -t bpf bpf /sys/fs/bpf"));
         assert_eq!(cure(false), Some(Cure::Host(made)));

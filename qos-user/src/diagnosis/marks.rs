@@ -369,7 +369,7 @@ mod tests {
         let both = vec![own(Direction::Ingress, Via::Tcx), own(Direction::Egress, Via::Tcx)];
         let port = Port { foreign, hooks: both, ..port("wan0") };
         let before = before_us(&port, Direction::Ingress, Packets::ALL, &Ground::default());
-        let show = Cure::Host(Command::new("bpftool prog show id 9"));
+        let show = Cure::Look(Box::new(Cure::Host(Command::new("bpftool prog show id 9"))));
         assert_eq!(before, [Detail { text: "program 9 \"x\" at wan0 ingress".to_owned(), cure: Some(show) }]);
         assert_eq!(
             [

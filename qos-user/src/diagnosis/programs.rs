@@ -79,7 +79,7 @@ pub(super) fn suspect(port: &Port, program: &Program) -> Detail {
 }
 
 fn shown(program: &Program) -> Cure {
-    Cure::Host(Command::new("bpftool prog show id").word(program.id))
+    Cure::Look(Box::new(Cure::Host(Command::new("bpftool prog show id").word(program.id))))
 }
 
 /// What they do to packets that we have counted, only their author knows.

@@ -247,13 +247,13 @@ pub fn share(sample: &Sample) -> Finding {
                  not at all"
             );
             return Finding::unknown(interface, "lost-behind", text)
-                .cure(Cure::Own(Command::new("why").operand(&hook)));
+                .cure(Cure::ask(Command::new("why").operand(&hook)));
         }
         Seen::NotAll { thousandths, of } => (thousandths, of),
     };
     let (percent, numbers) = (thousandths as f64 / 10.0, sample.numbers(of));
     let text = format!("{hook}: we do not see {percent:.1} % of the {of} ({numbers} in {seconds:.1} s{dropped})");
-    let cure = Cure::Own(Command::new("why").operand(&hook));
+    let cure = Cure::ask(Command::new("why").operand(&hook));
     Finding::warn(interface, "unseen", text).cure(cure)
 }
 
@@ -274,7 +274,7 @@ pub fn dropped(sample: &Sample) -> Option<Finding> {
         dropped.by()
     );
     let look = Command::new("tc -s qdisc show dev").word(interface);
-    Some(Finding::warn(interface, "dropped-behind", text).cure(Cure::There(look)))
+    Some(Finding::warn(interface, "dropped-behind", text).cure(Cure::look(look)))
 }
 
 #[cfg(test)]
@@ -369,7 +369,7 @@ mod tests {
         let found = told(70, 1000).unwrap();
         assert_eq!((found.level, found.code), (Level::Warn, "dropped-behind"));
         let text = "wan0:egress: 7.0 % of what is counted as AFTER is not sent, in 2.0 s: 70 by the qdisc";
-        assert_eq!((&*found.text, found.cure), (text, Some(Cure::There(Command::new("tc -s qdisc show dev wan0")))));
+        assert_eq!((&*found.text, found.cure), (text, Some(Cure::look(Command::new("tc -s qdisc show dev wan0")))));
         assert_eq!([told(10, 1000), told(5, 10)], [None, None], "as a shaper does, and too few to say");
         let by_policy = Dropped { policy: Counter { packets: 900, bytes: 0 }, ..Dropped::default() };
         assert_eq!(dropped(&of(Counter { packets: 1000, bytes: 0 }, Counter::default(), by_policy)), None);

@@ -12,7 +12,11 @@ mod tools;
 
 use std::collections::BTreeMap;
 
-pub use self::{ethtool::driver, machine::host, tools::outside};
+pub use self::{
+    ethtool::driver,
+    machine::host,
+    tools::{is_installed, outside},
+};
 use super::{
     choice,
     datapath::{Broken, Hook, Observed},

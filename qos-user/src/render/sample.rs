@@ -75,6 +75,8 @@ pub(crate) fn diagnosis() -> Report {
         findings: vec![
             finding("host", Level::Ok, "kernel 6.12.107 x86_64, JIT on, BTF, capabilities complete, bpffs rw", None),
             finding("host", Level::Unknown, "nft: not installed", None),
+            finding("wan0", Level::Unknown, "3 are lost behind us", Some(Cure::ask(Command::new("why wan0:egress")))),
+            finding("wan0", Level::Info, "an iptables rule changes marks", there("iptables -D FORWARD 1")),
             finding("wan0", Level::Info, "also at tcx egress: program 91 \"cil_to_netdev\" (before us)", None),
             finding("wan0", Level::Fail, "tc filter in hardware", there("ethtool -K wan0 hw-tc-offload off")),
             finding("wan0", Level::Warn, "a rule on src", Some(Cure::Advice("ask it at lan0:ingress".to_owned()))),

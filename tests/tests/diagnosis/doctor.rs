@@ -28,7 +28,9 @@ fn doctor(router: &Router) -> anyhow::Result<Answer> {
         let said = |field: &str| found[field].as_str().is_some_and(|text| !text.is_empty());
         let wrong = found["level"] == "warn" || found["level"] == "fail";
         anyhow::ensure!(said("code") && said("text"), "{found:#}");
-        anyhow::ensure!(!wrong || said("cure") != said("advice"), "either a command or advice: {found:#}");
+        let helps = ["cure", "look", "advice"].into_iter().filter(|field| said(field)).count();
+        anyhow::ensure!(!wrong || helps == 1, "either a command or advice: {found:#}");
+        anyhow::ensure!(wrong || !said("cure"), "nothing is to be cured: {found:#}");
     }
     Ok(answer)
 }
@@ -159,6 +161,11 @@ fn a_missing_capability_is_named() -> anyhow::Result<()> {
     let (_, short) = advice.rsplit_once("--cap-add ").context("--cap-add")?;
     let added = format!("--bounding-set=-all,+net_admin,+bpf,+{} --inh-caps=-all", short.to_ascii_lowercase());
     assert!(!has(&ask(&added)?.expect(0)?, "capability")?);
+    // Who is not root and may become it asks the same.
+    let found = find(&ask("--reuid=65534 --clear-groups --inh-caps=-all")?, "host", "capability")?;
+    assert!(
+        found["cure"].as_str().is_some_and(|cure| cure.starts_with("sudo qosbpf ") && cure.ends_with(" doctor lan0"))
+    );
     Ok(())
 }
 
@@ -272,6 +279,46 @@ fn where_the_policy_binds_the_upper_one_nothing_ends_its_marking() -> anyhow::Re
     assert!(!script.stdout.contains("detach"), "{}", script.stdout);
     router.ok("policy bypass br0:egress")?;
     assert_eq!(find(&doctor(&router)?.expect(3)?, "br0", "counted-twice")?["level"], "info");
+    Ok(())
+}
+
+/// A router that only counts: what others mark there is theirs.
+#[test]
+fn what_is_no_fault_has_no_cure() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach wan0")?;
+    let mark = "iptables -t mangle -A FORWARD -o wan0 -j DSCP --set-dscp 0x08";
+    run_in(router.edge(), mark)?;
+    let found = find(&doctor(&router)?.expect(0)?, "wan0", "marked-by-others")?;
+    let removal = mark.replace("-A", "-D");
+    let advice = found["advice"].as_str().unwrap_or_default();
+    assert!(advice.starts_with("to change that: ip netns exec ") && advice.ends_with(&removal), "{found:#}");
+    let script = router.ask("doctor --sample 0 --fix-script")?.expect(0)?;
+    assert!(!script.stdout.contains("iptables"), "{}", script.stdout);
+    let screen = router.ok("doctor wan0 --sample 0")?;
+    assert!(screen.stdout.contains("advice: to change that: ") && !screen.stdout.contains("cure: "), "{screen:?}");
+    Ok(())
+}
+
+#[test]
+fn a_command_of_a_tool_that_is_not_installed_is_no_cure() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let program = load_constant(Kind::Xdp, c"foreign", 2)?;
+    let _link = router.edge().run(|| Ok(link_xdp(program.as_fd(), if_nametoindex(c"lan0")?)?))?;
+    let tools = tempfile::tempdir()?;
+    let ask = || {
+        let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", tools.path().display());
+        let answer = Answer::of(router.command("doctor lan0 --sample 0 --json")?.env("PATH", path))?;
+        find(&answer.expect(3)?, "lan0", "xdp-slot-taken")
+    };
+    let folders = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"];
+    let is_here = folders.iter().any(|folder| Path::new(folder).join("bpftool").exists());
+    let found = ask()?;
+    let advice = found["advice"].as_str().unwrap_or_default();
+    assert_eq!(found["cure"].is_string(), is_here, "{found:#}");
+    assert_eq!(advice.starts_with("bpftool is not installed; with it: ip netns exec "), !is_here, "{found:#}");
+    fs::write(tools.path().join("bpftool"), "")?;
+    assert!(ask()?["cure"].as_str().is_some_and(|cure| cure.contains("bpftool link detach id ")));
     Ok(())
 }
 

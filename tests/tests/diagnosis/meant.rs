@@ -50,7 +50,7 @@ fn a_saved_policy_that_is_broken_or_not_in_force_is_named() -> anyhow::Result<()
     let text = found["text"].as_str().unwrap_or_default();
     assert!(text.contains(&format!("{}:4:1: ", saved.display())) && text.contains(" (and 1 more)"), "{found:#}");
     let check = format!("policy check {}", saved.display());
-    assert!(found["cure"].as_str().is_some_and(|cure| cure.ends_with(&check)), "{found:#}");
+    assert!(found["look"].as_str().is_some_and(|look| look.ends_with(&check)), "{found:#}");
     fs::write(&saved, format!("version = 1\nname = \"p\"\n[interface.wan0]\negress = \"t\"\n{TABLE}"))?;
     let found = find(&doctor(&router, "")?.expect(3)?, "host", "not-in-force")?;
     type_in(&found, None)?;

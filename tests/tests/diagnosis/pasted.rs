@@ -83,6 +83,6 @@ fn what_a_document_says_has_the_options_that_were_given() -> anyhow::Result<()> 
     router.ping(false, 0, 3)?;
     let answer = router.ask("why lan0:ingress web --sample 0 --json")?.expect(4)?;
     let found = find(&answer, "lan0:ingress", "not-matched")?;
-    paste(text(&found["cure"])?, "\n")?.says(&["rule \"web\""])?;
+    paste(text(&found["look"])?, "\n")?.says(&["rule \"web\""])?;
     Ok(())
 }

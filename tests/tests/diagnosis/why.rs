@@ -199,10 +199,10 @@ fn a_rule_that_is_not_for_this_hook() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A cure that asks further.
+/// A command that asks further.
 fn type_in_and_see(finding: &serde_json::Value, code: i32, found: &str) -> anyhow::Result<()> {
-    let cure = finding["cure"].as_str().unwrap_or_default();
-    shell(&format!("{cure} --sample 0 --json"), None)?.expect(code)?.says(&[found]).map(drop)
+    let ask = finding["look"].as_str().unwrap_or_default();
+    shell(&format!("{ask} --sample 0 --json"), None)?.expect(code)?.says(&[found]).map(drop)
 }
 
 /// Sets of so many prefixes are compared by the compiler alone.

@@ -64,7 +64,7 @@ fn saved(site: &Site, context: &Context) -> Option<Finding> {
             let why = wrong.map_or_else(|| format!("{error:#}"), WrongPolicy::in_one_line);
             let text = format!("the saved policy is of no use at the next start: {why}");
             let check = Command::new("policy check").word(path.display());
-            Some(Finding::fail("host", "saved-policy", text).cure(Cure::Own(check)))
+            Some(Finding::fail("host", "saved-policy", text).cure(Cure::ask(check)))
         }
     }
 }

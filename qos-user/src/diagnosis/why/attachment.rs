@@ -99,7 +99,7 @@ fn device(scene: &Scene<'_>, hook: &Hook) -> Option<Finding> {
     let percent = thousandths as f64 / 10.0;
     let text =
         format!("we do not see {percent:.1} % of the {of}: {}; they take another way{dropped}", sample.numbers(of));
-    Some(Finding::warn(name, "unseen", text).cure(Cure::Own(Command::new("doctor").operand(&hook.interface))))
+    Some(Finding::warn(name, "unseen", text).cure(Cure::ask(Command::new("doctor").operand(&hook.interface))))
 }
 
 /// Behind our hook, where nobody has counted it. Who may have done it is suspected; else the device may not count.
@@ -116,7 +116,7 @@ fn lost(scene: &Scene<'_>, ours: u64, packets: u64) -> Finding {
     }
     let look = Command::new("tc -s filter show dev").word(scene.interface).word(scene.direction);
     let text = format!("{text}: something behind us takes them, or the device does not count them");
-    Finding::unknown(&name, "lost-behind", text).cure(Cure::There(look))
+    Finding::unknown(&name, "lost-behind", text).cure(Cure::look(look))
 }
 
 fn no_ip(name: &str, hook: &Hook) -> Option<Finding> {

@@ -73,7 +73,7 @@ fn not_asked(scene: &Scene<'_>, facts: &RuleFacts) -> Finding {
     let text =
         format!("rule \"{}\" is not for {name}, as the policy says: on = {on}; it is asked at {hooks}", facts.name);
     let there = Command::new("why").operand(first).word(format_args!("rule={}", facts.name));
-    Finding::info(&name, "asked-elsewhere", text).cure(Cure::Own(there))
+    Finding::info(&name, "asked-elsewhere", text).cure(Cure::ask(there))
 }
 
 /// What keeps it from ever matching.
@@ -164,10 +164,11 @@ fn not_matched(scene: &Scene<'_>, hook: &Hook, rule: &RuleCount, came: &str) -> 
         format!("decided before it: rule \"{}\", {} packets since it is there", other.rule.name, other.counted.packets)
     });
     let text = format!("{came}, and none matched all of: {}", rule.rule.matches());
-    let write = "the cure says which condition is not so of one packet: write there the one that you mean".to_owned();
+    let write =
+        "the command below says which condition is not so of one packet: write there the one that you mean".to_owned();
     let explain = Command::new("policy explain").operand(&name).word(example(&rule.rule));
     let finding = Finding::unknown(&name, "not-matched", text).details(details.chain([write]));
-    finding.cure(Cure::Own(explain))
+    finding.cure(Cure::ask(explain))
 }
 
 /// A packet with the first of its codepoints, in words.

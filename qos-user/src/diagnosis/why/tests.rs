@@ -260,7 +260,7 @@ fn hooks_of_different_age_are_compared_by_what_came_meanwhile() {
     let mut later = snapshot(50, 0);
     later.hooks[1].since += std::time::Duration::from_secs(600);
     let answer = ask(&later, &router(), &nft_rule(), &ef());
-    let repeated = Cure::Own(Command::new("why --sample 10 wan0:egress EF"));
+    let repeated = Cure::ask(Command::new("why --sample 10 wan0:egress EF"));
     assert_eq!(of(&answer, "not-comparable").level, Level::Unknown);
     assert_eq!(of(&answer, "not-comparable").cure, Some(repeated), "the same question");
     let mut earlier = snapshot(40, 0);

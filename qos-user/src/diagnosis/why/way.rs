@@ -50,7 +50,7 @@ pub(super) fn way(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, word: &s
 fn not_comparable(name: &str, word: &str, why: &str) -> Finding {
     let text = format!("{why}, and nothing came while we looked: repeat it while it flows");
     let again = Command::new("why --sample 10").operand(name).word(word);
-    Finding::unknown(name, "not-comparable", text).cure(Cure::Own(again))
+    Finding::unknown(name, "not-comparable", text).cure(Cure::ask(again))
 }
 
 fn arrived(name: &str, hook: &Hook, word: &str, dscps: &[Dscp]) -> Finding {
@@ -232,7 +232,7 @@ fn suspected(name: &str, text: &str, suspects: Suspects, way: &Way<'_>) -> Findi
 }
 
 fn vanished(name: &str, text: &str, suspects: Suspects) -> Finding {
-    let rules = Cure::There(Command::new("nft -a list ruleset"));
+    let rules = Cure::look(Command::new("nft -a list ruleset"));
     Finding::unknown(name, "vanished", text).details(suspects.possible()).cure(rules)
 }
 

@@ -131,6 +131,12 @@ fn run(program: &str, arguments: &[&str]) -> Asked<String> {
     }
 }
 
+/// Whether a tool is where `run` looks for it.
+#[must_use]
+pub fn is_installed(program: &str) -> bool {
+    env::split_paths(&search_path(env::var_os("PATH"))).any(|folder| folder.join(program).is_file())
+}
+
 /// An empty part would mean the folder that somebody happens to be in.
 fn search_path(path: Option<OsString>) -> OsString {
     let path = path.unwrap_or_default();
@@ -165,6 +171,7 @@ mod tests {
         assert_eq!(run("qosbpf-no-such-tool", &[]), Err(NOT_INSTALLED.to_owned()));
         assert_eq!(run("sh", &["-c", "echo no >&2; exit 1"]), Err("no".to_owned()));
         assert_eq!(run("sh", &["-c", "exit 3"]), Err("exit status: 3".to_owned()));
+        assert!(is_installed("sh") && !is_installed("qosbpf-no-such-tool"));
         assert_eq!(run("echo", &["yes"]), Ok("yes\n".to_owned()));
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::SCHEMA;
 use crate::{
     VERSION,
-    diagnosis::{Cure, Detail, Finding, Level, Report, Shell, exit},
+    diagnosis::{Cure, Detail, Finding, Level, Remedy, Report, Shell, TO_CHANGE, exit},
     render::text::rfc3339,
 };
 
@@ -53,32 +53,46 @@ struct FindingDocument<'a> {
     code: &'static str,
     text: String,
     details: Vec<String>,
-    /// A command that works when typed in.
+    /// A command that works when typed in, and ends what is wrong.
     cure: Option<String>,
+    /// One that shows more.
+    look: Option<String>,
     /// What helps where no command does.
     advice: Option<String>,
 }
 
-/// With the command that helps if that is it.
+/// With what helps if that is it.
 fn detail(Detail { text, cure }: &Detail, shell: &Shell) -> String {
     let text = shell.told(text);
-    match cure.as_ref().and_then(|cure| shell.command(cure)) {
-        Some(command) => format!("{text}; if so: {command}"),
-        None => text,
+    let Some(cure) = cure else { return text };
+    match (cure, shell.command(cure)) {
+        (Cure::Advice(advice), _) => format!("{text}; {}", shell.told(advice)),
+        (Cure::Look(_), Some(command)) => format!("{text}; look: {command}"),
+        (_, Some(command)) => format!("{text}; if so: {command}"),
+        (_, None) => text,
     }
 }
 
 impl<'a> FindingDocument<'a> {
     fn new(finding: &'a Finding, shell: &Shell) -> Self {
+        let remedy = finding.remedy();
         Self {
             subject: &finding.subject,
             level: finding.level,
             code: finding.code,
             text: shell.told(&finding.text),
             details: finding.details.iter().map(|detail| self::detail(detail, shell)).collect(),
-            cure: finding.cure.as_ref().and_then(|cure| shell.command(cure)),
-            advice: match &finding.cure {
-                Some(Cure::Advice(advice)) => Some(shell.told(advice)),
+            cure: match remedy {
+                Some(Remedy::Cure(cure)) => shell.command(cure),
+                _ => None,
+            },
+            look: match remedy {
+                Some(Remedy::Look(cure)) => shell.command(cure),
+                _ => None,
+            },
+            advice: match remedy {
+                Some(Remedy::Advice(advice)) => Some(shell.told(advice)),
+                Some(Remedy::Change(cure)) => shell.command(cure).map(|command| format!("{TO_CHANGE}{command}")),
                 _ => None,
             },
         }

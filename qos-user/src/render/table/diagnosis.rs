@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use crate::{
-    diagnosis::{Cure, Detail, Finding, Level, Report, Shell, exit},
+    diagnosis::{Cure, Detail, Finding, Level, Remedy, Report, Shell, TO_CHANGE, exit},
     render::{
         Look,
         screen::Screen,
@@ -12,7 +12,10 @@ use crate::{
 };
 
 /// Before the command that helps if one of several things is it.
-const IF_THAT_IS_IT: &str = "  if so: ";
+const IF_THAT_IS_IT: &str = "if so: ";
+
+/// Before a command that changes nothing.
+const TO_LOOK: &str = "look: ";
 
 /// The screen of `doctor`.
 #[must_use]
@@ -52,18 +55,27 @@ fn told(screen: &mut Screen, finding: &Finding, lead: &str, shell: &Shell) {
     let margin = " ".repeat(width(lead));
     for Detail { text, cure } in &finding.details {
         screen.told(urgent, &margin, text);
-        let command = cure.as_ref().and_then(|cure| shell.command(cure));
-        command.iter().for_each(|command| screen.command(urgent, &format!("{margin}{IF_THAT_IS_IT}"), command));
-    }
-    match &finding.cure {
-        // No command, and not to be pasted.
-        Some(Cure::Advice(advice)) => screen.told(urgent, &format!("{margin}advice: "), advice),
-        Some(cure) => {
-            let lead = format!("{margin}cure: ");
-            shell.command(cure).iter().for_each(|command| screen.command(urgent, &lead, command));
+        match cure {
+            // No command, and not to be pasted.
+            Some(Cure::Advice(advice)) => screen.told(urgent, &format!("{margin}  advice: "), advice),
+            Some(cure) => {
+                let lead = if matches!(cure, Cure::Look(_)) { TO_LOOK } else { IF_THAT_IS_IT };
+                typed(screen, urgent, &format!("{margin}  {lead}"), cure, shell);
+            }
+            None => {}
         }
+    }
+    match finding.remedy() {
+        Some(Remedy::Advice(advice)) => screen.told(urgent, &format!("{margin}advice: "), advice),
+        Some(Remedy::Change(cure)) => typed(screen, urgent, &format!("{margin}advice: {TO_CHANGE}"), cure, shell),
+        Some(Remedy::Look(cure)) => typed(screen, urgent, &format!("{margin}{TO_LOOK}"), cure, shell),
+        Some(Remedy::Cure(cure)) => typed(screen, urgent, &format!("{margin}cure: "), cure, shell),
         None => {}
     }
+}
+
+fn typed(screen: &mut Screen, urgent: bool, lead: &str, cure: &Cure, shell: &Shell) {
+    shell.command(cure).iter().for_each(|command| screen.command(urgent, lead, command));
 }
 
 fn subject(finding: &Finding) -> String {
@@ -126,9 +138,10 @@ pub fn fix_script(report: &Report) -> String {
     script
 }
 
-/// Advice, and what another shell has to run, are comments.
+/// Advice, what only shows more, and what another shell has to run, are comments.
 fn line(cure: &Cure, shell: &Shell) -> Option<String> {
     match cure {
+        Cure::Look(cure) => shell.command(cure).map(|command| format!("# {TO_LOOK}{command}")),
         Cure::Advice(advice) => Some(format!("# {}", text::one_line(&shell.told(advice)))),
         Cure::Privileged(_) => shell.command(cure).map(|command| format!("# in another shell: {command}")),
         cure => shell.command(cure),
@@ -170,6 +183,7 @@ mod tests {
         let rule = Command::new("iptables -t mangle -D FORWARD");
         let long = (0..20).fold(rule, |rule, _| rule.words("-m comment --comment x")).words("-j DSCP");
         report.findings.iter_mut().for_each(|finding| finding.cure = Some(Cure::Host(long.clone())));
+        report.findings.iter_mut().for_each(|finding| finding.level = Level::Warn);
         report.further = vec![Cure::Host(long.clone())];
         let (doctor, why) = (doctor(&report, &sample::look()), why(&report, &sample::look()));
         let lines =
