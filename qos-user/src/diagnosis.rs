@@ -37,7 +37,7 @@ pub use crate::command::Command;
 pub use self::{
     cure::Shell,
     host::{host, version},
-    port::hides_headers,
+    port::{has_outgrown, hides_headers},
     share::{Sample, dropped, share},
 };
 

@@ -7,6 +7,7 @@ use super::{conditioner, site::Site};
 use crate::{
     VERSION,
     command::Command,
+    diagnosis,
     error::Failure,
     hook::{Direction, Layer, Via},
     kernel::{
@@ -17,6 +18,7 @@ use crate::{
         network::Interface,
         object,
         state::{Binding, Bypass, HookState},
+        survey,
     },
     policy::Policy,
 };
@@ -145,6 +147,23 @@ pub fn upgrade(hook: &Hook, interface: &str, site: &Site) -> anyhow::Result<()> 
 pub fn reload(hook: &Hook, next: HookState, interface: &str, site: &Site) -> anyhow::Result<()> {
     let next = conditioner::as_bound(site, hook, next)?;
     datapath::switch(datapath::prepare(hook, next)?, interface, &site.net)
+}
+
+/// Whether packets of its device have become too long for a hook's XDP program, and the driver takes the one for pieces.
+#[must_use]
+pub fn has_outgrown(hook: &Hook, interface: &Interface) -> bool {
+    let is_of = |driver| diagnosis::has_outgrown(hook.state.via, hook.state.frags, interface.mtu, driver);
+    hook.state.via == Via::XdpNative && !hook.state.frags && is_of(survey::xdp(interface.ifindex))
+}
+
+/// Loads the XDP program for packets in pieces; counters and policy stay.
+///
+/// # Errors
+///
+/// What the verifier or the kernel says; attached again, the hook goes on with its counters.
+pub fn in_pieces(hook: &Hook, interface: &Interface, site: &Site) -> anyhow::Result<Hook> {
+    let next = conditioner::as_bound(site, hook, HookState { version: VERSION.to_owned(), ..hook.state.clone() })?;
+    again::in_pieces(Removed { hook, interface, wanted: Wanted::Best, next, needs_tc: None }, &site.net)
 }
 
 /// The error that a hook is attached by another mechanism, with the command that moves it if that is any use.

@@ -1,7 +1,7 @@
 //! What `attach` finds there already.
 
 use super::{
-    attaching::{Asked, refuse_to_differ, stays},
+    attaching::{Asked, has_outgrown, in_pieces, refuse_to_differ, stays},
     conditioner,
     site::Site,
 };
@@ -26,8 +26,8 @@ pub enum Kept {
     Upgraded,
     /// It looks elsewhere, or has what the policy in force says by now.
     Changed,
-    /// It was interpreted without need.
-    Translated,
+    /// Its program was interpreted without need, or is for packets in one piece, and its device has others by now.
+    Anew,
 }
 
 impl Kept {
@@ -38,7 +38,7 @@ impl Kept {
             Self::Same => "already attached",
             Self::Upgraded => "upgraded",
             Self::Changed => "changed",
-            Self::Translated => "loaded anew",
+            Self::Anew => "loaded anew",
         }
     }
 }
@@ -70,7 +70,8 @@ pub fn keep(
     let kept = match hook.state.is_of_this_build() {
         false => Kept::Upgraded,
         true if is_rebound || inside != hook.state.inside => Kept::Changed,
-        true if translation::is_left_out(hook.state.program_id) => Kept::Translated,
+        true if has_outgrown(hook, interface) => return Ok((in_pieces(hook, interface, site)?, Kept::Anew)),
+        true if translation::is_left_out(hook.state.program_id) => Kept::Anew,
         true => return Ok((hook.clone(), Kept::Same)),
     };
     let bypass = hook.state.bypass.clone().filter(|_| binding.is_some());

@@ -244,6 +244,8 @@ pub struct OwnHook {
     pub direction: Direction,
     /// By which mechanism.
     pub via: Via,
+    /// Whether its XDP program takes packets in several pieces.
+    pub frags: bool,
     /// Whether its program is interpreted, though the kernel translates what is loaded now.
     pub interpreted: bool,
     /// The version whose program runs.

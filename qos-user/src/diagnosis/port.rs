@@ -2,13 +2,23 @@
 
 use super::{
     Command, Cure, Finding,
-    facts::{Ground, Port, ProgramAt},
+    facts::{Ground, Port, ProgramAt, XdpFeatures},
 };
-use crate::{hook::Direction, rules::model::Field};
+use crate::{
+    hook::{Direction, Via},
+    rules::model::Field,
+};
 
 /// What a packet in one piece may have behind its link header, on a page of 4 KiB with room for XDP and the kernel's own
 /// record at its end: what a veth takes, and nearly what drivers do.
 const ONE_PIECE: u32 = 3506;
+
+/// Whether a hook's XDP program does not fit the packets of its device any more, and the one for pieces would.
+#[must_use]
+pub const fn has_outgrown(via: Via, frags: bool, mtu: u32, driver: Option<XdpFeatures>) -> bool {
+    let takes_pieces = matches!(driver, Some(features) if features.native && features.frags);
+    takes_pieces && matches!(via, Via::XdpNative) && !frags && mtu > ONE_PIECE
+}
 
 /// Whether a driver gives XDP a packet in pieces of which the first is empty: mlx5 does with its striding receive queues,
 /// which are the default of cards since ConnectX-5, and a program sees no header there.
@@ -69,8 +79,21 @@ fn pieces(port: &Port) -> Option<Finding> {
         let cure = Cure::There(one_piece(name));
         return Some(Finding::info(name, "jumbo-no-headers", text).cure(cure));
     }
+    let ours = port.hook(Direction::Ingress);
+    if ours.is_some_and(|hook| has_outgrown(hook.via, hook.frags, mtu, port.xdp)) {
+        let text = format!(
+            "MTU {mtu}: {name}:ingress runs the XDP program for packets in one piece, which bars longer ones: attach loads the \
+             one for pieces, and keeps its counters"
+        );
+        return Some(Finding::warn(name, "jumbo-one-piece", text).cure(Cure::attach(name, Direction::Ingress)));
+    }
     if features.frags {
-        let text = format!("MTU {mtu}: native XDP takes packets in pieces here; attach loads the program for them");
+        let by = if ours.is_some_and(|hook| hook.frags) {
+            "the program for them runs"
+        } else {
+            "attach loads the program for them"
+        };
+        let text = format!("MTU {mtu}: native XDP takes packets in pieces here; {by}");
         return Some(Finding::info(name, "jumbo-frags", text));
     }
     let text = format!("MTU {mtu} is more than this driver gives XDP in one piece: attach takes TC, a little slower");
@@ -149,10 +172,9 @@ mod tests {
     use crate::{
         diagnosis::{
             Level,
-            facts::{Offloads, XdpFeatures},
+            facts::Offloads,
             testing::{ground, own, port},
         },
-        hook::Via,
         netdev::Netdev,
     };
 
@@ -190,6 +212,14 @@ mod tests {
     fn a_jumbo_mtu_needs_frags() {
         let mut jumbo = port("wan0");
         jumbo.device.mtu = 9000;
+        assert_eq!(codes(&jumbo, &Ground::default()), [(Level::Info, "jumbo-frags")]);
+        let mut ours = own(Direction::Ingress, Via::XdpNative);
+        jumbo.hooks = vec![ours.clone()];
+        assert_eq!(codes(&jumbo, &Ground::default()), [(Level::Warn, "jumbo-one-piece")]);
+        ours.frags = true;
+        jumbo.hooks = vec![ours];
+        assert_eq!(codes(&jumbo, &Ground::default()), [(Level::Info, "jumbo-frags")]);
+        jumbo.hooks = vec![own(Direction::Ingress, Via::Tcx)];
         assert_eq!(codes(&jumbo, &Ground::default()), [(Level::Info, "jumbo-frags")]);
         jumbo.xdp = Some(XdpFeatures { native: true, frags: false });
         assert_eq!(codes(&jumbo, &Ground::default()), [(Level::Info, "jumbo-no-xdp")]);

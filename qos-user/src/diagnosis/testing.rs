@@ -47,6 +47,7 @@ pub(super) fn own(direction: Direction, via: Via) -> OwnHook {
     OwnHook {
         direction,
         via,
+        frags: false,
         interpreted: false,
         version: crate::VERSION.to_owned(),
         enforces: true,

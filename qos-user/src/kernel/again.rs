@@ -4,7 +4,7 @@
 use super::{
     choice::{self, Wanted},
     counters,
-    datapath::{self, Hook, Next},
+    datapath::{self, Hook, Next, Observed},
     mechanism,
     needs::Needs,
     network::{Interface, Network},
@@ -48,6 +48,21 @@ pub fn attach(lost: &Removed<'_>, net: &Network) -> anyhow::Result<Hook> {
         let state = HookState { via, frags, reason, ..next.state.clone() };
         once(hook, Next { state, rules: next.rules.clone() }, interface, net)
     })
+}
+
+/// Puts the XDP program for packets in pieces in the place of the one for a single piece, which bars longer packets. The
+/// kernel looks at the limits of a program when it comes to a device where none is: for a moment none runs.
+///
+/// # Errors
+///
+/// Those of [`attach`]; nothing runs at the hook then, and its counters are kept.
+pub fn in_pieces(runs: Removed<'_>, net: &Network) -> anyhow::Result<Hook> {
+    let Removed { hook, interface, .. } = runs;
+    mechanism::detach(&hook.state, Some(&interface.name), &hook.pins, net)?;
+    let state = HookState { frags: true, ..hook.state.clone() };
+    let hook = &Hook { state, running: Observed::Gone, ..hook.clone() };
+    let interface = &Interface { xdp: None, ..interface.clone() };
+    attach(&Removed { hook, interface, ..runs }, net)
 }
 
 /// By what somebody wanted the hook to be attached.

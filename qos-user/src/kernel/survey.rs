@@ -25,7 +25,7 @@ use super::{
     sys, translation,
 };
 use crate::{
-    diagnosis::facts::{Ground, OwnHook, Port, Program},
+    diagnosis::facts::{Ground, OwnHook, Port, Program, XdpFeatures},
     hook::Layer,
 };
 
@@ -102,11 +102,18 @@ pub fn ground(net: &Network, interfaces: &[Interface], pinned: Option<Pinned<'_>
     Ok(Ground { ports, rules, routes, twice, pppoe, tcx, pins_unread })
 }
 
+/// What the driver of an interface can do for XDP, if the kernel tells.
+#[must_use]
+pub fn xdp(ifindex: u32) -> Option<XdpFeatures> {
+    driver::xdp_features().remove(&ifindex)
+}
+
 fn own_hook(hook: &Hook) -> OwnHook {
     let enforced = hook.state.enforced();
     OwnHook {
         direction: hook.pins.direction,
         via: hook.state.via,
+        frags: hook.state.frags,
         interpreted: translation::is_left_out(hook.state.program_id),
         version: hook.state.version.clone(),
         enforces: enforced.is_some(),

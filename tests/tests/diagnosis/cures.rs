@@ -214,3 +214,26 @@ fn the_program_of_another_version_is_exchanged() -> anyhow::Result<()> {
     assert_eq!(router.counted("wan0:egress")?.packets(), [(184, 10)].into());
     Ok(())
 }
+
+/// A veth takes a jumbo MTU of its own, and its peer does not, while the XDP program for packets in one piece is there.
+#[test]
+fn what_bars_a_jumbo_mtu_is_named_and_attach_ends_it() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let lan = router.lab().lan();
+    let wash = router.policy("wash", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+    router.ok(&format!("attach lan0 --ingress --hook xdp --policy {wash}"))?;
+    router.ping(false, 184, 5)?;
+    assert!(!has(&router.ask("doctor lan0 --sample 0 --json")?.expect(0)?, "jumbo-one-piece")?);
+    run_in(router.edge(), "ip link set dev lan0 mtu 9000")?;
+    assert!(run_in(lan, "ip link set dev eth0 mtu 9000").is_err(), "the kernel took it beside XDP in one piece");
+    let found = find(&router.ask("doctor lan0 --sample 0 --json")?.expect(3)?, "lan0", "jumbo-one-piece")?;
+    type_in(&found, None)?.says(&["lan0:ingress  loaded anew: xdp-native, as asked", "table t"])?;
+    run_in(lan, "ip link set dev eth0 mtu 9000")?;
+    wait_until_up(&[(router.edge(), "lan0"), (lan, "eth0")])?;
+    run_in(lan, "ping -q -n -M do -s 8000 -Q 184 -W 2 -i 0.01 -c 3 192.0.2.1")?;
+    assert_eq!(router.counted("lan0:ingress")?.packets().get(&184), Some(&8), "what it had counted is kept");
+    router.ok("attach lan0 --ingress")?.says(&["lan0:ingress  already attached"])?;
+    let jumbo = find(&router.ask("doctor lan0 --sample 0 --json")?.expect(0)?, "lan0", "jumbo-frags")?;
+    assert!(jumbo["text"].as_str().is_some_and(|text| text.ends_with("the program for them runs")), "{jumbo:#}");
+    Ok(())
+}
