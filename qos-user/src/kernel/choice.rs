@@ -25,6 +25,11 @@ use crate::{
     snapshot::{Device, asked::Asked, made::Earlier, tabled::Tabled},
 };
 
+const SLOT_IS_TAKEN: &str = "the XDP slot is taken by";
+
+/// The same in the reason that is remembered of a hook: by now it may be free.
+pub const SLOT_WAS_TAKEN: &str = "the XDP slot was taken by";
+
 /// What somebody asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -156,7 +161,7 @@ pub(super) fn unfit(via: Via, layer: Link, interface: &Interface, wanted: Wanted
         return Some(why);
     }
     if let Some(slot) = interface.xdp {
-        return Some(format!("the XDP slot is taken by {}", describe(slot)));
+        return Some(format!("{SLOT_IS_TAKEN} {}", describe(slot)));
     }
     if wanted != Wanted::Best {
         return None;
@@ -193,7 +198,7 @@ pub(super) fn reason(via: Via, wanted: Wanted, refusals: &[(Via, String)]) -> St
         (Wanted::Best, []) => format!("{via}, the best there is"),
         (Wanted::Best, refusals) => {
             let refusals: Vec<_> = refusals.iter().map(|(via, why)| format!("not {via}: {why}")).collect();
-            format!("{via}; {}", refusals.join("; "))
+            format!("{via}; {}", refusals.join("; ")).replacen(SLOT_IS_TAKEN, SLOT_WAS_TAKEN, 1)
         }
     }
 }

@@ -120,6 +120,28 @@ fn a_foreign_program_in_the_slot_is_named_and_taken_off() -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Why a hook is where it is was so when it was attached.
+#[test]
+fn that_the_slot_is_free_by_now_is_said_with_what_moves_the_hook() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let program = load_constant(Kind::Xdp, c"foreign", 2)?;
+    let link = router.edge().run(|| Ok(link_xdp(program.as_fd(), if_nametoindex(c"lan0")?)?))?;
+    let policy = router.policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+    router
+        .ok(&format!("attach lan0 --ingress --policy {policy}"))?
+        .says(&["the XDP slot was taken by program ", "\"foreign\""])?;
+    assert!(!has(&doctor(&router)?.expect(3)?, "xdp-slot-free")?);
+    drop(link);
+    let found = find(&doctor(&router)?.expect(0)?, "lan0", "xdp-slot-free")?;
+    let (_, moved) = found["advice"].as_str().and_then(|advice| advice.split_once(": ")).context("a command")?;
+    let status = router.ok("status")?;
+    assert!(status.stdout.contains("the XDP slot is free now") && status.stdout.contains(moved), "{status:?}");
+    assert_eq!(shell(moved, None)?.code, 0, "{moved}");
+    router.ok("status --json")?.says(&["xdp-native", "\"table\": \"t\""])?;
+    assert!(!has(&doctor(&router)?.expect(0)?, "xdp-slot-free")?);
+    Ok(())
+}
+
 /// The first link of the program is that of another interface.
 #[test]
 fn the_link_in_the_slot_is_detached_and_none_of_the_same_program_elsewhere() -> anyhow::Result<()> {

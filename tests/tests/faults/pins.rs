@@ -54,7 +54,7 @@ fn foreign_program() -> anyhow::Result<Row> {
     let stage = Stage::of(router)?;
     stage.run(&format!("ip link set dev lan0 xdpdrv pinned {}", path.display()))?;
     let refused = stage.refused("attach lan0 --hook xdp", 1, &["the XDP slot is taken by program", "\"foreign\""])?;
-    stage.router.ok("attach lan0")?.says(&["tcx; not xdp-native: the XDP slot is taken"])?;
+    stage.router.ok("attach lan0")?.says(&["tcx; not xdp-native: the XDP slot was taken"])?;
     let earlier = stage.router.counted("lan0:ingress")?;
     stage.flow.pass(100)?;
     ensure!(stage.router.counted("lan0:ingress")?.since(&earlier).packets().values().sum::<u64>() >= 100);

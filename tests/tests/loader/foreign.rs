@@ -40,7 +40,7 @@ fn an_xdp_program_in_the_slot_stays_there() -> anyhow::Result<()> {
     router.ok("status")?.says(&["no policy", "nothing is attached"])?;
 
     let chosen = router.ok("attach lan0")?;
-    chosen.says(&["lan0:ingress  attached: tcx; not xdp-native: the XDP slot is taken by program", "\"foreign\""])?;
+    chosen.says(&["lan0:ingress  attached: tcx; not xdp-native: the XDP slot was taken by program", "\"foreign\""])?;
     router.ok("status")?.says(&["not xdp-native", "\"foreign\""])?;
     router.ping(false, 184, 5)?;
     assert_eq!(router.counted("lan0:ingress")?.packets(), [(184, 5)].into());

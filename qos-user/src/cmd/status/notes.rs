@@ -2,7 +2,7 @@
 
 use super::left;
 use crate::{
-    cmd::{attaching, conditioner, policy::seconds, site::Site},
+    cmd::{attaching, conditioner, policy::seconds, site::Site, slot},
     command::Command,
     hook::Layer,
     kernel::{choice::Wanted, datapath::Hook, state::Binding},
@@ -59,6 +59,7 @@ pub(super) fn of(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) ->
         )));
     }
     notes.extend(other_mechanism(site, hook));
+    notes.extend(slot::is_free(site, hook).map(Note::info));
     notes
 }
 
