@@ -37,6 +37,12 @@ impl Command {
         if word.starts_with('-') { self.words("--").word(word) } else { self.word(word) }
     }
 
+    /// One command of the words of both.
+    #[must_use]
+    pub fn followed_by(self, rest: Self) -> Self {
+        rest.0.into_iter().flatten().fold(self, Self::word)
+    }
+
     /// The same, and then another one.
     #[must_use]
     pub fn then(mut self, mut next: Self) -> Self {

@@ -149,7 +149,9 @@ impl Finding {
         Self::new(Level::Ok, subject, code, text)
     }
 
-    fn info(subject: &str, code: &'static str, text: impl Into<String>) -> Self {
+    /// Something to know.
+    #[must_use]
+    pub fn info(subject: &str, code: &'static str, text: impl Into<String>) -> Self {
         Self::new(Level::Info, subject, code, text)
     }
 

@@ -11,8 +11,9 @@ use std::{
 use crate::{
     cli::DoctorArgs,
     cmd::{
-        Context,
+        Context, absent,
         site::{self, Site},
+        slot,
     },
     diagnosis::{
         self, Command, Cure, Finding, Report, Sample, Shell,
@@ -82,6 +83,10 @@ fn examine(args: &DoctorArgs, context: &Context) -> anyhow::Result<Vec<Finding>>
     if let Some(site) = &site {
         findings.extend(meant::findings(site, args.interface.as_deref(), context));
         findings.extend(broken(site, &names));
+        findings.extend(slot::findings(site).into_iter().filter(|finding| names.contains(&finding.subject)));
+        if args.interface.is_none() {
+            findings.extend(absent::findings(site));
+        }
         let samples = samples(site, &names, &ground, args.sample, context)?;
         findings.extend(
             samples.iter().flat_map(|sample| [Some(diagnosis::share(sample)), diagnosis::dropped(sample)]).flatten(),

@@ -1,5 +1,6 @@
 //! One file a command, and what all of them share.
 
+mod absent;
 mod applied;
 mod attach;
 mod attaching;
@@ -25,6 +26,7 @@ mod recovery;
 mod report;
 mod run;
 mod site;
+mod slot;
 mod ssh;
 mod stats;
 mod status;

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     cli::StatusArgs,
     cmd::{
-        Context, applied, control,
+        Context, absent, applied, control,
         site::{self, Site},
         unpinned, wanted,
     },
@@ -22,10 +22,8 @@ use crate::{
         bpffs, counters,
         datapath::{Broken, Hook, Observed},
         jiffies,
-        mechanism::{self, Running},
-        network::Interface,
+        mechanism::Running,
         pending::Pending,
-        returned,
         state::Binding,
     },
     policy::Policy,
@@ -52,7 +50,7 @@ pub fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<Exit> {
 /// What is wanted and what is there.
 fn report(site: &Site, context: &Context) -> StatusReport {
     let mut hooks: BTreeMap<(String, Direction), HookStatus> = BTreeMap::new();
-    let (left_over, there): (Vec<_>, Vec<_>) = site.hooks.iter().partition(|hook| is_left_over(site, hook));
+    let (left_over, there): (Vec<_>, Vec<_>) = site.hooks.iter().partition(|hook| absent::is_left_over(site, hook));
     let now = jiffies::now();
     for hook in there {
         let status = status_of(site, hook, now);
@@ -142,13 +140,6 @@ fn left(until: BootTime) -> Option<Duration> {
     BootTime::now().ok().map(|now| until.left(now))
 }
 
-/// Pins of an interface that is gone, such as a PPP session's, unless the policy in force bound it.
-fn is_left_over(site: &Site, hook: &Hook) -> bool {
-    let in_force = site.policy.as_ref().map(|in_force| in_force.policy.hash());
-    let bound = hook.state.binding.as_ref().is_some_and(|binding| Some(binding.policy.hash.as_str()) == in_force);
-    hook.running == Observed::Gone && site.interface_of(hook).is_none() && !bound
-}
-
 fn gone(site: &Site, hook: &Hook) -> Note {
     Note::info(format!("{}: {}", site.hook_name(hook), why(site, hook)))
 }
@@ -193,42 +184,15 @@ fn unknown(hook: &Hook) -> Option<Running> {
 }
 
 fn why(site: &Site, hook: &Hook) -> String {
-    match (hook.running, site.interface_of(hook)) {
-        (Observed::Gone, now) => back_as(site, hook).unwrap_or_else(|| why_gone(site, hook, now)),
-        (Observed::Unknown, _) => {
+    match hook.running {
+        Observed::Gone => absent::why(site, hook),
+        Observed::Unknown => {
             let read_only = bpffs::is_read_only(hook.pins.folder());
             let why = if read_only { "the bpf file system is read-only" } else { "that needs root" };
             format!("{} (not verified: {why})", hook.state.reason)
         }
-        (Observed::Running(_), _) => hook.state.reason.clone(),
+        Observed::Running(_) => hook.state.reason.clone(),
     }
-}
-
-fn why_gone(site: &Site, hook: &Hook, now: Option<&Interface>) -> String {
-    let (name, was) = (site.hook_name(hook), &hook.state.interface);
-    let was = if was.is_empty() { String::new() } else { format!(" (it was {was})") };
-    let detach = |name: &str| Command::new("qosbpf detach").operand(name);
-    if matches!(mechanism::whereabouts(&hook.pins), Ok(Some(_))) {
-        return format!(
-            "its device is in another network namespace{was}, and its program runs on there; to end it: {}",
-            detach(&name)
-        );
-    }
-    if now.is_some() {
-        return format!("the program was removed by someone else: {}", Command::new("qosbpf attach").operand(name));
-    }
-    format!("the interface is gone{was}; to remove what is left: {}", detach(&site.name_of(hook)))
-}
-
-/// That its device has another number by now, and its program runs there.
-fn back_as(site: &Site, hook: &Hook) -> Option<String> {
-    let ifindex = returned::number(hook, &site.net).ok()??;
-    let interface = site.interfaces.iter().find(|interface| interface.ifindex == ifindex)?;
-    let attach = Command::new("qosbpf attach").operand(format_args!("{}:{}", interface.name, hook.pins.direction));
-    Some(format!(
-        "its device is back as {}, under another number, and its program runs there: {attach}",
-        interface.name
-    ))
 }
 
 fn status_of_broken(site: &Site, broken: &Broken) -> HookStatus {

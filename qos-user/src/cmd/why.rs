@@ -7,14 +7,14 @@ use qos_common::{ds::Dscp, notation::NotationError};
 use crate::{
     cli::WhyArgs,
     cmd::{
-        Context, conditioner,
+        Context, absent, conditioner,
         doctor::shell,
         site::{self, Site},
     },
     command::Command,
     diagnosis::{
-        self, Report,
-        why::{About, RuleFacts, Scene},
+        self, Cure, Report,
+        why::{About, Answer, RuleFacts, Scene},
     },
     error::{Exit, Failure},
     hook::{Direction, HookName},
@@ -37,29 +37,17 @@ pub fn run(args: &WhyArgs, context: &Context) -> anyhow::Result<Exit> {
         let why = Command::new("qosbpf why").operand(format_args!("{new}:{direction}"));
         args.what.iter().fold(why, |why, what| why.word(what))
     };
-    site.interface(interface, again)?;
-    let about = about(args.what.as_deref(), &site, interface, direction)?;
-    // What comes through while one reads is counted where it leaves, and not missed there.
-    let (earlier, sent_before) = (site.snapshot_from(Direction::Egress, context)?, sent(&site)?);
-    thread::sleep(args.sample);
-    let mut later = site.again()?.snapshot_from(Direction::Ingress, context)?;
-    let sent: BTreeMap<u32, u64> = sent(&site)?
-        .into_iter()
-        .filter_map(|(ifindex, now)| Some((ifindex, now.checked_sub(*sent_before.get(&ifindex)?)?)))
-        .collect();
-    (later.policy, later.missing) = (earlier.policy.clone(), earlier.missing.clone());
-    let ground = survey::ground(&site.net, &site.interfaces, Some(site.pinned()))?;
-    let outside = survey::outside();
-    let scene = Scene {
-        interface,
-        direction,
-        earlier: &earlier,
-        later: &later,
-        ground: &ground,
-        outside: &outside,
-        sent: &sent,
+    let answer = match absent::named(&site, &args.hook) {
+        Some(finding) => Answer {
+            heading: args.hook.to_string(),
+            findings: vec![finding],
+            further: vec![Cure::ask(Command::new("status"))],
+        },
+        None => {
+            site.interface(interface, again)?;
+            answer(args, &site, direction, context)?
+        }
     };
-    let answer = diagnosis::why::why(&scene, &about);
     let report = Report {
         time: SystemTime::now(),
         host: site::host(),
@@ -76,6 +64,33 @@ pub fn run(args: &WhyArgs, context: &Context) -> anyhow::Result<Exit> {
         context.screen(&table::why(&report, &context.look()))?;
     }
     Ok(diagnosis::exit(&report.findings))
+}
+
+/// What is found at a hook of an interface that is here.
+fn answer(args: &WhyArgs, site: &Site, direction: Direction, context: &Context) -> anyhow::Result<Answer> {
+    let interface = &args.hook.interface;
+    let about = about(args.what.as_deref(), site, interface, direction)?;
+    // What comes through while one reads is counted where it leaves, and not missed there.
+    let (earlier, sent_before) = (site.snapshot_from(Direction::Egress, context)?, sent(site)?);
+    thread::sleep(args.sample);
+    let mut later = site.again()?.snapshot_from(Direction::Ingress, context)?;
+    let sent: BTreeMap<u32, u64> = sent(site)?
+        .into_iter()
+        .filter_map(|(ifindex, now)| Some((ifindex, now.checked_sub(*sent_before.get(&ifindex)?)?)))
+        .collect();
+    (later.policy, later.missing) = (earlier.policy.clone(), earlier.missing.clone());
+    let ground = survey::ground(&site.net, &site.interfaces, Some(site.pinned()))?;
+    let outside = survey::outside();
+    let scene = Scene {
+        interface,
+        direction,
+        earlier: &earlier,
+        later: &later,
+        ground: &ground,
+        outside: &outside,
+        sent: &sent,
+    };
+    Ok(diagnosis::why::why(&scene, &about))
 }
 
 /// How many packets each device has sent.

@@ -29,22 +29,19 @@ impl Site {
         self.interfaces.iter().find(|interface| interface.ifindex == pins.ifindex)
     }
 
-    /// An interface by its name; of one with a hook of ours that was renamed the new name is said.
+    /// An interface by its name; of one with a hook of ours that was renamed or is gone that is said.
     ///
     /// # Errors
     ///
     /// `no-such-interface`; `again` is the command about the one of the new name.
     pub fn interface(&self, name: &str, again: impl FnOnce(&str) -> Command) -> anyhow::Result<Interface> {
         let found = self.net.interface(name);
-        match (found, self.new_name(name)) {
-            (Err(_gone), Some(new)) => {
-                let hint = format!("it is called {new} now: {}", again(new));
-                Err(Failure::new("no-such-interface", format!("no interface {name} in this network namespace"))
-                    .hint(hint)
-                    .into())
-            }
-            (found, _) => found,
-        }
+        let renamed = || self.new_name(name).map(|new| format!("it is called {new} now: {}", again(new)));
+        let Some(hint) = found.is_err().then(|| renamed().or_else(|| self.left_of(name))).flatten() else {
+            return found;
+        };
+        let message = format!("no interface {name} in this network namespace");
+        Err(Failure::new("no-such-interface", message).hint(hint).into())
     }
 
     /// How an interface is called by now that had another name when we attached to it.
@@ -89,13 +86,14 @@ impl Site {
         if let Some(new) = self.new_name(interface) {
             return format!("{interface} is called {new} now");
         }
-        let was = self.hooks.iter().find(|hook| hook.state.interface == interface && self.interface_of(hook).is_none());
-        match was.map(|hook| self.name_of(hook)) {
-            Some(left) => format!(
-                "{interface} is gone, and what is left of it is {left}: {}",
-                Command::new("qosbpf detach").operand(&left)
-            ),
-            None => format!("there is no interface {interface}"),
-        }
+        self.left_of(interface).unwrap_or_else(|| format!("there is no interface {interface}"))
+    }
+
+    /// What is left of an interface that is gone, in words, if anything is.
+    fn left_of(&self, interface: &str) -> Option<String> {
+        let had_it = |hook: &&Hook| hook.state.interface == interface && self.interface_of(hook).is_none();
+        let left = self.name_of(self.hooks.iter().find(had_it)?);
+        let detach = Command::new("qosbpf detach").operand(&left);
+        Some(format!("{interface} is gone, and what is left of it is {left}: {detach}"))
     }
 }
