@@ -7,6 +7,7 @@ mod meant;
 mod operator;
 mod own;
 mod pasted;
+mod remedy;
 mod suspects;
 mod way;
 mod why;
