@@ -39,13 +39,14 @@ pub fn has(answer: &Answer, code: &str) -> anyhow::Result<bool> {
     Ok(findings(answer)?.iter().any(|finding| finding["code"] == code))
 }
 
-/// Types the cure of a finding in, or what shows more, with `tools` before everything else in the path.
+/// Types the cure of a finding in, or what changes what is no fault, or shows more, with `tools` before everything else in the path.
 ///
 /// # Errors
 ///
 /// That there is none, or it does not work.
 pub fn type_in(finding: &Value, tools: Option<&Path>) -> anyhow::Result<Answer> {
-    let cure = finding["cure"].as_str().or(finding["look"].as_str());
+    let change = finding["advice"].as_str().and_then(|advice| advice.strip_prefix("to change that: "));
+    let cure = finding["cure"].as_str().or(finding["look"].as_str()).or(change);
     let cure = cure.with_context(|| format!("no command in {finding:#}"))?;
     let answer = shell(cure, tools)?;
     ensure!(answer.code == 0, "{cure}: {answer:?}");

@@ -34,7 +34,7 @@ fn a_device_that_is_in_another_namespace_is_told_with_its_name() -> anyhow::Resu
         return Ok(());
     }
     let router = Router::start()?;
-    run_in(router.edge(), "ip link add dyn4 type dummy")?;
+    run_in(router.edge(), "ip link add dyn4 type veth peer name dyn5")?;
     router.ok("attach dyn4 --egress")?;
     let away = format!("if-{}", router.ok("status --json")?.json()?["hooks"][0]["ifindex"]);
     run_in(router.edge(), &format!("ip link set dyn4 netns {}", router.lab().wan().name()))?;
