@@ -163,7 +163,8 @@ pub fn has_outgrown(hook: &Hook, interface: &Interface) -> bool {
 /// What the verifier or the kernel says; attached again, the hook goes on with its counters.
 pub fn in_pieces(hook: &Hook, interface: &Interface, site: &Site) -> anyhow::Result<Hook> {
     let next = conditioner::as_bound(site, hook, HookState { version: VERSION.to_owned(), ..hook.state.clone() })?;
-    again::in_pieces(Removed { hook, interface, wanted: Wanted::Best, next, needs_tc: None }, &site.net)
+    let needs = next.state.binding.as_ref().map(Needs::of).unwrap_or_default();
+    again::in_pieces(Removed { hook, interface, wanted: Wanted::Best, next, needs }, &site.net)
 }
 
 /// The error that a hook is attached by another mechanism, with the command that moves it if that is any use.

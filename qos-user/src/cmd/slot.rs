@@ -8,6 +8,7 @@ use crate::{
     kernel::{
         choice::{self, Wanted},
         datapath::{Hook, Observed},
+        needs::Needs,
     },
 };
 
@@ -21,10 +22,13 @@ pub fn is_free(site: &Site, hook: &Hook) -> Option<String> {
 fn moved(site: &Site, hook: &Hook) -> Option<Command> {
     let interface = site.interface_of(hook).filter(|_| hook.running != Observed::Gone)?;
     let was_taken = !hook.state.via.is_xdp() && hook.state.reason.contains(choice::SLOT_WAS_TAKEN);
-    let needs_tc = hook.state.binding.as_ref().and_then(conditioner::needs_tc);
+    let needs = hook.state.binding.as_ref().map(Needs::of).unwrap_or_default();
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
     let wanted = conditioner::wanted(Wanted::Best, policy, &interface.name, hook.pins.direction);
-    let may = was_taken && interface.xdp.is_none() && needs_tc.is_none() && wanted == Wanted::Best;
+    let may = was_taken
+        && interface.xdp.is_none()
+        && needs.forbid(Via::XdpNative, Some(interface)).is_none()
+        && wanted == Wanted::Best;
     may.then(|| attaching::moved(site, hook, Via::XdpNative))
 }
 
