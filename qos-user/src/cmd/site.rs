@@ -230,7 +230,7 @@ impl InForce {
     fn read(store: &Store, saved: &Path) -> anyhow::Result<Option<Self>> {
         let Some(record) = document::read_own::<PolicyRecord>(&store.policy())? else { return Ok(None) };
         Ok(parse(&record).map(|policy| {
-            let saved = saved_hash(saved).is_some_and(|hash| hash == policy.hash());
+            let saved = is_saved(saved, &record, &policy);
             Self { record, policy, saved }
         }))
     }
@@ -266,8 +266,19 @@ pub fn saved_hash(path: &Path) -> Option<String> {
 
 /// The saved policy, if there is a good one.
 pub fn saved(path: &Path) -> Option<Policy> {
-    let bytes = super::policy::read_bounded(path).ok()?;
+    parse_saved(path, super::policy::read_bounded(path).ok()?)
+}
+
+fn parse_saved(path: &Path, bytes: Vec<u8>) -> Option<Policy> {
     policy::parse(&Source::new(&path.display().to_string(), bytes).ok()?).ok()
+}
+
+/// Whether the saved policy means the same as this one, which the same text does: a large one takes its time to be read.
+fn is_saved(path: &Path, record: &PolicyRecord, policy: &Policy) -> bool {
+    let bytes = super::policy::read_bounded(path).ok();
+    bytes.is_some_and(|bytes| {
+        bytes == record.text.as_bytes() || parse_saved(path, bytes).is_some_and(|saved| saved.hash() == policy.hash())
+    })
 }
 
 /// What a hook has counted, without what the device and its qdisc have.

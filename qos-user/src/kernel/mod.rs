@@ -23,6 +23,7 @@ pub mod network;
 pub mod object;
 mod once;
 pub mod past;
+pub mod peer;
 pub mod pending;
 mod pin;
 pub mod pins;

@@ -30,7 +30,7 @@ pub struct Public {
 
 impl Public {
     /// One that is served.
-    fn serving(settings: &str) -> anyhow::Result<Self> {
+    pub fn serving(settings: &str) -> anyhow::Result<Self> {
         let mut public = Self::new(settings)?;
         public.lab.serve()?;
         Ok(public)

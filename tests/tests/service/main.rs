@@ -2,6 +2,7 @@
 //! that hang, people who may not. Needs root, iproute2, util-linux, and Prometheus with its promtool.
 
 mod control;
+mod crowded;
 mod deadlines;
 mod denied;
 mod directory;
@@ -21,5 +22,6 @@ mod remembered;
 mod renamed;
 mod restart;
 mod said;
+mod scrapes;
 mod settings;
 mod supervised;

@@ -2,8 +2,7 @@
 
 use std::{fs, io, path::PathBuf, sync::mpsc, thread, time::Duration};
 
-use nix::unistd::Group;
-
+use super::members;
 use crate::{
     cmd::Context,
     error::{Exit, Failure},
@@ -70,9 +69,9 @@ fn is_group(name: &str) -> bool {
     let (sender, answer) = mpsc::channel();
     let asked = name.to_owned();
     // A directory service that hangs keeps this thread, and nobody else.
-    let ask = move || drop(sender.send(Group::from_name(&asked)));
+    let ask = move || sender.send(members::number_of(&asked));
     let why = match thread::Builder::new().name("group".to_owned()).spawn(ask).map(|_| answer.recv_timeout(PATIENCE)) {
-        Ok(Ok(Ok(group))) => return group.is_some(),
+        Ok(Ok(Ok(number))) => return number.is_some(),
         Ok(Ok(Err(error))) => error.to_string(),
         Ok(Err(_)) => format!("no answer within {}", humantime::format_duration(PATIENCE)),
         Err(error) => error.to_string(),

@@ -9,18 +9,18 @@ use std::{
 };
 
 use anyhow::Context as _;
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream, unix::UCred},
     sync::oneshot,
-    task::spawn_blocking,
+    task::{spawn_blocking, yield_now},
     time::{sleep, timeout},
 };
 
 use super::{
     delegate,
-    seats::Seats,
+    members::{self, Rank, may_change, name_of},
+    seats::{Place, Room, Seats},
     shared::{Order, Shared},
 };
 use crate::cmd::control::{self, Answer, Ask, Question};
@@ -30,6 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Longer than any question.
 const LONGEST: u64 = 64 << 10;
+
+/// For root.
+const ROOT: Room = Room { all: 32, each: 32 };
+
+/// For members of the group, and again for everybody else.
+const OTHERS: Room = Room { all: 32, each: 8 };
 
 /// Opens the socket, which everybody may connect to.
 ///
@@ -44,43 +50,59 @@ pub fn listen(path: &PathBuf) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers for as long as it is polled. Whoever finds no place is sent away at once: nobody waits behind others.
+/// Answers for as long as it is polled.
 pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
-    let seats = Seats::default();
+    let (root, member, other) = (Seats::new(ROOT), Seats::new(OTHERS), Seats::new(OTHERS));
+    let seats = |rank| match rank {
+        Rank::Root => &root,
+        Rank::Member => &member,
+        Rank::Other => &other,
+    };
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => greet(stream, &seats, &shared),
+            Ok((stream, _)) => greet(stream, seats, &shared),
             // Such as too many open files.
             Err(error) => {
                 tracing::warn!("control socket: {error}");
                 sleep(Duration::from_secs(1)).await;
             }
         }
+        // Whoever has asked already is heard before the next is let in, and is not silent by then.
+        yield_now().await;
     }
 }
 
-fn greet(stream: UnixStream, seats: &Seats, shared: &Arc<Shared>) {
+fn greet<'a>(stream: UnixStream, seats: impl Fn(Rank) -> &'a Seats, shared: &Arc<Shared>) {
     let Ok(peer) = stream.peer_cred() else { return };
-    let Some(seat) = seats.take(peer.uid()) else {
+    let rank = members::rank(&stream, peer, shared.group().as_deref());
+    let Some(mut seat) = seats(rank).take(peer.uid()) else {
         tracing::debug!(uid = peer.uid(), "control socket: no place is left");
         return;
     };
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        if let Err(error) = converse(stream, peer, &shared).await {
-            tracing::debug!("control socket: {error:#}");
+        let place = seat.place().clone();
+        let done = tokio::select! {
+            done = converse(stream, peer, &place, &shared) => done,
+            () = seat.gone() => Err(anyhow::anyhow!("others need the place of one who is silent")),
+        };
+        if let Err(error) = done {
+            tracing::debug!(uid = peer.uid(), "control socket: {error:#}");
         }
-        drop(seat);
     });
 }
 
-async fn converse(mut stream: UnixStream, peer: UCred, shared: &Arc<Shared>) -> anyhow::Result<()> {
+async fn converse(mut stream: UnixStream, peer: UCred, place: &Place, shared: &Arc<Shared>) -> anyhow::Result<()> {
     let mut text = Vec::new();
     timeout(PATIENCE, (&mut stream).take(LONGEST).read_to_end(&mut text)).await??;
+    if !place.is_answered() {
+        return Ok(());
+    }
     let answer = match serde_json::from_slice::<Question>(&text) {
         Ok(question) => answer(question, peer, shared).await,
         Err(error) => Answer::Refused(format!("not a question: {error}")),
     };
+    place.is_silent();
     timeout(PATIENCE, stream.write_all(&serde_json::to_vec(&answer)?)).await??;
     Ok(())
 }
@@ -96,11 +118,7 @@ async fn answer(question: Question, peer: UCred, shared: &Arc<Shared>) -> Answer
         return Answer::Refused(refusal);
     }
     match question.ask {
-        Ask::Status => {
-            let shared = Arc::clone(shared);
-            let status = spawn_blocking(move || shared.status()).await;
-            status.map_or_else(|error| Answer::Refused(error.to_string()), Answer::Status)
-        }
+        Ask::Status => Answer::Status(shared.status().await),
         Ask::Trends => Answer::Trends(shared.trends()),
         Ask::Deadlines => {
             shared.order(Order::Deadlines).await;
@@ -127,31 +145,4 @@ async fn answer(question: Question, peer: UCred, shared: &Arc<Shared>) -> Answer
             said.map_or_else(|error| Answer::Refused(error.to_string()), Answer::Said)
         }
     }
-}
-
-/// Root may, and who is in the group. As long as a directory service does not answer, who asks waits, and nobody else.
-async fn may_change(peer: UCred, group: Option<String>) -> Result<(), String> {
-    if peer.uid() == 0 {
-        return Ok(());
-    }
-    let name = group.ok_or("only root may change anything: no group is set")?;
-    spawn_blocking(move || is_member(peer, &name)).await.unwrap_or_else(|error| Err(error.to_string()))
-}
-
-/// By its own group, or by the list of members.
-fn is_member(peer: UCred, name: &str) -> Result<(), String> {
-    let group = Group::from_name(name).ok().flatten().ok_or_else(|| format!("there is no group {name}"))?;
-    let is_member = peer.gid() == group.gid.as_raw() || groups_of(peer).contains(&group.gid);
-    if is_member { Ok(()) } else { Err(format!("only root and the members of {name} may change anything")) }
-}
-
-fn groups_of(peer: UCred) -> Vec<Gid> {
-    let Ok(Some(user)) = User::from_uid(Uid::from_raw(peer.uid())) else { return Vec::new() };
-    let name = std::ffi::CString::new(user.name);
-    name.ok().and_then(|name| getgrouplist(&name, user.gid).ok()).unwrap_or_default()
-}
-
-fn name_of(peer: UCred) -> String {
-    let user = User::from_uid(Uid::from_raw(peer.uid())).ok().flatten();
-    user.map_or_else(|| format!("uid {}", peer.uid()), |user| user.name)
 }

@@ -1,7 +1,7 @@
 //! Metrics over HTTP: read from the maps when somebody asks. Whoever asks and then hangs holds up nobody.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -11,26 +11,32 @@ use std::{
 
 use axum::{
     Router,
-    extract::State,
+    extract::{ConnectInfo, State, connect_info::Connected},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
-    serve::Listener,
+    serve::{IncomingStream, Listener},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    task::yield_now,
     time::{Sleep, sleep},
 };
 
-use super::shared::Shared;
+use super::{
+    seats::{Place, Room, Seat, Seats},
+    shared::Shared,
+};
 
 /// How long a connection may last, whatever it does: a scrape takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many connections there may be at once; the next waits for the end of one.
-const ROOM: usize = 64;
+/// How many connections there may be at once. Nobody knows whose they are: all are one user's.
+const ROOM: Room = Room { all: 64, each: 64 };
+
+/// That user.
+const ANYBODY: u32 = 0;
 
 /// How long to wait where it cannot listen: the loopback device of a namespace may come up late.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -46,8 +52,8 @@ pub async fn serve(address: SocketAddr, shared: Arc<Shared>) {
     shared.listens(listener.local_addr().unwrap_or(address));
     let router =
         Router::new().route("/metrics", get(metrics)).route("/healthz", get(async || "ok\n")).with_state(shared);
-    let door = Door { listener, room: Arc::new(Semaphore::new(ROOM)) };
-    if let Err(error) = axum::serve(door, router).await {
+    let door = Door { listener, seats: Seats::new(ROOM) };
+    if let Err(error) = axum::serve(door, router.into_make_service_with_connect_info::<Place>()).await {
         tracing::error!("metrics are not served any more: {error}");
     }
 }
@@ -68,10 +74,16 @@ async fn listen(address: SocketAddr) -> TcpListener {
     }
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    match tokio::task::spawn_blocking(move || shared.metrics()).await {
-        Ok(Ok(text)) => ([(header::CONTENT_TYPE, content_type(&headers))], text).into_response(),
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
+async fn metrics(
+    ConnectInfo(place): ConnectInfo<Place>,
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Response {
+    place.is_answered();
+    let read = shared.metrics().await;
+    place.is_silent();
+    match read {
+        Ok(text) => ([(header::CONTENT_TYPE, content_type(&headers))], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
@@ -83,10 +95,11 @@ fn content_type(headers: &HeaderMap) -> &'static str {
     if takes("text/plain") && !takes("openmetrics-text") { PLAIN } else { OPEN_METRICS }
 }
 
-/// Lets in as many as there is room for.
+/// Lets in whoever comes. Where there is no room, whoever has been silent longest goes; where all are being answered, the
+/// next waits for one of them.
 struct Door {
     listener: TcpListener,
-    room: Arc<Semaphore>,
+    seats: Seats,
 }
 
 impl Listener for Door {
@@ -94,10 +107,11 @@ impl Listener for Door {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Guest, SocketAddr) {
-        // It is never closed.
-        let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { return std::future::pending().await };
+        // Whoever has asked already is heard before the next is let in, and is not silent by then.
+        yield_now().await;
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        (Guest { stream, end: Box::pin(sleep(PATIENCE)), _place: place }, address)
+        let seat = self.seats.wait(ANYBODY).await;
+        (Guest { stream, end: Box::pin(sleep(PATIENCE)), seat }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -105,33 +119,62 @@ impl Listener for Door {
     }
 }
 
-/// A connection that ends when its time is over.
+impl Connected<IncomingStream<'_, Door>> for Place {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        stream.io().seat.place().clone()
+    }
+}
+
+/// A connection that ends when its time is over, or another needs its place.
 struct Guest {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    seat: Seat,
 }
 
 impl Guest {
     fn in_time(&mut self, waker: &mut Waker<'_>) -> io::Result<()> {
-        match self.end.as_mut().poll(waker) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
+        let is_over = self.end.as_mut().poll(waker).is_ready() || self.seat.poll_gone(waker).is_ready();
+        if is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+
+    /// Whoever sends, or takes what it is sent, is not silent.
+    fn heard<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            self.seat.place().is_heard();
         }
+        done
     }
 }
 
 impl AsyncRead for Guest {
     fn poll_read(mut self: Pin<&mut Self>, waker: &mut Waker<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.in_time(waker)?;
-        Pin::new(&mut self.stream).poll_read(waker, buffer)
+        let done = Pin::new(&mut self.stream).poll_read(waker, buffer);
+        self.heard(done)
     }
 }
 
 impl AsyncWrite for Guest {
     fn poll_write(mut self: Pin<&mut Self>, waker: &mut Waker<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.in_time(waker)?;
-        Pin::new(&mut self.stream).poll_write(waker, bytes)
+        let done = Pin::new(&mut self.stream).poll_write(waker, bytes);
+        self.heard(done)
+    }
+
+    /// Then nobody makes a copy of the text, which is the same for all who asked at once.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        waker: &mut Waker<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.in_time(waker)?;
+        let done = Pin::new(&mut self.stream).poll_write_vectored(waker, bytes);
+        self.heard(done)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, waker: &mut Waker<'_>) -> Poll<io::Result<()>> {

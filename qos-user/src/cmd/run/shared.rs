@@ -3,10 +3,11 @@
 use std::{
     collections::HashSet,
     net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
+use axum::body::Bytes;
 use nix::net::if_::if_indextoname;
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,6 +15,7 @@ use super::{
     config::{self, Configured},
     follow::Follower,
     loading::{self, Occasion, load},
+    readings::Readings,
     released::Released,
     steps::Place,
 };
@@ -53,6 +55,8 @@ pub struct Shared {
     state: Mutex<State>,
     keeper: Mutex<Keeper>,
     told: Mutex<Told>,
+    scrapes: Readings<Result<Bytes, String>>,
+    heeds: Readings<()>,
     clock: Instant,
     orders: mpsc::Sender<Order>,
 }
@@ -95,6 +99,8 @@ impl Shared {
             state: Mutex::new(state),
             keeper: Mutex::default(),
             told: Mutex::default(),
+            scrapes: Readings::default(),
+            heeds: Readings::default(),
             clock: Instant::now(),
             orders,
         }
@@ -205,11 +211,12 @@ impl Shared {
     }
 
     /// What `status` says of the service.
-    pub fn status(&self) -> ServiceStatus {
-        if self.last_reload().failure.is_some()
-            && let Ok(site) = Site::read(&self.context)
-        {
-            self.heed_policy(&site);
+    pub async fn status(self: &Arc<Self>) -> ServiceStatus {
+        if self.last_reload().failure.is_some() {
+            let shared = Arc::clone(self);
+            let heeds =
+                self.heeds.read(move || Site::read(&shared.context).map_or((), |site| shared.heed_policy(&site)));
+            let _as_before = heeds.await;
         }
         let state = self.state();
         ServiceStatus {
@@ -279,12 +286,19 @@ impl Shared {
         }
     }
 
-    /// The text that a scraper gets.
+    /// The text that a scraper gets; all who ask at once get the same.
     ///
     /// # Errors
     ///
     /// Pins that are foreign or not readable.
-    pub fn metrics(&self) -> anyhow::Result<String> {
+    pub async fn metrics(self: &Arc<Self>) -> Result<Bytes, String> {
+        let shared = Arc::clone(self);
+        let read = move || shared.scrape().map(Bytes::from).map_err(|error| format!("{error:#}"));
+        self.scrapes.read(read).await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    fn scrape(&self) -> anyhow::Result<String> {
+        tracing::debug!("counters are read for metrics");
         let site = Site::read(&self.context)?;
         self.heed_policy(&site);
         let mut snapshot = site.snapshot(&[], &self.context)?;
