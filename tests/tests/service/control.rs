@@ -2,13 +2,16 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::PermissionsExt as _,
+    io::{Read as _, Write as _},
+    net::Shutdown,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::PathBuf,
     process::Command,
 };
 
+use anyhow::{Context as _, bail, ensure};
 use nix::sys::signal::Signal;
-use qosbpf::cmd::control;
+use qosbpf::{cmd::control, hook::Direction};
 use qosbpf_tests::{
     binary::{self, Answer},
     router::words,
@@ -138,14 +141,37 @@ fn members_reload_from_within_the_namespace() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A question that no command asks.
+fn ask_plainly(lab: &Lab, ask: control::Ask) -> anyhow::Result<control::Answer> {
+    let stream = UnixStream::connect(lab.router.edge().run(control::folder)?.join("control"))?;
+    let question = control::Question { bpffs: control::device(&lab.router.bpffs)?, ask };
+    serde_json::to_writer(&stream, &question)?;
+    stream.shutdown(Shutdown::Write)?;
+    Ok(serde_json::from_reader(&stream)?)
+}
+
+/// Of what is no interface no event would ever say that it is gone.
+#[test]
+fn what_is_no_interface_is_not_remembered_as_detached() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let lan0 = lab.hook("lan0:ingress")?.context("the hook")?["ifindex"].as_u64().context("a number")?;
+    for ifindex in (0..100).map(|number| 1_000_000 + number) {
+        let answer = ask_plainly(&lab, control::Ask::Release(ifindex, Direction::Ingress))?;
+        ensure!(
+            matches!(&answer, control::Answer::Refused(why) if *why == format!("there is no interface {ifindex}")),
+            "{answer:?}"
+        );
+    }
+    let answer = ask_plainly(&lab, control::Ask::Release(u32::try_from(lan0)?, Direction::Ingress))?;
+    ensure!(matches!(answer, control::Answer::Done), "{answer:?}");
+    let control::Answer::Status(status) = ask_plainly(&lab, control::Ask::Status)? else { bail!("no status") };
+    ensure!(status.released.len() == 1, "{:?}", status.released);
+    Ok(())
+}
+
 /// Garbage, half questions, and people who connect and say nothing.
 #[test]
 fn nonsense_is_answered_and_silence_ends() -> anyhow::Result<()> {
-    use std::{
-        io::{Read as _, Write as _},
-        net::Shutdown,
-        os::unix::net::UnixStream,
-    };
     let lab = Lab::serving(MARK)?;
     let folder =
         lab.router.edge().run(|| Ok(PathBuf::from(format!("/run/qosbpf/netns-{}", qosbpf::kernel::netns::id()?))))?;

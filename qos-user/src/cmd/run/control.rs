@@ -124,10 +124,8 @@ async fn answer(question: Question, peer: UCred, shared: &Arc<Shared>) -> Answer
             shared.order(Order::Deadlines).await;
             Answer::Done
         }
-        Ask::Release(ifindex, direction) => {
-            shared.release((ifindex, direction));
-            Answer::Done
-        }
+        Ask::Release(ifindex, direction) if shared.release((ifindex, direction)) => Answer::Done,
+        Ask::Release(ifindex, _) => Answer::Refused(format!("there is no interface {ifindex}")),
         Ask::Attached(ifindex, direction) => {
             shared.attached((ifindex, direction));
             Answer::Done

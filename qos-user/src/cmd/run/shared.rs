@@ -175,12 +175,17 @@ impl Shared {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner).trends(self.clock.elapsed())
     }
 
-    /// Does not attach again where somebody has detached by hand.
-    pub fn release(&self, place: Place) {
-        tracing::info!(hook = name_of(place), "detached by hand: not attached again until a reload");
+    /// Does not attach again where somebody has detached by hand; whether there is anything to be attached to. What is no
+    /// interface is not remembered: nothing would ever say that it is gone.
+    pub fn release(&self, place: Place) -> bool {
         let mut state = self.state();
-        state.released.add(place, Instant::now());
         state.lost.retain(|lost| (lost.ifindex, lost.direction) != (Some(place.0), place.1));
+        let exists = interface(place.0).is_some();
+        if exists {
+            tracing::info!(hook = name_of(place), "detached by hand: not attached again until a reload");
+            state.released.add(place, Instant::now());
+        }
+        exists
     }
 
     /// Somebody has attached there by hand: it is attached again if it is removed.
@@ -317,8 +322,13 @@ impl Shared {
 
 /// Such as `wan0:egress`.
 fn name_of((ifindex, direction): Place) -> String {
-    let name = if_indextoname(ifindex).map(|name| name.to_string_lossy().into_owned());
-    format!("{}:{direction}", name.unwrap_or_else(|_gone| format!("if-{ifindex}")))
+    format!("{}:{direction}", interface(ifindex).unwrap_or_else(|| format!("if-{ifindex}")))
+}
+
+/// How an interface is called. Of one that is not there nix says that it has no name, not that it is not there.
+fn interface(ifindex: u32) -> Option<String> {
+    let name = if_indextoname(ifindex).ok()?.to_string_lossy().into_owned();
+    (!name.is_empty()).then_some(name)
 }
 
 /// Nothing is read as long as what is lost cannot be put back.
