@@ -1,6 +1,6 @@
 //! Ways by which packets pass the router without us, or without what marks them.
 
-use super::{Command, Cure, Finding, facts::Port, nft::Flowtable, outside::Outside};
+use super::{Command, Cure, Finding, facts::Port, nft::Flowtable, outside::Outside, tc::Filter};
 use crate::rules::model::pattern_matches;
 
 /// Policies that somebody has taken out of the path: mostly on purpose, and easily forgotten.
@@ -42,11 +42,12 @@ fn flowtable(interface: &str, table: &Flowtable) -> Finding {
 /// Filters of tc that run in the device.
 pub(super) fn hardware(port: &Port) -> Vec<Finding> {
     let name = &port.device.name;
-    let in_hardware = port.tc.in_hardware.iter().map(|filter| {
+    let in_hardware = port.tc.in_hardware.iter().enumerate().map(|(at, filter)| {
         let (words, place) = (filter.words(), filter.place.label());
         let text = format!("tc filter {words} at {place} runs in the device: what it takes passes us by");
-        let cure = Command::new("ethtool -K").word(name).words("hw-tc-offload off");
-        Finding::fail(name, "tc-hardware", text).cure(Cure::There(cure))
+        let is_last = at + 1 == port.tc.in_hardware.len();
+        let again = "to have it run in front of us or behind us, add it again afterwards, with skip_hw".to_owned();
+        Finding::fail(name, "tc-hardware", text).details([again]).cure(out_of_hardware(name, filter, is_last))
     });
     let unknown = port.tc.unknown.iter().map(|why| {
         Finding::unknown(
@@ -56,6 +57,16 @@ pub(super) fn hardware(port: &Port) -> Vec<Finding> {
         )
     });
     unknown.chain(in_hardware).collect()
+}
+
+/// Drivers do not let go of the offload as long as they have a filter: the last to be removed lets them.
+fn out_of_hardware(interface: &str, filter: &Filter, is_last: bool) -> Cure {
+    let off = Command::new("ethtool -K").word(interface).words("hw-tc-offload off");
+    match filter.removal(interface) {
+        Some(removal) if is_last => Cure::There(removal.then(off)),
+        Some(removal) => Cure::There(removal),
+        None => Cure::Advice(format!("remove it, which takes a handle that tc does not tell; then {off}")),
+    }
 }
 
 #[cfg(test)]
@@ -106,14 +117,26 @@ mod tests {
         assert_eq!(found.cure, Some(Cure::Own(Command::new("policy resume wan0:egress"))));
     }
 
+    /// As long as a filter is in the device, mlx5, mlxsw and i40e answer that the offload cannot be switched off.
     #[test]
-    fn filters_in_hardware_pass_us_by() {
+    fn filters_in_hardware_are_removed_before_the_offload_is_off() {
         let filter = filter(Place::List(Direction::Ingress), 10, None);
         let mut port = port("wan0");
-        port.tc.in_hardware.push(filter);
-        let found = hardware(&port).remove(0);
-        assert_eq!((found.level, found.code), (Level::Fail, "tc-hardware"));
-        assert_eq!(found.cure, Some(Cure::There(Command::new("ethtool -K wan0 hw-tc-offload off"))));
+        port.tc.in_hardware = vec![filter.clone(), Filter { pref: 20, handle: Some("0x2".to_owned()), ..filter }];
+        let found = hardware(&port);
+        assert!(found.iter().all(|found| (found.level, found.code) == (Level::Fail, "tc-hardware")));
+        let typed: Vec<_> = found.into_iter().map(|found| found.cure).collect();
+        let [Some(Cure::There(first)), Some(Cure::There(last))] = typed.as_slice() else { panic!("{typed:?}") };
+        assert_eq!(first.to_string(), "tc filter del dev wan0 ingress protocol ip pref 10 chain 0 handle 0x1 flower");
+        assert_eq!(
+            last.to_string(),
+            "tc filter del dev wan0 ingress protocol ip pref 20 chain 0 handle 0x2 flower && \
+             ethtool -K wan0 hw-tc-offload off"
+        );
+        port.tc.in_hardware.truncate(1);
+        port.tc.in_hardware[0].handle = None;
+        let Some(Cure::Advice(advice)) = hardware(&port).remove(0).cure else { panic!("no command removes it") };
+        assert!(advice.ends_with("then ethtool -K wan0 hw-tc-offload off"), "{advice}");
     }
 
     #[test]
