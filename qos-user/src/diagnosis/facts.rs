@@ -199,21 +199,45 @@ pub enum Linked {
 /// The place of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgramAt {
-    /// The XDP slot; whether it runs in the driver.
-    Xdp {
-        /// In the driver, else behind it.
-        native: bool,
-    },
+    /// The XDP slot.
+    Xdp(XdpAt),
     /// The list of TCX.
     Tcx(Direction),
     /// A filter of the clsact qdisc, with its priority.
     Clsact(Direction, u16),
 }
 
-/// How an XDP program runs.
-#[must_use]
-pub const fn mode(native: bool) -> &'static str {
-    if native { "native" } else { "generic" }
+/// Where an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpAt {
+    /// In the device.
+    Offloaded,
+    /// In the driver.
+    Native,
+    /// Behind it.
+    Generic,
+}
+
+impl XdpAt {
+    /// As people call it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Offloaded => "offloaded",
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+
+    /// As ip(8) calls it.
+    #[must_use]
+    pub const fn flag(self) -> &'static str {
+        match self {
+            Self::Offloaded => "xdpoffload",
+            Self::Native => "xdpdrv",
+            Self::Generic => "xdpgeneric",
+        }
+    }
 }
 
 impl ProgramAt {
@@ -221,7 +245,7 @@ impl ProgramAt {
     #[must_use]
     pub const fn direction(self) -> Direction {
         match self {
-            Self::Xdp { .. } => Direction::Ingress,
+            Self::Xdp(_) => Direction::Ingress,
             Self::Tcx(direction) | Self::Clsact(direction, _) => direction,
         }
     }
@@ -230,7 +254,7 @@ impl ProgramAt {
 impl fmt::Display for ProgramAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Xdp { native } => write!(f, "XDP, {}", mode(*native)),
+            Self::Xdp(at) => write!(f, "XDP, {}", at.word()),
             Self::Tcx(direction) => write!(f, "tcx {direction}"),
             Self::Clsact(direction, priority) => write!(f, "clsact {direction}, pref {priority}"),
         }

@@ -222,7 +222,7 @@ mod tests {
 
     use super::*;
     use crate::diagnosis::{
-        facts::{Linked, Program, ProgramAt},
+        facts::{Linked, Program, ProgramAt, XdpAt},
         iptables, nft,
         testing::{enforcing, filter, ground, own, port},
     };
@@ -362,7 +362,7 @@ mod tests {
     fn what_is_before_us_and_after_us_is_told_apart() {
         let program = |at, before_us| Program { id: 9, name: "x".to_owned(), at, before_us, link: Linked::No };
         let foreign = vec![
-            program(ProgramAt::Xdp { native: true }, None),
+            program(ProgramAt::Xdp(XdpAt::Native), None),
             program(ProgramAt::Tcx(Direction::Egress), Some(true)),
             program(ProgramAt::Tcx(Direction::Egress), Some(false)),
         ];

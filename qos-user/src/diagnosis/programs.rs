@@ -2,7 +2,7 @@
 
 use super::{
     Command, Cure, Detail, Finding,
-    facts::{Linked, Port, Program, ProgramAt, mode},
+    facts::{Linked, Port, Program, ProgramAt, XdpAt},
 };
 use crate::hook::Direction;
 
@@ -22,7 +22,7 @@ fn found(port: &Port, is_meant: impl Fn(&Program) -> bool) -> Vec<Finding> {
         Finding::unknown(name, "programs-unknown", format!("programs of others at its hooks are not known: {why}"))
     });
     let found = port.foreign.iter().filter(|program| is_meant(program)).map(|program| match program.at {
-        ProgramAt::Xdp { native } => slot_taken(name, program, native),
+        ProgramAt::Xdp(at) => slot_taken(name, program, at),
         ProgramAt::Tcx(_) => neighbour(name, program, "tcx-neighbour"),
         ProgramAt::Clsact(..) => neighbour(name, program, "clsact-neighbour"),
     });
@@ -34,14 +34,12 @@ fn label(program: &Program) -> String {
 }
 
 /// It sees packets first, and may drop or change them; ours does not fit in beside it.
-fn slot_taken(name: &str, program: &Program, native: bool) -> Finding {
-    let mode = mode(native);
+fn slot_taken(name: &str, program: &Program, at: XdpAt) -> Finding {
+    let mode = at.word();
     let text = format!("XDP slot taken by {} ({mode}): it sees packets before us, and ours goes to TC", label(program));
-    let off = |mode: &'static str| Cure::There(Command::new("ip link set dev").word(name).words(mode).words("off"));
     let cure = match program.link {
         Linked::By(link) => Cure::There(Command::new("bpftool link detach id").word(link)),
-        Linked::No if native => off("xdpdrv"),
-        Linked::No => off("xdpgeneric"),
+        Linked::No => Cure::There(Command::new("ip link set dev").word(name).words(at.flag()).words("off")),
         Linked::Unknown => Cure::Advice(format!(
             "if a link holds it, ip cannot take it off: bpftool link show lists those of program {}, bpftool link detach \
              takes one off",
@@ -142,14 +140,18 @@ mod tests {
 
     #[test]
     fn who_has_the_slot_is_named_and_how_to_free_it() {
-        let found = at(ProgramAt::Xdp { native: true }, None, Linked::No);
+        let found = at(ProgramAt::Xdp(XdpAt::Native), None, Linked::No);
         assert_eq!(found.level, Level::Warn);
         assert!(found.text.contains("program 91 \"cil_to_netdev\" (native)"), "{}", found.text);
         assert_eq!(found.cure, Some(Cure::There(Command::new("ip link set dev wan0 xdpdrv off"))));
-        let linked = at(ProgramAt::Xdp { native: false }, None, Linked::By(7));
+        // A driver refuses `off` for a program that the device runs.
+        let offloaded = at(ProgramAt::Xdp(XdpAt::Offloaded), None, Linked::No);
+        assert!(offloaded.text.contains("(offloaded)"), "{}", offloaded.text);
+        assert_eq!(offloaded.cure, Some(Cure::There(Command::new("ip link set dev wan0 xdpoffload off"))));
+        let linked = at(ProgramAt::Xdp(XdpAt::Generic), None, Linked::By(7));
         assert_eq!(linked.cure, Some(Cure::There(Command::new("bpftool link detach id 7"))));
         // The kernel refuses ip what a link holds.
-        let perhaps = at(ProgramAt::Xdp { native: true }, None, Linked::Unknown);
+        let perhaps = at(ProgramAt::Xdp(XdpAt::Native), None, Linked::Unknown);
         assert!(
             matches!(perhaps.cure, Some(Cure::Advice(advice)) if advice.contains("of program 91, bpftool link detach"))
         );

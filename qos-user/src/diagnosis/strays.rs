@@ -33,7 +33,7 @@ mod tests {
     use crate::{
         diagnosis::{
             Level,
-            facts::{Linked, ProgramAt},
+            facts::{Linked, ProgramAt, XdpAt},
             testing::port,
         },
         hook::Direction,
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn a_program_of_ours_is_said_to_be_ours_and_ended_only_where_the_pins_were_read() {
         let at = |at| Program { id: 7, name: "qosbpf_xdp_rule".to_owned(), at, before_us: None, link: Linked::No };
-        let strays = vec![at(ProgramAt::Xdp { native: true }), at(ProgramAt::Tcx(Direction::Egress))];
+        let strays = vec![at(ProgramAt::Xdp(XdpAt::Native)), at(ProgramAt::Tcx(Direction::Egress))];
         let port = Port { strays, ..port("wan0") };
         let unread = found(&port, &Ground { pins_unread: true, ..Ground::default() });
         assert!(

@@ -174,9 +174,8 @@ pub(super) fn unfit(via: Via, layer: Link, interface: &Interface, wanted: Wanted
 }
 
 fn describe(slot: XdpSlot) -> String {
-    let mode = if slot.native { "native" } else { "generic" };
     let name = program_name(slot.program_id).map_or_else(String::new, |name| format!(" \"{name}\""));
-    format!("program {}{name} ({mode})", slot.program_id)
+    format!("program {}{name} ({})", slot.program_id, slot.at.word())
 }
 
 /// The name of a program; telling it needs privileges.

@@ -12,7 +12,7 @@ use qos_common::locate::Link;
 use tokio::runtime::Runtime;
 
 use super::{netdev::kind_of, state::QdiscBaseline, tunnel::Tunnel};
-use crate::{error::Failure, hook::Direction, snapshot::Device};
+use crate::{diagnosis::facts::XdpAt, error::Failure, hook::Direction, snapshot::Device};
 
 /// A connection to the network namespace that this thread was in when it was made.
 #[derive(Debug)]
@@ -49,8 +49,8 @@ pub struct Interface {
 pub struct XdpSlot {
     /// The program's id.
     pub program_id: u32,
-    /// Whether it runs in the driver.
-    pub native: bool,
+    /// Where it runs.
+    pub at: XdpAt,
 }
 
 /// A filter of the clsact qdisc.
@@ -267,10 +267,21 @@ const fn program_id(attribute: &LinkXdp) -> Option<u32> {
     }
 }
 
+/// Where a device has one in several places, the one beside ours: the driver's, else the one behind it.
 fn xdp_slot(attributes: &[LinkXdp]) -> Option<XdpSlot> {
-    let program_id = attributes.iter().find_map(program_id)?;
-    let native = !attributes.iter().any(|attribute| matches!(attribute, LinkXdp::Attached(XdpAttached::SocketBuffer)));
-    Some(XdpSlot { program_id, native })
+    let known = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(XdpAt::Generic),
+        LinkXdp::Attached(XdpAttached::Hardware) => Some(XdpAt::Offloaded),
+        _ => None,
+    });
+    let at = |attribute: &LinkXdp| match attribute {
+        LinkXdp::DrvProgId(_) => XdpAt::Native,
+        LinkXdp::SkbProgId(_) => XdpAt::Generic,
+        LinkXdp::HwProgId(_) => XdpAt::Offloaded,
+        _ => known.unwrap_or(XdpAt::Native),
+    };
+    let slots = attributes.iter().filter_map(|it| Some(XdpSlot { program_id: program_id(it)?, at: at(it) }));
+    slots.min_by_key(|slot| (slot.at == XdpAt::Offloaded, slot.at == XdpAt::Generic))
 }
 
 impl Filter {
@@ -312,4 +323,26 @@ fn root_qdisc(message: &TcMessage) -> QdiscBaseline {
 
 fn no_queue() -> QdiscBaseline {
     QdiscBaseline { kind: "noqueue".to_owned(), ..QdiscBaseline::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel writes of one program, and of two.
+    #[test]
+    fn a_slot_is_told_by_where_its_program_runs() {
+        let one = |attached, id| xdp_slot(&[id, LinkXdp::Attached(attached), LinkXdp::ProgId(7)]);
+        let at = |at| Some(XdpSlot { program_id: 7, at });
+        assert_eq!(one(XdpAttached::Driver, LinkXdp::DrvProgId(7)), at(XdpAt::Native));
+        assert_eq!(one(XdpAttached::SocketBuffer, LinkXdp::SkbProgId(7)), at(XdpAt::Generic));
+        assert_eq!(one(XdpAttached::Hardware, LinkXdp::HwProgId(7)), at(XdpAt::Offloaded));
+        let older = |attached| xdp_slot(&[LinkXdp::Attached(attached), LinkXdp::ProgId(7)]);
+        assert_eq!(older(XdpAttached::SocketBuffer), at(XdpAt::Generic));
+        assert_eq!(older(XdpAttached::Hardware), at(XdpAt::Offloaded));
+        assert_eq!(older(XdpAttached::Driver), at(XdpAt::Native));
+        let both = [LinkXdp::HwProgId(8), LinkXdp::DrvProgId(7), LinkXdp::Attached(XdpAttached::Multiple)];
+        assert_eq!(xdp_slot(&both), at(XdpAt::Native));
+        assert_eq!(xdp_slot(&[LinkXdp::Attached(XdpAttached::None)]), None);
+    }
 }

@@ -47,7 +47,7 @@ fn slot(interface: &Interface, own: &[&Hook]) -> Option<Program> {
     (!ours).then(|| Program {
         id: slot.program_id,
         name: named(slot.program_id),
-        at: ProgramAt::Xdp { native: slot.native },
+        at: ProgramAt::Xdp(slot.at),
         before_us: None,
         link: link_at(interface.ifindex, slot.program_id, LinkType::Xdp),
     })
