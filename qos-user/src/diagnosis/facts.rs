@@ -22,6 +22,10 @@ pub struct Host {
     pub lacks: Vec<Lack>,
     /// Whether programs are translated to machine code.
     pub jit: Asked<bool>,
+    /// Whether there is a setting for that, as far as this network namespace shows.
+    pub jit_setting: bool,
+    /// Whether the kernel is one for real-time work (`PREEMPT_RT`).
+    pub realtime: bool,
     /// Whether the kernel has type information of its own.
     pub btf: bool,
     /// The mode of lockdown, such as `none`.

@@ -11,13 +11,23 @@ const OLDEST: (u32, u32) = (5, 10);
 /// Machines of which Linux says that reading a word at any address is cheap. On others the verifier may refuse programs.
 const UNALIGNED: [&str; 8] = ["x86_64", "i686", "aarch64", "armv6l", "armv7l", "ppc64le", "s390x", "loongarch64"];
 
+/// The first kernel for real-time work in which a hook may be interrupted by another of the same CPU.
+const UNLOCKED: (u32, u32) = (6, 18);
+
 const HOST: &str = "host";
 
 /// What is found about the host, by whoever asks about it, or about an interface.
 #[must_use]
 pub fn host(host: &Host, interface: Option<&str>) -> Vec<Finding> {
-    let capabilities = capabilities(host, interface);
-    let found = [kernel(host), machine(host), jit(host), lockdown(host), bpffs(&host.bpffs), capabilities];
+    let found = [
+        kernel(host),
+        machine(host),
+        jit(host),
+        realtime(host),
+        lockdown(host),
+        bpffs(&host.bpffs),
+        capabilities(host, interface),
+    ];
     let mut findings: Vec<_> = found.into_iter().flatten().chain(ghosts(host)).chain(lacks(host)).collect();
     findings.insert(0, summary(host));
     findings
@@ -80,13 +90,27 @@ fn jit(host: &Host) -> Option<Finding> {
     match &host.jit {
         Ok(true) => None,
         Ok(false) => {
-            let text = "BPF programs are interpreted: some ten times slower. Those that are attached stay so, and doctor says \
-                        how each is loaded anew once the JIT is on";
+            let text = "BPF programs are interpreted: some ten times slower";
+            if !host.jit_setting {
+                let none = "no setting helps: this kernel was built without a JIT, or has none for this machine";
+                return Some(Finding::warn(HOST, "jit-off", text).cure(Cure::Advice(none.to_owned())));
+            }
+            let text = format!(
+                "{text}. Those that are attached stay so, and doctor says how each is loaded anew once the JIT is on"
+            );
             let cure = Cure::Host(Command::new("sysctl -w net.core.bpf_jit_enable=1"));
             Some(Finding::warn(HOST, "jit-off", text).cure(cure))
         }
         Err(why) => Some(Finding::unknown(HOST, "jit-unknown", format!("whether the JIT is on: {why}"))),
     }
+}
+
+/// From 6.18 on a kernel for real-time work may be built without the lock that keeps a second run from beginning on a CPU.
+fn realtime(host: &Host) -> Option<Finding> {
+    let may_be_without = version(&host.release).is_none_or(|version| version >= UNLOCKED);
+    let text = "kernel for real-time work (PREEMPT_RT): unless it was built with CONFIG_PREEMPT_RT_NEEDS_BH_LOCK, one packet \
+                may be handled in the midst of another on the same CPU, and then not each is counted; each is remarked";
+    (host.realtime && may_be_without).then(|| Finding::info(HOST, "realtime", text))
 }
 
 /// Programs that read the kernel's memory would be refused; ours read packets and maps.
@@ -170,6 +194,8 @@ mod tests {
             machine: "x86_64".to_owned(),
             lacks: Vec::new(),
             jit: Ok(true),
+            jit_setting: true,
+            realtime: false,
             btf: true,
             lockdown: Some("none".to_owned()),
             missing: Vec::new(),
@@ -204,7 +230,8 @@ mod tests {
 
     #[test]
     fn each_fault_of_the_host_has_its_line() {
-        let cases: [(Host, Level, &str); 11] = [
+        let cases: [(Host, Level, &str); 12] = [
+            (Host { release: "6.18.3-rt".to_owned(), realtime: true, ..good() }, Level::Info, "realtime"),
             (Host { release: "4.19.0".to_owned(), ..good() }, Level::Fail, "kernel-too-old"),
             (Host { machine: "mips".to_owned(), ..good() }, Level::Warn, "unaligned-access"),
             (Host { jit: Ok(false), ..good() }, Level::Warn, "jit-off"),
@@ -220,6 +247,18 @@ mod tests {
         for (host, level, code) in cases {
             assert_eq!(found(&host), [(level, code)]);
         }
+    }
+
+    #[test]
+    fn before_6_18_a_kernel_for_real_time_work_counts_as_any_other() {
+        assert!(found(&Host { realtime: true, ..good() }).is_empty());
+    }
+
+    #[test]
+    fn the_jit_is_put_on_where_its_setting_is() {
+        let cure = |jit_setting| host(&Host { jit: Ok(false), jit_setting, ..good() }, None).remove(1).cure;
+        assert_eq!(cure(true), Some(Cure::Host(Command::new("sysctl -w net.core.bpf_jit_enable=1"))));
+        assert!(matches!(cure(false), Some(Cure::Advice(advice)) if advice.contains("without a JIT")));
     }
 
     #[test]

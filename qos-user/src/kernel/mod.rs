@@ -28,6 +28,7 @@ pub mod pending;
 mod pin;
 pub mod pins;
 pub mod privilege;
+pub mod probe;
 mod refusal;
 mod rehearsal;
 pub mod returned;

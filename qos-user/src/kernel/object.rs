@@ -24,6 +24,7 @@ use qos_common::{
 use super::{
     counters,
     pins::{HookPins, Pin},
+    probe,
     refusal::refused,
     sys,
 };
@@ -161,7 +162,7 @@ impl Specialisation {
     pub fn form(&self) -> Form {
         let two_rates = |record: &MeterRecord| record.meter.algorithm() != Algorithm::SrTcm;
         let metered = |rules: &Arc<RuleTables>| rules.meters.iter().any(two_rates);
-        let swaps = self.rules.as_ref().is_some_and(metered) && sys::has_swap();
+        let swaps = self.rules.as_ref().is_some_and(metered) && probe::has_swap();
         match (&self.outer, self.inside.is_nothing(), &self.rules) {
             (Some(_), _, _) if swaps => Form::OuterSwap,
             (Some(_), _, _) => Form::Outer,

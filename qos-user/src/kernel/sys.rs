@@ -1,5 +1,5 @@
 //! The calls of bpf(2) that aya has no safe form of: opening a pin for reading alone, detaching a link at once, writing
-//! many values of a map at once, and asking what the kernel has.
+//! many values of a map at once, loading a program of a few instructions.
 
 use std::{
     ffi::CString,
@@ -9,7 +9,6 @@ use std::{
         unix::ffi::OsStrExt as _,
     },
     path::Path,
-    sync::OnceLock,
 };
 
 use aya_obj::generated::{
@@ -153,13 +152,12 @@ pub fn tcx_programs(ifindex: u32, direction: Direction) -> io::Result<Vec<u32>> 
     Ok(ids.into_iter().take(count).collect())
 }
 
-/// Whether programs are translated to machine code: asked of one that does nothing.
+/// How many bytes of machine code a program was translated to; 0 if it is interpreted.
 ///
 /// # Errors
 ///
-/// What bpf(2) reports; that this process may load none, for one.
-pub fn is_translated() -> io::Result<bool> {
-    let program = load_swap()?;
+/// What bpf(2) reports for `BPF_OBJ_GET_INFO_BY_FD`.
+pub(super) fn machine_code(program: BorrowedFd<'_>) -> io::Result<u32> {
     // SAFETY: as above.
     let mut info: bpf_prog_info = unsafe { mem::zeroed() };
     // SAFETY: as above.
@@ -168,39 +166,20 @@ pub fn is_translated() -> io::Result<bool> {
     attr.info.info = &raw mut info as u64;
     attr.info.info_len = size_of::<bpf_prog_info>() as u32;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    Ok(info.jited_prog_len > 0)
+    Ok(info.jited_prog_len)
 }
 
-/// Whether the kernel has a compare-and-swap of 64 bits: upstream since Linux 5.12, and on some architectures later. Asked
-/// once a process, by a program that has it; also "no" if the kernel lets this process load none.
-pub fn has_swap() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| load_swap().is_ok())
-}
-
-/// Swaps a word of its own stack.
-fn load_swap() -> io::Result<OwnedFd> {
-    const STACK: u8 = 10;
-    let instruction = |code, target, off, imm| bpf_insn {
-        code,
-        _bitfield_align_1: [],
-        _bitfield_1: bpf_insn::new_bitfield_1(target, 0),
-        off,
-        imm,
-    };
-    let (clear, store, swap, exit) = (0xb7, 0x7b, 0xdb, 0x95);
-    let program = [
-        instruction(clear, 0, 0, 0),
-        instruction(store, STACK, -8, 0),
-        instruction(swap, STACK, -8, 0xf1),
-        instruction(clear, 0, 0, 0),
-        instruction(exit, 0, 0, 0),
-    ];
+/// Loads a program that is attached nowhere.
+///
+/// # Errors
+///
+/// What bpf(2) reports for `BPF_PROG_LOAD`.
+pub(super) fn load(kind: bpf_prog_type, flags: u32, program: &[bpf_insn]) -> io::Result<OwnedFd> {
     // SAFETY: as above.
     let mut attr: bpf_attr = unsafe { mem::zeroed() };
     // SAFETY: of this union nothing else is used.
     let load = unsafe { &mut attr.__bindgen_anon_3 };
-    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_SOCKET_FILTER as u32;
+    (load.prog_type, load.prog_flags) = (kind as u32, flags);
     (load.insns, load.insn_cnt) = (program.as_ptr() as u64, program.len() as u32);
     load.license = c"GPL".as_ptr() as u64;
     let fd = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
