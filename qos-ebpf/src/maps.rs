@@ -235,8 +235,11 @@ impl<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER: bool> T
     #[inline(always)]
     fn counters(&mut self) -> Option<&mut Counters> {
         // SAFETY: the value is this CPU's own, each hook has a map of its own, and a hook runs with bottom halves off, so
-        // that no second run of it begins on this CPU before the first ends. Within a run a packet is handled with one
-        // value of this type, and what is logged of it comes after. Userspace only reads copies.
+        // that no second run of it begins on this CPU before the first ends. Not so with PREEMPT_RT from Linux 6.18 on, if
+        // PREEMPT_RT_NEEDS_BH_LOCK is unset: then it only stays on its CPU, and another run may come in between. These are
+        // words that are read, added to and written, wherever they are: what came in between may be lost, and is all that
+        // is. Within a run a packet is handled with one value of this type, and what is logged of it comes after. Userspace
+        // only reads copies.
         there(COUNTERS.get_ptr_mut(0)).map(|counters| unsafe { &mut *counters })
     }
 
