@@ -1,21 +1,25 @@
 //! A service manager, as far as a service sees it: the socket that it is told by.
 
 use std::{
-    io::ErrorKind,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Arc, Weak,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
 };
-
-use anyhow::Context as _;
 
 use crate::service::PATIENCE;
 
-/// The socket of a service manager.
+/// The socket of a service manager, which listens all the time: a service that has more to tell than the socket holds waits.
 #[derive(Debug)]
 pub struct Manager {
-    socket: UnixDatagram,
+    told: Receiver<String>,
     path: PathBuf,
+    _waits: Arc<()>,
 }
 
 impl Manager {
@@ -27,8 +31,12 @@ impl Manager {
     pub fn listen(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join("notify");
         let socket = UnixDatagram::bind(&path)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { socket, path })
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let (sender, told) = channel();
+        let waits = Arc::default();
+        let waiting = Arc::downgrade(&waits);
+        thread::spawn(move || take(&socket, &sender, &waiting));
+        Ok(Self { told, path, _waits: waits })
     }
 
     /// The same command as a service of this manager, which has to say five times a second that it lives.
@@ -43,14 +51,8 @@ impl Manager {
     /// That none came.
     pub fn hears(&self, line: &str) -> anyhow::Result<String> {
         let mut heard = Vec::new();
-        for _ in 0..100 {
-            let mut buffer = [0; 4096];
-            let length = match self.socket.recv(&mut buffer) {
-                // A signal that another test sends to the process.
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                result => result.with_context(|| format!("no {line} after {heard:?}"))?,
-            };
-            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let start = Instant::now();
+        while let Ok(message) = self.told.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
             if message.lines().any(|found| found == line) {
                 return Ok(message);
             }
@@ -60,13 +62,18 @@ impl Manager {
     }
 
     /// Forgets what it was told until now.
-    ///
-    /// # Errors
-    ///
-    /// What the socket says.
-    pub fn forget(&self) -> anyhow::Result<()> {
-        self.socket.set_nonblocking(true)?;
-        while self.socket.recv(&mut [0; 4096]).is_ok() {}
-        Ok(self.socket.set_nonblocking(false)?)
+    pub fn forget(&self) {
+        while self.told.try_recv().is_ok() {}
+    }
+}
+
+/// Takes what comes, until nobody waits for it any more.
+fn take(socket: &UnixDatagram, told: &Sender<String>, waiting: &Weak<()>) {
+    let mut buffer = [0; 4096];
+    while waiting.strong_count() > 0 {
+        // Else nothing came for a while, or a signal that another test sends to the process.
+        if let Ok(length) = socket.recv(&mut buffer) {
+            let _nobody_waits = told.send(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
     }
 }
