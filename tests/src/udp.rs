@@ -110,7 +110,7 @@ pub fn send_burst(namespace: &Namespace, from: SocketAddr, to: SocketAddr, ds: u
     namespace.run(|| {
         let socket = marking(from, ds)?;
         setsockopt(&socket.as_fd(), sockopt::UdpGsoSegment, &i32::try_from(BYTES)?)?;
-        socket.send_to(&vec![0; BYTES * count], to)?;
+        socket.send_to(&payload(BYTES).repeat(count), to)?;
         Ok(())
     })
 }
