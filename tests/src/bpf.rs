@@ -145,22 +145,6 @@ pub fn link_xdp(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Detaches a link that somebody else has, by its number.
-///
-/// # Errors
-///
-/// What bpf(2) reports for `BPF_LINK_DETACH`.
-pub fn detach_link(id: u32) -> io::Result<()> {
-    let mut attr = zeroed();
-    attr.__bindgen_anon_6.__bindgen_anon_1.link_id = id;
-    let fd = bpf(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attr)?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
-    let mut attr = zeroed();
-    attr.link_detach.link_fd = link.as_raw_fd() as u32;
-    bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr).map(drop)
-}
-
 /// Pins an object.
 ///
 /// # Errors

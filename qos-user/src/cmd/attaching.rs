@@ -78,7 +78,7 @@ pub fn attach_again(
     }
     let binding = bound_again(site, hook, interface, policy);
     refuse_to_differ(asked.inside.as_deref(), binding.as_ref(), &interface.name)?;
-    let needs = binding.as_ref().map(Needs::of).unwrap_or_default();
+    let needs = Needs::of(binding.as_ref());
     let state = HookState {
         log: asked.log,
         version: VERSION.to_owned(),
@@ -152,8 +152,8 @@ pub fn reload(hook: &Hook, next: HookState, interface: &str, site: &Site) -> any
 /// Whether packets of its device have become too long for a hook's XDP program, and the driver takes the one for pieces.
 #[must_use]
 pub fn has_outgrown(hook: &Hook, interface: &Interface) -> bool {
-    let is_of = |driver| diagnosis::has_outgrown(hook.state.via, hook.state.frags, interface.mtu, driver);
-    hook.state.via == Via::XdpNative && !hook.state.frags && is_of(survey::xdp(interface.ifindex))
+    let takes_pieces = || survey::xdp(interface.ifindex).is_some_and(|driver| driver.native && driver.frags);
+    diagnosis::has_outgrown(hook.state.via, hook.state.frags, interface.mtu) && takes_pieces()
 }
 
 /// Loads the XDP program for packets in pieces; counters and policy stay.
@@ -163,7 +163,7 @@ pub fn has_outgrown(hook: &Hook, interface: &Interface) -> bool {
 /// What the verifier or the kernel says; attached again, the hook goes on with its counters.
 pub fn in_pieces(hook: &Hook, interface: &Interface, site: &Site) -> anyhow::Result<Hook> {
     let next = conditioner::as_bound(site, hook, HookState { version: VERSION.to_owned(), ..hook.state.clone() })?;
-    let needs = next.state.binding.as_ref().map(Needs::of).unwrap_or_default();
+    let needs = Needs::of(next.state.binding.as_ref());
     again::in_pieces(Removed { hook, interface, wanted: Wanted::Best, next, needs }, &site.net)
 }
 

@@ -61,7 +61,7 @@ pub fn wanted(asked: Wanted, policy: Option<&Policy>, interface: &str, direction
 ///
 /// `rules` that do not fit into the kernel's tables.
 pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Result<Bound> {
-    let needs = binding.as_ref().map(Needs::of).unwrap_or_default();
+    let needs = Needs::of(binding.as_ref());
     let (mut slots, mut meters) = (Slots::default(), Slots::default());
     let rules = match &binding {
         Some(binding) => {
@@ -226,7 +226,7 @@ fn refuse_at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> anyhow::Result<
 /// Why a hook that is at XDP cannot have a binding, with the command that moves it.
 #[must_use]
 pub fn at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> Option<Failure> {
-    let why = Needs::of(binding).forbid(hook.state.via, site.interface_of(hook))?;
+    let why = Needs::of(Some(binding)).forbid(hook.state.via, site.interface_of(hook))?;
     let message = format!("{} is attached by {}: {why}", site.hook_name(hook), hook.state.via);
     let cure = attaching::moved(site, hook, choice::best_at_tc(hook.pins.ifindex));
     Some(Failure::new("needs-tc", message).hint(format!("to move it, losing its counters: {cure}")))

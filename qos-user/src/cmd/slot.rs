@@ -22,7 +22,7 @@ pub fn is_free(site: &Site, hook: &Hook) -> Option<String> {
 fn moved(site: &Site, hook: &Hook) -> Option<Command> {
     let interface = site.interface_of(hook).filter(|_| hook.running != Observed::Gone)?;
     let was_taken = !hook.state.via.is_xdp() && hook.state.reason.contains(choice::SLOT_WAS_TAKEN);
-    let needs = hook.state.binding.as_ref().map(Needs::of).unwrap_or_default();
+    let needs = Needs::of(hook.state.binding.as_ref());
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
     let wanted = conditioner::wanted(Wanted::Best, policy, &interface.name, hook.pins.direction);
     let may = was_taken

@@ -71,7 +71,7 @@ impl Double {
                 Some(binding.ok_or_else(|| unknown(&name))?)
             }
         };
-        let needs_tc = binding.as_ref().is_some_and(|binding| Needs::of(binding).tc.is_some());
+        let needs_tc = Needs::of(binding.as_ref()).tc.is_some();
         let own = state.map(|state| state.program(direction)).filter(|_| !needs_tc);
         Ok(Self {
             stage: stage(name, state, binding.as_ref(), by),

@@ -65,7 +65,7 @@ pub fn notes(site: &Site) -> Vec<Note> {
         survey::strays(&site.net, interface, site.pinned()).into_iter().map(|stray| {
             let Program { id, name, at, .. } = &stray;
             let hook = format!("{}:{}", interface.name, at.direction());
-            let detach = Command::new("qosbpf detach --unpinned").operand(&hook);
+            let detach = unpinned::ending(&hook);
             Note::warning(format!(
                 "{hook}: program {id} \"{name}\" ({at}) is qosbpf's own, and no pin of it is known here; in another bpf \
                  file system, name that by --bpffs; {detach} ends it"

@@ -2,7 +2,7 @@
 
 use super::{
     Command, Cure, Finding,
-    facts::{Ground, Port, ProgramAt, XdpFeatures},
+    facts::{Ground, Port, ProgramAt},
 };
 use crate::{
     hook::{Direction, Via},
@@ -13,11 +13,11 @@ use crate::{
 /// record at its end: what a veth takes, and nearly what drivers do.
 const ONE_PIECE: u32 = 3506;
 
-/// Whether a hook's XDP program does not fit the packets of its device any more, and the one for pieces would.
+/// Whether packets of a device have become too long for a hook's XDP program: what helps is the one for pieces, if the driver
+/// takes that.
 #[must_use]
-pub const fn has_outgrown(via: Via, frags: bool, mtu: u32, driver: Option<XdpFeatures>) -> bool {
-    let takes_pieces = matches!(driver, Some(features) if features.native && features.frags);
-    takes_pieces && matches!(via, Via::XdpNative) && !frags && mtu > ONE_PIECE
+pub const fn has_outgrown(via: Via, frags: bool, mtu: u32) -> bool {
+    matches!(via, Via::XdpNative) && !frags && mtu > ONE_PIECE
 }
 
 /// Whether a driver gives XDP a packet in pieces of which the first is empty: mlx5 does with its striding receive queues,
@@ -80,7 +80,7 @@ fn pieces(port: &Port) -> Option<Finding> {
         return Some(Finding::info(name, "jumbo-no-headers", text).cure(cure));
     }
     let ours = port.hook(Direction::Ingress);
-    if ours.is_some_and(|hook| has_outgrown(hook.via, hook.frags, mtu, port.xdp)) {
+    if features.frags && ours.is_some_and(|hook| has_outgrown(hook.via, hook.frags, mtu)) {
         let text = format!(
             "MTU {mtu}: {name}:ingress runs the XDP program for packets in one piece, which bars longer ones: attach loads the \
              one for pieces, and keeps its counters"
@@ -172,7 +172,7 @@ mod tests {
     use crate::{
         diagnosis::{
             Level,
-            facts::Offloads,
+            facts::{Offloads, XdpFeatures},
             testing::{ground, own, port},
         },
         netdev::Netdev,

@@ -2,7 +2,6 @@
 
 use std::{fs, sync::Arc, time::SystemTime};
 
-use aya::programs::ProgramInfo;
 use qos_common::locate::Link;
 
 use super::{
@@ -180,10 +179,7 @@ fn describe(slot: XdpSlot) -> String {
 
 /// The name of a program; telling it needs privileges.
 pub(super) fn program_name(id: u32) -> Option<String> {
-    aya::programs::loaded_programs()
-        .filter_map(Result::ok)
-        .find(|info: &ProgramInfo| info.id() == id)
-        .and_then(|info| info.name_as_str().map(str::to_owned))
+    sys::program_by_id(id)?.name_as_str().map(str::to_owned)
 }
 
 /// Whether a program of this name is one of our object, whoever loaded it.

@@ -21,9 +21,10 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What the binding of a hook asks for.
+    /// What the binding of a hook asks for, if it has one.
     #[must_use]
-    pub fn of(binding: &Binding) -> Self {
+    pub fn of(binding: Option<&Binding>) -> Self {
+        let Some(binding) = binding else { return Self::default() };
         let tc = binding.rules.iter().find_map(|rule| {
             let what = rule.needs_tc()?;
             Some(format!("rule \"{}\" needs TC for its {what}", rule.name))

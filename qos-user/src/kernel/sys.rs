@@ -11,6 +11,7 @@ use std::{
     path::Path,
 };
 
+use aya::programs::{ProgramInfo, loaded_programs};
 use aya_obj::generated::{
     BPF_F_RDONLY, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_link_info, bpf_prog_info, bpf_prog_type,
 };
@@ -78,6 +79,12 @@ pub fn link_by_id(id: u32) -> io::Result<OwnedFd> {
     let fd = bpf(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attr)?;
     // SAFETY: as above.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What the kernel says of a program by its id; `None` if it is gone, or this process may not ask.
+#[must_use]
+pub fn program_by_id(id: u32) -> Option<ProgramInfo> {
+    loaded_programs().filter_map(Result::ok).find(|info| info.id() == id)
 }
 
 /// What the kernel knows of a link of XDP or TCX.

@@ -2,9 +2,7 @@
 
 use std::{fs, path::Path};
 
-use aya::programs::loaded_programs;
-
-use super::probe;
+use super::{probe, sys};
 
 /// Settings of the network, of which other network namespaces than the first show only their own.
 const CORE: &str = "/proc/sys/net/core";
@@ -43,7 +41,7 @@ fn may_be_among(settings: &Path) -> bool {
 /// Whether a program is interpreted, and would not be if it were loaded now. No where this process may not ask.
 #[must_use]
 pub fn is_left_out(program_id: u32) -> bool {
-    let info = loaded_programs().filter_map(Result::ok).find(|info| info.id() == program_id);
+    let info = sys::program_by_id(program_id);
     info.is_some_and(|info| info.size_jitted() == 0) && is_on().unwrap_or(false)
 }
 

@@ -60,7 +60,8 @@ fn refusal(interface: &str, stray: &Program) -> anyhow::Error {
 }
 
 /// The command that ends what has no pins.
-fn ending(hook: &str) -> Command {
+#[must_use]
+pub fn ending(hook: &str) -> Command {
     Command::new("qosbpf detach --unpinned").operand(hook)
 }
 

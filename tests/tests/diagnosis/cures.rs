@@ -4,11 +4,11 @@ use std::os::fd::AsFd as _;
 
 use anyhow::Context as _;
 use qosbpf::{
-    kernel::{document, state::HookState},
+    kernel::{document, state::HookState, sys},
     lab::namespace::Namespace,
 };
 use qosbpf_tests::{
-    bpf::{Kind, detach_link, link_xdp, load_constant},
+    bpf::{Kind, link_xdp, load_constant},
     features::Feature,
     router::{Router, run_in, spawn_in, wait_until_up, words},
     typed::{find, findings, has, shell, type_in},
@@ -21,7 +21,7 @@ fn a_program_that_somebody_removed_is_attached_again_with_its_counters() -> anyh
     router.ping(false, 184, 10)?;
     let status = router.ok("status --json")?.json()?;
     let link = status["hooks"][0]["link_id"].as_u64().context("a link")?;
-    detach_link(link.try_into()?)?;
+    sys::detach_link(sys::link_by_id(link.try_into()?)?.as_fd())?;
     let answer = router.ask("doctor --sample 0 --json")?.expect(3)?;
     type_in(&find(&answer, "wan0", "program-removed")?, None)?;
     assert!(!has(&router.ask("doctor --sample 0 --json")?.expect(0)?, "program-removed")?);

@@ -87,7 +87,7 @@ fn compiled(policy: &Policy) -> anyhow::Result<Vec<Compiled>> {
             hook: format!("{name}:{direction}"),
             rules: found.tables.records.len(),
             bytes: found.tables.bytes(),
-            needs_tc: Needs::of(&binding).tc.filter(|_| direction == Direction::Ingress),
+            needs_tc: Needs::of(Some(&binding)).tc.filter(|_| direction == Direction::Ingress),
             idle: idle(policy, &binding.rules, &found.idle),
         });
     }
