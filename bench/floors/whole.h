@@ -82,7 +82,8 @@ INLINE __u32 needed(__u8 *data, __u8 *end)
 	return type == ETHERTYPE_IPV4 ? 34 : type == ETHERTYPE_IPV6 ? 54 : HEADERS;
 }
 
-/* Brings the headers into reach, where a part of the packet is out of it; a super-packet has them there. */
+/* Brings the headers into reach, where a part of the packet is out of it; a super-packet is taken to have them
+ * there, which is less than qosbpf does. */
 INLINE void pull(struct __sk_buff *skb)
 {
 	__u8 *data = DATA(skb), *end = END(skb);

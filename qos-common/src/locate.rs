@@ -97,7 +97,8 @@ pub enum Located {
 
 /// Whether an EtherType, as it lies in memory, is that of a tag.
 #[inline(always)]
-pub(crate) const fn is_tag(kind: u16) -> bool {
+#[must_use]
+pub const fn is_tag(kind: u16) -> bool {
     matches!(kind, TAG_8021Q | TAG_8021AD)
 }
 

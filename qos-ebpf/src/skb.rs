@@ -13,7 +13,7 @@ use qos_common::{
     condition::HandOver,
     gso::{Gso, Length},
     inside::{LABEL, MAX_LABELS},
-    locate::{Link, MAX_TAGS},
+    locate::{Link, MAX_TAGS, is_tag},
     packet::Packet,
     policy::Origin,
     process::{Frame, Outcome, Tables, process},
@@ -199,8 +199,8 @@ pub fn handle<const MF: bool, const SWAPS: bool, const INSIDE: bool, const OUTER
 /// They nearly always are. Pulling is dear, and makes a private copy: so it is done only for what is really missing.
 /// Where the kernel cannot, the packet stays as it is and is counted as too short.
 ///
-/// A super-packet is never pulled. Whoever made it had its headers in the linear part, and a list of packets
-/// (`NETIF_F_GRO_FRAGLIST`) from which payload was pulled can no longer be taken apart where it leaves.
+/// A super-packet is pulled only where its IP header is not there: a guest may write one so to a TAP device. A list of packets
+/// (`NETIF_F_GRO_FRAGLIST`), which can no longer be taken apart once payload was pulled from it, always has its headers.
 #[inline(always)]
 fn linear<const MF: bool, const INSIDE: bool>(context: &TcContext) -> Window {
     let window = Window::of_skb(context);
@@ -211,7 +211,8 @@ fn linear<const MF: bool, const INSIDE: bool>(context: &TcContext) -> Window {
     };
     let whole = context.len() as usize;
     let enough = || !INSIDE && window.len() >= needed::<MF>(&window);
-    if window.len() >= most || window.len() >= whole || enough() || is_super(context) {
+    let is_listed = || is_super(context) && window.len() >= ip_end(&window);
+    if window.len() >= most || window.len() >= whole || enough() || is_listed() {
         return window;
     }
     let _unchanged_on_error = context.pull_data(whole.min(most) as u32);
@@ -222,6 +223,31 @@ fn linear<const MF: bool, const INSIDE: bool>(context: &TcContext) -> Window {
 fn is_super(context: &TcContext) -> bool {
     // SAFETY: a valid context.
     unsafe { (*context.skb.skb).gso_size != 0 }
+}
+
+/// Where the IP header ends behind its tags; at once if it is not IP that follows.
+#[inline(always)]
+fn ip_end(window: &Window) -> usize {
+    const IPV4: u16 = EtherType::Ipv4 as u16;
+    const IPV6: u16 = EtherType::Ipv6 as u16;
+    if maps::link() == Link::Layer3 {
+        // The shorter of the two headers, not the one byte that is needed: see `Packet::read`.
+        return match window.read::<{ Ipv4Hdr::LEN }>(0) {
+            Some(bytes) if bytes[0] >> 4 == 4 => Ipv4Hdr::LEN,
+            _ => Ipv6Hdr::LEN,
+        };
+    }
+    for tags in 0..=MAX_TAGS {
+        let header = EthHdr::LEN + tags * VlanHdr::LEN;
+        match window.read::<2>(header - 2).map(u16::from_ne_bytes) {
+            Some(IPV4) => return header + Ipv4Hdr::LEN,
+            Some(IPV6) => return header + Ipv6Hdr::LEN,
+            Some(kind) if is_tag(kind) => {}
+            Some(_) => return 0,
+            None => return HEADERS,
+        }
+    }
+    0
 }
 
 /// How many bytes the headers take that the EtherType promises. With rules up to the end of the TCP header; behind tags,
