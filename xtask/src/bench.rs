@@ -40,10 +40,10 @@ impl Options {
 pub fn run(options: &Options) -> anyhow::Result<()> {
     setup::run()?;
     setup::for_bench()?;
-    measure(options, &["--release"], "release")
+    measure(options, &["-p", "qosbpf", "-p", "qosbpf-bench", "--release"], "release")
 }
 
-/// The quick run with what the tests have built: an optimised build of userspace would say nothing more about gates, and
+/// The quick run with what the tests build, which is built together with them: an optimised build of userspace would say nothing more about gates, and
 /// the kernel programs are optimised in any build.
 ///
 /// # Errors
@@ -55,14 +55,15 @@ pub fn smoke() -> anyhow::Result<()> {
         return Ok(());
     }
     setup::for_bench()?;
-    measure(&Options { quick: true, ..Options::default() }, &[], "debug")
+    let tests_too = ["--workspace", "--exclude", "qos-ebpf", "--all-targets"];
+    measure(&Options { quick: true, ..Options::default() }, &tests_too, "debug")
 }
 
-fn measure(options: &Options, profile: &[&str], folder: &str) -> anyhow::Result<()> {
+fn measure(options: &Options, what: &[&str], folder: &str) -> anyhow::Result<()> {
     if !shell::is_root()? {
         bail!(ROOT_ONLY);
     }
-    shell::run(shell::cargo(&["build", "-p", "qosbpf", "-p", "qosbpf-bench"]).args(profile))?;
+    shell::run(shell::cargo(&["build"]).args(what))?;
     let built = shell::target_folder().join(folder);
     let mut bench = Command::new(built.join("qosbpf-bench"));
     bench.arg("--qosbpf").arg(built.join("qosbpf")).arg("--output").arg(options.folder());

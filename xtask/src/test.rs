@@ -1,11 +1,15 @@
 //! `cargo xtask test`: all tests, and one line that sums them up.
 
 use std::{
+    env,
+    ffi::OsString,
     fs,
     io::{self, BufRead as _, BufReader},
     mem,
+    num::NonZero,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use anyhow::{Context as _, bail};
@@ -38,12 +42,11 @@ const GATE: &str = "floors_do_and_count_what_qosbpf_does";
 ///
 /// As [`run`].
 pub fn run_after_setup() -> anyhow::Result<()> {
-    // The debug profile: `cargo test` builds the library in it anyway, a release build would compile every dependency a
-    // second time, and what the tests wait for is the kernel.
-    shell::run(&mut shell::cargo(&["build", "-p", "qosbpf"]))?;
     let root = shell::is_root()?;
+    // It builds the program too, which the tests of its package start: in the debug profile, since what they wait for is the
+    // kernel. A build of it alone would compile what it depends on once more, with the features that it alone asks for.
     let mut command = shell::cargo(&["test", "--workspace", "--exclude", "qos-ebpf", "--no-fail-fast"]);
-    command.env("QOSBPF_BIN", shell::target_folder().join("debug/qosbpf"));
+    command.env("QOSBPF_BIN", shell::target_folder().join("debug/qosbpf")).env(THREADS, threads());
     if !root {
         command.args(kernel_package(&qos_build::root()).iter().flat_map(|package| ["--exclude", package]));
         command.args(["--", "--skip", GATE]);
@@ -64,6 +67,15 @@ pub fn run_after_setup() -> anyhow::Result<()> {
         (true, true, false) => bail!("only root can run all tests"),
         (true, true, true) => Ok(()),
     }
+}
+
+/// How many tests of a program run at a time.
+const THREADS: &str = "RUST_TEST_THREADS";
+
+/// What somebody has set, else half as many again as there are processors: most tests wait for a clock, or for the kernel.
+fn threads() -> OsString {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    env::var_os(THREADS).unwrap_or_else(|| processors.div_ceil(2).saturating_add(processors).to_string().into())
 }
 
 /// How many tests may fail for want of time before the whole run counts as failed.

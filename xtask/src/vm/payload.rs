@@ -55,7 +55,8 @@ pub fn build(folder: &Path) -> anyhow::Result<()> {
         }
         cargo
     };
-    shell::run(&mut cargo(&["build", "-p", "qosbpf"]))?;
+    // With the tests' library, so that what both depend on has the features that the tests ask for, and is compiled once.
+    shell::run(&mut cargo(&["build", "-p", "qosbpf", "-p", "qosbpf-tests"]))?;
     strip(&shell::target_folder().join(TARGET).join("debug/qosbpf"), &folder.join("qosbpf"))?;
     let mut tests = cargo(&["test", "-p", "qosbpf-tests", "--no-run", "--message-format=json"]);
     tests.args(TESTS.iter().flat_map(|test| ["--test", test]));
