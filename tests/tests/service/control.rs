@@ -123,6 +123,19 @@ fn members_of_the_group_may_bypass_and_confirm() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As a service manager gives a group to a process, or `newgrp`: no list of members has it.
+#[test]
+fn a_group_of_the_process_alone_counts() -> anyhow::Result<()> {
+    let public = Public::serving("group = \"nogroup\"\n")?;
+    let granted = "--reuid=1 --regid=1 --groups=2,65534";
+    public.ask_as(granted, "policy bypass")?.expect(0)?;
+    assert!(public.lab.five_become(46)?);
+    public.ask_as(granted, "policy resume")?.expect(0)?;
+    let others = public.ask_as("--reuid=1 --regid=1 --groups=2", "policy bypass")?.expect(1)?;
+    others.complains(&["only root and the members of nogroup may change anything"])?;
+    Ok(())
+}
+
 /// Where the settings name the network namespace that they are in already: it takes privileges to enter one.
 #[test]
 fn members_reload_from_within_the_namespace() -> anyhow::Result<()> {

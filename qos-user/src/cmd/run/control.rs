@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{UnixListener, UnixStream, unix::UCred},
+    net::{UnixListener, UnixStream},
     sync::oneshot,
     task::{spawn_blocking, yield_now},
     time::{sleep, timeout},
@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     delegate,
-    members::{self, Rank, may_change, name_of},
+    members::{self, Peer, Rank, may_change, name_of},
     seats::{Place, Room, Seats},
     shared::{Order, Shared},
 };
@@ -73,8 +73,8 @@ pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
 }
 
 fn greet<'a>(stream: UnixStream, seats: impl Fn(Rank) -> &'a Seats, shared: &Arc<Shared>) {
-    let Ok(peer) = stream.peer_cred() else { return };
-    let rank = members::rank(&stream, peer, shared.group().as_deref());
+    let Ok(peer) = Peer::of(&stream) else { return };
+    let rank = members::rank(&peer, shared.group().as_deref());
     let Some(mut seat) = seats(rank).take(peer.uid()) else {
         tracing::debug!(uid = peer.uid(), "control socket: no place is left");
         return;
@@ -83,7 +83,7 @@ fn greet<'a>(stream: UnixStream, seats: impl Fn(Rank) -> &'a Seats, shared: &Arc
     tokio::spawn(async move {
         let place = seat.place().clone();
         let done = tokio::select! {
-            done = converse(stream, peer, &place, &shared) => done,
+            done = converse(stream, &peer, &place, &shared) => done,
             () = seat.gone() => Err(anyhow::anyhow!("others need the place of one who is silent")),
         };
         if let Err(error) = done {
@@ -92,7 +92,7 @@ fn greet<'a>(stream: UnixStream, seats: impl Fn(Rank) -> &'a Seats, shared: &Arc
     });
 }
 
-async fn converse(mut stream: UnixStream, peer: UCred, place: &Place, shared: &Arc<Shared>) -> anyhow::Result<()> {
+async fn converse(mut stream: UnixStream, peer: &Peer, place: &Place, shared: &Arc<Shared>) -> anyhow::Result<()> {
     let mut text = Vec::new();
     timeout(PATIENCE, (&mut stream).take(LONGEST).read_to_end(&mut text)).await??;
     if !place.is_answered() {
@@ -107,7 +107,7 @@ async fn converse(mut stream: UnixStream, peer: UCred, place: &Place, shared: &A
     Ok(())
 }
 
-async fn answer(question: Question, peer: UCred, shared: &Arc<Shared>) -> Answer {
+async fn answer(question: Question, peer: &Peer, shared: &Arc<Shared>) -> Answer {
     if !control::device(&shared.context.bpffs).is_ok_and(|device| device == question.bpffs) {
         return Answer::Refused("this service has its pins in another bpf file system".to_owned());
     }
@@ -137,8 +137,8 @@ async fn answer(question: Question, peer: UCred, shared: &Arc<Shared>) -> Answer
             receiver.await.map_or_else(|_| ending(), Answer::Reloaded)
         }
         Ask::Command(command) => {
-            let context = shared.context.clone();
-            let said = spawn_blocking(move || delegate::run(&command, &name_of(peer), &context)).await;
+            let (context, peer) = (shared.context.clone(), peer.clone());
+            let said = spawn_blocking(move || delegate::run(&command, &name_of(&peer), &context)).await;
             shared.order(Order::Deadlines).await;
             said.map_or_else(|error| Answer::Refused(error.to_string()), Answer::Said)
         }
