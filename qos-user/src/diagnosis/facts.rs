@@ -40,6 +40,8 @@ pub struct Host {
     pub bpffs: Bpffs,
     /// Folders of pins whose network namespace nothing on this host has.
     pub ghosts: Vec<String>,
+    /// Interfaces of this network namespace whose names are not UTF-8, as a shell takes them.
+    pub odd_names: Vec<String>,
 }
 
 /// A feature that a kernel lacks.

@@ -28,7 +28,8 @@ pub fn host(host: &Host, interface: Option<&str>) -> Vec<Finding> {
         bpffs(&host.bpffs),
         capabilities(host, interface),
     ];
-    let mut findings: Vec<_> = found.into_iter().flatten().chain(ghosts(host)).chain(lacks(host)).collect();
+    let mut findings: Vec<_> =
+        found.into_iter().flatten().chain(ghosts(host)).chain(odd_names(host)).chain(lacks(host)).collect();
     findings.insert(0, summary(host));
     findings
 }
@@ -78,6 +79,16 @@ fn ghosts(host: &Host) -> impl Iterator<Item = Finding> {
     host.ghosts.iter().map(|folder| {
         let text = format!("{folder}: pins of a network namespace that no process, name or mount of this host has");
         Finding::info(HOST, "netns-gone", text).cure(Cure::Host(Command::new("rm -r").word(folder)))
+    })
+}
+
+/// The kernel takes any bytes.
+fn odd_names(host: &Host) -> impl Iterator<Item = Finding> {
+    host.odd_names.iter().map(|name| {
+        let text =
+            format!("interface {name} has a name that is not UTF-8: nothing here attaches to it, counts it or asks it");
+        let advice = format!("give it another name: ip link set dev {name} name NEW");
+        Finding::warn(HOST, "odd-name", text).cure(Cure::Advice(advice))
     })
 }
 
@@ -203,6 +214,7 @@ mod tests {
             bounded: false,
             bpffs: Bpffs { path: "/sys/fs/bpf".to_owned(), state: BpffsState::Mounted },
             ghosts: Vec::new(),
+            odd_names: Vec::new(),
         }
     }
 
@@ -225,6 +237,14 @@ mod tests {
         let host = Host { ghosts: vec![folder], ..good() };
         assert_eq!(found(&host), [(Level::Info, "netns-gone")]);
         let cure = Cure::Host(Command::new("rm -r /sys/fs/bpf/qosbpf/v1/netns-9"));
+        assert_eq!(super::host(&host, None)[1].cure, Some(cure));
+    }
+
+    #[test]
+    fn an_interface_that_nothing_can_name_is_told() {
+        let host = Host { odd_names: vec![r"$'\xff0'".to_owned()], ..good() };
+        assert_eq!(found(&host), [(Level::Warn, "odd-name")]);
+        let cure = Cure::Advice(r"give it another name: ip link set dev $'\xff0' name NEW".to_owned());
         assert_eq!(super::host(&host, None)[1].cure, Some(cure));
     }
 

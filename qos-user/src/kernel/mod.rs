@@ -21,6 +21,7 @@ pub mod netdev;
 pub mod netns;
 pub mod network;
 pub mod object;
+pub mod odd_names;
 mod once;
 pub mod past;
 pub mod peer;

@@ -11,7 +11,7 @@ use netlink_packet_route::{
 use qos_common::locate::Link;
 use tokio::runtime::Runtime;
 
-use super::{netdev::kind_of, state::QdiscBaseline, tunnel::Tunnel};
+use super::{netdev::kind_of, odd_names, state::QdiscBaseline, tunnel::Tunnel};
 use crate::{diagnosis::facts::XdpAt, error::Failure, hook::Direction, snapshot::Device};
 
 /// A connection to the network namespace that this thread was in when it was made.
@@ -112,7 +112,8 @@ impl Network {
     /// `no-such-interface`.
     pub fn interface(&self, name: &str) -> anyhow::Result<Interface> {
         let interfaces = self.interfaces()?;
-        let close = interfaces.iter().map(|known| known.name.clone()).collect::<Vec<_>>().join(", ");
+        let there = interfaces.iter().map(|known| known.name.clone()).chain(odd_names::names());
+        let close = there.collect::<Vec<_>>().join(", ");
         interfaces.into_iter().find(|known| known.name == name).ok_or_else(|| {
             Failure::new("no-such-interface", format!("no interface {name} in this network namespace"))
                 .hint(format!("there are: {close}; another namespace: --netns NAME"))

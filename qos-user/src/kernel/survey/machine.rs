@@ -4,7 +4,7 @@ use std::{fs, io, mem, path::Path};
 
 use nix::unistd::geteuid;
 
-use super::super::{bpffs, ghosts, netns, pins, privilege, probe, sys, translation};
+use super::super::{bpffs, ghosts, netns, odd_names, pins, privilege, probe, sys, translation};
 use crate::diagnosis::{
     facts::{Bpffs, BpffsState, Host, Lack},
     version,
@@ -62,6 +62,7 @@ pub fn host(bpf_fs: &Path) -> Host {
         bounded: privilege::is_bounded(),
         bpffs: file_system(bpf_fs),
         ghosts: ghosts::gone(bpf_fs).iter().map(|folder| folder.display().to_string()).collect(),
+        odd_names: odd_names::names(),
     }
 }
 
