@@ -178,7 +178,13 @@ pub fn stays(site: &Site, hook: &Hook, other: Via, interface: &Interface) -> Fai
     if other == Via::XdpNative && matches!(interface.link, Ok(Link::Layer3)) {
         return failure.hint(format!("a layer-3 device does not give its packets to native XDP: it stays at {via}"));
     }
-    failure.hint(format!("to move it, losing its counters: {}", moved(site, hook, other)))
+    failure.hint(moving(site, hook, other))
+}
+
+/// What moves a hook to another mechanism, as it is said.
+#[must_use]
+pub fn moving(site: &Site, hook: &Hook, via: Via) -> String {
+    format!("to move it, losing its counters: {}", moved(site, hook, via))
 }
 
 /// The commands that attach a hook by another mechanism. The policy in force goes with the last of its hooks, and comes back

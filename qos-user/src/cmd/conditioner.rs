@@ -228,8 +228,8 @@ fn refuse_at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> anyhow::Result<
 pub fn at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> Option<Failure> {
     let why = Needs::of(Some(binding)).forbid(hook.state.via, site.interface_of(hook))?;
     let message = format!("{} is attached by {}: {why}", site.hook_name(hook), hook.state.via);
-    let cure = attaching::moved(site, hook, choice::best_at_tc(hook.pins.ifindex));
-    Some(Failure::new("needs-tc", message).hint(format!("to move it, losing its counters: {cure}")))
+    let moving = attaching::moving(site, hook, choice::best_at_tc(hook.pins.ifindex));
+    Some(Failure::new("needs-tc", message).hint(moving))
 }
 
 /// The interfaces as the compiler asks for them: number and name.

@@ -2,7 +2,6 @@
 
 use super::{attaching, conditioner, site::Site};
 use crate::{
-    command::Command,
     diagnosis::{Cure, Finding},
     hook::Via,
     kernel::{
@@ -15,11 +14,10 @@ use crate::{
 /// That it is free, and what moves the hook to it; `None` where it is not so.
 #[must_use]
 pub fn is_free(site: &Site, hook: &Hook) -> Option<String> {
-    let text = "the XDP slot is free now; to move it there, losing its counters";
-    Some(format!("{text}: {}", moved(site, hook)?))
+    Some(format!("the XDP slot is free now; {}", moving(site, hook)?))
 }
 
-fn moved(site: &Site, hook: &Hook) -> Option<Command> {
+fn moving(site: &Site, hook: &Hook) -> Option<String> {
     let interface = site.interface_of(hook).filter(|_| hook.running != Observed::Gone)?;
     let was_taken = !hook.state.via.is_xdp() && hook.state.reason.contains(choice::SLOT_WAS_TAKEN);
     let needs = Needs::of(hook.state.binding.as_ref());
@@ -29,18 +27,17 @@ fn moved(site: &Site, hook: &Hook) -> Option<Command> {
         && interface.xdp.is_none()
         && needs.forbid(Via::XdpNative, Some(interface)).is_none()
         && wanted == Wanted::Best;
-    may.then(|| attaching::moved(site, hook, Via::XdpNative))
+    may.then(|| attaching::moving(site, hook, Via::XdpNative))
 }
 
 /// Hooks for which it is free.
 #[must_use]
 pub fn findings(site: &Site) -> Vec<Finding> {
     let finding = |hook: &Hook| {
-        let moved = moved(site, hook)?;
+        let moving = moving(site, hook)?;
         let (name, via) = (site.hook_name(hook), hook.state.via);
         let text = format!("{name} is by {via}: the XDP slot was taken when it was attached, and is free now");
-        let advice = format!("to move it there, losing its counters: {moved}");
-        Some(Finding::info(&site.name_of(hook), "xdp-slot-free", text).cure(Cure::Advice(advice)))
+        Some(Finding::info(&site.name_of(hook), "xdp-slot-free", text).cure(Cure::Advice(moving)))
     };
     site.hooks.iter().filter_map(finding).collect()
 }

@@ -37,6 +37,9 @@ fn an_xdp_program_in_the_slot_stays_there() -> anyhow::Result<()> {
     assert_eq!(programs(router.edge(), "lan0")?, earlier);
     let policy = router.policy("p", "[interface.lan0]\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
     router.ask(&format!("attach lan0 --hook xdp --policy {policy}"))?.expect(1)?;
+    let asks = "[interface.lan0]\nhook = \"xdp\"\ningress = \"t\"\n[remark.t]\nother = \"DF\"\n";
+    let refused = router.ask(&format!("policy apply {} --attach", router.policy("asks", asks)?))?.expect(1)?;
+    refused.complains(&["how to free the slot; then apply the policy again: nothing of it is in force"])?;
     router.ok("status")?.says(&["no policy", "nothing is attached"])?;
 
     let chosen = router.ok("attach lan0")?;

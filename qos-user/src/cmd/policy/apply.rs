@@ -300,7 +300,17 @@ fn attach(site: &Site, policy: &Policy, item: &Item<'_>) -> anyhow::Result<Optio
     let wanted = conditioner::wanted(Wanted::Best, Some(policy), &interface.name, direction);
     let bound = conditioner::first(item.binding.clone(), &site.interfaces)?;
     let request = Request { interface, pins, wanted, bound, inside: None, log: false, bypass: None };
-    choice::attach(&request, &site.net).map(Some)
+    choice::attach(&request, &site.net).map(Some).map_err(to_be_repeated)
+}
+
+/// Says that what helps to attach there does not put the policy in force, which is taken back.
+fn to_be_repeated(error: anyhow::Error) -> anyhow::Error {
+    let repeated = |mut failure: Failure| {
+        failure.hint =
+            failure.hint.map(|hint| format!("{hint}; then apply the policy again: nothing of it is in force"));
+        failure.into()
+    };
+    error.downcast::<Failure>().map_or_else(|other| other, repeated)
 }
 
 fn go_back(site: &Site, change: &Pending, context: &Context) {
