@@ -75,6 +75,8 @@ pub enum BpffsState {
     Absent {
         /// Whether there is a folder to mount it at.
         folder: bool,
+        /// The bpf file system that a folder would be in, if that is not mounted either.
+        base: Option<String>,
     },
     /// It is hidden from this process, which has a mount namespace of its own.
     Hidden,

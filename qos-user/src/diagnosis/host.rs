@@ -164,11 +164,13 @@ fn bpffs(bpffs: &Bpffs) -> Option<Finding> {
             let cure = Cure::Host(Command::new("mount -o remount,rw").word(path));
             Some(Finding::fail(HOST, "bpffs-read-only", text).cure(cure))
         }
-        BpffsState::Absent { folder } => {
+        BpffsState::Absent { folder, base } => {
             let text = format!("no bpf file system at {path}: nothing is pinned; attach mounts one if it may");
-            let mount = Command::new("mount -t bpf bpf").word(path);
-            let mount = if *folder { mount } else { Command::new("mkdir -p").word(path).then(mount) };
-            Some(Finding::warn(HOST, "bpffs-absent", text).cure(Cure::Host(mount)))
+            let mount = |at: &str| Command::new("mount -t bpf bpf").word(at);
+            let made = || Command::new("mkdir -p").word(path);
+            let all = [base.as_deref().map(mount), (!folder).then(made), Some(mount(path))];
+            let mounted = all.into_iter().flatten().reduce(Command::then);
+            Some(Finding::warn(HOST, "bpffs-absent", text).cures(mounted.map(Cure::Host)))
         }
         BpffsState::Hidden => {
             let text = format!("{path} is no bpf file system in this mount namespace: pins would end with it");
@@ -315,9 +317,16 @@ mod tests {
 
     #[test]
     fn the_mount_is_made_where_there_is_no_folder_too() {
-        let cure = |folder| host(&with(BpffsState::Absent { folder }), None)[1].cure.clone();
-        assert_eq!(cure(true), Some(Cure::Host(Command::new("mount -t bpf bpf /sys/fs/bpf"))));
-        let made = Command::new("mkdir -p /sys/fs/bpf").then(Command::new("mount -t bpf bpf /sys/fs/bpf"));
-        assert_eq!(cure(false), Some(Cure::Host(made)));
+        let cure = |folder, base| {
+            let bpffs = Bpffs { path: "/sys/fs/bpf/op".to_owned(), state: BpffsState::Absent { folder, base } };
+            host(&Host { bpffs, ..good() }, None)[1].cure.clone()
+        };
+        let (made, mounted) = ("mkdir -p /sys/fs/bpf/op", "mount -t bpf bpf /sys/fs/bpf/op");
+        let first = "mount -t bpf bpf /sys/fs/bpf";
+        let all =
+            |lines: &[&'static str]| lines.iter().map(|line| Command::new(line)).reduce(Command::then).map(Cure::Host);
+        assert_eq!(cure(true, None), all(&[mounted]));
+        assert_eq!(cure(false, None), all(&[made, mounted]));
+        assert_eq!(cure(false, Some("/sys/fs/bpf".to_owned())), all(&[first, made, mounted]));
     }
 }

@@ -96,26 +96,43 @@ fn escaped(path: &Path) -> String {
     [(' ', "\\040"), ('\t', "\\011"), ('\n', "\\012")].iter().fold(path, |path, (from, to)| path.replace(*from, to))
 }
 
-/// Mounts a bpf file system at `path` if there is none.
+/// The bpf file system that has to be mounted before there can be a folder at `path`: the kernel has the usual place for it
+/// in sysfs, which takes no folders.
+#[must_use]
+pub fn base_of(path: &Path) -> Option<&'static Path> {
+    let base = Path::new(DEFAULT);
+    (path != base && path.starts_with(base) && !path.exists() && !is_mounted(base)).then_some(base)
+}
+
+/// Mounts a bpf file system at `path` if there is none, and before that the one that it is to be in.
 ///
 /// # Errors
 ///
 /// `bpffs-private`, where the mount would vanish with this process; `bpffs-not-empty`, where it would hide what is
-/// there; or what mount(2) says.
+/// there; `bpffs`, with what the file system or mount(2) says.
 pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
     if is_mounted(path) {
         return refuse_read_only(path);
     }
     refuse_hidden(path)?;
+    base_of(path).map_or(Ok(()), ensure_mounted)?;
     if path.exists() {
         refuse_in_use(path)?;
     } else {
-        fs::create_dir(path).with_context(|| format!("create {}", path.display()))?;
+        fs::create_dir(path).map_err(|error| not_made(path, &error))?;
     }
     mount(Some("bpf"), path, Some("bpf"), MsFlags::empty(), Some("mode=0755"))
         .map_err(|error| Failure::new("bpffs", format!("mount a bpf file system at {}: {error}", path.display())))?;
     tracing::info!(path = %path.display(), "mounted a bpf file system");
     Ok(())
+}
+
+fn not_made(path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::new("bpffs", format!("create {} for a bpf file system: {error}", path.display()));
+    match error.kind() {
+        io::ErrorKind::NotFound => failure.hint(Command::new("mkdir -p").word(path.display()).to_string()),
+        _ => failure,
+    }
 }
 
 /// Refuses a bpf file system in which nothing can be written down, before anything is changed.

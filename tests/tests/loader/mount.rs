@@ -9,7 +9,7 @@ use qosbpf_tests::{
     router::{Router, words},
 };
 
-use qosbpf_tests::left::assert_nothing;
+use qosbpf_tests::{left::assert_nothing, typed};
 
 #[test]
 fn one_that_is_not_mounted_is_mounted() -> anyhow::Result<()> {
@@ -70,4 +70,29 @@ fn inside_ip_netns_exec_the_way_out_is_named() -> anyhow::Result<()> {
     }
     router.ok("status")?.says(&["lan0:ingress", "lan0:egress"])?;
     Ok(())
+}
+
+/// The usual place is in sysfs, which takes no folders until a bpf file system is there.
+#[test]
+fn a_folder_below_the_usual_place_has_that_mounted_first() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    // What is above a process tells whether its mounts are its own: here nothing is above it.
+    let alone = |script: &str| {
+        let bare = "while umount -R /sys/fs/bpf 2>/dev/null; do :; done";
+        let mut command = words("unshare --mount --pid --fork --mount-proc sh -c");
+        Answer::of(command.arg(format!("{bare}; {script}")))
+    };
+    let ours = format!("{} --netns {} --bpffs /sys/fs/bpf/op", binary::path()?.display(), router.edge().name());
+    let mounted = "grep -E '^bpf /sys/fs/bpf(/op)? bpf ' /proc/mounts | wc -l";
+    let attached =
+        alone(&format!("{ours} attach lan0 --ingress && {ours} status && {ours} detach --all && {mounted}"))?;
+    let attached = attached.expect(0)?.says(&["lan0:ingress  attached", "lan0:ingress  detached"])?;
+    assert!(attached.stdout.ends_with("\n2\n"), "{attached:?}");
+    let doctor = format!("{ours} doctor --sample 0 --json");
+    let found = typed::find(&alone(&doctor)?.expect(3)?, "host", "bpffs-absent")?;
+    let cure = found["cure"].as_str().unwrap_or_default();
+    assert!(!typed::has(&alone(&format!("{cure} && {doctor}"))?.expect(0)?, "bpffs-absent")?, "{cure}");
+    let far = alone(&format!("{ours}/far attach lan0"))?.expect(1)?;
+    far.complains(&["create /sys/fs/bpf/op/far", "No such file", "mkdir -p /sys/fs/bpf/op/far"])?;
+    assert_nothing(&router, "what was in other mount namespaces")
 }

@@ -113,8 +113,11 @@ fn file_system(path: &Path) -> Bpffs {
 
 fn state(path: &Path) -> BpffsState {
     if !bpffs::is_mounted(path) {
-        let hidden = bpffs::refuse_hidden(path).is_err();
-        return if hidden { BpffsState::Hidden } else { BpffsState::Absent { folder: path.is_dir() } };
+        if bpffs::refuse_hidden(path).is_err() {
+            return BpffsState::Hidden;
+        }
+        let base = bpffs::base_of(path).map(|base| base.display().to_string());
+        return BpffsState::Absent { folder: path.is_dir(), base };
     }
     if let Some((folder, error)) = pins::refused(path) {
         let (why, shown) = (format!("{error:#}"), folder.display().to_string());
