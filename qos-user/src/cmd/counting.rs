@@ -58,9 +58,11 @@ impl Site {
     fn snapshot_of(&self, hook: &Hook) -> snapshot::Hook {
         let direction = hook.pins.direction;
         let counted = counted(hook, self.name_of(hook));
-        let qdisc = (direction == Direction::Egress).then(|| self.net.qdiscs(hook.pins.ifindex).ok()).flatten();
+        let interface = self.interface_of(hook);
+        let sending = interface.filter(|_| direction == Direction::Egress);
+        let qdisc = sending.and_then(|interface| self.net.qdiscs(interface.ifindex).ok());
         snapshot::Hook {
-            device: self.interface_of(hook).map(|now| since(now.device(direction), hook.state.device)),
+            device: interface.map(|now| since(now.device(direction), hook.state.device)),
             qdisc: qdisc.map(|now| qdisc_since(now.root, &hook.state.qdisc)),
             ..counted
         }

@@ -47,3 +47,31 @@ fn a_device_that_is_in_another_namespace_is_told_with_its_name() -> anyhow::Resu
     assert_eq!(find(&why, &format!("{away}:egress"), "no-device")?["text"], text);
     router.ok(&format!("detach {away}")).map(drop)
 }
+
+/// The kernel gives a number to another device when it is told to: what the one before it counted is not that one's.
+#[test]
+fn a_device_with_the_number_of_another_has_none_of_its_counters() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    for hook in ["clsact", "tcx"] {
+        if hook == "tcx" && Feature::Tcx.leaves_out("a device that takes its link along")? {
+            continue;
+        }
+        run_in(router.edge(), "ip link add v9 index 77 type veth peer name peer9")?;
+        router.ok(&format!("attach v9 --egress --hook {hook}"))?;
+        run_in(router.edge(), "ip link del v9")?;
+        run_in(router.edge(), "ip link add v9b index 77 type veth peer name peer9")?;
+        router.ask("stats v9b")?.expect(1)?.complains(&["not attached at v9b", "to attach: qosbpf", " attach v9b"])?;
+        let all = router.ok("stats --json")?.json()?;
+        let left = &all["hooks"][0];
+        assert_eq!((&left["interface"], left["device"].is_null()), (&"if-77".into(), true), "{hook}: {all:#}");
+        router.ok("status")?.says(&["if-77:egress", "the interface is gone (it was v9)"])?;
+        let why = router.ask("why v9b:egress --sample 0 --json")?.expect(3)?;
+        find(&why, "v9b:egress", "not-attached")?;
+        find(&router.ask("doctor --sample 0 --json")?.expect(0)?, "if-77", "no-device")?;
+        router.ok("attach v9b --egress")?.complains(&["begins at zero: what was left there was that of v9"])?;
+        router.ok("stats v9b --json")?.says(&["\"v9b\""])?;
+        router.ok("detach --all")?;
+        run_in(router.edge(), "ip link del v9b")?;
+    }
+    Ok(())
+}

@@ -2,10 +2,15 @@
 
 use super::Site;
 use crate::{
+    cmd::attaching::begins_anew,
     command::Command,
     error::Failure,
     hook::HookName,
-    kernel::{datapath::Hook, network::Interface, pins::HookPins},
+    kernel::{
+        datapath::{Hook, Observed},
+        network::Interface,
+        pins::HookPins,
+    },
 };
 
 impl Site {
@@ -17,10 +22,11 @@ impl Site {
         }
     }
 
-    /// The interface of a hook; `None` once it is gone.
+    /// The interface of a hook; `None` once it is gone, be it that another one has its number by now.
     #[must_use]
     pub fn interface_of(&self, hook: &Hook) -> Option<&Interface> {
-        self.interface_at(&hook.pins)
+        let is_another = |now: &&Interface| hook.running == Observed::Gone && begins_anew(hook, now).is_some();
+        self.interface_at(&hook.pins).filter(|now| !is_another(now))
     }
 
     /// The same by its pins.
@@ -54,7 +60,7 @@ impl Site {
     /// How the interface of a hook is called.
     #[must_use]
     pub fn name_of(&self, hook: &Hook) -> String {
-        self.name_at(&hook.pins)
+        self.interface_of(hook).map_or_else(|| numbered(&hook.pins), |interface| interface.name.clone())
     }
 
     /// How a hook is called, such as `wan0:egress`.
@@ -66,7 +72,7 @@ impl Site {
     /// How the interface of these pins is called.
     #[must_use]
     pub fn name_at(&self, pins: &HookPins) -> String {
-        self.interface_at(pins).map_or_else(|| format!("if-{}", pins.ifindex), |interface| interface.name.clone())
+        self.interface_at(pins).map_or_else(|| numbered(pins), |interface| interface.name.clone())
     }
 
     pub(super) fn not_attached(&self, name: &HookName) -> anyhow::Error {
@@ -96,4 +102,9 @@ impl Site {
         let detach = Command::new("qosbpf detach").operand(&left);
         Some(format!("{interface} is gone, and what is left of it is {left}: {detach}"))
     }
+}
+
+/// How an interface is called that is not here.
+fn numbered(pins: &HookPins) -> String {
+    format!("if-{}", pins.ifindex)
 }
