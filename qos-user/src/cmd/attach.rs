@@ -1,6 +1,6 @@
 //! `qosbpf attach`: counts at an interface, and enforces the policy in force there.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 
 use qos_common::locate::Link;
 use serde_json::json;
@@ -9,6 +9,7 @@ use crate::{
     cli::{ApplyOptions, AttachArgs, HookChoice},
     cmd::{
         Context,
+        applying::Applying,
         attaching::{Asked, attach_again, attach_anew, begins_anew},
         conditioner,
         control::{self, Ask},
@@ -217,14 +218,15 @@ fn adopt(args: &AttachArgs, site: &Site, source: &Source, policy: &Policy, conte
     if running.is_some_and(|running| running.hash() == policy.hash()) {
         return Ok(false);
     }
+    let other_policy = |why: &str| other_policy(site, source, policy, why);
     let binds = |hook: &&Hook| conditioner::binding(policy, &site.name_of(hook), hook.pins.direction).is_some();
     let touched = site.hooks.iter().find(binds);
     if let Some(running) = running {
-        return Err(other_policy(source, &format!("policy {} {} is in force", running.name(), running.hash())));
+        return Err(other_policy(&format!("policy {} {} is in force", running.name(), running.hash())));
     }
     if let Some(hook) = touched {
         let hook = site.hook_name(hook);
-        return Err(other_policy(source, &format!("{hook} is attached already, without it")));
+        return Err(other_policy(&format!("{hook} is attached already, without it")));
     }
     room::refuse_too_large(source, policy)?;
     testing::refuse_failing(site, policy, false)?;
@@ -247,9 +249,9 @@ fn detach(hook: &str) -> Command {
     Command::new("qosbpf detach").operand(hook)
 }
 
-fn other_policy(source: &Source, why: &str) -> anyhow::Error {
+fn other_policy(site: &Site, source: &Source, policy: &Policy, why: &str) -> anyhow::Error {
     Failure::new("other-policy", format!("attach does not change a policy, and {why}"))
-        .hint(Command::new("qosbpf policy apply --attach").operand(source.file()).to_string())
+        .hint(Applying::attaching(site, policy, Path::new(source.file())).to_string())
         .into()
 }
 

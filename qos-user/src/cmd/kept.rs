@@ -1,6 +1,7 @@
 //! What `attach` finds there already.
 
 use super::{
+    applying,
     attaching::{Asked, has_outgrown, in_pieces, refuse_to_differ, stays},
     conditioner,
     site::Site,
@@ -93,5 +94,5 @@ pub fn left_behind(site: &Site, hook: &Hook) -> Option<String> {
         None => bound().map(|_| "no policy".to_owned())?,
     };
     let (name, hash) = (in_force.name(), in_force.hash());
-    Some(format!("{} runs {runs}, and {name} {hash} is in force: {}", site.hook_name(hook), site.apply_again()))
+    Some(format!("{} runs {runs}, and {name} {hash} is in force: {}", site.hook_name(hook), applying::again(site)))
 }

@@ -2,6 +2,7 @@
 
 mod absent;
 mod applied;
+mod applying;
 mod attach;
 mod attaching;
 mod conditioner;

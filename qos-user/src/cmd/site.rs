@@ -4,14 +4,13 @@ mod names;
 
 use std::{
     collections::HashSet,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use qos_common::ds::Dscp;
 
 use crate::{
     cmd::Context,
-    command::Command,
     error::Failure,
     hook::HookName,
     kernel::{
@@ -83,7 +82,8 @@ impl Site {
             Ok(policy) => (policy, None),
             Err(error) => (None, Some(error.downcast::<Failure>()?)),
         };
-        Ok(Self { store, net, interfaces, hooks, broken, policy, spoiled, saved: context.saved() })
+        let saved = path::absolute(context.saved())?;
+        Ok(Self { store, net, interfaces, hooks, broken, policy, spoiled, saved })
     }
 
     /// What the pins tell.
@@ -92,28 +92,19 @@ impl Site {
         Pinned { hooks: &self.hooks, broken: &self.broken }
     }
 
-    /// Where the saved policy is.
+    /// Where the saved policy is, by its whole path.
     #[must_use]
     pub fn saved_file(&self) -> &Path {
         &self.saved
     }
 
-    /// A file that has the policy in force: the saved one, or the one that it came from as long as that says the same.
+    /// A file that has the policy in force, by its whole path: the saved one, or the one that it came from as long as that
+    /// says the same. Where a path that was given leads, it may not lead from the folder of now.
     #[must_use]
     pub fn file_of(&self, in_force: &InForce) -> Option<PathBuf> {
-        if in_force.saved {
-            return Some(self.saved.clone());
-        }
-        let file = PathBuf::from(&in_force.record.file);
-        saved_hash(&file).is_some_and(|hash| hash == in_force.policy.hash()).then_some(file)
-    }
-
-    /// What puts the policy in force where that is not so.
-    #[must_use]
-    pub fn apply_again(&self) -> String {
-        let file = self.policy.as_ref().and_then(|in_force| self.file_of(in_force));
-        let apply = |file: PathBuf| Command::new("qosbpf policy apply").operand(file.display()).to_string();
-        file.map_or_else(|| "apply it again".to_owned(), apply)
+        let given = PathBuf::from(&in_force.record.file);
+        let is_it = || saved_hash(&given).is_some_and(|hash| hash == in_force.policy.hash());
+        if in_force.saved { Some(self.saved.clone()) } else { is_it().then(|| path::absolute(&given).ok())? }
     }
 
     /// Whether a policy is in force, be it one that this version cannot read.

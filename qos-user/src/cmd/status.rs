@@ -10,7 +10,9 @@ use std::{
 use crate::{
     cli::StatusArgs,
     cmd::{
-        Context, absent, applied, control,
+        Context, absent, applied,
+        applying::Applying,
+        control,
         site::{self, Site},
         unpinned, wanted,
     },
@@ -83,7 +85,7 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         service,
         notes: spoiled(site)
             .into_iter()
-            .chain(unapplied(site, saved.as_ref(), context))
+            .chain(unapplied(site, saved.as_ref()))
             .chain(saved.as_ref().and_then(|saved| wanted::only_saved(site, saved)))
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))
             .chain(unpinned::notes(site))
@@ -105,13 +107,13 @@ fn hinted(missing: Missing, service: Option<&ServiceStatus>) -> Missing {
 }
 
 /// Without a policy in force, that one is saved, as after a reboot.
-fn unapplied(site: &Site, saved: Option<&Policy>, context: &Context) -> Option<Note> {
+fn unapplied(site: &Site, saved: Option<&Policy>) -> Option<Note> {
     if site.policy.is_some() || site.spoiled.is_some() {
         return None;
     }
-    let (path, policy) = (context.saved(), saved?);
+    let policy = saved?;
     let (name, hash) = (policy.name(), policy.hash());
-    let apply = Command::new("qosbpf policy apply").word(path.display()).words("--attach");
+    let apply = Applying::attaching(site, policy, site.saved_file());
     Some(Note::warning(format!("policy {name} {hash} is saved, and not in force: {apply}")))
 }
 

@@ -7,7 +7,7 @@ use qos_common::{ds::Dscp, notation::NotationError};
 use crate::{
     cli::WhyArgs,
     cmd::{
-        Context, absent, conditioner,
+        Context, absent, applying, conditioner,
         doctor::shell,
         site::{self, Site},
     },
@@ -81,6 +81,7 @@ fn answer(args: &WhyArgs, site: &Site, direction: Direction, context: &Context) 
     (later.policy, later.missing) = (earlier.policy.clone(), earlier.missing.clone());
     let ground = survey::ground(&site.net, &site.interfaces, Some(site.pinned()))?;
     let outside = survey::outside();
+    let again = applying::cure(site);
     let scene = Scene {
         interface,
         direction,
@@ -89,6 +90,7 @@ fn answer(args: &WhyArgs, site: &Site, direction: Direction, context: &Context) 
         ground: &ground,
         outside: &outside,
         sent: &sent,
+        again: again.as_ref(),
     };
     Ok(diagnosis::why::why(&scene, &about))
 }

@@ -57,6 +57,8 @@ pub struct Scene<'a> {
     pub outside: &'a Outside,
     /// How many packets each device sent between the readings, by index.
     pub sent: &'a BTreeMap<u32, u64>,
+    /// What puts the policy in force where a hook runs without it, if one is in force.
+    pub again: Option<&'a Cure>,
 }
 
 /// The answer: what stands above it, what was found, and commands that show more.

@@ -78,7 +78,7 @@ fn a_saved_policy_that_is_not_in_force_is_said_to_be_so() -> anyhow::Result<()> 
     edge.ask("status")?.expect(3)?.says(&[
         "! policy keep ",
         "is saved, and not in force: qosbpf --netns",
-        "policy.toml --attach",
+        "policy apply --attach",
     ])?;
     let path = edge.router.folder().join("etc/policy.toml");
     edge.ok(&format!("policy apply {} --attach", path.display()))?;

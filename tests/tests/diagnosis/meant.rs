@@ -5,7 +5,7 @@ use std::fs;
 use qosbpf_tests::{
     binary::Answer,
     router::{Router, run_in},
-    typed::{find, findings, has, type_in},
+    typed::{find, findings, has, last_command, type_in},
 };
 
 const TABLE: &str = "[remark.t]\nother = \"DF\"\n";
@@ -72,5 +72,29 @@ fn a_pin_that_says_what_is_in_force_and_is_broken_is_named_with_its_cure() -> an
     let found = findings(&answer)?.into_iter().find(|found| found["code"] == "spoiled-pin").unwrap_or_default();
     let told = |field: &str| found[field].as_str().is_some_and(|text| text.contains(&pin.display().to_string()));
     assert!(found["subject"] == "host" && told("text") && told("advice"), "{}", answer.stdout);
+    Ok(())
+}
+
+/// Of hooks that only count nothing is taken away by it.
+#[test]
+fn a_saved_policy_that_does_not_name_where_hooks_count_is_put_in_force_by_what_is_said() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let etc = router.folder().join("etc");
+    fs::create_dir_all(&etc)?;
+    let policy = format!("version = 1\nname = \"p\"\n[interface.wan0]\negress = \"t\"\n{TABLE}");
+    fs::write(etc.join("policy.toml"), policy)?;
+    let status = || Answer::of(router.command("--etc")?.arg(&etc).args(["status", "--json"]));
+    let by_status = || {
+        let document = status()?.json()?;
+        let mut notes = document["notes"].as_array().into_iter().flatten().filter_map(|note| note.as_str());
+        last_command(notes.find(|note| note.contains("is saved, and not in force")).unwrap_or_default())
+    };
+    let by_doctor = || type_in(&find(&doctor(&router, "")?.expect(3)?, "host", "not-in-force")?, None);
+    for typed in [&by_status as &dyn Fn() -> anyhow::Result<Answer>, &by_doctor] {
+        router.ok("attach lan0")?;
+        typed()?;
+        status()?.expect(0)?.says(&["\"table\": \"t\"", "\"interface\": \"lan0\""])?;
+        router.ok("detach --all")?;
+    }
     Ok(())
 }

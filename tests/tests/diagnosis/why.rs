@@ -9,7 +9,7 @@ use qosbpf::lab::topology::LAN_HOST;
 use qosbpf_tests::{
     binary::Answer,
     router::{Router, run_in, spawn_in, words},
-    typed::{find, shell, type_in},
+    typed::{find, has, shell, type_in},
     udp,
 };
 
@@ -192,8 +192,7 @@ fn a_rule_that_is_not_for_this_hook() -> anyhow::Result<()> {
     assert!(said(&nowhere).contains("is asked nowhere") && nowhere["advice"].is_string(), "{nowhere:#}");
     let without = find(&why(&router, "wan0:egress out")?.expect(3)?, "wan0:egress", "not-asked")?;
     assert!(said(&without).contains("is for wan0:egress (on = wan0:egress)"), "{without:#}");
-    let cure = without["cure"].as_str().unwrap_or_default();
-    assert_eq!(shell(&format!("{cure} --prune"), None)?.code, 0, "{cure}");
+    type_in(&without, None)?;
     router.ping(false, 0, 3)?;
     why(&router, "wan0:egress out")?.expect(0)?.says(&["it has decided or counted 3 packets"])?;
     Ok(())
@@ -303,5 +302,37 @@ fn what_our_own_rule_took_at_another_hook() -> anyhow::Result<()> {
     router.ping(true, 184, 5)?;
     let answer = router.ask("why wan0:egress EF --sample 0")?.expect(0)?;
     answer.says(&[taken, "EF comes through: 5 from lan0:ingress, 5 at wan0:egress"])?;
+    Ok(())
+}
+
+/// Another policy is in force than the hook runs, since it was applied to other interfaces alone. What would take policies away
+/// is left to whoever reads it; and a path leads from everywhere.
+#[test]
+fn the_policy_in_force_is_applied_to_the_rest_by_a_command_that_is_accepted() -> anyhow::Result<()> {
+    let table = "[remark.t]\nother = \"DF\"\n";
+    let wan = "[interface.wan0]\negress = \"t\"\n";
+    let router = Router::start()?;
+    let both = router.policy("both", &format!("[interface.wan0]\ningress = \"t\"\negress = \"t\"\n{table}"))?;
+    let new = router.policy("new", &format!("[interface.lan0]\ningress = \"t\"\n{wan}{table}"))?;
+    let within = |line: &str| Answer::of(router.command(line)?.current_dir(router.folder()));
+    let asked_within =
+        || find(&within("why wan0:egress EF --sample 0 --json")?.expect(3)?, "wan0:egress", "other-policy");
+    router.ok(&format!("policy apply {both} --attach"))?;
+    within("policy apply new --only lan0")?.expect(0)?;
+    let found = asked_within()?;
+    let advice = found["advice"].as_str().unwrap_or_default();
+    assert!(found["cure"].is_null(), "{found:#}");
+    assert!(advice.contains("leaves out wan0:ingress") && advice.ends_with(&format!(" --prune {new}")), "{found:#}");
+    let status = router.ask("status --json")?.json()?;
+    let notes = status["hooks"].as_array().into_iter().flatten().flat_map(|hook| hook["notes"].as_array()).flatten();
+    let again = notes.filter_map(|note| note.as_str()).filter(|note| note.ends_with(": apply it again"));
+    assert_eq!(again.count(), 2, "{status:#}");
+    let elsewhere = find(&router.ask("why wan0:egress EF --sample 0 --json")?, "wan0:egress", "other-policy")?;
+    assert_eq!(elsewhere["advice"], "apply policy new again, which came from new", "{elsewhere:#}");
+    router.ok("detach wan0:ingress")?;
+    let found = asked_within()?;
+    assert!(found["cure"].as_str().is_some_and(|cure| cure.ends_with(&format!("policy apply {new}"))), "{found:#}");
+    type_in(&found, None)?;
+    assert!(!has(&router.ask("why wan0:egress EF --sample 0 --json")?, "other-policy")?);
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::io;
 use crate::{
     cmd::{
         Context,
+        applying::Applying,
         policy::{self, WrongPolicy},
         site::Site,
         wanted,
@@ -56,8 +57,8 @@ fn saved(site: &Site, context: &Context) -> Option<Finding> {
         Ok(_) if site.has_policy() => None,
         Ok((_, policy)) => {
             let text = format!("policy {} {} is saved, and not in force", policy.name(), policy.hash());
-            let apply = Command::new("policy apply --attach").word(path.display());
-            Some(Finding::warn("host", "not-in-force", text).cure(Cure::Own(apply)))
+            let apply = Applying::attaching(site, &policy, site.saved_file());
+            Some(Finding::warn("host", "not-in-force", text).cure(apply.cure()))
         }
         Err(error) => {
             let wrong = error.downcast_ref::<WrongPolicy>();

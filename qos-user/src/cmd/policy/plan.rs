@@ -236,7 +236,7 @@ pub fn needs_prune(items: &[Item<'_>]) -> bool {
 }
 
 /// The hooks for which a policy means this, in words.
-fn with(items: &[Item<'_>], effect: Effect) -> Option<String> {
+pub fn with(items: &[Item<'_>], effect: Effect) -> Option<String> {
     let names: Vec<_> = items.iter().filter(|item| item.effect == effect).map(|item| item.name.as_str()).collect();
     (!names.is_empty()).then(|| names.join(", "))
 }

@@ -2,7 +2,7 @@
 
 use super::left;
 use crate::{
-    cmd::{attaching, conditioner, policy::seconds, site::Site, slot},
+    cmd::{applying, attaching, conditioner, policy::seconds, site::Site, slot},
     command::Command,
     hook::Layer,
     kernel::{choice::Wanted, datapath::Hook, state::Binding},
@@ -74,15 +74,15 @@ fn of_policy(site: &Site, hook: &Hook) -> Vec<Note> {
             "runs policy {} {}, not the one in force: {}",
             binding.policy.name,
             binding.policy.hash,
-            site.apply_again()
+            applying::again(site)
         )));
     }
     if let (None, Some(what)) = (&hook.state.binding, bound(site, hook)) {
-        let again = site.apply_again();
+        let again = applying::again(site);
         notes.push(Note::warning(format!("bound to {what} by the policy in force, and runs without: {again}")));
     }
     if was_for_others(site, hook) {
-        notes.push(Note::warning(format!("a rule's `from` means other interfaces by now: {}", site.apply_again())));
+        notes.push(Note::warning(format!("a rule's `from` means other interfaces by now: {}", applying::again(site))));
     }
     notes
 }

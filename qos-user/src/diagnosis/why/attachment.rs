@@ -73,8 +73,8 @@ fn other_policy(scene: &Scene<'_>, hook: &Hook) -> Option<Finding> {
         in_force.hash,
         scene.name()
     );
-    let cure = Cure::Own(Command::new("policy apply").operand(&in_force.file));
-    (runs.hash != in_force.hash).then(|| Finding::warn(&scene.name(), "other-policy", text).cure(cure))
+    let finding = || Finding::warn(&scene.name(), "other-policy", text).cures(scene.again.cloned());
+    (runs.hash != in_force.hash).then(finding)
 }
 
 /// Since it was attached.

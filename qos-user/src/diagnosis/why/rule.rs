@@ -60,8 +60,7 @@ fn not_asked(scene: &Scene<'_>, facts: &RuleFacts) -> Finding {
     if facts.wanted {
         let text =
             format!("rule \"{}\" is for {name} (on = {on}), and the program there was made without it", facts.name);
-        let apply = scene.later.policy.as_ref().map(|policy| Command::new("policy apply").operand(&policy.file));
-        return Finding::fail(&name, "not-asked", text).cures(apply.map(Cure::Own));
+        return Finding::fail(&name, "not-asked", text).cures(scene.again.cloned());
     }
     let Some(first) = facts.asked_at.first() else {
         let text = format!("rule \"{}\" is asked nowhere: no hook that runs is meant by on = {on}", facts.name);

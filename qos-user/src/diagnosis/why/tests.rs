@@ -50,6 +50,7 @@ fn ask(snapshot: &Snapshot, ground: &Ground, outside: &Outside, about: &About) -
         ground,
         outside,
         sent: &BTreeMap::new(),
+        again: None,
     };
     why(&scene, about)
 }
@@ -69,6 +70,7 @@ fn sampled(came: u64, sent: u64) -> Answer {
         ground: &ground,
         outside: &flowtable(),
         sent: &BTreeMap::from([(9, sent)]),
+        again: None,
     };
     why(&scene, &ef())
 }
@@ -275,6 +277,7 @@ fn hooks_of_different_age_are_compared_by_what_came_meanwhile() {
         ground: &ground,
         outside: &outside,
         sent: &BTreeMap::new(),
+        again: None,
     };
     assert!(of(&why(&scene, &ef()), "lost-inside").text.contains("(10 came, 0 were counted)"));
 }
