@@ -188,7 +188,7 @@ pub fn moving(site: &Site, hook: &Hook, via: Via) -> String {
 }
 
 /// The commands that attach a hook by another mechanism. The policy in force goes with the last of its hooks, and comes back
-/// with it.
+/// with it, from a folder of its own if no file has it: the saved policy stays what it is.
 #[must_use]
 pub fn moved(site: &Site, hook: &Hook, via: Via) -> Command {
     let name = site.hook_name(hook);
@@ -201,8 +201,9 @@ pub fn moved(site: &Site, hook: &Hook, via: Via) -> Command {
         Some(in_force) => match site.file_of(in_force) {
             Some(file) => detach.then(attach.words("--policy").word(file.display()).operand(name)),
             None => {
-                let again = attach.words("--policy").word(site.saved_file().display()).operand(name);
-                Command::new("qosbpf policy save").then(detach).then(again)
+                let kept = site.saved_file().with_file_name("in-force");
+                let again = attach.words("--policy").word(kept.join("policy.toml").display()).operand(name);
+                Command::new("qosbpf policy save --etc").word(kept.display()).then(detach).then(again)
             }
         },
     }

@@ -90,13 +90,17 @@ fn the_commands_that_move_a_hook_keep_the_policy() -> anyhow::Result<()> {
     std::fs::remove_file(&wash)?;
     moves(&router, "tcx")?;
     router.ok("detach wan0")?;
-    // Its text is in its pin alone.
+    // Its text is in its pin alone, and another one is saved.
     let etc = router.folder().join("etc");
+    let saved = etc.join("policy.toml");
+    std::fs::create_dir(&etc)?;
+    std::fs::copy(router.policy("keep", KEEP)?, &saved)?;
+    let before = std::fs::read(&saved)?;
     let refused = router.ask(&format!("--etc {} attach lan0 --ingress --hook clsact", etc.display()))?.expect(1)?;
     let hint = refused.stderr.lines().last().context("a hint")?;
     let save = hint.find("counters: ").context("commands")? + "counters: ".len();
     let moved = typed::shell(&hint[save..], None)?;
-    ensure!(moved.code == 0 && etc.join("policy.toml").exists(), "{hint}: {moved:?}");
+    ensure!(moved.code == 0 && std::fs::read(&saved)? == before, "{hint}: {moved:?}");
     let status = router.ok("status --json")?.json()?;
     ensure!(status["hooks"][0]["hook"] == "clsact" && status["policy"]["name"] == "wash", "{status:#}");
     Ok(())
