@@ -141,3 +141,31 @@ fn what_came_instead_is_named() -> anyhow::Result<()> {
         .says(&["is this the way the traffic takes?"])?;
     Ok(())
 }
+
+/// What another hook dropped is no question of the way, and the rule that did it is named; a meter's, too.
+#[test]
+fn what_another_hook_dropped_is_named_with_its_rule() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let text = "[[rule]]\nname = \"no CS1\"\non = \"lan0:ingress\"\nmatch = { dscp = \"CS1\" }\ndrop = true\n\
+        [[rule]]\nname = \"few AF11\"\non = \"lan0:ingress\"\nmatch = { dscp = \"AF11\" }\n\
+        meter = { type = \"srtcm\", cir = \"8kbit\", cbs = \"1100B\", ebs = \"1100B\" }\n\
+        green = \"keep\"\nyellow = \"AF12\"\nred = \"drop\"\n";
+    router.ok(&format!("attach lan0 --policy {}", router.policy("p", text)?))?;
+    router.ok("attach wan0")?;
+    let ping = |tos: u8, count: u8| {
+        let lan = router.lab().lan().name();
+        format!(
+            "ip netns exec {lan} ping -q -n -Q {tos} -c {count} -s 1000 -i 0.01 -W 1 198.51.100.2 >/dev/null 2>&1; true"
+        )
+    };
+    let options = "wan0:egress CS1=2 --within 1s";
+    let told = "lan0:ingress meanwhile: CS1 before +2 after +0, 2 dropped: rule \"no CS1\" (";
+    let none = expect(&router, options, &ping(32, 2))?.expect(3)?;
+    none.says(&["none came to this hook: 2 were dropped at lan0:ingress", told])?;
+    let document = expect(&router, &format!("{options} --json"), &ping(32, 2))?.expect(3)?.json()?;
+    let hints = document["hints"].as_array().into_iter().flatten().filter_map(|hint| hint.as_str());
+    assert!(hints.map(|hint| hint.replace("  ", " ")).any(|hint| hint.starts_with(told)), "{document:#}");
+    let metered = expect(&router, "wan0:egress AF11=4 --within 1s", &ping(40, 4))?.expect(3)?;
+    metered.says(&["AF11 before +4 after +1, 1 became AF12, 2 dropped: rule \"few AF11\" ("])?;
+    Ok(())
+}

@@ -3,6 +3,7 @@
 mod elsewhere;
 mod expectation;
 mod moved;
+mod rules;
 mod verdict;
 
 use std::{
@@ -17,6 +18,7 @@ use self::{
     elsewhere::Earlier,
     expectation::{Comparison, Expectation},
     moved::{Moved, Side},
+    rules::{Hit, file_of},
     verdict::{Command as Ran, Verdict},
 };
 use crate::{
@@ -32,7 +34,7 @@ use crate::{
         counters,
         datapath::{Hook, Observed},
     },
-    snapshot::{Counts, RuleCount},
+    snapshot::Counts,
 };
 
 const PAUSE: Duration = Duration::from_millis(20);
@@ -58,10 +60,10 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
     let settled = settle(&earlier, hook, &expectations, side, args.within);
     same_counters(hook, &args.hook, context)?;
     let moved = settled?;
-    let hit = hit_since(&hits, &site::rules_of(hook)?);
+    let later = site::rules_of(hook)?;
     let table = hook.state.binding.as_ref().and_then(|binding| binding.label().ok()?);
     let outer = hook.state.binding.as_ref().and_then(|binding| binding.outer.as_ref()?.label().ok());
-    let file = hook.state.binding.as_ref().map_or("policy", |binding| binding.policy.file.as_str());
+    let file = file_of(hook);
     let verdict = Verdict {
         hook: args.hook.to_string(),
         expectations: &expectations,
@@ -69,7 +71,7 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
         moved: &moved,
         table: table.as_ref().map(|table| (table, file)),
         outer: outer.as_ref().map(|table| (table, file)),
-        rules: hits.iter().zip(hit).filter(|(_, hit)| *hit).map(|(count, _)| (&count.rule, file)).collect(),
+        rules: Hit::between(hook, &hits, &later),
         aside: aside(hook, &args.hook),
         elsewhere: others.moved(),
         here: context.invocation(),
@@ -81,11 +83,6 @@ pub fn run(args: &ExpectArgs, context: &Context) -> anyhow::Result<Exit> {
         context.print(&verdict.text())?;
     }
     Ok(verdict.answer().exit())
-}
-
-/// Which rules have counted since; both readings are of one attachment and its rules.
-fn hit_since(earlier: &[RuleCount], later: &[RuleCount]) -> Vec<bool> {
-    earlier.iter().zip(later).map(|(then, now)| now.counted.packets > then.counted.packets).collect()
 }
 
 /// Why nothing can have been changed here.

@@ -76,6 +76,11 @@ impl Moved {
         away.map(|(_, to, packets)| (*to, *packets))
     }
 
+    /// How many packets of each of an expectation's codepoints were dropped.
+    pub fn dropped_of<'a>(&'a self, expectation: &'a Expectation) -> impl Iterator<Item = (Dscp, u64)> + 'a {
+        self.dropped.iter().filter(|(dscp, _)| expectation.dscps.contains(dscp)).copied()
+    }
+
     const fn all(&self, side: Side) -> &[u64; Dscp::COUNT] {
         match side {
             Side::Before => &self.before,

@@ -7,8 +7,9 @@ use super::{
     elsewhere::Elsewhere,
     expectation::Expectation,
     moved::{Moved, Side},
+    rules::Hit,
 };
-use crate::{error::Exit, invocation::Invocation, rules::model::Rule, snapshot::TableLabel};
+use crate::{error::Exit, invocation::Invocation, snapshot::TableLabel};
 
 /// What is said in the end.
 #[derive(Debug)]
@@ -25,12 +26,12 @@ pub struct Verdict<'a> {
     pub table: Option<(&'a TableLabel, &'a str)>,
     /// The same for outer headers.
     pub outer: Option<(&'a TableLabel, &'a str)>,
-    /// The rules that were hit meanwhile, and the file they are in.
-    pub rules: Vec<(&'a Rule, &'a str)>,
+    /// The rules that were hit meanwhile.
+    pub rules: Hit<'a>,
     /// What else explains a verdict: no table at the hook, or one that is out of the path.
     pub aside: Option<String>,
     /// What the other hooks of this router have counted.
-    pub elsewhere: Vec<Elsewhere>,
+    pub elsewhere: Vec<Elsewhere<'a>>,
     /// How our commands are typed here.
     pub here: Invocation,
     /// The command that was to make the traffic.
@@ -139,22 +140,27 @@ impl Verdict<'_> {
     fn instead(&self, expectation: &Expectation) -> Vec<String> {
         let came = self.moved.packets(expectation, Side::Before);
         if came == 0 && expectation.packets > 0 {
-            let others = self.came_instead(expectation);
-            let why = match others.is_empty() {
-                false => format!("what came: {}", listed(&others)),
-                true if self.command.failed => "the command failed".to_owned(),
-                true => "is this the way the traffic takes?".to_owned(),
-            };
-            return vec![format!("  none came to this hook: {why}")];
+            return vec![format!("  none came to this hook: {}", self.why_none(expectation))];
         }
         let away = self.moved.remarked.iter().filter(|(from, _, _)| expectation.dscps.contains(from));
         let away = away.filter(|(_, to, _)| !expectation.dscps.contains(to));
         let away =
             away.map(|(from, to, packets)| format!("  {packets} of {came} became {to}: {}", self.decider(*from, *to)));
-        let dropped = self.moved.dropped.iter().filter(|(dscp, _)| expectation.dscps.contains(dscp));
+        let dropped = self.moved.dropped_of(expectation);
         let dropped =
-            dropped.map(|(dscp, packets)| format!("  {packets} of {came} were dropped: {}", self.dropper(*dscp)));
+            dropped.map(|(dscp, packets)| format!("  {packets} of {came} were dropped: {}", self.rules.dropper(dscp)));
         away.chain(dropped).chain(self.beside(expectation)).collect()
+    }
+
+    fn why_none(&self, expectation: &Expectation) -> String {
+        let others = self.came_instead(expectation);
+        let came = (!others.is_empty()).then(|| format!("what came: {}", listed(&others)));
+        let why: Vec<_> = self.elsewhere.iter().filter_map(|other| other.dropped(expectation)).chain(came).collect();
+        match why.is_empty() {
+            false => why.join("; "),
+            true if self.command.failed => "the command failed".to_owned(),
+            true => "is this the way the traffic takes?".to_owned(),
+        }
     }
 
     /// Where fewer came, what came in their place; where more did, what they were, if they may be several.
@@ -180,7 +186,7 @@ impl Verdict<'_> {
     }
 
     fn decider(&self, from: Dscp, to: Dscp) -> String {
-        let by_rule = self.rule(|rule| rule.may_send(from, to));
+        let by_rule = self.rules.by(|rule| rule.may_send(from, to));
         by_rule.or_else(|| self.outer(from, to)).unwrap_or_else(|| self.entry(from))
     }
 
@@ -189,17 +195,6 @@ impl Verdict<'_> {
         let by_table = self.table.and_then(|(table, _)| table.entries.get(from.index()));
         let (outer, file) = self.outer.filter(|(outer, _)| outer.leads_to(to))?;
         by_table.is_none_or(|entry| entry.to != to).then(|| format!("outer table {} ({file})", outer.name))
-    }
-
-    fn dropper(&self, dscp: Dscp) -> String {
-        // Only a rule drops.
-        self.rule(|rule| rule.may_drop(dscp)).unwrap_or_else(|| "by a rule that is no longer in force".to_owned())
-    }
-
-    /// The first rule that was hit meanwhile and can have done it.
-    fn rule(&self, can: impl Fn(&Rule) -> bool) -> Option<String> {
-        let (rule, file) = self.rules.iter().find(|(rule, _)| can(rule))?;
-        Some(format!("rule \"{}\" ({file}:{})", rule.name, rule.line))
     }
 
     fn entry(&self, from: Dscp) -> String {
@@ -252,7 +247,7 @@ impl Verdict<'_> {
             .moved
             .dropped
             .iter()
-            .map(|(dscp, packets)| json!({ "dscp": dscp.value(), "packets": packets, "by": self.dropper(*dscp) }))
+            .map(|(dscp, packets)| json!({ "dscp": dscp.value(), "packets": packets, "by": self.rules.dropper(*dscp) }))
             .collect();
         json!({
             "schema": 1,
@@ -317,7 +312,7 @@ mod tests {
             moved: &Moved::between(&Counts::zero(), &later).unwrap(),
             table: None,
             outer: None,
-            rules: Vec::new(),
+            rules: Hit::default(),
             aside: None,
             elsewhere: Vec::new(),
             here: Invocation::default(),
