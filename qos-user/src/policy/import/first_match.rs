@@ -10,6 +10,7 @@ use std::{collections::HashMap, rc::Rc};
 
 use super::{
     condition::Condition,
+    idle::Idle,
     program::{Act, Case, Marks, Meter, Program, Step, unchanged},
 };
 use crate::policy::import::Line;
@@ -79,17 +80,19 @@ struct Work<'p> {
     known: HashMap<Position<'p>, usize>,
     lists: HashMap<(Option<usize>, State), Rc<List>>,
     depth: usize,
+    idle: Idle,
 }
 
-/// The list of a chain, which is run as a base chain.
-pub(super) fn list(program: &Program, chain: &str) -> Result<List, Tangled> {
-    let mut work = Work { program, positions: Vec::new(), known: HashMap::new(), lists: HashMap::new(), depth: 0 };
+/// The list of a chain, which is run as a base chain, and what is known of rules that have no part in it.
+pub(super) fn list(program: &Program, chain: &str) -> Result<(List, Idle), Tangled> {
+    let (positions, known, lists, idle) = (Vec::new(), HashMap::new(), HashMap::new(), Idle::of(program));
+    let mut work = Work { program, positions, known, lists, depth: 0, idle };
     let Some((chain, _)) = program.chains.get_key_value(chain) else {
-        return Ok(List { entries: Vec::new(), last: untouched() });
+        return Ok((List { entries: Vec::new(), last: untouched() }, work.idle));
     };
     let start = work.at(Position { chain, step: 0, next: None, accepted: None });
     let list = work.from(start, &untouched())?;
-    Ok(tidy(&list))
+    Ok((tidy(&list, &mut work.idle), work.idle))
 }
 
 fn untouched() -> State {
@@ -145,9 +148,13 @@ impl<'p> Work<'p> {
         // The first case is to come first.
         for case in step.cases.iter().rev() {
             let when = case.when.iter().filter_map(|when| as_it_came(when, state)).collect::<Vec<_>>();
+            self.idle.met(step.line, !when.is_empty());
             if !when.is_empty() {
-                let then = self.after(case, &behind, state)?;
-                list = under(&when, step, &then, list);
+                let (then, before) = (self.after(case, &behind, state)?, list.entries.len());
+                list = under(&when, step, &then, list, &mut self.idle);
+                if list.entries.len() == before {
+                    self.idle.adds_nothing(step.line, case, &when, &then);
+                }
             }
         }
         if list.entries.len() > MOST_ENTRIES {
@@ -210,7 +217,7 @@ fn as_it_came(when: &Condition, state: &State) -> Option<Condition> {
 }
 
 /// `then` for what `when` holds for, else `list`.
-fn under(when: &[Condition], step: &Step, then: &List, mut list: List) -> List {
+fn under(when: &[Condition], step: &Step, then: &List, mut list: List, idle: &mut Idle) -> List {
     let shared = then.entries.iter().zip(&list.entries).take_while(|(one, other)| is_same(one, other)).count();
     let behind = list.entries.split_off(shared);
     let own = &then.entries[shared..];
@@ -220,7 +227,7 @@ fn under(when: &[Condition], step: &Step, then: &List, mut list: List) -> List {
         && own[own.len() - behind.len()..].iter().zip(&behind).all(|(one, other)| is_same(one, other));
     let (own, last) = if goes_on { (&own[..own.len() - behind.len()], None) } else { (own, Some(&then.last)) };
     for condition in when {
-        within(condition, step, own, last, &mut list.entries);
+        within(condition, step, (own, last), &mut list.entries, idle);
     }
     list.entries.extend(behind);
     list
@@ -231,19 +238,25 @@ fn is_same(one: &Rc<Entry>, other: &Rc<Entry>) -> bool {
 }
 
 /// Adds entries for what `condition` holds for, and what becomes of the rest of that.
-fn within(condition: &Condition, step: &Step, then: &[Rc<Entry>], last: Option<&Outcome>, list: &mut Vec<Rc<Entry>>) {
+fn within(
+    condition: &Condition,
+    step: &Step,
+    (then, last): (&[Rc<Entry>], Option<&Outcome>),
+    list: &mut Vec<Rc<Entry>>,
+    idle: &mut Idle,
+) {
     let own = |lines: &[Line]| {
         // What is not from the text has no line.
         let own = Some(step.line).filter(|line| line.number > 0);
         own.into_iter().chain(lines.iter().copied()).collect::<Vec<_>>()
     };
     let start = list.len();
-    for entry in then {
+    for (at, entry) in then.iter().enumerate() {
         for when in condition.and(&entry.when) {
             let is_all = when.covers(condition);
             list.push(Rc::new(Entry { when, lines: own(&entry.lines), ..Entry::clone(entry) }));
             if is_all {
-                return;
+                return then[at..].iter().skip(1).for_each(|late| idle.decided(&late.lines, &entry.lines));
             }
         }
     }
@@ -256,11 +269,12 @@ fn within(condition: &Condition, step: &Step, then: &[Rc<Entry>], last: Option<&
 }
 
 /// The same list without entries that never decide, or decide what `last` would.
-fn tidy(list: &List) -> List {
+fn tidy(list: &List, idle: &mut Idle) -> List {
     let mut entries: Vec<Rc<Entry>> = Vec::with_capacity(list.entries.len());
     for entry in &list.entries {
-        if !entries.iter().any(|earlier| earlier.when.covers(&entry.when)) {
-            entries.push(Rc::clone(entry));
+        match entries.iter().find(|earlier| earlier.when.covers(&entry.when)) {
+            Some(earlier) => idle.decided(&entry.lines, &earlier.lines),
+            None => entries.push(Rc::clone(entry)),
         }
     }
     while entries.last().is_some_and(|entry| entry.outcome == list.last) {

@@ -12,6 +12,7 @@ mod condition;
 mod dscp;
 mod families;
 mod first_match;
+mod idle;
 mod iptables;
 mod lines;
 mod matching;
@@ -30,6 +31,7 @@ use self::{
     account::Account,
     condition::Addresses,
     first_match::{Fate, List, Tangled},
+    idle::Idle,
     lines::Lines,
     matching::Sets,
     program::Program,
@@ -210,15 +212,17 @@ pub fn import(inputs: Vec<Input>, options: &Options) -> Result<Imported, Unreada
         Kind::Cisco => cisco::read(&lines, options),
         Kind::Qosify => qosify::read(&lines, options),
     };
-    let mut lists = Vec::new();
+    let (mut lists, mut idle) = (Vec::new(), Idle::of(&read.program));
     for direction in Direction::BOTH {
-        let mut list = first_match::list(&read.program, hook(direction)).map_err(tangled)?;
+        let (mut list, of_this) = first_match::list(&read.program, hook(direction)).map_err(tangled)?;
         families::merge(&mut list);
         lists.push((direction, list));
+        idle.extend(of_this);
     }
     leave_what_is_no_rule(&mut lists, &mut read, &lines);
     leave_shared_meters(&lists, &mut read, &lines);
     read.balance(&lines);
+    idle.tell(lists.iter().map(|(_, list)| list), &mut read, &lines);
     note_what_is_in_part(&mut read.left, &lists);
     settle(&mut read.left);
     settle(&mut read.notes);

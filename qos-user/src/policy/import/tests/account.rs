@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Imported, Input, Options, Sample, import, samples};
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::{Imported, Input, Options, Sample, families, import, imported, samples};
 
 /// The numbers that a note names: `1-12, 20`, after its last colon or in brackets.
 fn numbers(reason: &str) -> BTreeSet<usize> {
@@ -262,4 +264,61 @@ fn the_actions_of_a_policer_may_be_on_lines_of_their_own() {
     assert_eq!((unknown.rules, unknown.left.len()), (0, 1), "{:#?}", unknown.left);
     let left = &unknown.left[0];
     assert_eq!((left.line, &*left.reason), (3, "set-frde-transmit: no color here does that (with lines 4-6)"));
+}
+
+/// Rules of iptables, from line 2 on.
+fn of_iptables(rules: &str) -> Imported {
+    imported(&[("x", &format!("*mangle\n{rules}COMMIT\n"))], &Options::default())
+}
+
+#[test]
+fn a_rule_without_effect_is_noted_with_what_decides_in_its_place() {
+    let noted = |rules: &str| {
+        let found = of_iptables(rules);
+        assert_eq!(found.left, [], "{}", found.policy);
+        let notes = found.notes.iter().map(|note| (note.line, note.reason.clone()));
+        notes.collect::<Vec<_>>()
+    };
+    let of = |line, why: &str| (line, format!("it has no effect in the policy: {why}"));
+    let (voice, bulk) = ("-j DSCP --set-dscp 0x2e\n", "-j DSCP --set-dscp 0x08\n");
+    let chain = ":VOIP - [0:0]\n-A PREROUTING -p udp -j VOIP\n";
+    assert_eq!(noted(&format!("{chain}-A VOIP -s 10.1.0.0/24 {voice}-A VOIP {bulk}")), [of(4, "line 5 overrides it")]);
+    assert_eq!(
+        noted(&format!(
+            "-A PREROUTING -p udp {voice}-A PREROUTING -s 10.0.0.0/9 {bulk}-A PREROUTING -s 10.128.0.0/9 {bulk}"
+        )),
+        []
+    );
+    assert_eq!(
+        noted(&format!("-A PREROUTING {voice}-A PREROUTING -m dscp --dscp 0x0a {bulk}")),
+        [of(3, "line 2 decides on what it would match")]
+    );
+    assert_eq!(
+        noted(&format!("-A PREROUTING -j DROP\n-A PREROUTING -p tcp {voice}")),
+        [of(3, "line 2 decides on what it would match")]
+    );
+    assert_eq!(noted("-A PREROUTING -p tcp -j ACCEPT\n"), [of(2, "packets leave the same without it")]);
+    assert_eq!(
+        noted(&format!("{chain}-A VOIP -j RETURN\n-A VOIP {voice}")),
+        [
+            of(3, "packets leave the same without it"),
+            of(4, "packets leave the same without it"),
+            of(5, "line 4 decides on what it would match")
+        ]
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Each rule is in the policy, which names its line, or is noted.
+    #[test]
+    fn no_rule_is_dropped_in_silence(rules in vec(select(families::RULES), 0..8)) {
+        let found = imported(&[("x", &families::saved("iptables-save", &rules))], &Options::default());
+        for line in 3..3 + rules.len() {
+            let is_noted = found.notes.iter().any(|note| note.line == line);
+            let is_carried = found.policy.contains(&format!("# line {line}: "));
+            prop_assert!(is_noted || is_carried, "line {}\n{}\n{:#?}", line, found.policy, found.notes);
+        }
+    }
 }
