@@ -77,7 +77,7 @@ fn examine(args: &DoctorArgs, context: &Context) -> anyhow::Result<Vec<Finding>>
     let names = chosen(args, &net, &interfaces, site.as_ref())?;
     let mut ground = survey::ground(&net, &interfaces, site.as_ref().map(Site::pinned))?;
     ground.pins_unread |= host.bpffs.state == BpffsState::Covering;
-    let outside = survey::outside();
+    let outside = survey::outside().among(&ground.bridges());
     findings.extend(diagnosis::namespace(&ground, &outside));
     findings.extend(diagnosis::interfaces(&ground, &names, &outside));
     if let Some(site) = &site {

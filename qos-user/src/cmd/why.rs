@@ -80,7 +80,7 @@ fn answer(args: &WhyArgs, site: &Site, direction: Direction, context: &Context) 
         .collect();
     (later.policy, later.missing) = (earlier.policy.clone(), earlier.missing.clone());
     let ground = survey::ground(&site.net, &site.interfaces, Some(site.pinned()))?;
-    let outside = survey::outside();
+    let outside = survey::outside().among(&ground.bridges());
     let again = applying::cure(site);
     let scene = Scene {
         interface,

@@ -114,6 +114,15 @@ impl Ground {
         self.ports.iter().find(|port| port.device.name == name)
     }
 
+    /// The names of bridges and of their ports.
+    #[must_use]
+    pub fn bridges(&self) -> Vec<String> {
+        let is_bridge = |port: &Port| port.device.kind.as_deref() == Some("bridge");
+        let has_port = |ifindex| self.ports.iter().any(|port| port.device.ifindex == ifindex && is_bridge(port));
+        let among = self.ports.iter().filter(|port| is_bridge(port) || port.device.master.is_some_and(has_port));
+        among.map(|port| port.device.name.clone()).collect()
+    }
+
     /// Whether a policy is in force at any hook.
     #[must_use]
     pub fn enforces(&self) -> bool {

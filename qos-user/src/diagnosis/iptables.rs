@@ -35,7 +35,7 @@ fn read_rule(program: &str, table: &str, text: &str, words: &[String], number: u
         place: format!("{program} -t {table} {chain} {number}"),
         text: text.split_once(' ').map_or(text, |(_, rule)| rule).to_owned(),
         does,
-        ways: vec![Way { stage: Stage::of(chain), asks: asks(program, words) }],
+        ways: vec![Way { stage: Stage::of(chain), asks: asks(program, words), bridged: false }],
         removal,
     })
 }

@@ -230,7 +230,7 @@ impl<'a> Line<'a> {
 
 /// The same ways, as far as they lead on.
 fn narrowed(ways: &[Way], asks: &Asks) -> Vec<Way> {
-    let on = ways.iter().map(|way| Way { stage: way.stage, asks: way.asks.and(asks) });
+    let on = ways.iter().map(|way| Way { asks: way.asks.and(asks), ..*way });
     on.filter(|way| !way.asks.packets.are_none()).collect()
 }
 
@@ -239,7 +239,10 @@ mod tests {
     use qos_common::ds::Dscp;
 
     use super::*;
-    use crate::{diagnosis::outside::Stage, hook::Direction};
+    use crate::{
+        diagnosis::outside::{Outside, Stage},
+        hook::Direction,
+    };
 
     /// What nft 1.0.6 said of a ruleset on Linux 6.18.
     const JSON: &str = include_str!("testdata/nft.json");
@@ -408,6 +411,39 @@ mod tests {
         let families: Vec<_> = of_chain("post").iter().map(|rule| rule.packets().families).collect();
         let (v4, v6) = ([true, false], [false, true]);
         assert_eq!(families, [v4, v6, v4, v4, v4, v4]);
+    }
+
+    /// A bridge hands packets up and down, which go through this host all the same.
+    #[test]
+    fn rules_of_bridges_see_packets_of_their_ports_alone() {
+        let table = |hook: &str| {
+            let json = format!(
+                r#"{{"nftables": [
+                {{"chain": {{"family": "bridge", "table": "b", "name": "base", "hook": "{hook}"}}}},
+                {{"chain": {{"family": "bridge", "table": "b", "name": "called"}}}},
+                {{"rule": {{"family": "bridge", "table": "b", "chain": "base", "handle": 1, "expr": [
+                    {{"jump": {{"target": "called"}}}}]}}}},
+                {{"rule": {{"family": "bridge", "table": "b", "chain": "called", "handle": 2, "expr": [
+                    {{"mangle": {{"key": {{"payload": {{"protocol": "ip", "field": "dscp"}}}}, "value": "cs1"}}}}]}}}}]}}"#
+            );
+            Outside { nft: read(&json, ""), iptables: Vec::new() }
+        };
+        let bridges = ["br0", "p1"].map(str::to_owned);
+        let between = |hook: &str, from: &str, to: &str| {
+            let known = table(hook).among(&bridges);
+            known.markers().any(|rule| rule.takes_between(Packets::ALL, &[from], &[to]))
+        };
+        let ways = [("p1", "br0"), ("p1", "wan0"), ("wan0", "p1"), ("lan0", "wan0")];
+        for (hook, expected) in [
+            ("prerouting", [true, true, false, false]),
+            ("input", [true, true, false, false]),
+            ("forward", [true, false, false, false]),
+            ("output", [true, false, true, false]),
+            ("postrouting", [true, false, true, false]),
+        ] {
+            assert_eq!(ways.map(|(from, to)| between(hook, from, to)), expected, "{hook}");
+            assert_eq!(table(hook).among(&[]).markers().count(), 0, "{hook}: no bridge, no packet");
+        }
     }
 
     #[test]

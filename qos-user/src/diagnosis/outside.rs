@@ -106,6 +106,8 @@ pub struct Way {
     pub stage: Stage,
     /// What it and the rules that lead to it ask of them.
     pub asks: Asks,
+    /// Whether no packet takes it but on its way through a bridge.
+    pub bridged: bool,
 }
 
 /// What is asked of packets: all of it.
@@ -209,6 +211,21 @@ impl Way {
         self.stage != elsewhere && asked.iter().all(|interfaces| interfaces.mean(interface))
     }
 
+    /// The same where it is known which interfaces are bridges or ports of one; `None` if it needs one, and there is none.
+    fn among(mut self, bridges: &[String]) -> Option<Self> {
+        if !self.bridged {
+            return Some(self);
+        }
+        let one = Interfaces { patterns: bridges.to_vec(), negated: false };
+        if !matches!(self.stage, Stage::Outgoing) {
+            self.asks.iif.push(one.clone());
+        }
+        if !matches!(self.stage, Stage::Incoming) {
+            self.asks.oif.push(one);
+        }
+        (!bridges.is_empty()).then_some(self)
+    }
+
     /// Whether packets that this host makes, which came in by no interface, may take it on their way out by one.
     fn concerns_own(&self, interface: &str) -> bool {
         let leaves = matches!(self.stage, Stage::Output | Stage::Outgoing | Stage::Called);
@@ -218,6 +235,12 @@ impl Way {
 }
 
 impl Rule {
+    /// The same where it is known which interfaces are bridges or ports of one; `None` if no packet comes to it.
+    fn among(mut self, bridges: &[String]) -> Option<Self> {
+        self.ways = self.ways.into_iter().filter_map(|way| way.among(bridges)).collect();
+        (!self.ways.is_empty()).then_some(self)
+    }
+
     /// Whether it may concern packets on their way in, or out, by an interface.
     #[must_use]
     pub fn concerns(&self, interface: &str, direction: Direction) -> bool {
@@ -278,6 +301,17 @@ impl Rule {
 }
 
 impl Outside {
+    /// The same where it is known which interfaces are bridges or ports of one: what a rule of nft's family `bridge` sees goes
+    /// by these.
+    #[must_use]
+    pub fn among(mut self, bridges: &[String]) -> Self {
+        if let Ok(ruleset) = &mut self.nft {
+            let rules = std::mem::take(&mut ruleset.rules);
+            ruleset.rules = rules.into_iter().filter_map(|rule| rule.among(bridges)).collect();
+        }
+        self
+    }
+
     /// All rules that could be read.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         let nft = self.nft.iter().flat_map(|ruleset| &ruleset.rules);

@@ -42,25 +42,34 @@ impl Calls {
     }
 }
 
-/// A chain of a device sees no packet of another one.
+/// The family of tables of bridges.
+const BRIDGE: &str = "bridge";
+
+/// A chain of a device sees no packet of another one. What a bridge hands up may go on through this host, and what it gets
+/// from above may have come through it.
 fn from_hook(chain: &Value, bound: &BTreeMap<(String, String), Vec<String>>) -> Way {
     let (family, table, name) = key(chain, "name");
+    let bridged = family == BRIDGE;
     let in_text = bound.get(&(format!("{family} {table}"), name)).cloned();
     let patterns = in_text.unwrap_or_else(|| strings(&chain["dev"]));
     let devices: Vec<_> =
         Some(Interfaces { patterns, negated: false }).into_iter().filter(|one| !one.patterns.is_empty()).collect();
-    let stage = Stage::of(&word(chain, "hook"));
+    let stage = match Stage::of(&word(chain, "hook")) {
+        Stage::Input if bridged => Stage::Incoming,
+        Stage::Output if bridged => Stage::Outgoing,
+        stage => stage,
+    };
     let asks = match stage {
         Stage::Incoming => Asks { iif: devices, ..Asks::NOTHING },
         Stage::Outgoing => Asks { oif: devices, ..Asks::NOTHING },
         _ => Asks::NOTHING,
     };
-    Way { stage, asks }
+    Way { stage, asks, bridged }
 }
 
 /// Adds the ways of the caller to those of the called; whether one is new.
 fn follow(ways: &mut BTreeMap<Key, Vec<Way>>, (caller, asks, called): &(Key, Asks, Key)) -> bool {
-    let anywhere = [Way { stage: Stage::Called, asks: Asks::NOTHING }];
+    let anywhere = [Way { stage: Stage::Called, asks: Asks::NOTHING, bridged: caller.0 == BRIDGE }];
     let from = ways.get(caller).map_or_else(Vec::new, |from| narrowed(from, asks));
     if from.is_empty() {
         return false;
