@@ -10,7 +10,7 @@ use std::{
 };
 
 use nix::mount::{MsFlags, mount};
-use qosbpf::cmd::control::FOLDER;
+use qosbpf::cmd::control::{self, FOLDER};
 use qosbpf_tests::{
     binary::Answer,
     mounts,
@@ -81,4 +81,17 @@ fn a_folder_that_is_only_open_is_closed() -> anyhow::Result<()> {
     let refused = run_with(&lab, &folder, MsFlags::empty())?.expect(1)?;
     refused.complains(&["can be written by others than root: refused", "chmod go-w /run/qosbpf"])?;
     Ok(())
+}
+
+/// Where its network namespace is gone nobody else would remove it.
+#[test]
+fn a_service_that_ends_leaves_no_folder() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    let folder = lab.router.edge().run(control::folder)?;
+    assert!(folder.join("lock").exists() && folder.join("control").exists());
+    lab.stop()?;
+    assert!(!folder.exists() && Path::new(FOLDER).exists());
+    lab.serve()?;
+    assert!(folder.join("control").exists());
+    lab.stop()
 }

@@ -49,20 +49,18 @@ impl Instance {
         Ok(Self { folder, lock })
     }
 
-    /// Ends it, and leaves nothing of it. Needs that nothing is served.
-    pub fn leave_nothing(self) {
-        let _for_the_next = remove(&self.folder);
-    }
-
     /// Where its control socket is.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("control")
     }
 }
 
+/// It leaves nothing, be it that its network namespace is gone, in which nobody would sweep. The lock is held to the end: only
+/// then is the next one's socket made, which is not to be removed.
 impl Drop for Instance {
     fn drop(&mut self) {
         let _never_made = fs::remove_file(self.socket());
+        let _for_the_next = remove(&self.folder);
     }
 }
 

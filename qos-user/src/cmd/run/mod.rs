@@ -85,9 +85,7 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     // What is to be marked is marked by now.
     let configured = configured.with_group(&context);
     if args.once {
-        let done = once(&loaded, &context);
-        instance.leave_nothing();
-        return done;
+        return once(&loaded, &context);
     }
     let shared = |orders| Shared::new(context, configured, loaded, orders);
     Service::new(shared, follower, pace, instance)?.run(&hung_up)
