@@ -7,7 +7,6 @@ use qos_common::{
     gso::Length,
     locate::Link,
     policy::{Decision, Origin},
-    process::Outcome,
 };
 use qos_vectors::hook::{Arrival, Hook};
 use qosbpf::{
@@ -77,9 +76,8 @@ impl Bound<'_> {
         let (mark, length) = (packet.mark.unwrap_or(0), Length::single(frame.len() as u32));
         let arrival = Arrival { origin, length, mark, from, ..Arrival::single(frame.len(), 0) };
         let walked = walk(&self.rules, self.table, self.local, packet);
-        let Outcome::Counted(ds, decision) = hook.receive(&mut frame[..], &arrival) else {
-            panic!("not counted: {packet:?}");
-        };
+        let outcome = hook.receive(&mut frame[..], &arrival);
+        let Some((ds, decision)) = outcome.decided() else { panic!("{outcome:?}: {packet:?}") };
         assert_eq!(ds.dscp(), packet.dscp);
         let expected = match walked.outcome {
             _ if walked.decided_by == Decider::Protected => Decision::Protected,
