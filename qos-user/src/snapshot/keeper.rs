@@ -129,8 +129,8 @@ fn forget(samples: &mut VecDeque<(Duration, Moment)>, age: Duration, now: Durati
 fn moved(hook: &Hook, then: &Moment) -> Option<Vec<(Row, qos_common::abi::Counter)>> {
     let counts = hook.counts.as_ref().ok()?;
     let mut rows = Row::moved(&counts.less(&then.cells)?);
-    for count in &hook.rules {
-        let before = then.rule(&count.rule.name).unwrap_or_default();
+    for (at, count) in hook.rules.iter().enumerate() {
+        let before = then.rule(&count.rule.name, at).unwrap_or_default();
         let packets = count.counted.packets.saturating_sub(before.packets);
         let bytes = count.counted.bytes.saturating_sub(before.bytes);
         if packets > 0 {
@@ -145,10 +145,7 @@ mod tests {
     use qos_common::{abi::Counter, ds::Dscp};
 
     use super::*;
-    use crate::{
-        rules::model::{Action, Rule},
-        snapshot::{RuleCount, sample},
-    };
+    use crate::snapshot::sample;
 
     fn at(seconds: u64) -> Instant {
         Instant { steady: Duration::from_secs(seconds), wall: sample::now() + Duration::from_secs(seconds) }
@@ -194,19 +191,8 @@ mod tests {
     fn rules_that_a_hook_does_not_have_any_more_are_forgotten() {
         let mut keeper = Keeper::default();
         let named = |policy: u64, packets: u64| {
-            let rule = Rule {
-                name: format!("rule of policy {policy}"),
-                line: 1,
-                on: Vec::new(),
-                conditions: Vec::new(),
-                action: Action::None,
-                count: true,
-                log: None,
-                priority: None,
-                mark: None,
-            };
             let counted = Counter { packets, bytes: packets * 100 };
-            let rules = vec![RuleCount { rule, counted, since: None, last: None, suppressed: 0, colors: None }];
+            let rules = vec![sample::rule(&format!("rule of policy {policy}"), counted)];
             Hook { rules, ..hook(policy) }
         };
         let rules = |keeper: &Keeper| {

@@ -110,7 +110,7 @@ impl HookRates {
             before: by_dscp(&moved, seconds, Counts::before),
             after: by_dscp(&moved, seconds, Counts::after),
             dropped: by_dscp(&moved, seconds, Counts::dropped),
-            rules: later.rules.iter().map(|now| rule(then, now, seconds)).collect(),
+            rules: later.rules.iter().enumerate().map(|(at, now)| rule(then, now, at, seconds)).collect(),
             tabled: by_dscp(&moved, seconds, Counts::tabled),
             remarked: moved.changes().map(|(from, to, counter)| (from, to, Rate::of(counter, seconds))).collect(),
             qdisc_drops: qdisc.map(|((_, then), now)| now.drops.saturating_sub(*then) as f64 / seconds),
@@ -118,8 +118,8 @@ impl HookRates {
     }
 }
 
-fn rule(then: &Moment, now: &RuleCount, seconds: f64) -> Option<Rate> {
-    let then = then.rule(&now.rule.name)?;
+fn rule(then: &Moment, now: &RuleCount, at: usize, seconds: f64) -> Option<Rate> {
+    let then = then.rule(&now.rule.name, at)?;
     let packets = now.counted.packets.checked_sub(then.packets)?;
     let bytes = now.counted.bytes.checked_sub(then.bytes)?;
     Some(Rate::of(Counter { packets, bytes }, seconds))
@@ -158,6 +158,20 @@ mod tests {
         assert_eq!(hook.after[0], Rate { packets: 20.0, bits: 16_000.0 });
         assert_eq!(hook.remarked, [(Dscp::EF, Dscp::DF, Rate { packets: 20.0, bits: 16_000.0 })]);
         assert_eq!(rates.of(&later.hooks[0]).unwrap().before, [Rate::default(); 64]);
+    }
+
+    #[test]
+    fn a_rule_has_its_rate_wherever_it_stands_by_now() {
+        let mut hook = sample::snapshot().hooks.remove(0);
+        let named = |name: &str, packets: u64| sample::rule(name, Counter { packets, bytes: packets * 100 });
+        hook.rules = vec![named("one", 1), named("two", 20)];
+        let then = Moment::of(&hook).unwrap();
+        hook.rules = vec![named("new", 300), named("one", 3), named("two", 26)];
+        let rates = HookRates::since(&then, &hook, 2.0).unwrap().rules;
+        assert_eq!(
+            rates.iter().map(|rate| rate.map(|rate| rate.packets)).collect::<Vec<_>>(),
+            [None, Some(1.0), Some(3.0)]
+        );
     }
 
     #[test]

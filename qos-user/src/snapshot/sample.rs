@@ -12,8 +12,10 @@ use qos_common::{abi::Counter, ds::Dscp};
 pub use self::change::{diff, history};
 use crate::{
     hook::{Direction, Layer, Via},
+    rules::model::{Action, Rule},
     snapshot::{
-        Counts, Device, EntryLabel, Hook, HookPolicy, Missing, PolicyLabel, Qdisc, Snapshot, State, TableLabel,
+        Counts, Device, EntryLabel, Hook, HookPolicy, Missing, PolicyLabel, Qdisc, RuleCount, Snapshot, State,
+        TableLabel,
         asked::Asked,
         keeper::{Instant, Keeper},
         tabled::Began,
@@ -48,6 +50,22 @@ pub fn policy() -> PolicyLabel {
             class("bulk", &["LE", "CS1"]),
         ],
     }
+}
+
+/// One that counts.
+pub fn rule(name: &str, counted: Counter) -> RuleCount {
+    let rule = Rule {
+        name: name.to_owned(),
+        line: 1,
+        on: Vec::new(),
+        conditions: Vec::new(),
+        action: Action::None,
+        count: true,
+        log: None,
+        priority: None,
+        mark: None,
+    };
+    RuleCount { rule, counted, since: None, last: None, suppressed: 0, colors: None }
 }
 
 fn hook_policy() -> HookPolicy {
