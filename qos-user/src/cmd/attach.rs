@@ -53,34 +53,8 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
     let given = args.policy.as_deref().map(read_policy).transpose()?;
     // A name that was never there is refused before anything is made; the device counts that has it under the lock.
     refuse_to_contradict(args, &context.network()?.interface(&args.place.interface)?)?;
-    let (store, change) = Store::change(&context.bpffs)?;
-    let mut site = recovered(store, context)?;
-    site.collect_dead(&HashSet::new())?;
-    let interface = site.net.interface(&args.place.interface)?;
-    if args.foreground {
-        refuse_to_borrow(args, &site, &interface)?;
-    }
-    let adopted = match &given {
-        Some((source, policy)) => adopt(args, &site, source, policy, context)?,
-        None => false,
-    };
-    let in_force = given.as_ref().map(|(_, policy)| policy).or(site.policy.as_ref().map(|found| &found.policy));
-    let mut done = Vec::new();
-    for direction in directions(args) {
-        match attach_one(args, &site, &interface, direction, in_force) {
-            Ok(hook) => done.push(hook),
-            Err(error) => {
-                take_back(&site, &interface, &done, adopted, context);
-                return Err(with_what_stays(error, &interface, &done));
-            }
-        }
-    }
-    if let Some((source, policy)) = &given {
-        remember(&site, source, policy)?;
-    }
+    let (site, interface, done) = context.afterwards(|context| attach(args, given.as_ref(), context))?;
     let hooks: Vec<&Hook> = done.iter().map(Done::hook).collect();
-    control::tell_attached(hooks.iter().copied(), context);
-    drop(change);
     let mut warnings: Vec<_> = done.iter().filter_map(|done| done.warning(&site)).collect();
     warnings.extend(twice::warnings(&site, &hooks)?);
     let bound = hooks.iter().filter_map(|hook| Some((hook.pins.ifindex, hook.state.binding.as_ref()?)));
@@ -91,6 +65,41 @@ pub fn run(args: &AttachArgs, context: &Context) -> anyhow::Result<Exit> {
         foreground::stay(&hooks, &interface.name, args.log_decisions, context)?;
     }
     Ok(Exit::Done)
+}
+
+/// Attaches, under the lock: what was there then, and what became of each hook.
+fn attach(
+    args: &AttachArgs,
+    given: Option<&(Source, Policy)>,
+    context: &Context,
+) -> anyhow::Result<(Site, Interface, Vec<Done>)> {
+    let (store, _change) = Store::change(&context.bpffs)?;
+    let mut site = recovered(store, context)?;
+    site.collect_dead(&HashSet::new())?;
+    let interface = site.net.interface(&args.place.interface)?;
+    if args.foreground {
+        refuse_to_borrow(args, &site, &interface)?;
+    }
+    let adopted = match given {
+        Some((source, policy)) => adopt(args, &site, source, policy, context)?,
+        None => false,
+    };
+    let in_force = given.map(|(_, policy)| policy).or(site.policy.as_ref().map(|found| &found.policy));
+    let mut done = Vec::new();
+    for direction in directions(args) {
+        match attach_one(args, &site, &interface, direction, in_force) {
+            Ok(hook) => done.push(hook),
+            Err(error) => {
+                take_back(&site, &interface, &done, adopted, context);
+                return Err(with_what_stays(error, &interface, &done));
+            }
+        }
+    }
+    if let Some((source, policy)) = given {
+        remember(&site, source, policy)?;
+    }
+    control::tell_attached(done.iter().map(Done::hook), context);
+    Ok((site, interface, done))
 }
 
 /// A direction by name and the other one as an option; sessions to look into where none are.

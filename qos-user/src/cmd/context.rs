@@ -40,18 +40,34 @@ pub struct Context {
     captured: Option<Captured>,
 }
 
-/// What a command says, for somebody who is not at this process's terminal: stdout and stderr.
+/// What a command says, for somebody who is not at this process's terminal, or for later.
 #[derive(Clone, Debug, Default)]
-pub struct Captured(Arc<Mutex<(String, String)>>);
+pub struct Captured(Arc<Mutex<Vec<Said>>>);
+
+/// A part of it.
+#[derive(Debug)]
+enum Said {
+    /// Of the answer, on stdout.
+    Answer(String),
+    /// Beside it, on stderr.
+    Beside(String),
+}
 
 impl Captured {
-    /// All that was said so far.
+    /// All that was said so far: stdout and stderr.
     #[must_use]
     pub fn take(&self) -> (String, String) {
-        std::mem::take(&mut *self.said())
+        let mut both = (String::new(), String::new());
+        for said in std::mem::take(&mut *self.said()) {
+            match said {
+                Said::Answer(text) => both.0.push_str(&text),
+                Said::Beside(text) => both.1.push_str(&text),
+            }
+        }
+        both
     }
 
-    fn said(&self) -> MutexGuard<'_, (String, String)> {
+    fn said(&self) -> MutexGuard<'_, Vec<Said>> {
         // Text that is cut off by a panic is still text.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,6 +108,27 @@ impl Context {
         let captured = Captured::default();
         let context = Self { color: false, color_on_stderr: false, captured: Some(captured.clone()), ..self.clone() };
         (context, captured)
+    }
+
+    /// Works, and says only afterwards what there was to say, in its order. For work under a lock: a terminal that is stopped
+    /// (Ctrl-S), or a pipe that nobody reads, holds up whoever writes to it, and would keep the lock from everybody else.
+    ///
+    /// # Errors
+    ///
+    /// Those of the work, then those of [`print`](Self::print).
+    pub fn afterwards<T>(&self, work: impl FnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let captured = Captured::default();
+        let done = work(&Self { captured: Some(captured.clone()), ..self.clone() });
+        let said = std::mem::take(&mut *captured.said());
+        let written = said.into_iter().try_for_each(|said| match said {
+            Said::Answer(text) => self.document(&text),
+            Said::Beside(text) => {
+                self.warn(&text);
+                Ok(())
+            }
+        });
+        let done = done?;
+        written.map(|()| done)
     }
 
     /// The pins of this network namespace, to read.
@@ -171,7 +208,7 @@ impl Context {
     /// Those of [`print`](Self::print).
     pub fn reaches(&self, text: &str) -> anyhow::Result<bool> {
         if let Some(captured) = &self.captured {
-            captured.said().0.push_str(text);
+            captured.said().push(Said::Answer(text.to_owned()));
             return Ok(true);
         }
         let mut out = stdout().lock();
@@ -183,15 +220,15 @@ impl Context {
 
     /// Says something beside the answer, on stderr.
     pub fn warn(&self, text: &str) {
-        if self.serves && self.captured.is_none() {
-            return log(text);
+        if self.quiet && !self.serves {
+            return;
         }
-        if !self.quiet {
+        if let Some(captured) = &self.captured {
+            captured.said().push(Said::Beside(harmless(text, self.color_on_stderr)));
+        } else if self.serves {
+            log(text);
+        } else {
             let text = harmless(text, self.color_on_stderr);
-            if let Some(captured) = &self.captured {
-                captured.said().1.push_str(&text);
-                return;
-            }
             let text = journal_lines::beside_the_log(&text, tracing::Level::WARN);
             let _nobody_reads = stderr().lock().write_all(text.as_bytes());
         }

@@ -25,7 +25,7 @@ pub fn settle(context: &Context) -> Option<TakenBack> {
     let store = context.store().ok()?;
     match is_due(&store) {
         Ok(false) => None,
-        Ok(true) => take_back(context).unwrap_or_else(|error| {
+        Ok(true) => context.afterwards(take_back).unwrap_or_else(|error| {
             tracing::error!("a rollback is due: {error:#}");
             None
         }),

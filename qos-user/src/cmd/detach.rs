@@ -29,9 +29,13 @@ use crate::{
 pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
     privilege::demand()?;
     if let (Some(name), true) = (&args.hook, args.unpinned) {
-        return unpinned::end(args, name, context);
+        return context.afterwards(|context| unpinned::end(args, name, context));
     }
     let mut released = release(args, context);
+    context.afterwards(|context| detach_and_say(args, &mut released, context))
+}
+
+fn detach_and_say(args: &DetachArgs, released: &mut Released, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = match Store::change_attached(&context.bpffs) {
         Err(error) if (args.all || !released.given_up.is_empty()) && is_not_attached(&error) => {
             return say(args, context, &[], &released.given_up).map(|()| Exit::Done);
@@ -39,7 +43,7 @@ pub fn run(args: &DetachArgs, context: &Context) -> anyhow::Result<Exit> {
         change => change?,
     };
     let site = recover(store, context)?.site;
-    let removed = detach(args, &site, &mut released, context)?;
+    let removed = detach(args, &site, released, context)?;
     site.store.leave()?;
     released.given_up.retain(|hook| !removed.contains(hook));
     say(args, context, &removed, &released.given_up)?;

@@ -39,6 +39,10 @@ pub fn stay(hooks: &[Hook], interface: &str, log: bool, context: &Context) -> an
     for hook in hooks {
         let _no_service = control::ask(Ask::Release(hook.pins.ifindex, hook.pins.direction), context);
     }
+    context.afterwards(|context| detach(hooks, context))
+}
+
+fn detach(hooks: &[Hook], context: &Context) -> anyhow::Result<()> {
     let (store, _change) = Store::change_attached(&context.bpffs)?;
     let site = recover(store, context)?.site;
     for hook in site.hooks.iter().filter(|now| hooks.iter().any(|then| is_the_same(now, then))) {

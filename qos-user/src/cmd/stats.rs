@@ -34,7 +34,7 @@ const SAMPLE: Duration = Duration::from_secs(1);
 /// `not-attached`, and pins that are foreign or not readable.
 pub fn run(args: &StatsArgs, context: &Context) -> anyhow::Result<Exit> {
     if let Some(StatsCommand::Clear { hooks }) = &args.command {
-        return clear(hooks, context);
+        return context.afterwards(|context| clear(hooks, context));
     }
     if let Some(interval) = args.watch {
         return watch::run(args, interval, context);

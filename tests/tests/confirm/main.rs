@@ -14,3 +14,4 @@ mod large;
 mod load;
 mod saved;
 mod session;
+mod stopped;

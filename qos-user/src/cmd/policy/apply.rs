@@ -55,7 +55,7 @@ pub fn run(args: &ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
 /// `pending`, `not-in-file`, `too-large`, `test-failed`, `session-dropped`; what the kernel says: the old policy is in force then, at
 /// every hook. `not-saved`: the new one is.
 pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Context) -> anyhow::Result<Exit> {
-    put_in_force(source, policy, how, context, |applied| said::say(applied, context))?;
+    put_in_force(source, policy, how, context, said::say)?;
     Ok(Exit::Done)
 }
 
@@ -69,19 +69,19 @@ pub fn put_in_force(
     policy: &Policy,
     how: &ApplyOptions,
     context: &Context,
-    tell: impl Fn(&said::Applied<'_>) -> anyhow::Result<()>,
+    tell: impl Fn(&said::Applied<'_>, &Context) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let order = Order { source, policy, how, context };
     let mut beforehand = Beforehand { trial: Trial::beforehand(policy, how, context), ahead: Ahead::default() };
-    loop {
+    let mut turn = |context: &Context| -> anyhow::Result<Option<Store>> {
         let (store, change) = Store::change(&context.bpffs)?;
         let site = recovered(store.clone(), context)?;
-        if attempt(&order, site, &change, &mut beforehand, &tell)? {
-            return Ok(());
-        }
-        drop(change);
+        let is_done = attempt(&Order { source, policy, how, context }, site, &change, &mut beforehand, &tell)?;
+        Ok((!is_done).then_some(store))
+    };
+    while let Some(store) = context.afterwards(&mut turn)? {
         store.give_way();
     }
+    Ok(())
 }
 
 /// What is to be put in force, and how.
@@ -115,7 +115,7 @@ fn attempt(
     mut site: Site,
     change: &Change,
     beforehand: &mut Beforehand,
-    tell: impl Fn(&said::Applied<'_>) -> anyhow::Result<()>,
+    tell: impl Fn(&said::Applied<'_>, &Context) -> anyhow::Result<()>,
 ) -> anyhow::Result<bool> {
     let Order { source, policy, how, context } = *order;
     site.collect_dead(&HashSet::new())?;
@@ -145,7 +145,8 @@ fn attempt(
         site.remember(&record)?;
     }
     let warnings = warnings(&site, &items, &attached);
-    tell(&said::Applied { policy, items: &items, session: trial.session.as_ref(), how, saved, warnings: &warnings })?;
+    let session = trial.session.as_ref();
+    tell(&said::Applied { policy, items: &items, session, how, saved, warnings: &warnings }, context)?;
     Ok(true)
 }
 

@@ -47,7 +47,8 @@ struct Turned {
 pub fn bypass(args: &BypassArgs, context: &Context) -> anyhow::Result<Exit> {
     let until = args.time.map(|time| BootTime::now().map(|now| now.plus(time))).transpose()?;
     let bypass = Bypass { since: SystemTime::now(), by: who::am_i(), until };
-    let done = run(args.hook.as_ref(), &Turn { bypass: Some(bypass), time: args.time, json: args.json }, context);
+    let turn = Turn { bypass: Some(bypass), time: args.time, json: args.json };
+    let done = context.afterwards(|context| run(args.hook.as_ref(), &turn, context));
     let _said = deadline::settle(context);
     done
 }
@@ -58,7 +59,8 @@ pub fn bypass(args: &BypassArgs, context: &Context) -> anyhow::Result<Exit> {
 ///
 /// Those of [`bypass`].
 pub fn resume(args: &ResumeArgs, context: &Context) -> anyhow::Result<Exit> {
-    run(args.hook.as_ref(), &Turn { bypass: None, time: None, json: args.json }, context)
+    let turn = Turn { bypass: None, time: None, json: args.json };
+    context.afterwards(|context| run(args.hook.as_ref(), &turn, context))
 }
 
 /// Switches every hook that is meant and has a table, whatever becomes of the others.

@@ -18,6 +18,10 @@ use crate::{
 ///
 /// `not-pending`, with exit 3; `not-saved`: it is confirmed all the same.
 pub fn run(json: bool, context: &Context) -> anyhow::Result<Exit> {
+    context.afterwards(|context| confirm(json, context))
+}
+
+fn confirm(json: bool, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store, context)?;
     let Some(change) = Pending::read(&site.store)?.filter(|change| change.complete) else {

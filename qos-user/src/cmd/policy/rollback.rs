@@ -57,6 +57,11 @@ fn give_up(args: &RollbackArgs, context: &Context) -> anyhow::Result<bool> {
         return Ok(true);
     }
     let Some(waited) = Pending::read(&context.store()?)?.map(|change| change.to) else { return Ok(false) };
+    context.afterwards(|context| take_back(waited, args, context))
+}
+
+/// The same under the lock.
+fn take_back(waited: Identity, args: &RollbackArgs, context: &Context) -> anyhow::Result<bool> {
     let (store, _change) = Store::change(&context.bpffs)?;
     let Recovered { site, taken_back } = recover(store, context)?;
     if let Some(late) = &taken_back {

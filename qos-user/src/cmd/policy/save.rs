@@ -22,6 +22,10 @@ use crate::{
 ///
 /// `no-policy`, `pending`, `not-saved`.
 pub fn run(json: bool, context: &Context) -> anyhow::Result<Exit> {
+    context.afterwards(|context| save(json, context))
+}
+
+fn save(json: bool, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store, context)?;
     refuse_while_pending(&site.store)?;

@@ -153,7 +153,7 @@ fn is_newer(saved: &Policy, in_force: &InForce) -> bool {
 /// is attached afterwards, so that one interface that cannot be is none of the others' business.
 fn put(source: &Source, policy: &Policy, context: &Context) -> anyhow::Result<()> {
     let how = ApplyOptions { prune: true, ..ApplyOptions::default() };
-    put_in_force(source, policy, &how, context, |applied| {
+    put_in_force(source, policy, &how, context, |applied, _| {
         tell(applied);
         Ok(())
     })

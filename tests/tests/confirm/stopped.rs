@@ -1,0 +1,119 @@
+//! Commands whose output goes nowhere, as at a terminal that is stopped (Ctrl-S): they wait, and nobody else does.
+
+use std::{
+    fs,
+    io::{PipeReader, PipeWriter, Write as _, pipe},
+    process::{Child, Command},
+    thread,
+    time::Duration,
+};
+
+use anyhow::ensure;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use qosbpf::kernel::pins::Store;
+use qosbpf_tests::service::eventually;
+
+use crate::edge::Edge;
+
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+
+/// Whoever writes to it waits, until it is not to be read any more.
+fn full_pipe() -> anyhow::Result<(PipeReader, PipeWriter)> {
+    let (reader, mut writer) = pipe()?;
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    for length in [4096, 1] {
+        while writer.write(&vec![0; length]).is_ok() {}
+    }
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok((reader, writer))
+}
+
+/// Starts a command, and waits until it waits for somebody to read what it says.
+fn stopped(command: &mut Command, says_on: u8) -> anyhow::Result<Child> {
+    let mut child = command.spawn()?;
+    let waits = format!("{} {:#x} ", libc::SYS_write, says_on);
+    let call = format!("/proc/{}/syscall", child.id());
+    eventually(|| {
+        ensure!(child.try_wait()?.is_none(), "{command:?} has ended");
+        Ok(fs::read_to_string(&call)?.starts_with(&waits))
+    })?;
+    Ok(child)
+}
+
+impl Edge {
+    /// A command of which nobody reads the answer; it has to succeed once it need not be read.
+    fn unread(&self, line: &str, meanwhile: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let (reader, writer) = full_pipe()?;
+        let mut child = {
+            let mut command = self.router.command(&self.with_etc(line))?;
+            stopped(command.stdout(writer), STDOUT)?
+        };
+        let done = meanwhile();
+        drop(reader);
+        ensure!(child.wait()?.success(), "{line}");
+        done
+    }
+
+    fn is_busy(&self) -> anyhow::Result<bool> {
+        self.router.edge().run(|| Store::open(&self.router.bpffs))?.is_busy()
+    }
+}
+
+#[test]
+fn a_command_that_nobody_reads_keeps_no_lock() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let (mark, keep) = (&edge.mark, &edge.keep);
+    for line in [
+        &*format!("policy apply {mark} --confirm 1h"),
+        "policy confirm",
+        "policy save",
+        &*format!("policy apply {keep} --confirm 1h"),
+        "policy rollback",
+        "policy bypass",
+        "policy resume",
+        "stats clear",
+        "attach lan0 --egress --hook tcx",
+        "detach lan0:egress",
+    ] {
+        edge.unread(line, || {
+            ensure!(!edge.is_busy()?, "{line}");
+            Ok(())
+        })?;
+    }
+    edge.wait_for_timers()
+}
+
+#[test]
+fn it_keeps_neither_a_bypass_nor_a_deadline_from_its_time() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.unread(&format!("policy apply {}", edge.mark), || {
+        edge.ok("policy bypass")?.says(&["out of the policy's path"])?;
+        edge.ok("policy resume").map(drop)
+    })?;
+    edge.ok(&format!("policy apply {}", edge.keep))?;
+    edge.unread(&format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()), || {
+        edge.wait_for_timers()?;
+        ensure!(edge.in_force()? == "keep", "not taken back");
+        Ok(())
+    })
+}
+
+/// What was taken back is said on stderr, by whatever command comes next.
+#[test]
+fn nor_does_what_is_said_beside_an_answer() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.ok(&format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()))?;
+    edge.kill_timers()?;
+    thread::sleep(edge.soon + Duration::from_millis(100));
+    let (reader, writer) = full_pipe()?;
+    let mut child = {
+        let mut command = edge.router.command(&edge.with_etc("policy history"))?;
+        stopped(command.stdout(std::process::Stdio::null()).stderr(writer), STDERR)?
+    };
+    let busy = edge.is_busy();
+    drop(reader);
+    ensure!(child.wait()?.success());
+    ensure!(!busy? && edge.in_force()? == "keep");
+    Ok(())
+}
