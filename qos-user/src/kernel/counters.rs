@@ -60,7 +60,8 @@ pub fn check(pins: &HookPins, pin: Pin) -> anyhow::Result<()> {
     open(pins, pin, true).map(drop)
 }
 
-fn open(pins: &HookPins, pin: Pin, read_only: bool) -> anyhow::Result<Option<MapData>> {
+/// The same, and opens it.
+pub(super) fn open(pins: &HookPins, pin: Pin, read_only: bool) -> anyhow::Result<Option<MapData>> {
     let Some(path) = pins.trusted(pin)? else { return Ok(None) };
     let context = || format!("pin {}", path.display());
     let map = MapData::from_fd(sys::open_pin(&path, read_only).with_context(context)?).with_context(context)?;

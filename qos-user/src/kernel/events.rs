@@ -1,6 +1,9 @@
 //! The ring buffers in which rules that log leave their events.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    os::fd::AsFd as _,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use aya::maps::{Map, MapData, RingBuf};
@@ -56,6 +59,19 @@ pub struct Drained {
 /// Of an entry, beside its bytes, which are rounded up to as many.
 const HEADER: usize = 8;
 
+/// Bytes of an event in the ring buffer, with its header.
+const ENTRY: usize = HEADER + Event::BYTES.next_multiple_of(HEADER);
+
+/// How many events the rules of a hook have told of, whoever has read them; `None` if no rule ever logged there.
+///
+/// # Errors
+///
+/// Pins that are foreign or not accessible.
+pub fn written(pins: &HookPins) -> anyhow::Result<Option<u64>> {
+    let Some(map) = counters::open(pins, Pin::Events, false)? else { return Ok(None) };
+    Ok(Some((sys::written(map.fd().as_fd())? / ENTRY) as u64))
+}
+
 impl Events {
     /// Takes what waits.
     pub fn drain(&mut self) -> Drained {
@@ -65,7 +81,7 @@ impl Events {
             // Of another size are those of another version, which its own reader understands.
             events.extend(Event::from_ne_bytes(&item));
         }
-        let was_full = used + HEADER + Event::BYTES.next_multiple_of(HEADER) > object::EVENTS as usize;
+        let was_full = used + ENTRY > object::EVENTS as usize;
         Drained { events, was_full }
     }
 }

@@ -1,5 +1,5 @@
-//! The calls of bpf(2) that aya has no safe form of: opening a pin for reading alone, detaching a link at once, writing
-//! many values of a map at once, loading a program of a few instructions.
+//! What aya has no safe form of. Of bpf(2): opening a pin for reading alone, detaching a link at once, writing many values
+//! of a map at once, loading a program of a few instructions. Of mmap(2): how much was written into a ring buffer.
 
 use std::{
     ffi::CString,
@@ -9,6 +9,7 @@ use std::{
         unix::ffi::OsStrExt as _,
     },
     path::Path,
+    ptr,
 };
 
 use aya::programs::{ProgramInfo, loaded_programs};
@@ -65,6 +66,28 @@ pub fn write_array<const BYTES: usize>(map: BorrowedFd<'_>, values: &[[u8; BYTES
     attr.batch.values = values.as_ptr() as u64;
     attr.batch.count = keys.len() as u32;
     bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
+}
+
+/// How many bytes were ever written into a ring buffer, with the headers of its entries. Its second page begins with that;
+/// whoever looks there takes nothing from the one who reads. The map is to be open for writing, too: the kernel shares no other.
+///
+/// # Errors
+///
+/// What mmap(2) reports.
+pub(super) fn written(ring: BorrowedFd<'_>) -> io::Result<usize> {
+    // SAFETY: it asks for a constant of the system.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).map_err(io::Error::other)?;
+    let (fd, flags, second) = (ring.as_raw_fd(), libc::MAP_SHARED, page as libc::off_t);
+    // SAFETY: a new mapping, where the kernel has room for it.
+    let place = unsafe { libc::mmap(ptr::null_mut(), page, libc::PROT_READ, flags, fd, second) };
+    if place == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has mapped a page there, which begins with a word that others write as a whole.
+    let written = unsafe { place.cast::<usize>().read_volatile() };
+    // SAFETY: that page, to which nothing refers any more.
+    unsafe { libc::munmap(place, page) };
+    Ok(written)
 }
 
 /// Opens a link by its id (Linux 5.8).

@@ -1,38 +1,41 @@
-//! How many events rules that log have told of in a day: what they matched and did not suppress.
+//! How many events rules that log have told of in a day: what they have written into the ring buffers of their hooks.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::collections::HashMap;
 
 use jiff::civil::Date;
 
-use super::Hook;
-use crate::hook::Direction;
+/// The ring buffer of a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ring {
+    /// What tells it from others: that of another attachment begins anew.
+    pub id: u64,
+    /// How many events were ever written into it; `None` if that could not be read.
+    pub written: Option<u64>,
+}
 
-/// An attachment of a hook.
-type Attachment = (u32, Direction, SystemTime);
-
-/// Fed now and then with what hooks have counted.
+/// Fed now and then with what is in the ring buffers.
 #[derive(Debug, Default)]
 pub struct Told {
     day: Option<Date>,
-    /// What each attachment had told in all when it was last looked at.
-    seen: HashMap<Attachment, u64>,
+    /// What had been written into each when it was last read.
+    seen: HashMap<u64, u64>,
     sum: u64,
 }
 
 impl Told {
-    /// Takes in what hooks have counted, on the day that it is. What was told before the first time is of no day.
-    pub fn take(&mut self, hooks: &[Hook], today: Date) {
+    /// Takes in how many events there were, on the day that it is. What was told before the first time is of no day.
+    pub fn take(&mut self, rings: &[Ring], today: Date) {
         let first = self.day.is_none();
         if self.day.replace(today) != Some(today) {
             self.sum = 0;
         }
-        let seen: HashMap<_, _> =
-            hooks.iter().map(|hook| ((hook.ifindex, hook.direction, hook.since), told(hook))).collect();
-        let grown = |(attachment, now): (&Attachment, &u64)| {
-            now.saturating_sub(self.seen.get(attachment).copied().unwrap_or_default())
-        };
-        self.sum += if first { 0 } else { seen.iter().map(grown).sum() };
-        self.seen = seen;
+        // What cannot be read now is perhaps the next time.
+        let now = |ring: &Ring| Some((ring.id, ring.written.or_else(|| self.seen.get(&ring.id).copied())?));
+        let now: HashMap<u64, u64> = rings.iter().filter_map(now).collect();
+        let grown =
+            |(id, written): (&u64, &u64)| written.saturating_sub(self.seen.get(id).copied().unwrap_or_default());
+        self.sum += if first { 0 } else { now.iter().map(grown).sum() };
+        self.seen = now;
     }
 
     /// How many there were on the day of the last time.
@@ -42,60 +45,27 @@ impl Told {
     }
 }
 
-fn told(hook: &Hook) -> u64 {
-    let logging = hook.rules.iter().filter(|rule| rule.rule.log.is_some());
-    logging.map(|rule| rule.counted.packets.saturating_sub(rule.suppressed)).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use jiff::civil::date;
 
-    use qos_common::abi::Counter;
-
     use super::*;
-    use crate::{
-        rules::model::{Action, LogRate, Rule},
-        snapshot::{RuleCount, sample},
-    };
-
-    /// A hook of which one rule that logs has matched so many packets, and not told of some of them.
-    fn logging(packets: u64, suppressed: u64) -> Vec<Hook> {
-        let mut hook = sample::snapshot().hooks.remove(0);
-        let rule = Rule {
-            name: "seen".to_owned(),
-            line: 1,
-            on: Vec::new(),
-            conditions: Vec::new(),
-            action: Action::None,
-            count: false,
-            log: Some(LogRate { events: core::num::NonZero::<u32>::MIN, seconds: 1 }),
-            priority: None,
-            mark: None,
-        };
-        let counted = Counter { packets, bytes: 0 };
-        hook.rules = vec![RuleCount { rule, counted, since: None, last: None, suppressed, colors: None }];
-        vec![hook]
-    }
 
     #[test]
     fn a_day_has_what_was_told_on_it() {
         let (monday, tuesday) = (date(2026, 11, 30), date(2026, 12, 1));
         let mut told = Told::default();
-        let mut after = |hooks: &[Hook], day| {
-            told.take(hooks, day);
+        let mut after = |written: &[Option<u64>], day| {
+            let rings: Vec<Ring> = (0..).zip(written).map(|(id, written)| Ring { id, written: *written }).collect();
+            told.take(&rings, day);
             told.today()
         };
-        assert_eq!(after(&logging(100, 40), monday), 0, "of which day these were, nobody knows");
-        assert_eq!(after(&logging(110, 45), monday), 5);
-        assert_eq!(after(&logging(112, 45), tuesday), 2);
-        assert_eq!(after(&logging(112, 45), tuesday), 2);
-        let mut anew = logging(3, 1);
-        anew[0].since += std::time::Duration::from_secs(1);
-        assert_eq!(after(&anew, tuesday), 4, "attached anew, it counts from zero");
-        assert_eq!(after(&[], tuesday), 4);
-        let mut silent = logging(500, 0);
-        silent[0].rules[0].rule.log = None;
-        assert_eq!(after(&silent, tuesday), 4);
+        assert_eq!(after(&[Some(60)], monday), 0, "of which day these were, nobody knows");
+        assert_eq!(after(&[Some(65)], monday), 5);
+        assert_eq!(after(&[Some(67)], tuesday), 2);
+        assert_eq!(after(&[Some(67)], tuesday), 2);
+        assert_eq!(after(&[None, Some(2)], tuesday), 4, "another one begins with nothing");
+        assert_eq!(after(&[Some(68), Some(2)], tuesday), 5, "what could not be read is not new");
+        assert_eq!(after(&[], tuesday), 5);
     }
 }

@@ -5,7 +5,11 @@ use std::{fs, thread, time::Duration};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use qosbpf_tests::service::{Lab, MARK, eventually};
+use qosbpf::lab::topology::{LAN_HOST, WAN_HOST};
+use qosbpf_tests::{
+    service::{Lab, MARK, eventually},
+    udp,
+};
 
 fn row<'a>(document: &'a Value, array: &str, key: &str, wanted: u64) -> Option<&'a Value> {
     document["hooks"][0][array].as_array()?.iter().find(|row| row[key] == wanted)
@@ -67,6 +71,38 @@ fn status_says_how_many_events_there_were_today() -> anyhow::Result<()> {
     let today = || anyhow::Ok(lab.ok("status --json")?.json()?["run"]["events_today"].as_u64());
     eventually(|| Ok(today()? == Some(3)))?;
     lab.ok("status")?.says(&["events 3 today"])?;
+    Ok(())
+}
+
+/// What a rule had matched before it logged was not told; of two that log the same packet one tells; a super-packet is one event.
+#[test]
+fn nothing_but_what_was_told_counts_as_events_of_today() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    let policy = |log: &str| {
+        let on = "on = \"lan0:ingress\"";
+        let burst = format!("[[rule]]\nname = \"burst\"\n{on}\nmatch = {{ dst-port = 7301 }}\nset = \"CS1\"\n{log}");
+        let both = ["first", "second"]
+            .map(|name| format!("[[rule]]\nname = \"{name}\"\n{on}\nmatch = {{ dscp = \"EF\" }}\ncount = true\n{log}"));
+        format!("{}{burst}{}", MARK.replace("ingress =", "hook = \"tcx\"\ningress ="), both.concat())
+    };
+    lab.save("edge", &policy(""))?;
+    fs::write(lab.etc("qosbpf.toml"), "sample = \"1s\"\n")?;
+    lab.serve()?;
+    lab.router.ping(false, 184, 10)?;
+    let document = || lab.ok("stats --json lan0:ingress")?.json();
+    eventually(|| Ok(row(&document()?, "after", "dscp", 34).is_some_and(|row| row["last_moved"].is_string())))?;
+    lab.save("edge", &policy("log = \"3/h\"\n"))?;
+    lab.ok("run --reload")?;
+    let today = || anyhow::Ok(lab.ok("status --json")?.json()?["run"]["events_today"].as_u64());
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(today()?, Some(0), "they have told nothing");
+    lab.router.ping(false, 184, 10)?;
+    let (from, to) = ((LAN_HOST.v4, 0).into(), (WAN_HOST.v4, 7301).into());
+    udp::send_burst(lab.router.lab().lan(), from, to, 0, 10)?;
+    eventually(|| Ok(today()? == Some(7)))?;
+    assert_eq!(lab.ok("events --once --json")?.stdout.lines().count(), 7, "three of each, and the burst");
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(today()?, Some(7), "whoever reads them");
     Ok(())
 }
 

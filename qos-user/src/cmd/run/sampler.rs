@@ -15,9 +15,10 @@ use crate::{
     cmd::site,
     kernel::{
         datapath::{self, Hook, Observed},
+        events,
         pins::{HookPins, Pin, Store, inode},
     },
-    snapshot,
+    snapshot::{self, told::Ring},
 };
 
 /// Samples for as long as it is polled, and has everything looked at where other pins are there than before.
@@ -33,7 +34,7 @@ pub async fn run(shared: Arc<Shared>) {
                 known.hooks(store).map_err(|error| format!("{error:#}"))
             });
             match hooks {
-                Ok(hooks) => sampled.take(&hooks),
+                Ok((hooks, rings)) => sampled.take(&hooks, &rings),
                 Err(error) => {
                     tracing::debug!("no sample: {error}");
                     known = States::default();
@@ -73,21 +74,27 @@ impl States {
         (self.policies, self.hooks.keys().copied().collect())
     }
 
-    /// What every hook has counted.
-    fn hooks(&mut self, store: &Store) -> anyhow::Result<Vec<snapshot::Hook>> {
+    /// What every hook has counted, and the ring buffers of those whose rules log.
+    fn hooks(&mut self, store: &Store) -> anyhow::Result<(Vec<snapshot::Hook>, Vec<Ring>)> {
         let mut states = HashMap::new();
-        let mut hooks = Vec::new();
+        let (mut hooks, mut rings) = (Vec::new(), Vec::new());
         for pins in store.hooks()? {
             let Some(inode) = pins.inode(Pin::State) else { continue };
             let key = ((pins.ifindex, pins.direction), inode);
             let known = self.hooks.remove(&key).map_or_else(|| remembered(&pins), |known| Ok(Some(known)));
             let Ok(Some(hook)) = known else { continue };
             hooks.push(site::counted(&hook, format!("if-{}", pins.ifindex)));
+            rings.extend(ring(&pins));
             states.insert(key, hook);
         }
         self.hooks = states;
-        Ok(hooks)
+        Ok((hooks, rings))
     }
+}
+
+fn ring(pins: &HookPins) -> Option<Ring> {
+    let id = pins.inode(Pin::Events)?;
+    Some(Ring { id, written: events::written(pins).unwrap_or_default() })
 }
 
 fn remembered(pins: &HookPins) -> anyhow::Result<Option<Arc<Hook>>> {

@@ -28,7 +28,7 @@ use crate::{
     snapshot::{
         Hook, Missing,
         keeper::{self, Keeper},
-        told::Told,
+        told::{Ring, Told},
         trend::Trend,
     },
     status::{Reload, ServiceStatus},
@@ -159,11 +159,11 @@ impl Shared {
         self.state().settings.sample
     }
 
-    /// Takes in what hooks have counted now.
-    pub fn take(&self, hooks: &[Hook]) {
+    /// Takes in what hooks have counted now, and how much their rules have told of.
+    pub fn take(&self, hooks: &[Hook], rings: &[Ring]) {
         let now = keeper::Instant { steady: self.clock.elapsed(), wall: SystemTime::now() };
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take(hooks, now);
-        self.told().take(hooks, jiff::Zoned::now().date());
+        self.told().take(rings, jiff::Zoned::now().date());
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
