@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use qos_common::event::Event;
 
 use super::{
-    counters,
+    bpffs, counters,
     lock::Lock,
     object,
     pins::{HookPins, Pin},
@@ -32,12 +32,14 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// `busy` if somebody else reads it; pins that are foreign or not accessible.
+    /// `busy` if somebody else reads it; pins that are foreign or not accessible. Needs root, as its lock does: what
+    /// anybody can open anybody can lock.
     pub fn open(pins: &HookPins) -> anyhow::Result<Option<Self>> {
         counters::check(pins, Pin::Events)?;
         let Some(path) = pins.trusted(Pin::Events)? else { return Ok(None) };
         let context = || format!("pin {}", path.display());
-        let lock = Lock::attempt(pins.folder())?.ok_or_else(|| {
+        bpffs::make_private_folder(&pins.reader())?;
+        let lock = Lock::attempt(&pins.reader())?.ok_or_else(|| {
             Failure::new("busy", "another process reads the events of this hook")
                 .hint("each event is given to one reader; end the other one, such as a second `qosbpf events`")
         })?;

@@ -279,6 +279,11 @@ impl HookPins {
         &self.folder
     }
 
+    /// What whoever reads the events has locked: a folder that only root can open.
+    pub(super) fn reader(&self) -> PathBuf {
+        self.folder.join("reader")
+    }
+
     /// Whether anything of the hook is pinned.
     #[must_use]
     pub fn exists(&self) -> bool {
@@ -362,14 +367,18 @@ impl HookPins {
             return remove(&self.folder);
         }
         Pin::ALL.into_iter().try_for_each(|pin| self.remove(pin))?;
-        for leftover in names_in(&self.folder)? {
-            remove(&self.folder.join(leftover))?;
-        }
-        match fs::remove_dir(&self.folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("remove {}", self.folder.display()))
+        loop {
+            if self.reader().is_dir() {
+                remove_folder(&self.reader())?;
             }
-            _ => Ok(()),
+            for leftover in names_in(&self.folder)? {
+                remove(&self.folder.join(leftover))?;
+            }
+            match remove_folder(&self.folder) {
+                // Somebody has come to read events that are not there any more.
+                Err(_full) if self.reader().is_dir() => {}
+                removed => return removed,
+            }
         }
     }
 }
@@ -397,6 +406,16 @@ pub fn readable_by_all(path: &Path) -> anyhow::Result<()> {
 pub fn remove(path: &Path) -> anyhow::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same for a folder in which nothing is; what is none stays.
+fn remove_folder(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir(path) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Err(error).with_context(|| format!("remove {}", path.display()))
         }
         _ => Ok(()),

@@ -10,6 +10,7 @@ use std::{
 
 use qosbpf_tests::{
     binary::{self, Answer},
+    left,
     router::{Router, words},
 };
 use tempfile::TempDir;
@@ -100,11 +101,19 @@ fn a_change_names_what_is_missing() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who may look at the pins could lock their folders, and keep root out.
+/// Who may look at the pins could lock their folders, and keep root out: from changes, and from reading events.
 #[test]
-fn nobody_else_can_hold_a_change_up() -> anyhow::Result<()> {
+fn nobody_else_can_hold_root_up() -> anyhow::Result<()> {
     let public = Public::new()?;
+    let rule =
+        "[[rule]]\nname = \"ef\"\non = \"lan0:ingress\"\nmatch = { dscp = \"EF\" }\nset = \"DF\"\nlog = \"9/h\"\n";
     public.router.ok("attach lan0")?;
+    public.router.ok(&format!("policy apply {}", public.router.policy("log", rule)?))?;
+    let read = |count: u32| {
+        public.router.ping(false, 184, count)?;
+        public.router.ask("events --once --json")
+    };
+    assert_eq!(read(3)?.expect(0)?.stdout.lines().count(), 3);
     let mut holders = Vec::new();
     for folder in folders(&public.router.bpffs)? {
         let mut flock = words(&format!("setpriv {NOBODY} flock -F -x -n"));
@@ -115,13 +124,16 @@ fn nobody_else_can_hold_a_change_up() -> anyhow::Result<()> {
         assert_eq!(line, "held\n", "{}", folder.display());
         holders.push(holder);
     }
+    let read = read(2);
     let detached = public.router.ask("detach lan0");
     for holder in &mut holders {
         holder.kill()?;
         holder.wait()?;
     }
+    assert_eq!(read?.expect(0)?.stdout.lines().count(), 2);
     detached?.expect(0)?;
     assert!(holders.len() > 4, "{holders:?}");
+    left::assert_nothing(&public.router, "detached")?;
     Ok(())
 }
 
