@@ -44,6 +44,7 @@ pub fn run(args: &EventsArgs, context: &Context) -> anyhow::Result<Exit> {
             .hint("log = \"1/s\" in a [[rule]] of the policy")
             .into());
     }
+    let mut is_last = args.once;
     loop {
         let (packets, lost) = sources.packets();
         lost.iter().for_each(|line| context.warn(line));
@@ -54,10 +55,14 @@ pub fn run(args: &EventsArgs, context: &Context) -> anyhow::Result<Exit> {
                 return Ok(Exit::Done);
             }
         }
-        if args.once || wait(&ending) {
+        if is_last {
             return Ok(Exit::Done);
         }
-        sources.look(&args.hooks, context)?;
+        is_last = wait(&ending);
+        // What has come meanwhile may be at a hook that is gone, where nobody comes to it later: it is read all the same.
+        if !is_last {
+            sources.look(&args.hooks, context)?;
+        }
     }
 }
 
@@ -78,6 +83,10 @@ fn text(args: &EventsArgs, packet: &LoggedPacket, context: &Context) -> anyhow::
 #[derive(Default)]
 struct Sources {
     open: Vec<Source>,
+    /// Those whose pins are gone, which are read once more.
+    ended: Vec<Source>,
+    /// Why others could not be opened, by their names, so that it is said once.
+    unread: HashMap<String, String>,
     looked: Option<Instant>,
 }
 
@@ -93,14 +102,14 @@ struct Source {
 }
 
 impl Sources {
-    /// Finds hooks that are new and names that have changed; those whose pins are gone stay until they are empty.
+    /// Finds hooks that are new and names that have changed; those whose pins are gone stay until they have been read.
     fn look(&mut self, names: &[HookName], context: &Context) -> anyhow::Result<()> {
         if self.looked.is_some_and(|when| when.elapsed() < LOOK) {
             return Ok(());
         }
         let (site, first) = (Site::read(context)?, self.looked.is_none());
         self.looked = Some(Instant::now());
-        self.open.retain(|source| source.pins.inode(Pin::Events) == Some(source.inode));
+        self.ended.extend(self.open.extract_if(.., |source| source.pins.inode(Pin::Events) != Some(source.inode)));
         let hooks = match site.select(names) {
             // Once it runs, a hook that is away for a moment is waited for.
             Err(_away) if !first => return Ok(()),
@@ -110,16 +119,32 @@ impl Sources {
             let rules = rules_of(hook);
             match self.open.iter_mut().find(|known| known.pins == hook.pins) {
                 Some(known) => known.rules = rules,
-                None => self.open(&site, hook, rules).or_else(|error| if first { Err(error) } else { Ok(()) })?,
+                None => match self.open(&site, hook, rules) {
+                    Err(error) if first => return Err(error),
+                    Err(error) if hook.pins.inode(Pin::Events).is_some() => {
+                        self.say_unread(site.hook_name(hook), &error, context);
+                    }
+                    _read_or_gone => {}
+                },
             }
         }
         Ok(())
+    }
+
+    /// Says why a hook cannot be read that others do not wait for; once for each reason.
+    fn say_unread(&mut self, name: String, error: &anyhow::Error, context: &Context) {
+        let why = format!("{error:#}");
+        if self.unread.get(&name) != Some(&why) {
+            context.warn(&hanging("! ", &format!("{name}: its events are not read: {why}")));
+            self.unread.insert(name, why);
+        }
     }
 
     fn open(&mut self, site: &Site, hook: &Hook, rules: HashMap<u16, String>) -> anyhow::Result<()> {
         let opened = hook.pins.inode(Pin::Events).zip(Events::open(&hook.pins)?);
         let name = site.hook_name(hook);
         let pins = hook.pins.clone();
+        self.unread.remove(&name);
         self.open.extend(opened.map(|(inode, events)| Source { pins, inode, name, events, rules, left_out: 0 }));
         Ok(())
     }
@@ -127,11 +152,12 @@ impl Sources {
     /// What waits, the oldest first; and what is to be said of what does not.
     fn packets(&mut self) -> (Vec<LoggedPacket>, Vec<String>) {
         let (mut packets, mut lost) = (Vec::new(), Vec::new());
-        for source in &mut self.open {
+        for source in self.open.iter_mut().chain(&mut self.ended) {
             let (found, missing) = source.packets();
             packets.extend(found);
             lost.extend(missing);
         }
+        self.ended.clear();
         packets.sort_by_key(|packet| packet.time);
         (packets, lost)
     }

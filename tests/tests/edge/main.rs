@@ -9,3 +9,4 @@ mod masquerade;
 mod names;
 mod odd;
 mod policy;
+mod reader;
