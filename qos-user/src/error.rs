@@ -97,3 +97,10 @@ impl Failure {
         self
     }
 }
+
+/// What went wrong, and what to do about it, for a line of a log.
+#[must_use]
+pub fn with_hint(error: &anyhow::Error) -> String {
+    let hint = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.as_ref());
+    hint.map_or_else(|| format!("{error:#}"), |hint| format!("{error:#}: {hint}"))
+}

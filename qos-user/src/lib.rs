@@ -21,6 +21,7 @@ pub mod netdev;
 pub mod policy;
 pub mod printable;
 pub mod render;
+pub mod repeated_lines;
 pub mod rules;
 pub mod signal;
 pub mod snapshot;

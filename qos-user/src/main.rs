@@ -8,7 +8,9 @@ use qosbpf::{
     cmd,
     journal_lines::{self, JournalLines},
     log_lines::LogLines,
+    repeated_lines::NewsOnly,
 };
+use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 fn main() -> ExitCode {
     let cli = match Cli::read() {
@@ -53,9 +55,9 @@ fn log_to_stderr(cli: &Cli) {
     match cli.global.log_format {
         LogFormat::Text if journal_lines::is_wanted() => {
             let plain = tracing_subscriber::fmt::format().without_time().with_target(false).with_ansi(false);
-            logs.with_ansi(false).event_format(JournalLines(plain)).init();
+            logs.with_ansi(false).event_format(JournalLines(plain)).finish().with(NewsOnly).init();
         }
-        LogFormat::Text => logs.with_ansi(ansi).without_time().init(),
-        LogFormat::Json => logs.json().init(),
+        LogFormat::Text => logs.with_ansi(ansi).without_time().finish().with(NewsOnly).init(),
+        LogFormat::Json => logs.json().finish().with(NewsOnly).init(),
     }
 }

@@ -38,6 +38,16 @@ pub fn bind(what: &Path, at: &Path) -> anyhow::Result<()> {
     Ok(mount(Some(what), at, None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
 }
 
+/// Has a file system refuse every change, or take them again.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn refuse_changes(at: &Path, refuse: bool) -> anyhow::Result<()> {
+    let flags = if refuse { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+    Ok(mount(None::<&str>, at, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>)?)
+}
+
 fn enter(bpffs: &Path) -> anyhow::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;

@@ -174,6 +174,17 @@ impl Lab {
         Ok(i32::try_from(self.service.as_ref().context("no service")?.id())?)
     }
 
+    /// The time of a processor that it has taken, in ticks of ten milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// What could not be done, or was not so.
+    pub fn ticks(&self) -> anyhow::Result<u64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
+        let fields: Vec<_> = stat.rsplit(") ").next().context("fields")?.split(' ').collect();
+        Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors

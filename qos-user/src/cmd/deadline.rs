@@ -6,17 +6,32 @@ use super::{
     Context,
     recovery::{Recovered, recover},
 };
-use crate::kernel::{
-    boottime::BootTime,
-    datapath, past,
-    pending::{Pending, TakenBack},
-    pins::{Pin, Store},
-    privilege,
+use crate::{
+    error::with_hint,
+    kernel::{
+        boottime::BootTime,
+        datapath, past,
+        pending::{Pending, TakenBack},
+        pins::{Pin, Store},
+        privilege,
+    },
+    status::Why,
 };
-use crate::status::Why;
 
 /// When deadlines that could not be read, or kept, are looked at again.
 pub const AGAIN: Duration = Duration::from_secs(1);
+
+/// Does what [`settle`] does for whoever keeps deadlines as they come, and says when to do so again.
+pub fn keep(context: &Context) -> Option<BootTime> {
+    let began = BootTime::now().ok()?;
+    let _said = settle(context);
+    let next = context.store().and_then(|store| next(&store)).unwrap_or_else(|error| {
+        tracing::error!("deadlines cannot be read; they are looked at again soon: {error:#}");
+        Some(began)
+    });
+    // What was due by then could not be kept, and is tried again, but not in haste.
+    next.map(|next| if next > began { next } else { BootTime::now().unwrap_or(began).plus(AGAIN) })
+}
 
 /// Takes back what is overdue, or says that it is if this process may not. A failure keeps no command from its work. The
 /// policy that was taken back, if one was.
@@ -26,7 +41,7 @@ pub fn settle(context: &Context) -> Option<TakenBack> {
     match is_due(&store) {
         Ok(false) => None,
         Ok(true) => context.afterwards(take_back).unwrap_or_else(|error| {
-            tracing::error!("a rollback is due: {error:#}");
+            tracing::error!("a rollback is due: {}", with_hint(&error));
             None
         }),
         Err(error) => {

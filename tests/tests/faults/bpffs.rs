@@ -4,6 +4,7 @@ use anyhow::{Context as _, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use qosbpf_tests::{
     left::assert_nothing,
+    mounts::refuse_changes,
     router::{Router, run_in},
 };
 use serde_json::Value;
@@ -84,8 +85,7 @@ fn remount(router: &Router) -> anyhow::Result<()> {
 fn read_only() -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
     let other = stage.router.policy("other", &other_policy())?;
-    let change = |flags| mount(None::<&str>, &stage.router.bpffs, None::<&str>, flags, None::<&str>);
-    change(MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY)?;
+    refuse_changes(&stage.router.bpffs, true)?;
     let mut said = String::new();
     let apply = format!("policy apply {other}");
     for line in [apply.as_str(), "detach lan0", "policy bypass", "attach lan0 --hook xdp"] {
@@ -98,7 +98,7 @@ fn read_only() -> anyhow::Result<Row> {
     let found = stage.router.ask("doctor --sample 0 --fix-script")?;
     ensure!(found.stdout.contains("remount,rw") && !found.stdout.contains("detach"), "{found:?}");
     stage.flow.pass(50)?;
-    change(MsFlags::MS_REMOUNT)?;
+    refuse_changes(&stage.router.bpffs, false)?;
     stage.router.ok("status")?;
     stage.unharmed(said)
 }

@@ -1,12 +1,17 @@
 //! Deadlines are the service's business while it serves, and somebody else's when it ends, in whatever way.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    fs, thread,
+    time::{Duration, Instant, SystemTime},
+};
 
 use anyhow::{Context as _, bail, ensure};
+use aya::maps::{Array, MapData};
 use nix::sys::signal::Signal;
 
 use qosbpf_tests::{
     flow::Flow,
+    mounts::refuse_changes,
     router::run_in,
     service::{Lab, MARK, OTHER, eventually},
     timers,
@@ -167,6 +172,52 @@ fn a_bypass_ends_by_itself_and_the_service_sees_to_it() -> anyhow::Result<()> {
     timers::kill_all(&lab.router)?;
     lab.says(&["is in the policy's path again"])?;
     eventually(|| Ok(lab.metric(BYPASSED)? == Some(0.0)))?;
+    assert!(lab.five_become(34)?);
+    Ok(())
+}
+
+/// A deadline that cannot be kept for now: this is said once, and tried again without haste.
+fn is_tried_without_haste(lab: &Lab, why: &str) -> anyhow::Result<()> {
+    const WHILE: Duration = Duration::from_secs(4);
+    lab.says(&[why])?;
+    let (said, before) = (lab.log()?, lab.ticks()?);
+    thread::sleep(WHILE);
+    let (log, ticks) = (lab.log()?, lab.ticks()? - before);
+    let lines = log.lines().count() - said.lines().count();
+    ensure!(lines <= 1 && log.matches(why).count() == 1, "{lines} more lines within {WHILE:?}:\n{log}");
+    ensure!(ticks < 100, "{ticks} ticks of ten milliseconds within {WHILE:?}");
+    Ok(())
+}
+
+#[test]
+fn a_policy_that_cannot_be_taken_back_is_once_it_can() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let other = lab.router.policy("other", OTHER)?;
+    lab.ok(&format!("policy apply {other} --confirm 10s"))?;
+    timers::kill_all(&lab.router)?;
+    refuse_changes(&lab.router.bpffs, true)?;
+    is_tried_without_haste(&lab, "a rollback is due: ")?;
+    assert!(in_force(&lab)?.contains("\"other\""));
+    refuse_changes(&lab.router.bpffs, false)?;
+    lab.says(&["was not confirmed in time"])?;
+    eventually(|| Ok(in_force(&lab)?.contains("\"edge\"")))?;
+    assert!(lab.five_become(34)?);
+    Ok(())
+}
+
+#[test]
+fn a_bypass_that_cannot_end_does_once_it_can() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let counters = lab.router.hook_folder("lan0", "ingress")?.join("counters");
+    let away = counters.with_file_name("away");
+    lab.ok("policy bypass --for 5s")?;
+    timers::kill_all(&lab.router)?;
+    fs::rename(&counters, &away)?;
+    Array::<MapData, u64>::create(1, 0)?.pin(&counters)?;
+    is_tried_without_haste(&lab, "the policy cannot be put back: ")?;
+    fs::remove_file(&counters)?;
+    fs::rename(&away, &counters)?;
+    lab.says(&["is in the policy's path again"])?;
     assert!(lab.five_become(34)?);
     Ok(())
 }

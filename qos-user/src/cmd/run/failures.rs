@@ -8,12 +8,6 @@ use std::collections::HashMap;
 use super::steps::Place;
 use crate::error::Failure;
 
-/// What went wrong, and what to do about it.
-pub fn with_hint(error: &anyhow::Error) -> String {
-    let hint = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.as_ref());
-    hint.map_or_else(|| format!("{error:#}"), |hint| format!("{error:#}: {hint}"))
-}
-
 /// What could not be done, by hook.
 #[derive(Debug, Default)]
 pub struct Failures(HashMap<Place, Failed>);

@@ -5,7 +5,7 @@ mod losses;
 use std::{collections::HashSet, path::Path, sync::Arc};
 
 use super::{
-    failures::{Failures, with_hint},
+    failures::Failures,
     known::{Known, LinkChange, What},
     lost::{Ending, Lost},
     memory::Memory,
@@ -22,6 +22,7 @@ use crate::{
         site::Site,
     },
     command::Command,
+    error::with_hint,
     kernel::{
         boottime::BootTime,
         datapath::{self, Hook},

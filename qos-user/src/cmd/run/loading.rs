@@ -2,7 +2,6 @@
 
 use std::{path::Path, time::SystemTime};
 
-use super::failures::with_hint;
 use crate::{
     cli::ApplyOptions,
     cmd::{
@@ -16,7 +15,7 @@ use crate::{
         site::{InForce, Site},
         who,
     },
-    error::{Exit, Failure},
+    error::{Exit, Failure, with_hint},
     kernel::pending::Pending,
     policy::{Policy, Source},
     status::Reload,

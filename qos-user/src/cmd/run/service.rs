@@ -238,7 +238,6 @@ impl Service {
 /// Waits for a deadline, or part of the way to a far one.
 async fn wait(deadline: Option<BootTime>) {
     match deadline.map(|until| BootTime::now().map(|now| until.left(now))) {
-        // What could not be taken back is tried again, but not in haste.
         Some(Ok(left)) => sleep(left.clamp(Duration::from_millis(1), GLANCE)).await,
         Some(Err(_)) | None => std::future::pending().await,
     }

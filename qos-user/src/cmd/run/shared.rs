@@ -25,6 +25,7 @@ use crate::{
     kernel::{boottime::BootTime, datapath::Observed, pending::Pending},
     policy::settings::Settings,
     render::prometheus,
+    repeated_lines::Attempts,
     snapshot::{
         Hook, Missing,
         keeper::{self, Keeper},
@@ -57,6 +58,8 @@ pub struct Shared {
     told: Mutex<Told>,
     scrapes: Readings<Result<Bytes, String>>,
     heeds: Readings<()>,
+    /// What keeping the deadlines has come to.
+    deadlines: Mutex<Attempts>,
     clock: Instant,
     orders: mpsc::Sender<Order>,
 }
@@ -75,8 +78,6 @@ struct State {
     /// Whether everything is to be looked at again soon.
     behind: bool,
     listens: Vec<SocketAddr>,
-    /// Why deadlines could not be read the last time, so that it is said once.
-    unread: Option<String>,
 }
 
 impl Shared {
@@ -91,7 +92,6 @@ impl Shared {
             lost: Vec::new(),
             behind: false,
             listens: Vec::new(),
-            unread: None,
         };
         Self {
             context,
@@ -101,6 +101,7 @@ impl Shared {
             told: Mutex::default(),
             scrapes: Readings::default(),
             heeds: Readings::default(),
+            deadlines: Mutex::default(),
             clock: Instant::now(),
             orders,
         }
@@ -243,16 +244,10 @@ impl Shared {
         let _ending = self.orders.send(order).await;
     }
 
-    /// Keeps the deadlines that have passed, and says which is next.
+    /// Keeps the deadlines that have passed, and says when to look again. What keeps it from that is said once.
     pub fn settle(&self) -> Option<BootTime> {
-        let _said = deadline::settle(&self.context);
-        let next = self.context.store().and_then(|store| deadline::next(&store));
-        let failure = next.as_ref().err().map(|error| format!("{error:#}"));
-        if let Some(failure) = failure.as_ref().filter(|failure| self.state().unread.as_ref() != Some(failure)) {
-            tracing::error!("deadlines cannot be read; they are looked at again soon: {failure}");
-        }
-        self.state().unread = failure;
-        next.unwrap_or_else(|_said| BootTime::now().ok().map(|now| now.plus(deadline::AGAIN)))
+        let mut deadlines = self.deadlines.lock().unwrap_or_else(PoisonError::into_inner);
+        deadlines.again(|| deadline::keep(&self.context))
     }
 
     /// Reads the files again, and looks at everything.
