@@ -1,6 +1,7 @@
 //! A service manager, as far as a service sees it: the socket that it is told by.
 
 use std::{
+    io::ErrorKind,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::Command,
@@ -14,12 +15,62 @@ use std::{
 
 use crate::service::PATIENCE;
 
-/// The socket of a service manager, which listens all the time: a service that has more to tell than the socket holds waits.
+/// The socket of a service manager, which listens all the time: a service that has more to tell than the socket holds does not
+/// wait.
 #[derive(Debug)]
 pub struct Manager {
     told: Receiver<String>,
     path: PathBuf,
     _waits: Arc<()>,
+}
+
+/// One that has stopped reading: as much is before it as its socket holds.
+#[derive(Debug)]
+pub struct Deaf {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Deaf {
+    /// Makes the socket in a folder.
+    ///
+    /// # Errors
+    ///
+    /// What could not be done.
+    pub fn listen(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join("notify");
+        let deaf = Self { socket: UnixDatagram::bind(&path)?, path };
+        // A sender has little room of its own: each sends one message.
+        while deaf.has_room()? {}
+        Ok(deaf)
+    }
+
+    fn has_room(&self) -> anyhow::Result<bool> {
+        let sender = UnixDatagram::unbound()?;
+        sender.set_nonblocking(true)?;
+        match sender.send_to(b"X_FULL=1", &self.path) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            sent => Ok(sent.map(|_| true)?),
+        }
+    }
+
+    /// The same command as a service of this manager, which has to say five times a second that it lives.
+    pub fn starts<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        starts(&self.path, command)
+    }
+
+    /// It reads on.
+    ///
+    /// # Errors
+    ///
+    /// What could not be done.
+    pub fn wakes(self) -> anyhow::Result<Manager> {
+        Manager::reading(self.socket, self.path)
+    }
+}
+
+fn starts<'a>(path: &Path, command: &'a mut Command) -> &'a mut Command {
+    command.env("NOTIFY_SOCKET", path).env("WATCHDOG_USEC", "400000")
 }
 
 impl Manager {
@@ -30,7 +81,10 @@ impl Manager {
     /// What could not be done.
     pub fn listen(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join("notify");
-        let socket = UnixDatagram::bind(&path)?;
+        Self::reading(UnixDatagram::bind(&path)?, path)
+    }
+
+    fn reading(socket: UnixDatagram, path: PathBuf) -> anyhow::Result<Self> {
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
         let (sender, told) = channel();
         let waits = Arc::default();
@@ -41,7 +95,7 @@ impl Manager {
 
     /// The same command as a service of this manager, which has to say five times a second that it lives.
     pub fn starts<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", "400000")
+        starts(&self.path, command)
     }
 
     /// Waits for a message with this line in it, and returns it whole.

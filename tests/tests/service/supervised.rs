@@ -7,8 +7,9 @@ use nix::sys::signal::Signal;
 
 use qosbpf_tests::{
     lab,
-    manager::Manager,
-    service::{Lab, MARK},
+    manager::{Deaf, Manager},
+    router::run_in,
+    service::{Lab, MARK, OTHER},
 };
 
 #[test]
@@ -37,6 +38,31 @@ fn it_says_when_it_is_ready_reloads_lives_and_ends() -> anyhow::Result<()> {
     manager.hears("STOPPING=1")?;
     std::thread::sleep(Duration::from_millis(10));
     Ok(())
+}
+
+/// It starts, works, reads its files again and ends while nobody takes what it tells; what the manager waits for it gets later.
+#[test]
+fn a_manager_that_does_not_read_keeps_nobody_waiting() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", &format!("{MARK}[interface.dyn0]\negress = \"mark\"\n"))?;
+    let deaf = Deaf::listen(lab.router.folder())?;
+    let mut command = lab.command("run")?;
+    lab.serve_by(deaf.starts(&mut command))?;
+    let other = lab.router.policy("other", OTHER)?;
+    lab.ok(&format!("policy apply {other}"))?;
+    lab.ok("policy bypass --for 2s")?;
+    lab.says(&["is in the policy's path again"])?;
+    lab.ok("run --reload")?;
+    run_in(lab.router.edge(), "ip link add dyn0 type veth peer name far0")?;
+    lab.becomes("dyn0:egress", "active")?;
+    assert!(lab.metrics()?.contains("qosbpf_policy_info{name=\"edge\""));
+    lab.stop()?;
+    lab.serve_by(deaf.starts(&mut command))?;
+    let manager = deaf.wakes()?;
+    manager.hears("READY=1")?;
+    manager.hears("WATCHDOG=1")?;
+    lab.stop()?;
+    manager.hears("STOPPING=1").map(drop)
 }
 
 /// As many interfaces as take a while: the manager hears that it goes on, and a stop waits for one of them alone.

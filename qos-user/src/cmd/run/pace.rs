@@ -38,14 +38,21 @@ impl Pace {
 
     /// It comes to the next hook: whether it is to.
     pub fn goes_on(&self) -> bool {
-        let now = Instant::now();
-        let mut moments = self.moments();
-        moments.moved = moments.moved.map(|_| now);
-        if moments.told.is_none_or(|told| now.duration_since(told) >= TOLD) {
-            moments.told = Some(now);
+        // Nobody who looks at the pace waits until that is told.
+        if self.is_to_be_told(Instant::now()) {
             notify::working(STUCK);
         }
         !self.ending.load(Ordering::Relaxed)
+    }
+
+    fn is_to_be_told(&self, now: Instant) -> bool {
+        let mut moments = self.moments();
+        moments.moved = moments.moved.map(|_| now);
+        let is_time = moments.told.is_none_or(|told| now.duration_since(told) >= TOLD);
+        if is_time {
+            moments.told = Some(now);
+        }
+        is_time
     }
 
     /// The hook at hand is the last.

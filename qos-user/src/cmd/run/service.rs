@@ -23,7 +23,7 @@ use super::{
     follow::Follower,
     http,
     instance::Instance,
-    notify,
+    notify::{self, Notices},
     pace::Pace,
     sampler,
     shared::{Order, Shared},
@@ -54,6 +54,7 @@ pub struct Service {
     shared: Arc<Shared>,
     worker: Worker,
     pace: Arc<Pace>,
+    notices: Arc<Notices>,
     orders: mpsc::Receiver<Order>,
     instance: Instance,
 }
@@ -80,7 +81,8 @@ impl Service {
         instance: Instance,
     ) -> io::Result<Self> {
         let (sender, orders) = mpsc::channel(16);
-        Ok(Self { shared: Arc::new(shared(sender)), worker: Worker::start(follower)?, pace, orders, instance })
+        let (shared, worker) = (Arc::new(shared(sender)), Worker::start(follower)?);
+        Ok(Self { shared, worker, pace, notices: Arc::default(), orders, instance })
     }
 
     /// Serves until SIGTERM or SIGINT.
@@ -123,11 +125,12 @@ impl Service {
         }
         tokio::spawn(control::serve(socket, Arc::clone(&shared)));
         tokio::spawn(sampler::run(Arc::clone(&shared)));
-        let watched = Arc::clone(&self.pace);
+        let (watched, notices) = (Arc::clone(&self.pace), Arc::clone(&self.notices));
         tokio::spawn(async move { notify::watchdog(&watched).await });
+        tokio::spawn(async move { notices.deliver().await });
         tokio::pin!(end);
         let Some(mut deadline) = self.until_end(self.begin(hung_up), end.as_mut()).await else { return Ok(()) };
-        notify::ready("serving");
+        self.notices.ready("serving");
         tracing::info!("ready");
         loop {
             let wake = tokio::select! {
@@ -215,10 +218,10 @@ impl Service {
     }
 
     async fn reload(&self) -> Reload {
-        notify::reloading();
+        self.notices.reloading();
         self.work(|shared, follower| shared.reload(follower)).await;
         let reload = self.shared.last_reload();
-        notify::ready(reload.failure.as_deref().unwrap_or("serving"));
+        self.notices.ready(reload.failure.as_deref().unwrap_or("serving"));
         reload
     }
 
