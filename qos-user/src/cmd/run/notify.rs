@@ -14,7 +14,7 @@ use std::{
         },
     },
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sd_notify::NotifyState;
@@ -137,17 +137,22 @@ pub async fn watchdog(pace: &Pace) {
     let mut beat = tokio::time::interval(limit / 2);
     loop {
         beat.tick().await;
-        if pace.is_stuck() {
-            tracing::error!("work at the hooks does not end; the service manager is not told that all is well");
+        if let Some(sign) = sign_of_life(pace, Instant::now()) {
+            let _said_again_soon = tell(&message(&[sign]));
         } else {
-            let _said_again_soon = tell(&message(&[NotifyState::Watchdog]));
+            tracing::error!("work at the hooks does not end; the service manager is not told that all is well");
         }
     }
 }
 
+/// None where work does not go on.
+fn sign_of_life(pace: &Pace, now: Instant) -> Option<NotifyState<'static>> {
+    (!pace.is_stuck(now)).then_some(NotifyState::Watchdog)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::pace::STUCK, *};
 
     /// What a socket has got.
     fn got(socket: &UnixDatagram) -> String {
@@ -175,5 +180,18 @@ mod tests {
         let _never_reads = UnixDatagram::bind(&path).unwrap();
         let refused = (0..1 << 16).find_map(|_| send(path.as_os_str(), "WATCHDOG=1\n").err()).unwrap();
         assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn the_watchdog_starves_once_work_hangs_at_one_hook() {
+        let pace = Pace::default();
+        let alive = |after: Duration| sign_of_life(&pace, Instant::now() + after).is_some();
+        assert!(alive(STUCK * 10), "nothing is to be done");
+        pace.works(true);
+        assert!(alive(STUCK / 2) && !alive(STUCK + AGAIN));
+        pace.goes_on();
+        assert!(alive(STUCK / 2), "it is at the next hook");
+        pace.works(false);
+        assert!(alive(STUCK * 10));
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use super::notify;
 
 /// How long work at one hook may take before something must be wrong.
-const STUCK: Duration = Duration::from_secs(120);
+pub const STUCK: Duration = Duration::from_secs(120);
 
 /// How often the service manager hears that it goes on.
 const TOLD: Duration = Duration::from_secs(1);
@@ -61,8 +61,8 @@ impl Pace {
     }
 
     /// Whether it does not go on.
-    pub fn is_stuck(&self) -> bool {
-        self.moments().moved.is_some_and(|moved| moved.elapsed() > STUCK)
+    pub fn is_stuck(&self, now: Instant) -> bool {
+        self.moments().moved.is_some_and(|moved| now.duration_since(moved) > STUCK)
     }
 
     fn moments(&self) -> MutexGuard<'_, Moments> {
