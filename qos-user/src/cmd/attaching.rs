@@ -12,6 +12,7 @@ use crate::{
     hook::{Direction, Layer, Via},
     kernel::{
         again::{self, Removed},
+        boottime::BootTime,
         choice::{self, Request, Wanted},
         datapath::{self, Hook},
         needs::Needs,
@@ -79,13 +80,15 @@ pub fn attach_again(
     let binding = bound_again(site, hook, interface, policy);
     refuse_to_differ(asked.inside.as_deref(), binding.as_ref(), &interface.name)?;
     let needs = Needs::of(binding.as_ref());
+    let now = BootTime::now()?;
     let state = HookState {
         log: asked.log,
         version: VERSION.to_owned(),
         object: object::fingerprint(),
         layer3: choice::layer(interface)? == Link::Layer3,
         inside: asked.inside.or_else(|| hook.state.inside.clone()),
-        bypass: hook.state.bypass.clone().filter(|_| binding.is_some()),
+        // Its time may have come while nothing ran that could have been switched.
+        bypass: hook.state.bypass.clone().filter(|bypass| binding.is_some() && !bypass.has_expired(now)),
         binding,
         ..hook.state.clone()
     };

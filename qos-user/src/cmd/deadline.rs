@@ -10,10 +10,12 @@ use crate::{
     error::with_hint,
     kernel::{
         boottime::BootTime,
-        datapath, past,
+        datapath::{self, Observed},
+        network::Network,
+        past,
         pending::{Pending, TakenBack},
-        pins::{Pin, Store},
-        privilege,
+        pins::{HookPins, Pin, Store},
+        privilege, returned,
     },
     status::Why,
 };
@@ -105,12 +107,34 @@ pub fn next(store: &Store) -> anyhow::Result<Option<BootTime>> {
 
 /// When the bypasses end that end by themselves. A hook that cannot be read keeps nobody from a deadline.
 fn bypasses(store: &Store) -> anyhow::Result<Vec<BootTime>> {
+    let now = BootTime::now()?;
     let ends = store.hooks()?.into_iter().filter_map(|pins| {
+        let (ifindex, direction) = (pins.ifindex, pins.direction);
         let state = datapath::remembered(&pins, Pin::State).unwrap_or_else(|error| {
-            tracing::debug!(ifindex = pins.ifindex, direction = %pins.direction, "no deadline is read: {error:#}");
+            tracing::debug!(ifindex, %direction, "no deadline is read: {error:#}");
             None
         });
-        state?.bypass?.until
+        let until = state?.bypass?.until?;
+        let waits = until <= now && is_idle(store, pins).unwrap_or(false);
+        (!waits).then_some(until)
     });
     Ok(ends.collect())
+}
+
+/// Whether nothing runs at a hook that could be put into the policy's path. What is written down of it stays: where its device
+/// is in another network namespace, the program that only counts runs on, and the bypass ends once it is back.
+fn is_idle(store: &Store, pins: HookPins) -> anyhow::Result<bool> {
+    let net = Network::open()?;
+    let Some(hook) = datapath::observe(pins, &net)? else { return Ok(true) };
+    let HookPins { ifindex, direction, .. } = hook.pins;
+    let is_gone = || net.exists(ifindex).map(|exists| !exists);
+    match hook.running {
+        Observed::Running(_) => Ok(false),
+        // Where it is back under another number, whoever ends the bypass takes it over.
+        Observed::Gone => returned::number(&hook, &net).map_or_else(
+            |_may_not_ask| is_gone(),
+            |number| Ok(number.is_none_or(|ifindex| store.hook(ifindex, direction).exists())),
+        ),
+        Observed::Unknown => is_gone(),
+    }
 }

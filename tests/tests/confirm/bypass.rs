@@ -57,6 +57,44 @@ fn the_next_command_ends_it_if_the_timer_was_killed() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Nothing is due where nothing runs. The program that only counts goes along with its device, and the next command that finds
+/// it back ends the bypass.
+#[test]
+fn it_ends_once_a_device_that_was_away_is_back() -> anyhow::Result<()> {
+    let edge = bypassed()?;
+    let (here, away) = (edge.router.edge(), edge.router.lab().wan());
+    edge.ok(&format!("policy bypass lan0:ingress --for {}s", edge.soon.as_secs()))?;
+    run_in(here, &format!("ip link set lan0 netns {}", away.name()))?;
+    edge.wait_for_timers()?;
+    edge.sleep_past_it();
+    for answer in [edge.ask("status")?, edge.ask_without_capabilities("dscp EF")?] {
+        assert!(!answer.stderr.contains("is due") && !answer.stderr.contains("path again"), "{answer:?}");
+    }
+    run_in(away, &format!("ip link set lan0 netns {}", here.name()))?;
+    edge.ask("status")?.complains(&["lan0:ingress is in the policy's path again"])?;
+    let hook = lan(&edge)?;
+    assert_eq!((&hook["state"], &hook["bypass"]), (&"active".into(), &Value::Null), "{hook:#}");
+    Ok(())
+}
+
+/// A filter goes with its device's qdisc: what is attached again is in the policy's path if the time is over by then.
+#[test]
+fn it_is_over_where_the_program_was_removed_meanwhile() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    edge.ok("detach lan0")?;
+    edge.ok("attach lan0 --ingress --hook clsact")?;
+    edge.ok(&format!("policy apply {}", edge.mark))?;
+    edge.ok(&format!("policy bypass lan0:ingress --for {}s", edge.soon.as_secs()))?;
+    run_in(edge.router.edge(), "tc qdisc del dev lan0 clsact")?;
+    edge.wait_for_timers()?;
+    edge.sleep_past_it();
+    assert_eq!(edge.ask("stats wan0:egress")?.expect(0)?.stderr, "");
+    let attached = edge.ok("attach lan0 --ingress --hook clsact")?.says(&["its counters go on"])?;
+    assert!(!attached.stdout.contains("BYPASSED"), "{attached:?}");
+    assert_eq!(edge.mark_of_ef()?, 34);
+    Ok(())
+}
+
 #[test]
 fn a_new_end_replaces_the_old_one() -> anyhow::Result<()> {
     let edge = bypassed()?;

@@ -221,3 +221,24 @@ fn a_bypass_that_cannot_end_does_once_it_can() -> anyhow::Result<()> {
     assert!(lab.five_become(34)?);
     Ok(())
 }
+
+/// The program that only counts goes along with its device: nothing is due until that is back.
+#[test]
+fn a_bypass_of_a_device_that_is_away_ends_when_it_is_back() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let (edge, away) = (lab.router.edge(), lab.router.lab().wan());
+    lab.ok("policy bypass --for 4s")?;
+    run_in(edge, &format!("ip link set lan0 netns {}", away.name()))?;
+    timers::wait_until_gone(&lab.router)?;
+    thread::sleep(Duration::from_secs(4));
+    let (log, before) = (lab.log()?, lab.ticks()?);
+    thread::sleep(Duration::from_secs(4));
+    let ticks = lab.ticks()? - before;
+    ensure!(ticks < 100, "{ticks} ticks of ten milliseconds:\n{log}");
+    for word in ["a rollback is due", "in the policy's path again"] {
+        ensure!(!log.contains(word), "{log}");
+    }
+    run_in(away, &format!("ip link set lan0 netns {}", edge.name()))?;
+    lab.says(&["is in the policy's path again"])?;
+    lab.becomes("lan0:ingress", "active")
+}
