@@ -17,6 +17,7 @@ use nix::{
 use qosbpf::{
     cmd::control::{self, Answer, Ask, Question},
     kernel::{document, pins::Store},
+    snapshot::trend::Trend,
 };
 use qosbpf_tests::{
     router::run_in,
@@ -31,15 +32,20 @@ const SAMPLE: Duration = Duration::from_secs(1);
 /// Longer than the time that somebody has to remove all of it.
 const REMOVING: Duration = Duration::from_secs(12);
 
-/// When the service last read counters, to some milliseconds.
-fn sampled(lab: &Lab) -> anyhow::Result<Instant> {
+/// What the service remembers of its hooks.
+pub fn trends(lab: &Lab) -> anyhow::Result<Vec<Trend>> {
     let socket = lab.router.edge().run(control::folder)?.join("control");
     let question = Question { bpffs: control::device(&lab.router.bpffs)?, ask: Ask::Trends };
     let mut stream = UnixStream::connect(socket)?;
     stream.write_all(&serde_json::to_vec(&question)?)?;
     stream.shutdown(Shutdown::Write)?;
     let Answer::Trends(trends) = serde_json::from_reader(stream)? else { bail!("no trends") };
-    let age = trends.first().context("a hook")?.newest.0;
+    Ok(trends)
+}
+
+/// When the service last read counters, to some milliseconds.
+fn sampled(lab: &Lab) -> anyhow::Result<Instant> {
+    let age = trends(lab)?.first().context("a hook")?.newest.0;
     Instant::now().checked_sub(Duration::from_secs_f64(age)).context("a time")
 }
 

@@ -10,9 +10,9 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use qosbpf_tests::service::{Lab, MARK, PATIENCE};
+use qosbpf_tests::service::{Lab, MARK, PATIENCE, eventually};
 
-use crate::crowded::in_a_crowd;
+use crate::{crowded::in_a_crowd, remembered::trends};
 
 /// As many connections as there may be.
 const ROOM: usize = 64;
@@ -49,8 +49,13 @@ fn read_all(mut stream: &TcpStream) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn readings(lab: &Lab) -> anyhow::Result<usize> {
-    Ok(lab.log()?.matches("counters are read for metrics").count())
+const SCRAPED: &str = "counters are read for metrics";
+
+const REMEMBERED: &str = "what is remembered of hooks is put together";
+
+/// How often the service has said that it read something. It has to say everything.
+fn readings(lab: &Lab, of: &str) -> anyhow::Result<usize> {
+    Ok(lab.log()?.matches(of).count())
 }
 
 /// All of them connect, then all ask, then all read.
@@ -73,12 +78,12 @@ fn scrape_at_once(lab: &Lab) -> anyhow::Result<Vec<String>> {
 fn sixty_four_scrapers_at_once_share_their_readings() -> anyhow::Result<()> {
     let mut lab = Lab::start()?;
     lab.save("large", &thousand())?;
-    lab.serve_by(&mut lab.command("-v run")?)?;
+    lab.serve_by(&mut lab.command("-vv run")?)?;
     lab.router.ping(false, 184, 5)?;
     let one = lab.metrics()?.len() >> 10;
-    let (before, usual) = (readings(&lab)?, peak(&lab)?);
+    let (before, usual) = (readings(&lab, SCRAPED)?, peak(&lab)?);
     let answers = scrape_at_once(&lab)?;
-    let (read, most) = (readings(&lab)? - before, peak(&lab)?);
+    let (read, most) = (readings(&lab, SCRAPED)? - before, peak(&lab)?);
     eprintln!("{ROOM} scrapes of {one} KiB: {read} readings, {usual} KiB at most before, {most} KiB meanwhile");
     for answer in answers {
         ensure!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("# EOF\n"), "{answer}");
@@ -87,8 +92,29 @@ fn sixty_four_scrapers_at_once_share_their_readings() -> anyhow::Result<()> {
         let counted = "qosbpf_rule_packets_total{device=\"lan0\",direction=\"ingress\",rule=\"rule 0\"} 5\n";
         ensure!(answer.contains(counted), "{answer}");
     }
-    ensure!(read <= ROOM / 8, "{read} readings for {ROOM} scrapes");
+    ensure!((1..=ROOM / 8).contains(&read), "{read} readings for {ROOM} scrapes");
     ensure!(most < usual + 8 * one, "{most} KiB for {ROOM} scrapes of {one} KiB, {usual} KiB for one");
+    Ok(())
+}
+
+/// Each asks again as soon as it has its answer.
+#[test]
+fn those_who_ask_for_rates_all_the_time_share_their_readings() -> anyhow::Result<()> {
+    const ASKERS: usize = 16;
+    const QUESTIONS: usize = 20;
+    let mut lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    lab.serve_by(&mut lab.command("-vv run")?)?;
+    lab.router.ping(false, 184, 5)?;
+    eventually(|| Ok(trends(&lab)?.len() == 1))?;
+    let before = readings(&lab, REMEMBERED)?;
+    let ask = || (0..QUESTIONS).try_for_each(|_| trends(&lab).map(|trends| assert_eq!(trends.len(), 1)));
+    thread::scope(|scope| {
+        let askers: Vec<_> = (0..ASKERS).map(|_| scope.spawn(ask)).collect();
+        askers.into_iter().try_for_each(|asker| asker.join().expect("no panic"))
+    })?;
+    let (read, asked) = (readings(&lab, REMEMBERED)? - before, ASKERS * QUESTIONS);
+    ensure!((1..=asked / 4).contains(&read), "{read} readings for {asked} questions");
     Ok(())
 }
 

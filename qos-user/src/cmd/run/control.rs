@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use axum::body::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
@@ -99,27 +100,38 @@ async fn converse(mut stream: UnixStream, peer: &Peer, place: &Place, shared: &A
         return Ok(());
     }
     let answer = match serde_json::from_slice::<Question>(&text) {
-        Ok(question) => answer(question, peer, shared).await,
-        Err(error) => Answer::Refused(format!("not a question: {error}")),
+        Ok(question) => answer(question, peer, shared).await?,
+        Err(error) => document(&Answer::Refused(format!("not a question: {error}")))?,
     };
     place.is_silent();
-    timeout(PATIENCE, stream.write_all(&serde_json::to_vec(&answer)?)).await??;
+    timeout(PATIENCE, stream.write_all(&answer)).await??;
     Ok(())
 }
 
-async fn answer(question: Question, peer: &Peer, shared: &Arc<Shared>) -> Answer {
+fn document(answer: &Answer) -> anyhow::Result<Bytes> {
+    Ok(serde_json::to_vec(answer)?.into())
+}
+
+/// Why a question is not answered.
+async fn refusal(question: &Question, peer: &Peer, shared: &Shared) -> Option<String> {
     if !control::device(&shared.context.bpffs).is_ok_and(|device| device == question.bpffs) {
-        return Answer::Refused("this service has its pins in another bpf file system".to_owned());
+        return Some("this service has its pins in another bpf file system".to_owned());
     }
-    if question.ask.is_change()
-        && let Err(refusal) = may_change(peer, shared.group()).await
-    {
-        tracing::warn!(uid = peer.uid(), "refused: {refusal}");
-        return Answer::Refused(refusal);
+    if !question.ask.is_change() {
+        return None;
     }
-    match question.ask {
+    let refusal = may_change(peer, shared.group()).await.err()?;
+    tracing::warn!(uid = peer.uid(), "refused: {refusal}");
+    Some(refusal)
+}
+
+async fn answer(question: Question, peer: &Peer, shared: &Arc<Shared>) -> anyhow::Result<Bytes> {
+    if let Some(refusal) = refusal(&question, peer, shared).await {
+        return document(&Answer::Refused(refusal));
+    }
+    document(&match question.ask {
         Ask::Status => Answer::Status(shared.status().await),
-        Ask::Trends => Answer::Trends(shared.trends()),
+        Ask::Trends => return shared.trends().await.map_err(anyhow::Error::msg),
         Ask::Deadlines => {
             shared.order(Order::Deadlines).await;
             Answer::Done
@@ -142,5 +154,5 @@ async fn answer(question: Question, peer: &Peer, shared: &Arc<Shared>) -> Answer
             shared.order(Order::Deadlines).await;
             said.map_or_else(|error| Answer::Refused(error.to_string()), Answer::Said)
         }
-    }
+    })
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     REVISION, VERSION,
-    cmd::{Context, deadline, site::Site},
+    cmd::{Context, control::Answer, deadline, site::Site},
     kernel::{boottime::BootTime, datapath::Observed, pending::Pending},
     policy::settings::Settings,
     render::prometheus,
@@ -30,7 +30,6 @@ use crate::{
         Hook, Missing,
         keeper::{self, Keeper},
         told::{Ring, Told},
-        trend::Trend,
     },
     status::{Reload, ServiceStatus},
 };
@@ -58,6 +57,7 @@ pub struct Shared {
     told: Mutex<Told>,
     scrapes: Readings<Result<Bytes, String>>,
     heeds: Readings<()>,
+    trends: Readings<Result<Bytes, String>>,
     /// What keeping the deadlines has come to.
     deadlines: Mutex<Attempts>,
     clock: Instant,
@@ -101,6 +101,7 @@ impl Shared {
             told: Mutex::default(),
             scrapes: Readings::default(),
             heeds: Readings::default(),
+            trends: Readings::default(),
             deadlines: Mutex::default(),
             clock: Instant::now(),
             orders,
@@ -171,9 +172,20 @@ impl Shared {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is remembered of all hooks.
-    pub fn trends(&self) -> Vec<Trend> {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).trends(self.clock.elapsed())
+    /// What is remembered of all hooks, as an answer; all who ask at once get the same.
+    ///
+    /// # Errors
+    ///
+    /// That it could not be put together.
+    pub async fn trends(self: &Arc<Self>) -> Result<Bytes, String> {
+        let shared = Arc::clone(self);
+        let read = move || serde_json::to_vec(&shared.remembered()).map(Bytes::from).map_err(|error| error.to_string());
+        self.trends.read(read).await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    fn remembered(&self) -> Answer {
+        tracing::debug!("what is remembered of hooks is put together");
+        Answer::Trends(self.keeper.lock().unwrap_or_else(PoisonError::into_inner).trends(self.clock.elapsed()))
     }
 
     /// Does not attach again where somebody has detached by hand; whether there is anything to be attached to. What is no
