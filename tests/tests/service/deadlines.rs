@@ -17,6 +17,8 @@ use qosbpf_tests::{
     timers,
 };
 
+use crate::denied::NoFilters;
+
 /// How many programs the policy history has, the newest by name.
 fn in_force(lab: &Lab) -> anyhow::Result<String> {
     // Without a command of qosbpf, each of which would keep the deadline itself.
@@ -241,4 +243,22 @@ fn a_bypass_of_a_device_that_is_away_ends_when_it_is_back() -> anyhow::Result<()
     run_in(away, &format!("ip link set lan0 netns {}", edge.name()))?;
     lab.says(&["is in the policy's path again"])?;
     lab.becomes("lan0:ingress", "active")
+}
+
+/// What the service could not attach for a policy on trial somebody attaches by hand, and that is not for the trial.
+#[test]
+fn what_is_attached_by_hand_outlives_the_trial() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    let _denied = NoFilters::within(|| lab.serve())?;
+    run_in(lab.router.edge(), "ip link add bq0 type veth peer name peer0")?;
+    let bq0 = "[interface.bq0]\nhook = \"clsact\"\negress = \"other\"\n";
+    let trial = lab.router.policy("trial", &format!("{OTHER}{bq0}"))?;
+    lab.ok(&format!("policy apply {trial} --confirm 10m"))?;
+    lab.says(&["bq0:egress: cannot attach: clsact: "])?;
+    lab.ok("attach bq0 --egress")?.says(&["bq0:egress  attached: clsact"])?;
+    lab.ok("policy rollback")?;
+    let hook = lab.hook("bq0:egress")?.context("it was detached with the policy on trial")?;
+    assert_eq!(hook["state"], "counting", "{hook:#}");
+    Ok(())
 }

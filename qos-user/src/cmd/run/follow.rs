@@ -64,6 +64,8 @@ struct Round {
     is_lost: bool,
     /// Hooks at which something was done, or could not be.
     tried: HashSet<Place>,
+    /// Those at which it was.
+    done: HashSet<Place>,
     ending: Ending,
 }
 
@@ -167,7 +169,7 @@ impl Follower {
         let store = site.store;
         drop(quiet);
         self.behind = true;
-        let mut round = Round { is_lost, tried: HashSet::new(), ending: Ending::new() };
+        let mut round = Round { is_lost, tried: HashSet::new(), done: HashSet::new(), ending: Ending::new() };
         while self.go_round(context, &released, &mut round)? {
             store.give_way();
         }
@@ -199,22 +201,43 @@ impl Follower {
         let mut due = self.due(&site, &released(&site))?;
         due.retain(|step| !round.tried.contains(&step.place));
         tentative::note(&site, &due)?;
-        for (at, step) in due.iter().enumerate() {
-            if !self.pace.goes_on() {
-                break;
-            }
-            if at > 0 && (change.is_waited_for() || has_come(deadline)) {
-                return Ok(true);
-            }
-            round.tried.insert(step.place);
-            let taken = self.take(step, &site, &context.bpffs, round.ending);
-            self.note(step, &site, taken);
-        }
+        let gives_way = || change.is_waited_for() || has_come(deadline);
+        let more = self.take_all(&due, &site, &context.bpffs, round, gives_way);
+        tentative::forget(&site.store, due.iter().filter(|step| !round.done.contains(&step.place)))?;
         drop(due);
+        if more {
+            return Ok(true);
+        }
         let site = Site::of(site.store, context)?;
         self.lost.retain(|lost| lost.is_missing(&site, &released(&site)));
         self.memory.take(&site, &released(&site), &context.bpffs);
         Ok(false)
+    }
+
+    /// Takes one step after the other; whether there are more, which somebody is not to wait for.
+    fn take_all(
+        &mut self,
+        due: &[Step<'_>],
+        site: &Site,
+        bpffs: &Path,
+        round: &mut Round,
+        gives_way: impl Fn() -> bool,
+    ) -> bool {
+        for (at, step) in due.iter().enumerate() {
+            if !self.pace.goes_on() {
+                break;
+            }
+            if at > 0 && gives_way() {
+                return true;
+            }
+            round.tried.insert(step.place);
+            let taken = self.take(step, site, bpffs, round.ending);
+            if taken.is_ok() {
+                round.done.insert(step.place);
+            }
+            self.note(step, site, taken);
+        }
+        false
     }
 
     fn wishes<'a>(&'a self, released: &'a HashSet<Place>) -> Wishes<'a> {

@@ -1,9 +1,11 @@
 //! What is attached while a policy waits to be confirmed is attached for that policy, and goes with it if nobody confirms it.
 
-use super::steps::{Step, Work};
+use std::collections::HashSet;
+
+use super::steps::{Place, Step, Work};
 use crate::{
     cmd::site::{self, Site},
-    kernel::pending::Pending,
+    kernel::{pending::Pending, pins::Store},
 };
 
 /// Writes down the hooks that are about to be attached, so that going back detaches them, whoever does that. What ran
@@ -28,4 +30,21 @@ pub fn note(site: &Site, steps: &[Step<'_>]) -> anyhow::Result<()> {
     }
     change.attaches.extend(new);
     change.write(&site.store)
+}
+
+/// Takes those of them out again that were not attached: what somebody attaches there by hand meanwhile is not for the policy
+/// on trial. Needs the lock.
+///
+/// # Errors
+///
+/// What the kernel says to the pin.
+pub fn forget<'a>(store: &Store, left: impl Iterator<Item = &'a Step<'a>>) -> anyhow::Result<()> {
+    let left = left.filter(|step| matches!(step.work, Work::Attach(_)));
+    let left: HashSet<Place> = left.map(|step| step.place).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let Some(mut change) = Pending::read(store).unwrap_or_default() else { return Ok(()) };
+    change.attaches.retain(|place| !left.contains(place));
+    change.write(store)
 }
