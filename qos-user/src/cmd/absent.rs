@@ -40,7 +40,7 @@ fn absence(site: &Site, hook: &Hook) -> Absence {
         let command = Command::new("attach").operand(format_args!("{back}:{}", hook.pins.direction));
         return Absence { text, purpose: "", command };
     }
-    if matches!(mechanism::whereabouts(&hook.pins), Ok(Some(_))) {
+    if runs_elsewhere(hook) {
         let text = format!("its device is in another network namespace{was}, and its program runs on there");
         return Absence { text, purpose: "; to end it", command: Command::new("detach").operand(name) };
     }
@@ -50,6 +50,12 @@ fn absence(site: &Site, hook: &Hook) -> Absence {
     }
     let command = Command::new("detach").operand(site.name_of(hook));
     Absence { text: format!("the interface is gone{was}"), purpose: "; to remove what is left", command }
+}
+
+/// Whether its link lives at a device that is not here: only the kernel knows in which network namespace that is.
+#[must_use]
+pub fn runs_elsewhere(hook: &Hook) -> bool {
+    hook.running == Observed::Gone && matches!(mechanism::whereabouts(&hook.pins), Ok(Some(_)))
 }
 
 /// By which name its device is here under another number, with the program.

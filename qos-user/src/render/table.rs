@@ -90,7 +90,7 @@ fn state(screen: &mut Screen, hook: &Hook) {
             "BYPASSED: packets are counted, none is changed. To enforce again: {}",
             Command::new("qosbpf policy resume").operand(format_args!("{}:{}", hook.interface, hook.direction))
         )),
-        State::Missing => screen.alert("MISSING: wanted, but not there"),
+        State::Missing => screen.alert("MISSING: nothing of ours runs here any more; qosbpf status says why"),
         State::Error => screen.alert("ERROR: qosbpf status says what is wrong"),
     }
 }

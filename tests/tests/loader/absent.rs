@@ -21,6 +21,9 @@ fn what_is_left_of_an_interface_is_told_by_all_who_are_asked() -> anyhow::Result
     assert_eq!(why["text"], text, "{why:#}");
     let old = router.ask("why lan0:ingress --sample 0")?.expect(1)?;
     old.complains(&["no interface lan0", &format!("what is left of it is {gone}")])?;
+    let stats =
+        router.ask(&format!("stats {hook}"))?.expect(0)?.says(&["MISSING: nothing of ours runs here any more"])?;
+    assert!(!stats.stdout.contains("wanted"), "{stats:?}");
     let advice = found["advice"].as_str().unwrap_or_default();
     let (_, detach) = advice.split_once("to change that: ").unwrap_or_default();
     assert_eq!(shell(detach, None)?.code, 0, "{advice}");
@@ -45,6 +48,13 @@ fn a_device_that_is_in_another_namespace_is_told_with_its_name() -> anyhow::Resu
     assert_eq!(found["text"], format!("{away}:egress: {text}"), "{found:#}");
     let why = router.ask(&format!("why {away}:egress --sample 0 --json"))?.expect(3)?;
     assert_eq!(find(&why, &format!("{away}:egress"), "no-device")?["text"], text);
+    // By its former name the same, and no command that ends the program is its cure.
+    for asked in ["why dyn4:egress --sample 0", "stats dyn4", "expect dyn4:egress EF=0 -- true"] {
+        let refused = router.ask(asked)?.expect(1)?;
+        let said = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(&format!("{away}:egress: {text}; to end it: ")), "{asked}: {refused:?}");
+        assert!(!said.contains("is gone"), "{asked}: {refused:?}");
+    }
     router.ok(&format!("detach {away}")).map(drop)
 }
 

@@ -2,7 +2,7 @@
 
 use super::Site;
 use crate::{
-    cmd::attaching::begins_anew,
+    cmd::{absent, attaching::begins_anew},
     command::Command,
     error::Failure,
     hook::HookName,
@@ -95,10 +95,14 @@ impl Site {
         self.left_of(interface).unwrap_or_else(|| format!("there is no interface {interface}"))
     }
 
-    /// What is left of an interface that is gone, in words, if anything is.
+    /// What is left of an interface that is gone, or in another network namespace, in words, if anything is.
     fn left_of(&self, interface: &str) -> Option<String> {
         let had_it = |hook: &&Hook| hook.state.interface == interface && self.interface_of(hook).is_none();
-        let left = self.name_of(self.hooks.iter().find(had_it)?);
+        let hook = self.hooks.iter().find(had_it)?;
+        if absent::runs_elsewhere(hook) {
+            return Some(format!("{}: {}", self.hook_name(hook), absent::why(self, hook)));
+        }
+        let left = self.name_of(hook);
         let detach = Command::new("qosbpf detach").operand(&left);
         Some(format!("{interface} is gone, and what is left of it is {left}: {detach}"))
     }
