@@ -15,15 +15,21 @@ pub fn since(now: Device, then: Device) -> Device {
         .map_or(now, |((packets, bytes), drops)| Device { packets, bytes, drops })
 }
 
-/// A qdisc with another handle or kind was made since, and began at zero. Its drops are 32 bits wide: far below what
-/// they were they have wrapped, a little below the qdisc was made again under its handle.
+/// A qdisc that is another one began at zero.
 #[must_use]
 pub fn qdisc_since(now: QdiscBaseline, then: &QdiscBaseline) -> Qdisc {
+    let earlier = if is_another(&now, then) { 0 } else { then.drops };
+    Qdisc { kind: now.kind, drops: now.drops.wrapping_sub(earlier) & u64::from(u32::MAX) }
+}
+
+/// A qdisc with another handle or kind was made since. Drops are 32 bits wide: far below what they were they have wrapped, a
+/// little below the qdisc was made again under its handle.
+#[must_use]
+pub fn is_another(now: &QdiscBaseline, then: &QdiscBaseline) -> bool {
     const HALF: u64 = 1 << 31;
     let same = (&now.kind, now.handle) == (&then.kind, then.handle);
     let made_again = now.drops < then.drops && then.drops - now.drops < HALF;
-    let earlier = if same && !made_again { then.drops } else { 0 };
-    Qdisc { kind: now.kind, drops: now.drops.wrapping_sub(earlier) & u64::from(u32::MAX) }
+    !same || made_again
 }
 
 #[cfg(test)]

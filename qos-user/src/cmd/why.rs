@@ -9,6 +9,7 @@ use crate::{
     cmd::{
         Context, absent, applying, conditioner,
         doctor::shell,
+        earlier,
         site::{self, Site},
     },
     command::Command,
@@ -18,7 +19,7 @@ use crate::{
     },
     error::{Exit, Failure},
     hook::{Direction, HookName},
-    kernel::{state::Binding, survey},
+    kernel::{datapath::Hook, state::Binding, survey},
     policy::{self, classifier::Idle},
     render::{json, table},
     rules::model::Rule,
@@ -91,8 +92,20 @@ fn answer(args: &WhyArgs, site: &Site, direction: Direction, context: &Context) 
         outside: &outside,
         sent: &sent,
         again: again.as_ref(),
+        qdisc_replaced: qdisc_replaced(site, interface, direction),
     };
     Ok(diagnosis::why::why(&scene, &about))
+}
+
+/// Whether the device has another root qdisc than when the hook was attached.
+fn qdisc_replaced(site: &Site, interface: &str, direction: Direction) -> bool {
+    let is_meant = |hook: &&Hook| hook.pins.direction == direction && site.name_of(hook) == interface;
+    let hook = site.hooks.iter().find(is_meant).filter(|_| direction == Direction::Egress);
+    let then = hook.map(|hook| (hook, &hook.state.qdisc)).filter(|(_, then)| !then.kind.is_empty());
+    then.is_some_and(|(hook, then)| {
+        let now = site.net.qdiscs(hook.pins.ifindex);
+        now.is_ok_and(|now| earlier::is_another(&now.root, then))
+    })
 }
 
 /// How many packets each device has sent.

@@ -1,6 +1,7 @@
 //! Why a counter is zero, or a mark is not what was meant: one hook, with what the other hooks of this host have counted.
 
 mod attachment;
+mod device;
 mod elsewhere;
 mod forwarding;
 mod mark;
@@ -59,6 +60,8 @@ pub struct Scene<'a> {
     pub sent: &'a BTreeMap<u32, u64>,
     /// What puts the policy in force where a hook runs without it, if one is in force.
     pub again: Option<&'a Cure>,
+    /// Whether the device has another root qdisc than when the hook was attached.
+    pub qdisc_replaced: bool,
 }
 
 /// The answer: what stands above it, what was found, and commands that show more.

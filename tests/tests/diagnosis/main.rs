@@ -7,6 +7,7 @@ mod meant;
 mod operator;
 mod own;
 mod pasted;
+mod qdisc;
 mod remedy;
 mod suspects;
 mod way;

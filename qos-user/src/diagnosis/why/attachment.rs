@@ -2,12 +2,9 @@
 
 use qos_common::abi::Uncounted;
 
-use super::{Scene, suspects::Suspects};
+use super::{Scene, device};
 use crate::{
-    diagnosis::{
-        Command, Cure, Finding, Sample, marks,
-        share::{HIDDEN, Seen},
-    },
+    diagnosis::{Command, Cure, Finding},
     snapshot::{Hook, State},
 };
 
@@ -21,7 +18,7 @@ pub(super) fn findings(scene: &Scene<'_>) -> Vec<Finding> {
     }
     let mut findings = vec![state(scene, hook)];
     findings.extend(other_policy(scene, hook));
-    findings.extend(device(scene, hook));
+    findings.extend(device::findings(scene, hook));
     findings.extend(no_ip(&name, hook));
     findings
 }
@@ -75,48 +72,6 @@ fn other_policy(scene: &Scene<'_>, hook: &Hook) -> Option<Finding> {
     );
     let finding = || Finding::warn(&scene.name(), "other-policy", text).cures(scene.again.cloned());
     (runs.hash != in_force.hash).then(finding)
-}
-
-/// Since it was attached.
-fn device(scene: &Scene<'_>, hook: &Hook) -> Option<Finding> {
-    let name = &scene.name();
-    let sample = Sample::whole(hook)?;
-    let (ours, device, dropped) = (sample.ours.packets, sample.device.packets, sample.dropped.words());
-    let (thousandths, of) = match sample.seen() {
-        Seen::Few => return None,
-        Seen::All => {
-            let text = format!("the device agrees: we saw {ours}, it counted {device}{dropped}");
-            return Some(Finding::ok(name, "share", text));
-        }
-        // What was asked may have an answer all the same.
-        Seen::Hidden => {
-            let text = format!("we saw {ours}, the device counted {device}{dropped}: {HIDDEN}");
-            return Some(Finding::info(name, "share-hidden", text));
-        }
-        Seen::Lost { packets } => return Some(lost(scene, ours, packets)),
-        Seen::NotAll { thousandths, of } => (thousandths, of),
-    };
-    let percent = thousandths as f64 / 10.0;
-    let text =
-        format!("we do not see {percent:.1} % of the {of}: {}; they take another way{dropped}", sample.numbers(of));
-    Some(Finding::warn(name, "unseen", text).cure(Cure::ask(Command::new("doctor").operand(&hook.interface))))
-}
-
-/// Behind our hook, where nobody has counted it. Who may have done it is suspected; else the device may not count.
-fn lost(scene: &Scene<'_>, ours: u64, packets: u64) -> Finding {
-    let name = scene.name();
-    let text = format!(
-        "{packets} of the {ours} packets that we saw did not come to the device, and neither qdisc nor device has dropped them"
-    );
-    let port = scene.ground.port(scene.interface);
-    let behind = port.map(|port| marks::takers_behind(port, scene.direction)).unwrap_or_default();
-    let suspects = Suspects::of(behind);
-    if suspects.are_there() {
-        return Finding::fail(&name, "lost-behind", text).cures(suspects.cure()).details(suspects.numbered());
-    }
-    let look = Command::new("tc -s filter show dev").word(scene.interface).word(scene.direction);
-    let text = format!("{text}: something behind us takes them, or the device does not count them");
-    Finding::unknown(&name, "lost-behind", text).cure(Cure::look(look))
 }
 
 fn no_ip(name: &str, hook: &Hook) -> Option<Finding> {

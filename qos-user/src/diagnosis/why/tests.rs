@@ -41,18 +41,16 @@ fn router() -> Ground {
     ground(vec![lan, wan])
 }
 
+/// The WAN's hook at egress, where nothing moved while one looked.
+pub(super) fn scene<'a>(snapshot: &'a Snapshot, ground: &'a Ground, outside: &'a Outside) -> Scene<'a> {
+    static NOTHING: BTreeMap<u32, u64> = BTreeMap::new();
+    let (interface, direction) = ("wan0", Direction::Egress);
+    let (earlier, later, sent, again, qdisc_replaced) = (snapshot, snapshot, &NOTHING, None, false);
+    Scene { interface, direction, earlier, later, ground, outside, sent, again, qdisc_replaced }
+}
+
 fn ask(snapshot: &Snapshot, ground: &Ground, outside: &Outside, about: &About) -> Answer {
-    let scene = Scene {
-        interface: "wan0",
-        direction: Direction::Egress,
-        earlier: snapshot,
-        later: snapshot,
-        ground,
-        outside,
-        sent: &BTreeMap::new(),
-        again: None,
-    };
-    why(&scene, about)
+    why(&scene(snapshot, ground, outside), about)
 }
 
 /// The same of a sample in which `came` EF came in, none left by our hook, and `wg0`, which has no hook, sent `sent`.
@@ -71,6 +69,7 @@ fn sampled(came: u64, sent: u64) -> Answer {
         outside: &flowtable(),
         sent: &BTreeMap::from([(9, sent)]),
         again: None,
+        qdisc_replaced: false,
     };
     why(&scene, &ef())
 }
@@ -269,16 +268,7 @@ fn hooks_of_different_age_are_compared_by_what_came_meanwhile() {
     earlier.hooks[1].since = later.hooks[1].since;
     earlier.hooks[1].counts.as_mut().unwrap().sums.kept[0][0] = Counter { packets: 990, bytes: 99_000 };
     let (ground, outside) = (router(), nft_rule());
-    let scene = Scene {
-        interface: "wan0",
-        direction: Direction::Egress,
-        earlier: &earlier,
-        later: &later,
-        ground: &ground,
-        outside: &outside,
-        sent: &BTreeMap::new(),
-        again: None,
-    };
+    let scene = Scene { earlier: &earlier, ..scene(&later, &ground, &outside) };
     assert!(of(&why(&scene, &ef()), "lost-inside").text.contains("(10 came, 0 were counted)"));
 }
 
