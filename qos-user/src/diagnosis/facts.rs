@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use qos_common::policy::Local;
+
 use crate::{
     hook::{Direction, Via},
     netdev::{Netdev, Twice},
@@ -297,10 +299,21 @@ pub struct OwnHook {
     pub bound: bool,
     /// Whether its policy is out of the path.
     pub bypassed: bool,
+    /// Which of this host's own packets a policy spares here, if one binds it.
+    pub spared: Option<Spared>,
     /// The rules that are asked here.
     pub rules: Vec<Rule>,
     /// Whether the hook looks behind PPPoE headers.
     pub inside_pppoe: bool,
+}
+
+/// Which of this host's own packets a policy spares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spared {
+    /// Those.
+    pub by: Local,
+    /// As the policy says it.
+    pub word: &'static str,
 }
 
 /// A rule that chooses a routing table by the DS field.

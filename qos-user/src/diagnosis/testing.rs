@@ -53,6 +53,7 @@ pub(super) fn own(direction: Direction, via: Via) -> OwnHook {
         enforces: true,
         bound: true,
         bypassed: false,
+        spared: None,
         rules: Vec::new(),
         inside_pppoe: false,
     }

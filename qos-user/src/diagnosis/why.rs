@@ -6,6 +6,7 @@ mod elsewhere;
 mod forwarding;
 mod mark;
 mod own;
+mod protected;
 mod rule;
 mod suspects;
 mod way;

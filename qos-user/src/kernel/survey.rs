@@ -25,7 +25,7 @@ use super::{
     sys, translation,
 };
 use crate::{
-    diagnosis::facts::{Ground, OwnHook, Port, Program, XdpFeatures},
+    diagnosis::facts::{Ground, OwnHook, Port, Program, Spared, XdpFeatures},
     hook::Layer,
 };
 
@@ -119,6 +119,7 @@ fn own_hook(hook: &Hook) -> OwnHook {
         enforces: enforced.is_some(),
         bound: hook.state.binding.is_some(),
         bypassed: hook.state.bypass.is_some(),
+        spared: hook.state.binding.as_ref().map(|it| Spared { by: it.local.into(), word: it.local.as_str() }),
         rules: enforced.map_or_else(Vec::new, |binding| binding.rules.clone()),
         inside_pppoe: hook.state.inside().contains(&Layer::Pppoe),
     }

@@ -37,7 +37,8 @@ impl Counts {
     }
 
     /// A codepoint that left as it came.
-    fn kept(&self, dscp: Dscp) -> Counter {
+    #[must_use]
+    pub fn kept(&self, dscp: Dscp) -> Counter {
         of_dscp(&self.sums.kept, dscp)
     }
 

@@ -105,6 +105,31 @@ fn what_came_in_where_no_hook_is_or_was_is_said_of_a_mark() -> anyhow::Result<()
     Ok(())
 }
 
+/// Who asks for the mark that they did not get is told, too, and not sent to other interfaces.
+#[test]
+fn what_local_keeps_from_the_policy_is_said() -> anyhow::Result<()> {
+    let router = attached(&["wan0"])?;
+    let tables = |local: &str| {
+        format!("[interface.wan0]\negress = \"u\"\n{local}[remark.u]\nEF = \"AF41\"\nCS6 = \"DF\"\nother = \"keep\"\n")
+    };
+    router.ok(&format!("policy apply {}", router.policy("all", &tables("local = \"keep\"\n"))?))?;
+    make_ef(&router)?;
+    let said =
+        |what: &str| anyhow::Ok(find(&why(&router, what)?.expect(0)?, "wan0:egress", "protected")?["text"].clone());
+    for asked in ["wan0:egress AF41", "wan0:egress EF"] {
+        assert_eq!(said(asked)?, "our policy: 5 EF kept by local = \"keep\" (made by this host)", "{asked}");
+    }
+    assert!(!has(&why(&router, "wan0:egress AF41")?, "blind")?);
+    assert!(!has(&why(&router, "wan0:egress AF11")?, "protected")?, "nothing becomes that");
+    run_in(router.edge(), &format!("ping -q -n -i 0.002 -W 2 -Q 192 -c 10 {}", WAN_HOST.v4))?;
+    assert_eq!(said("wan0:egress CS6")?, "our policy: 10 CS6 kept by local = \"keep\" (made by this host)");
+    // The default, of which CS6 alone are spared.
+    router.ok(&format!("policy apply {}", router.policy("control", &tables(""))?))?;
+    let text = "our policy: up to 10 CS6 kept by local = \"keep-control\" (made by this host); 15 of all codepoints";
+    assert_eq!(said("wan0:egress CS6")?, text);
+    Ok(())
+}
+
 #[test]
 fn a_hook_on_the_way_whose_policy_is_out_of_the_path_is_named() -> anyhow::Result<()> {
     let router = attached(&["lan0:ingress", "lan0:egress", "wan0:egress"])?;

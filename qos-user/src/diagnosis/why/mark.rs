@@ -2,7 +2,7 @@
 
 use qos_common::ds::Dscp;
 
-use super::{Scene, elsewhere, hook_name, own, since, way::way};
+use super::{Scene, elsewhere, hook_name, own, protected, since, way::way};
 use crate::{
     diagnosis::{Cure, Detail, Finding, Level, outside::Packets},
     hook::Direction,
@@ -44,18 +44,22 @@ pub(super) fn others(hook: &Hook, dscps: &[Dscp]) -> u64 {
 /// What is found of these codepoints.
 pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<Finding> {
     let mut findings = by_policy(hook, "here", dscps);
+    let kept = protected::kept(scene, hook, dscps);
     match hook.direction {
         Direction::Ingress if before(hook, dscps) == 0 && after(hook, dscps) == 0 => {
             findings.push(none_came(scene, hook, word, dscps))
         }
         Direction::Ingress => findings.extend(way(scene, &[hook], None, word, dscps)),
         Direction::Egress => {
-            let found = upstream(scene, hook, word, dscps);
+            let mut found = upstream(scene, hook, word, dscps);
+            // Where none is to be found is answered.
+            found.retain(|finding| kept.is_none() || !["blind", "none-came"].contains(&finding.code));
             let own = own::suspected(scene, hook, word, dscps, &found);
             findings.extend(found);
             findings.extend(own);
         }
     }
+    findings.extend(kept);
     findings.extend(elsewhere::bypassed(scene, hook, dscps));
     findings
 }
