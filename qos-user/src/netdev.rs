@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::hook::Direction;
 
-pub use self::stacks::{Passed, Stacks};
+pub use self::stacks::{Passed, Stack, Stacks};
 
 /// A network device, as rtnetlink tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Why a counter is zero, or a mark is not what was meant: one hook, with what the other hooks of this host have counted.
 
 mod attachment;
+mod bridged;
 mod device;
 mod elsewhere;
 mod forwarding;
@@ -9,6 +10,7 @@ mod own;
 mod protected;
 mod rule;
 mod suspects;
+mod tunnels;
 mod way;
 mod wire;
 

@@ -45,4 +45,5 @@ pub mod translation;
 pub mod tunnel;
 mod turns;
 pub mod twin;
+pub mod underlay;
 pub mod unpinned;

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     diagnosis::facts::{Ground, OwnHook, Port, Program, Spared, XdpFeatures},
     hook::Layer,
+    netdev::Netdev,
 };
 
 /// What the pins of a network namespace tell: our hooks in it, and those that cannot be read.
@@ -70,7 +71,7 @@ pub fn strays(net: &Network, interface: &Interface, pinned: Pinned<'_>) -> Vec<P
 pub fn ground(net: &Network, interfaces: &[Interface], pinned: Option<Pinned<'_>>) -> anyhow::Result<Ground> {
     let pins_unread = pinned.is_none();
     let pinned = pinned.unwrap_or_default();
-    let devices = net.devices()?;
+    let devices = with_underlays(net.devices()?, net)?;
     let twice = netdev::counted_twice(&devices, pinned.hooks.iter());
     let features = driver::xdp_features();
     let mut traffic = tools::traffic(net, &devices);
@@ -100,6 +101,18 @@ pub fn ground(net: &Network, interfaces: &[Interface], pinned: Option<Pinned<'_>
     let (rules, routes) = (net.rules_by_mark()?, net.routes()?);
     let (pppoe, tcx) = (netdev::pppoe(), sys::has_tcx(1).unwrap_or(false));
     Ok(Ground { ports, rules, routes, twice, pppoe, tcx, pins_unread })
+}
+
+/// The same devices, of which tunnels know by which one their outer headers leave, also where they are bound to none.
+fn with_underlays(mut devices: Vec<Netdev>, net: &Network) -> anyhow::Result<Vec<Netdev>> {
+    let is_unknown = |device: &Netdev| device.encapsulates() && device.parent.is_none();
+    if devices.iter().any(is_unknown) {
+        let below = net.underlays()?;
+        devices.iter_mut().filter(|device| is_unknown(device)).for_each(|device| {
+            device.parent = below.get(&device.ifindex).copied();
+        });
+    }
+    Ok(devices)
 }
 
 /// What the driver of an interface can do for XDP, if the kernel tells.

@@ -1,6 +1,6 @@
 //! How many packets passed hooks of which some stand on each other: each is counted at one device of a stack.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Counting, Netdev, one_way};
 
@@ -11,6 +11,24 @@ pub struct Passed {
     pub packets: u64,
     /// How many fewer left it than came: to whoever sees the same packets behind it they are gone.
     pub taken: u64,
+}
+
+/// What passed a device, or several that stand on each other: each packet once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stack {
+    /// The devices.
+    pub devices: BTreeSet<u32>,
+    /// Whether some of them stand side by side, as ports of a bridge do: what came in by one may leave by another one.
+    pub is_wide: bool,
+    /// How many packets.
+    pub packets: u64,
+}
+
+/// What has passed the devices of one height.
+#[derive(Clone, Debug, Default)]
+struct Height {
+    devices: BTreeSet<u32>,
+    passed: Passed,
 }
 
 /// The attached devices, by the stack that they belong to and their height in it.
@@ -43,31 +61,48 @@ impl Stacks {
     /// How many packets that is on their way up, from the cable: what hooks above have taken did not arrive.
     #[must_use]
     pub fn up(&self, passed: impl IntoIterator<Item = (u32, Passed)>) -> u64 {
-        let stacks = self.heights(passed).into_values();
-        let arrived = |heights: &BTreeMap<usize, Passed>| {
-            let left = heights.iter().map(|(height, passed)| {
-                let above = heights.range(height + 1..).map(|(_, above)| above.taken);
-                passed.packets.saturating_sub(above.sum())
-            });
-            left.max().unwrap_or_default()
-        };
-        stacks.map(|heights| arrived(&heights)).sum()
+        self.each_up(passed).iter().map(|stack| stack.packets).sum()
     }
 
     /// How many came to hooks on their way down.
     #[must_use]
     pub fn down(&self, packets: impl IntoIterator<Item = (u32, u64)>) -> u64 {
-        self.up(packets.into_iter().map(|(device, packets)| (device, Passed { packets, taken: 0 })))
+        self.each_down(packets).iter().map(|stack| stack.packets).sum()
     }
 
-    fn heights(&self, passed: impl IntoIterator<Item = (u32, Passed)>) -> BTreeMap<u32, BTreeMap<usize, Passed>> {
-        let mut stacks: BTreeMap<u32, BTreeMap<usize, Passed>> = BTreeMap::new();
+    /// The same as [`up`](Self::up), stack by stack; of the same devices in the same order.
+    #[must_use]
+    pub fn each_up(&self, passed: impl IntoIterator<Item = (u32, Passed)>) -> Vec<Stack> {
+        self.heights(passed).into_values().map(|heights| stack(&heights)).collect()
+    }
+
+    /// The same as [`down`](Self::down), stack by stack.
+    #[must_use]
+    pub fn each_down(&self, packets: impl IntoIterator<Item = (u32, u64)>) -> Vec<Stack> {
+        self.each_up(packets.into_iter().map(|(device, packets)| (device, Passed { packets, taken: 0 })))
+    }
+
+    fn heights(&self, passed: impl IntoIterator<Item = (u32, Passed)>) -> BTreeMap<u32, BTreeMap<usize, Height>> {
+        let mut stacks: BTreeMap<u32, BTreeMap<usize, Height>> = BTreeMap::new();
         for (device, new) in passed {
             let (stack, height) = self.0.get(&device).copied().unwrap_or((device, 0));
-            let sum = stacks.entry(stack).or_default().entry(height).or_default();
-            *sum = Passed { packets: sum.packets + new.packets, taken: sum.taken + new.taken };
+            let Height { devices, passed } = stacks.entry(stack).or_default().entry(height).or_default();
+            devices.insert(device);
+            *passed = Passed { packets: passed.packets + new.packets, taken: passed.taken + new.taken };
         }
         stacks
+    }
+}
+
+fn stack(heights: &BTreeMap<usize, Height>) -> Stack {
+    let arrived = heights.iter().map(|(height, at)| {
+        let above = heights.range(height + 1..).map(|(_, above)| above.passed.taken);
+        at.passed.packets.saturating_sub(above.sum())
+    });
+    Stack {
+        packets: arrived.max().unwrap_or_default(),
+        is_wide: heights.values().any(|at| at.devices.len() > 1),
+        devices: heights.values().flat_map(|at| at.devices.iter().copied()).collect(),
     }
 }
 
@@ -100,6 +135,9 @@ mod tests {
         assert_eq!(bridge.down([(1, 8), (2, 8), (3, 16)]), 16);
         assert_eq!(bridge.down([(1, 100), (3, 40)]), 100, "the rest is bridged");
         assert_eq!(bridge.down([(1, 8), (3, 16)]), 16, "the other port is not counted");
+        let [all] = &*bridge.each_down([(1, 8), (2, 8), (3, 16)]) else { panic!("one stack") };
+        assert!(all.is_wide && all.devices == [1, 2, 3].into(), "{all:?}");
+        assert!(!bridge.each_down([(1, 8), (3, 16)])[0].is_wide, "one port");
     }
 
     #[test]

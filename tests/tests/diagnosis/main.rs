@@ -1,8 +1,10 @@
 //! `doctor` and `why` on real faults: each is named, and its cure works when it is typed in.
 
 mod behind;
+mod bridge;
 mod cures;
 mod doctor;
+mod flows;
 mod meant;
 mod operator;
 mod own;
@@ -10,5 +12,6 @@ mod pasted;
 mod qdisc;
 mod remedy;
 mod suspects;
+mod tunnel;
 mod way;
 mod why;

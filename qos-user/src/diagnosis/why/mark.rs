@@ -2,7 +2,7 @@
 
 use qos_common::ds::Dscp;
 
-use super::{Scene, elsewhere, hook_name, own, protected, since, way::way};
+use super::{Scene, bridged, elsewhere, hook_name, own, protected, since, tunnels, way::way};
 use crate::{
     diagnosis::{Cure, Detail, Finding, Level, outside::Packets},
     hook::Direction,
@@ -95,6 +95,9 @@ fn decided_by(hook: &Hook, change: Change) -> String {
 }
 
 fn none_came(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Finding {
+    if let Some(bridged) = bridged::none_came(scene, hook, word, dscps) {
+        return bridged;
+    }
     let text = format!("no {word} came in from the wire here since {}: the sender or the way before us", since(hook));
     let port = scene.ground.port(scene.interface);
     let programs = port
@@ -106,9 +109,12 @@ fn none_came(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Find
 
 /// Where they came in, and what became of them on the way to this hook.
 fn upstream(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<Finding> {
-    let others = || scene.hooks(Direction::Ingress).filter(|from| from.interface != hook.interface);
+    let all = || scene.hooks(Direction::Ingress).filter(|from| from.interface != hook.interface);
     let at = |from: &Hook| format!("at {}", hook_name(from));
-    let mut taken: Vec<_> = others().flat_map(|from| by_policy(from, &at(from), dscps)).collect();
+    let mut taken: Vec<_> = all().flat_map(|from| by_policy(from, &at(from), dscps)).collect();
+    // What comes here may be the outer headers of what goes into a tunnel; what comes out of it came by here, and leaves elsewhere.
+    let is_outer = |from: &&Hook| before(hook, dscps) > 0 && tunnels::is_over(scene, from, hook);
+    let others = || all().filter(|from| !is_outer(from));
     let from: Vec<_> = others().filter(|from| after(from, dscps) > 0).collect();
     if !from.is_empty() {
         taken.extend(way(scene, &from, Some(hook), word, dscps));
@@ -129,14 +135,15 @@ fn upstream(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<F
 }
 
 /// From where packets may have come here that no hook at ingress has counted.
-fn origins(scene: &Scene<'_>, hook: &Hook) -> String {
+pub(super) fn origins(scene: &Scene<'_>, hook: &Hook) -> String {
     let blind = blind(scene, hook);
     let others = scene.hooks(Direction::Ingress).filter(|from| from.interface != hook.interface);
     let younger: Vec<_> = others.filter(|from| from.since > hook.since).map(hook_name).collect();
     let nowhere = (!blind.is_empty()).then(|| format!("came in where no hook is ({})", blind.join(", ")));
     let earlier = (!younger.is_empty()).then(|| format!("came in before {} was attached", younger.join(" or ")));
     let may_be = ["made by this host".to_owned(), "marked on the way".to_owned()];
-    may_be.into_iter().chain(nowhere).chain(earlier).collect::<Vec<_>>().join(", or ")
+    let outer = tunnels::outer_headers(scene, hook);
+    may_be.into_iter().chain(outer).chain(nowhere).chain(earlier).collect::<Vec<_>>().join(", or ")
 }
 
 /// Other interfaces by which packets may come in that nobody counts there.

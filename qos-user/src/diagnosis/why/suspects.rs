@@ -55,6 +55,12 @@ impl Suspects {
         numbered.collect()
     }
 
+    /// Each as what may have taken others, that came in elsewhere.
+    pub(super) fn elsewhere(self) -> Vec<Detail> {
+        let others = self.all.into_iter();
+        others.map(|other| Detail { text: format!("or of what came in elsewhere: {}", other.text), ..other }).collect()
+    }
+
     /// What else may be the reason.
     pub(super) fn possible(self) -> Vec<Detail> {
         self.possible.into_iter().map(|way| Detail { text: format!("or: {}", way.text), ..way }).collect()
@@ -64,7 +70,9 @@ impl Suspects {
 /// Who may have taken these codepoints from packets that came in by `from` and should leave by `to`; any interface if
 /// that is not known.
 pub(super) fn between(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, way: &Way<'_>) -> Suspects {
-    let rules = rules(scene, from, to, way);
+    // Packets that got another codepoint leave with that one.
+    let may_be_marked = way.others * 10 >= way.missing() * 9;
+    let rules = rules(scene, from, to, way.packets(), may_be_marked);
     let mut all: Vec<Detail> = rules.iter().copied().map(told).collect();
     all.extend(programs(scene, from, to, way.packets()));
     let (by_numbers, possible): (Vec<_>, Vec<_>) = routes(scene, from, way).partition(|(left, _)| *left);
@@ -77,17 +85,27 @@ pub(super) fn told(rule: &Rule) -> Detail {
     Detail { text: rule.words(), cure: Some(Cure::There(rule.removal.clone())) }
 }
 
-fn rules<'a>(scene: &Scene<'a>, from: &[&Hook], to: Option<&str>, way: &Way<'_>) -> Vec<&'a Rule> {
+/// The rules of packet filters alone that are about these packets, whatever the numbers say.
+pub(super) fn rules_about(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, packets: Packets) -> Suspects {
+    let rules = rules(scene, from, to, packets, true);
+    Suspects { rules: rules.len(), all: rules.into_iter().map(told).collect(), possible: Vec::new() }
+}
+
+fn rules<'a>(
+    scene: &Scene<'a>,
+    from: &[&Hook],
+    to: Option<&str>,
+    packets: Packets,
+    may_be_marked: bool,
+) -> Vec<&'a Rule> {
     let from: Vec<&str> = from.iter().map(|hook| hook.interface.as_str()).collect();
     let ports = scene.ground.ports.iter().map(|port| port.device.name.as_str());
     let to: Vec<&str> = match to {
         Some(to) => vec![to],
         None => ports.filter(|name| !from.contains(name)).collect(),
     };
-    // Packets that got another codepoint leave with that one.
-    let may_be_marked = way.others * 10 >= way.missing() * 9;
     let markers = scene.outside.markers().filter(|_| may_be_marked);
-    let lies_there = |rule: &&Rule| rule.takes_between(way.packets(), &from, &to);
+    let lies_there = |rule: &&Rule| rule.takes_between(packets, &from, &to);
     markers.chain(scene.outside.takers()).filter(lies_there).collect()
 }
 

@@ -1,0 +1,168 @@
+//! The same packets at both ends: those of the sample, or all of them if the hooks are of the same age.
+
+use std::time::Duration;
+
+use qos_common::ds::Dscp;
+
+use super::{
+    Way,
+    balance::{Balance, packets},
+};
+use crate::{
+    diagnosis::{
+        share::{BETWEEN, NOISE},
+        why::{
+            Scene,
+            forwarding::of_family,
+            mark::{after, before, others},
+            tunnels,
+        },
+    },
+    hook::Direction,
+    netdev::{Passed, Stack},
+    snapshot::Hook,
+};
+
+/// Hooks that were attached within this many seconds of each other are taken to have counted the same packets.
+const TOGETHER: u64 = 30;
+
+/// So are those that were attached within one part in so many of the time since.
+const SMALL_PART: u64 = 20;
+
+type Count = fn(&Hook, &[Dscp]) -> u64;
+
+/// What came in by some hooks with these codepoints, and what of it reached those at egress; `None` if that cannot be compared.
+pub(super) fn way<'a>(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, dscps: &'a [Dscp]) -> Option<Way<'a>> {
+    let sampled = Reading { scene, dscps, sampled: true };
+    if from.iter().any(|hook| sampled.amount(hook, after) > 0) {
+        return Some(sampled.way(from, to));
+    }
+    let exits = sampled.ways_out(from);
+    let together = from.iter().all(|from| exits.iter().all(|exit| saw_the_same(scene, from, exit)));
+    together.then(|| Reading { sampled: false, ..sampled }.way(from, to))
+}
+
+/// What may be missing of so many though nothing was taken: some under way between two readings, or dropped for reasons that
+/// every network has.
+const fn allowed(came: u64) -> u64 {
+    let noise = came * NOISE / 1000;
+    if noise > BETWEEN { noise } else { BETWEEN }
+}
+
+/// Whether what came in by one hook was counted by the other, if it came there: one that is older has seen it all.
+fn saw_the_same(scene: &Scene<'_>, from: &Hook, exit: &Hook) -> bool {
+    let Ok(later) = exit.since.duration_since(from.since) else { return true };
+    let age = scene.later.time.duration_since(exit.since).unwrap_or_default();
+    later.as_secs() <= TOGETHER || later.as_secs() * SMALL_PART <= age.as_secs()
+}
+
+/// How the hooks have counted these codepoints: in the sample, or since they were attached.
+struct Reading<'s, 'a> {
+    scene: &'s Scene<'s>,
+    dscps: &'a [Dscp],
+    sampled: bool,
+}
+
+impl<'a> Reading<'_, 'a> {
+    fn amount(&self, hook: &Hook, count: Count) -> u64 {
+        let then = self.scene.before(hook).filter(|_| self.sampled).map_or(0, |then| count(then, self.dscps));
+        count(hook, self.dscps).saturating_sub(then)
+    }
+
+    fn way(&self, from: &[&Hook], to: Option<&Hook>) -> Way<'a> {
+        let (balance, exits) = (self.balance(from), self.ways_out(from));
+        let tunnels = tunnels::counted(self.scene, |hook| self.amount(hook, before));
+        // Whichever it is of the two: the worse.
+        let bounds = [balance.bounds(), balance.without_outer(&tunnels).bounds()];
+        let came = packets(&balance.ours);
+        let lost = bounds.iter().map(|bounds| bounds.lost).max().unwrap_or_default();
+        let surely_lost = bounds.iter().map(|bounds| bounds.surely_lost).min().unwrap_or_default();
+        let surplus = bounds.iter().map(|bounds| bounds.surplus).max().unwrap_or_default();
+        let left = came.saturating_sub(lost) + surplus;
+        Way {
+            dscps: self.dscps,
+            came,
+            left,
+            lost,
+            surely_lost,
+            surplus,
+            all: [came + packets(&balance.others), packets(&balance.exits)],
+            here: to.map_or(left, |to| self.amount(to, before)),
+            allowed: allowed(came),
+            unseen: if self.sampled { 0 } else { self.unseen(from, &exits, came) },
+            others: self.down(&exits, others),
+            sampled: self.sampled,
+            families: if surely_lost < lost { [true; 2] } else { self.missing_families(from, &exits) },
+            came_of: [0, 1].map(|family| from.iter().any(|hook| of_family(hook, family, self.dscps) > 0)),
+            tunnels,
+        }
+    }
+
+    /// The hooks by which packets may leave that came in by these: where they came from only if that is several interfaces.
+    fn ways_out(&self, from: &[&Hook]) -> Vec<&Hook> {
+        let is_one = |exit: &&Hook| from.iter().any(|from| from.interface != exit.interface);
+        self.scene.hooks(Direction::Egress).filter(is_one).collect()
+    }
+
+    fn balance(&self, from: &[&Hook]) -> Balance {
+        let is_asked = |hook: &Hook| from.iter().any(|from| from.ifindex == hook.ifindex);
+        let (ours, all) = (self.came(is_asked), self.came(|_| true));
+        let exits = self.scene.hooks(Direction::Egress).map(|hook| (hook.ifindex, self.amount(hook, before)));
+        let exits = self.scene.stacks(Direction::Egress).each_down(exits);
+        let unknown = self.unknown(is_asked);
+        let others = ours.iter().zip(all).map(|(ours, all)| {
+            // What came in there before our hook was attached may be all that left.
+            let is_unknown = all.devices.iter().any(|device| unknown.contains(device));
+            let known = all.packets.saturating_sub(ours.packets);
+            let packets = if is_unknown { known.max(packets(&exits)) } else { known };
+            Stack { packets, ..all }
+        });
+        let others = others.collect();
+        let ours = ours.into_iter().filter(|stack| stack.packets > 0).collect();
+        Balance { ours, others, exits }
+    }
+
+    /// What left the hooks at ingress that are asked about, without what those of ours took that stand on them.
+    fn came(&self, is_asked: impl Fn(&Hook) -> bool) -> Vec<Stack> {
+        let passed = self.scene.hooks(Direction::Ingress).map(|hook| {
+            let after = self.amount(hook, after);
+            let taken = self.amount(hook, before).saturating_sub(after);
+            (hook.ifindex, Passed { packets: if is_asked(hook) { after } else { 0 }, taken })
+        });
+        self.scene.stacks(Direction::Ingress).each_up(passed)
+    }
+
+    /// Other devices whose hook at ingress has not counted all that those at egress have.
+    fn unknown(&self, is_asked: impl Fn(&Hook) -> bool) -> Vec<u32> {
+        let hooks = |direction| self.scene.hooks(direction);
+        let is_younger = |hook: &&Hook| hooks(Direction::Egress).any(|exit| !saw_the_same(self.scene, exit, hook));
+        let others = hooks(Direction::Ingress).filter(|hook| !self.sampled && !is_asked(hook));
+        others.filter(is_younger).map(|hook| hook.ifindex).collect()
+    }
+
+    fn down(&self, exits: &[&Hook], count: Count) -> u64 {
+        let packets = exits.iter().map(|hook| (hook.ifindex, self.amount(hook, count)));
+        self.scene.stacks(Direction::Egress).down(packets)
+    }
+
+    /// How many may have come before the last hook at egress was there, if they came evenly.
+    fn unseen(&self, from: &[&Hook], exits: &[&Hook], came: u64) -> u64 {
+        let now = self.scene.later.time;
+        let first = from.iter().map(|hook| hook.since).min().unwrap_or(now);
+        let last = exits.iter().map(|hook| hook.since).max().unwrap_or(first);
+        let [age, unseen] =
+            [now, last].map(|until| until.duration_since(first).unwrap_or(Duration::ZERO).as_secs_f64());
+        if age > 0.0 { (came as f64 * (unseen / age).min(1.0)).ceil() as u64 } else { 0 }
+    }
+
+    /// What came of a family and did not leave. A packet that two hooks count on its way in is missing once too often: then a
+    /// family is suspected too many, and none too few. What our own policy made of others at ingress is in neither.
+    fn missing_families(&self, from: &[&Hook], exits: &[&Hook]) -> [bool; 2] {
+        let counts: [Count; 2] = [|hook, dscps| of_family(hook, 0, dscps), |hook, dscps| of_family(hook, 1, dscps)];
+        let missing = counts.map(|count| {
+            let came: u64 = from.iter().map(|hook| self.amount(hook, count)).sum();
+            came.saturating_sub(self.down(exits, count)) > allowed(came)
+        });
+        if missing == [false; 2] { [true; 2] } else { missing }
+    }
+}

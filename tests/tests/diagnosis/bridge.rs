@@ -1,0 +1,52 @@
+//! `why` on a bridge: what is bridged from port to port comes to none of its own hooks.
+
+use qosbpf_tests::{
+    binary::Answer,
+    router::{Router, run_in},
+    typed::{find, has},
+};
+
+/// A bridge between the LAN's host and the WAN's, with hooks at both ports and at itself.
+fn router() -> anyhow::Result<Router> {
+    let router = Router::start()?;
+    let wan = router.lab().wan();
+    let pair = format!("ip link add p1 type veth peer name far netns {}", wan.name());
+    for line in
+        [&*pair, "ip link add br0 up type bridge", "ip link set lan0 master br0", "ip link set p1 up master br0"]
+    {
+        run_in(router.edge(), line)?;
+    }
+    for line in ["ip address add 192.0.2.9/24 dev far", "ip link set far up"] {
+        run_in(wan, line)?;
+    }
+    for interface in ["lan0", "p1", "br0"] {
+        router.ok(&format!("attach {interface}"))?;
+    }
+    run_in(router.lab().lan(), "ping -q -n -i 0.002 -W 2 -Q 184 -c 12 192.0.2.9")?;
+    Ok(router)
+}
+
+fn why(router: &Router, what: &str) -> anyhow::Result<Answer> {
+    router.ask(&format!("why {what} --sample 0 --json"))
+}
+
+#[test]
+fn what_is_bridged_between_ports_is_not_missed_at_the_bridge_itself() -> anyhow::Result<()> {
+    let router = router()?;
+    for (hook, counted) in [
+        ("br0:ingress", &["lan0:ingress 12", "p1:ingress 12", "lan0:egress 12", "p1:egress 12"][..]),
+        ("br0:egress", &["lan0:egress 12", "p1:egress 12"]),
+    ] {
+        let answer = why(&router, &format!("{hook} EF"))?.expect(0)?;
+        let found = find(&answer, hook, "bridged")?;
+        let text = found["text"].as_str().unwrap_or_default();
+        assert!(found["level"] == "info" && text.contains("bridged between ports"), "{found:#}");
+        assert!(counted.iter().all(|counted| found["details"].to_string().contains(counted)), "{found:#}");
+        assert!(!text.contains("sender") && !answer.stdout.contains("attach --"), "{}", answer.stdout);
+    }
+    for hook in ["lan0:ingress", "p1:egress"] {
+        why(&router, &format!("{hook} EF"))?.expect(0)?.says(&["EF comes through: 12 from "])?;
+    }
+    assert!(!has(&why(&router, "br0:ingress AF41")?, "bridged")?, "none came by any port");
+    Ok(())
+}
