@@ -314,28 +314,3 @@ fn the_cures_are_a_script() -> anyhow::Result<()> {
     router.ask("stats br0:egress")?.expect(1)?;
     Ok(())
 }
-
-/// What nft's family `bridge` sees goes by a bridge: a rule of it is told at its ports, and nowhere else.
-#[test]
-fn a_rule_of_bridges_is_told_at_bridges_and_their_ports() -> anyhow::Result<()> {
-    let router = Router::start()?;
-    for line in [
-        "nft add table bridge b",
-        "nft add chain bridge b f { type filter hook forward priority 0 ; }",
-        "nft add rule bridge b f ip dscp ef ip dscp set cs1",
-    ] {
-        run_in(router.edge(), line)?;
-    }
-    let text = "[interface.lan0]\ningress = \"t\"\n[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"keep\"\n";
-    let policy = router.policy("p", &format!("{text}CS6 = \"DF\"\n"))?;
-    router.ok(&format!("policy apply {policy} --attach"))?;
-    assert!(!has(&doctor(&router)?.expect(0)?, "marked-by-others")?);
-    run_in(router.edge(), "ip link add br0 type bridge")?;
-    run_in(router.edge(), "ip link add port0 master br0 type veth peer name port1")?;
-    let found = find(&doctor(&router)?.expect(3)?, "host", "marked-by-others")?;
-    let text = found["text"].as_str().unwrap_or_default();
-    assert!(text.contains("nft table bridge b chain f ") && text.ends_with(", at br0, port0"), "{found:#}");
-    type_in(&found, None)?;
-    assert!(!has(&doctor(&router)?, "marked-by-others")?);
-    Ok(())
-}
