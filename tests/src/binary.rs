@@ -3,7 +3,7 @@
 use std::{
     env,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -26,6 +26,16 @@ pub fn path() -> anyhow::Result<PathBuf> {
     let path = folder.join("qosbpf");
     ensure!(path.is_file(), "{} is not there: cargo build -p qosbpf, or set QOSBPF_BIN", path.display());
     Ok(path)
+}
+
+/// Copies a program. Another process does it: whatever a thread of this one starts meanwhile would have the copy open for
+/// writing until it is another program, and the kernel starts none that somebody writes (`ETXTBSY`).
+///
+/// # Errors
+///
+/// What cp(1) says.
+pub fn copy(program: &Path, to: &Path) -> anyhow::Result<()> {
+    Answer::of(Command::new("cp").arg(program).arg(to))?.expect(0).map(drop)
 }
 
 /// The binary with arguments, without what the tester's own environment would change of its answers.

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use qosbpf::lab::topology::{EDGE_LAN, LAN_HOST};
 use qosbpf_tests::{
-    binary::Answer,
+    binary::{self, Answer},
     router::{Router, run_in},
 };
 
@@ -102,7 +102,7 @@ fn a_session_of_which_nothing_is_known_is_said_to_be_unchecked() -> anyhow::Resu
     let file = router.policy("leaves", &dropping("lan0:egress", "src-port"))?;
     router.ok("attach lan0 --hook tcx")?;
     let sshd = router.folder().join("sshd");
-    fs::copy("/bin/sh", &sshd)?;
+    binary::copy(Path::new("/bin/sh"), &sshd)?;
     fs::set_permissions(&sshd, fs::Permissions::from_mode(0o755))?;
     let apply = format!("policy apply {file} --json");
     let applied = below(&router, &sshd, None, &apply)?.expect(0)?;

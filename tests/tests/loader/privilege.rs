@@ -26,7 +26,7 @@ impl Public {
         let mut router = Router::start()?;
         let folder = tempfile::Builder::new().prefix("qosbpf-public-").tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        fs::copy(binary::path()?, folder.path().join("qosbpf"))?;
+        binary::copy(&binary::path()?, &folder.path().join("qosbpf"))?;
         router.bpffs = folder.path().join("bpffs");
         Ok(Self { router, folder })
     }

@@ -44,7 +44,7 @@ impl Public {
         let mut lab = Lab::start()?;
         let folder = tempfile::Builder::new().prefix("qosbpf-public-").tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        fs::copy(binary::path()?, folder.path().join("qosbpf"))?;
+        binary::copy(&binary::path()?, &folder.path().join("qosbpf"))?;
         lab.router.bpffs = folder.path().join("bpffs");
         fs::create_dir(&lab.router.bpffs)?;
         mount_bpffs(&lab.router.bpffs)?;
