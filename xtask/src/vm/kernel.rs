@@ -42,7 +42,7 @@ const MODULES: [&str; 25] = [
 ];
 
 /// What not every kernel has, or not as a module; a test that lacks it says so.
-const OPTIONAL: [&str; 22] = [
+const OPTIONAL: [&str; 21] = [
     "virtio_pci",
     "pppoe",
     "sch_cake",
@@ -63,7 +63,6 @@ const OPTIONAL: [&str; 22] = [
     "sha256_generic",
     "sha256",
     // Where its initialisation vectors come from.
-    "jitterentropy_rng",
     "sha512_generic",
     "ctr",
     "drbg",
