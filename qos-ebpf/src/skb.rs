@@ -38,6 +38,10 @@ const CLASSIFIED_INSIDE: usize = CLASSIFIED + MAX_LABELS * LABEL;
 /// Bytes of a VLAN tag.
 const TAG: u32 = 4;
 
+// As they lie in memory.
+const IPV4: u16 = EtherType::Ipv4 as u16;
+const IPV6: u16 = EtherType::Ipv6 as u16;
+
 /// Which way the packet goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -228,8 +232,6 @@ fn is_super(context: &TcContext) -> bool {
 /// Where the IP header ends behind its tags; at once if it is not IP that follows.
 #[inline(always)]
 fn ip_end(window: &Window) -> usize {
-    const IPV4: u16 = EtherType::Ipv4 as u16;
-    const IPV6: u16 = EtherType::Ipv6 as u16;
     if maps::link() == Link::Layer3 {
         // The shorter of the two headers, not the one byte that is needed: see `Packet::read`.
         return match window.read::<{ Ipv4Hdr::LEN }>(0) {
@@ -254,8 +256,6 @@ fn ip_end(window: &Window) -> usize {
 /// extension headers and on layer-3 devices as many as are ever asked for. Virtio keeps 128 bytes of a longer packet together.
 #[inline(always)]
 fn needed<const MF: bool>(window: &Window) -> usize {
-    const IPV4: u16 = EtherType::Ipv4 as u16;
-    const IPV6: u16 = EtherType::Ipv6 as u16;
     if maps::link() == Link::Layer3 {
         return if MF { CLASSIFIED } else { Ipv6Hdr::LEN };
     }
