@@ -111,14 +111,11 @@ impl Network {
     ///
     /// `no-such-interface`.
     pub fn interface(&self, name: &str) -> anyhow::Result<Interface> {
-        let interfaces = self.interfaces()?;
-        let there = interfaces.iter().map(|known| known.name.clone()).chain(odd_names::names());
-        let close = there.collect::<Vec<_>>().join(", ");
-        interfaces.into_iter().find(|known| known.name == name).ok_or_else(|| {
-            Failure::new("no-such-interface", format!("no interface {name} in this network namespace"))
-                .hint(format!("there are: {close}; another namespace: --netns NAME"))
-                .into()
-        })
+        let mut interfaces = self.interfaces()?;
+        match interfaces.iter().position(|known| known.name == name) {
+            Some(at) => Ok(interfaces.swap_remove(at)),
+            None => Err(no_such(name, interfaces).into()),
+        }
     }
 
     /// Whether there is an interface of this index.
@@ -229,6 +226,12 @@ impl Interface {
             Direction::Egress => self.sent,
         }
     }
+}
+
+fn no_such(name: &str, others: Vec<Interface>) -> Failure {
+    let there: Vec<_> = others.into_iter().map(|known| known.name).chain(odd_names::names()).collect();
+    Failure::new("no-such-interface", format!("no interface {name} in this network namespace"))
+        .hint(format!("there are: {}; another namespace: --netns NAME", there.join(", ")))
 }
 
 /// Which parser a device type needs (`ARPHRD_*`): an Ethernet parser would misread a layer-3 device.
