@@ -45,6 +45,7 @@ pub fn forget<'a>(store: &Store, left: impl Iterator<Item = &'a Step<'a>>) -> an
         return Ok(());
     }
     let Some(mut change) = Pending::read(store).unwrap_or_default() else { return Ok(()) };
+    let noted = change.attaches.len();
     change.attaches.retain(|place| !left.contains(place));
-    change.write(store)
+    if change.attaches.len() == noted { Ok(()) } else { change.write(store) }
 }
