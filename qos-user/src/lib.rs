@@ -11,6 +11,7 @@ pub mod diagnosis;
 pub mod error;
 pub mod event;
 pub mod explain;
+pub mod held_lines;
 pub mod hook;
 pub mod invocation;
 pub mod journal_lines;

@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::invocation::Invocation;
+use crate::{held_lines, invocation::Invocation};
 
 /// How commands are typed here, once that is known.
 static HERE: OnceLock<Invocation> = OnceLock::new();
@@ -38,7 +38,7 @@ impl Write for LogLines {
     /// The subscriber hands over each line whole.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let completed = HERE.get().zip(str::from_utf8(line).ok()).map(|(here, text)| self.completed(text, here));
-        stderr().lock().write_all(completed.as_deref().map_or(line, str::as_bytes))?;
+        held_lines::write(completed.as_deref().map_or(line, str::as_bytes))?;
         Ok(line.len())
     }
 

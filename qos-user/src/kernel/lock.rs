@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 
-use crate::error::Failure;
+use crate::{error::Failure, held_lines::Held};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -21,7 +21,11 @@ const WAY: Duration = Duration::from_secs(1);
 
 /// Held while a change is under way; the kernel releases it with the process, however that ends.
 #[derive(Debug)]
-pub struct Lock(Flock<File>);
+pub struct Lock {
+    file: Flock<File>,
+    // Behind the lock: fields are dropped in their order.
+    _log_lines: Held,
+}
 
 /// Somebody waits. The kernel gives the lock to whoever asks first, and that is whoever has just given it up: so who waits
 /// has a read lock of the other kind (fcntl(2)) on the same folder, which the holder sees.
@@ -81,17 +85,17 @@ impl Lock {
     fn ask(folder: &Path) -> anyhow::Result<Asked> {
         let Ok(file) = File::open(folder) else { return Ok(Asked::Gone) };
         let inode = file.metadata().context("lock")?.ino();
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
+        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
             Err((file, _)) => return Ok(Asked::Busy(file)),
         };
         let still_there = folder.metadata().is_ok_and(|meta| meta.ino() == inode);
-        Ok(if still_there { Asked::Taken(Self(lock)) } else { Asked::Gone })
+        Ok(if still_there { Asked::Taken(Self { file, _log_lines: Held::begin() }) } else { Asked::Gone })
     }
 
     /// Whether somebody waits for it.
     pub fn is_waited_for(&self) -> bool {
-        is_waited_for(&self.0)
+        is_waited_for(&self.file)
     }
 
     /// Lets those take it who wait for it; whoever calls this has given it up.

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{PipeReader, PipeWriter, Write as _, pipe},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
@@ -15,8 +15,12 @@ use qosbpf_tests::service::eventually;
 
 use crate::edge::Edge;
 
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
+/// Where nobody reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    Stdout = 1,
+    Stderr = 2,
+}
 
 /// Whoever writes to it waits, until it is not to be read any more.
 fn full_pipe() -> anyhow::Result<(PipeReader, PipeWriter)> {
@@ -30,9 +34,9 @@ fn full_pipe() -> anyhow::Result<(PipeReader, PipeWriter)> {
 }
 
 /// Starts a command, and waits until it waits for somebody to read what it says.
-fn stopped(command: &mut Command, says_on: u8) -> anyhow::Result<Child> {
+fn stopped(command: &mut Command, unread: Unread) -> anyhow::Result<Child> {
     let mut child = command.spawn()?;
-    let waits = format!("{} {:#x} ", libc::SYS_write, says_on);
+    let waits = format!("{} {:#x} ", libc::SYS_write, unread as u8);
     let call = format!("/proc/{}/syscall", child.id());
     eventually(|| {
         ensure!(child.try_wait()?.is_none(), "{command:?} has ended");
@@ -42,12 +46,21 @@ fn stopped(command: &mut Command, says_on: u8) -> anyhow::Result<Child> {
 }
 
 impl Edge {
-    /// A command of which nobody reads the answer; it has to succeed once it need not be read.
-    fn unread(&self, line: &str, meanwhile: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    /// A command of which nobody reads what it says there; it has to succeed once it need not be read.
+    fn unread(
+        &self,
+        unread: Unread,
+        line: &str,
+        meanwhile: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let (reader, writer) = full_pipe()?;
         let mut child = {
             let mut command = self.router.command(&self.with_etc(line))?;
-            stopped(command.stdout(writer), STDOUT)?
+            match unread {
+                Unread::Stdout => command.stdout(writer),
+                Unread::Stderr => command.stdout(Stdio::null()).stderr(writer),
+            };
+            stopped(&mut command, unread)?
         };
         let done = meanwhile();
         drop(reader);
@@ -76,7 +89,7 @@ fn a_command_that_nobody_reads_keeps_no_lock() -> anyhow::Result<()> {
         "attach lan0 --egress --hook tcx",
         "detach lan0:egress",
     ] {
-        edge.unread(line, || {
+        edge.unread(Unread::Stdout, line, || {
             ensure!(!edge.is_busy()?, "{line}");
             Ok(())
         })?;
@@ -87,12 +100,12 @@ fn a_command_that_nobody_reads_keeps_no_lock() -> anyhow::Result<()> {
 #[test]
 fn it_keeps_neither_a_bypass_nor_a_deadline_from_its_time() -> anyhow::Result<()> {
     let edge = Edge::start()?;
-    edge.unread(&format!("policy apply {}", edge.mark), || {
+    edge.unread(Unread::Stdout, &format!("policy apply {}", edge.mark), || {
         edge.ok("policy bypass")?.says(&["out of the policy's path"])?;
         edge.ok("policy resume").map(drop)
     })?;
     edge.ok(&format!("policy apply {}", edge.keep))?;
-    edge.unread(&format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()), || {
+    edge.unread(Unread::Stdout, &format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()), || {
         edge.wait_for_timers()?;
         ensure!(edge.in_force()? == "keep", "not taken back");
         Ok(())
@@ -106,14 +119,18 @@ fn nor_does_what_is_said_beside_an_answer() -> anyhow::Result<()> {
     edge.ok(&format!("policy apply {} --confirm {}s", edge.mark, edge.soon.as_secs()))?;
     edge.kill_timers()?;
     thread::sleep(edge.soon + Duration::from_millis(100));
-    let (reader, writer) = full_pipe()?;
-    let mut child = {
-        let mut command = edge.router.command(&edge.with_etc("policy history"))?;
-        stopped(command.stdout(std::process::Stdio::null()).stderr(writer), STDERR)?
-    };
-    let busy = edge.is_busy();
-    drop(reader);
-    ensure!(child.wait()?.success());
-    ensure!(!busy? && edge.in_force()? == "keep");
-    Ok(())
+    edge.unread(Unread::Stderr, "policy history", || {
+        ensure!(!edge.is_busy()? && edge.in_force()? == "keep");
+        Ok(())
+    })
+}
+
+/// Most of what `-v` logs of an apply it logs under the lock.
+#[test]
+fn nor_do_log_lines() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.unread(Unread::Stderr, &format!("-v policy apply {}", edge.mark), || {
+        ensure!(!edge.is_busy()?, "busy");
+        edge.ok("policy bypass").map(drop)
+    })
 }
