@@ -1,7 +1,7 @@
 //! Puts the kernel programs into `OUT_DIR/qosbpf`, and packed into `OUT_DIR/qosbpf.lz4`, from where they are included in the
 //! binary.
 
-use std::{env, ffi::OsStr, fs, path::PathBuf, process::Command};
+use std::{env, ffi::OsStr, fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, anyhow, bail};
 use aya_build::{Package, Toolchain};
@@ -46,15 +46,19 @@ fn copy(object: &OsStr) -> anyhow::Result<()> {
     println!("cargo::rerun-if-changed={}", object.display());
     let content = fs::read(object).with_context(|| format!("QOSBPF_OBJECT={}", object.display()))?;
     qos_build::check_object(&content).map_err(|fault| anyhow!("QOSBPF_OBJECT={} {fault}", object.display()))?;
-    let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?).join("qosbpf");
+    let out = out_dir()?.join("qosbpf");
     fs::write(out, content).context("OUT_DIR")
 }
 
 /// A fifth of its size: routers have little flash.
 fn pack() -> anyhow::Result<()> {
-    let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?);
+    let out = out_dir()?;
     let packed = lz4_flex::compress_prepend_size(&fs::read(out.join("qosbpf"))?);
     fs::write(out.join("qosbpf.lz4"), packed).context("OUT_DIR")
+}
+
+fn out_dir() -> anyhow::Result<PathBuf> {
+    Ok(PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?))
 }
 
 fn build() -> anyhow::Result<()> {
@@ -69,6 +73,7 @@ fn build() -> anyhow::Result<()> {
         Ok(tools) => {
             let toolchain = tools.compiler.toolchain.clone().unwrap_or_default();
             set_environment(&tools)?;
+            share_folder()?;
             aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))
                 .context("the kernel programs do not build")?;
             drop_unread_sections().context("the kernel object")
@@ -78,10 +83,28 @@ fn build() -> anyhow::Result<()> {
     }
 }
 
+/// Lets the inner cargo build in one folder beside those of the profiles: otherwise every profile, target and set of features
+/// has `core` and the same programs compiled once more. Where there is no such folder they have.
+fn share_folder() -> anyhow::Result<()> {
+    let own = out_dir()?.join("aya-build");
+    let Some(target) = own.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()) else { return Ok(()) };
+    // What the programs are for is in no name of what cargo makes of them.
+    let shared = target.join("kernel-programs").join(env::var_os("CARGO_CFG_TARGET_ARCH").context("target")?);
+    fs::create_dir_all(&shared).with_context(|| shared.display().to_string())?;
+    if own.is_symlink() {
+        // It may be from where the folder was before it was moved or copied.
+        fs::remove_file(&own).with_context(|| own.display().to_string())?;
+    }
+    if !own.exists() {
+        symlink(&shared, &own).with_context(|| own.display().to_string())?;
+    }
+    Ok(())
+}
+
 /// Four fifths of the object are for debuggers, of which the kernel has none: what the verifier's log quotes is BTF. That is
 /// complete as it is; how a linker would move it nobody asks.
 fn drop_unread_sections() -> anyhow::Result<()> {
-    let path = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?).join("qosbpf");
+    let path = out_dir()?.join("qosbpf");
     let content = fs::read(&path)?;
     let mut builder = Builder::read(content.as_slice())?;
     for section in &mut builder.sections {

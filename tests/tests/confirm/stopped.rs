@@ -47,12 +47,7 @@ fn stopped(command: &mut Command, unread: Unread) -> anyhow::Result<Child> {
 
 impl Edge {
     /// A command of which nobody reads what it says there; it has to succeed once it need not be read.
-    fn unread(
-        &self,
-        unread: Unread,
-        line: &str,
-        meanwhile: impl FnOnce() -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    fn unread(&self, unread: Unread, line: &str, meanwhile: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         let (reader, writer) = full_pipe()?;
         let mut child = {
             let mut command = self.router.command(&self.with_etc(line))?;
