@@ -12,6 +12,10 @@ use qos_common::{
     rules::{Page, Plan, Record, Row},
 };
 
+/// Unless this setting is 0, forwarding gives IPv4 packets a priority by their TOS, whatever they had (`ip_forward()`; IPv6
+/// keeps it).
+pub const UPDATE_PRIORITY: &str = "net.ipv4.ip_forward_update_priority";
+
 /// The rules of one hook as its program has them: the same rules give the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleTables {

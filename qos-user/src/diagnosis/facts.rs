@@ -107,6 +107,8 @@ pub struct Ground {
     pub tcx: bool,
     /// Whether it is not known which hooks are ours, since the pins cannot be read.
     pub pins_unread: bool,
+    /// Whether forwarding gives IPv4 packets a priority by their TOS.
+    pub updates_priority: bool,
 }
 
 impl Ground {

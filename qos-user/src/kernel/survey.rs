@@ -100,7 +100,8 @@ pub fn ground(net: &Network, interfaces: &[Interface], pinned: Option<Pinned<'_>
     let ports = ports.collect();
     let (rules, routes) = (net.rules_by_mark()?, net.routes()?);
     let (pppoe, tcx) = (netdev::pppoe(), sys::has_tcx(1).unwrap_or(false));
-    Ok(Ground { ports, rules, routes, twice, pppoe, tcx, pins_unread })
+    let updates_priority = forwarding::updates_priority();
+    Ok(Ground { ports, rules, routes, twice, pppoe, tcx, pins_unread, updates_priority })
 }
 
 /// The same devices, of which tunnels know by which one their outer headers leave, also where they are bound to none.

@@ -11,6 +11,7 @@ use crate::{
         model::{Action, Condition, Field, MeterKind, Origin, Place, Rule},
         rules::Written,
     },
+    rules::UPDATE_PRIORITY,
 };
 
 /// How many pairs of rules are compared: some thousand rules at one hook.
@@ -32,6 +33,7 @@ pub(super) fn check(policy: &Checked, report: &mut Report) {
     for (written, bounds) in policy.rules.iter().zip(&bounds) {
         check_local(policy, written, bounds, report);
         check_bursts(written, report);
+        check_priority(written, bounds, report);
     }
 }
 
@@ -157,4 +159,21 @@ fn check_bursts(written: &Written, report: &mut Report) {
         let title = format!("no bucket holds a packet of {FULL_SIZE} bytes: it would always be red");
         report.push(Finding::warning(written.action.unwrap_or(written.span), title));
     }
+}
+
+/// Forwarding gives IPv4 packets a priority by their TOS, unless it is told not to (ip_forward(), since Linux 4.16 by
+/// `ip_forward_update_priority`).
+fn check_priority(written: &Written, bounds: &Bounds, report: &mut Report) {
+    let Some((_, span)) = written.hand_over.iter().find(|(key, _)| *key == "priority") else { return };
+    let rule = &written.rule;
+    let ingress = rule.on.iter().position(|place| place.direction == Some(Direction::Ingress));
+    let Some(place) = ingress.filter(|_| bounds.leaves(Axis::Family, 6, |family| family == 4)) else { return };
+    let title = format!("forwarding overwrites the priority that {} gives IPv4 packets", quote(&rule.name));
+    let mut finding = Finding::warning(*span, title);
+    if let Some(place) = written.places.get(place) {
+        finding = finding.also(*place, "here they have not been forwarded yet");
+    }
+    report.push(
+        finding.help(format!("set it where they leave, at an egress hook; or forward with {UPDATE_PRIORITY} = 0")),
+    );
 }

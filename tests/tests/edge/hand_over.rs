@@ -73,6 +73,35 @@ fn a_mark_leaves_the_other_bits() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `ip_forward()` gives IPv4 packets a priority by their TOS, whatever they had.
+#[test]
+fn a_priority_at_ingress_lasts_where_forwarding_leaves_it() -> anyhow::Result<()> {
+    let lab = Masquerade::start()?;
+    let edge = lab.router.edge();
+    for line in [
+        "nft add table inet prio",
+        "nft add chain inet prio post { type filter hook postrouting priority mangle ; }",
+        "nft add rule inet prio post udp dport 7005 meta priority 0:6 counter",
+    ] {
+        run_in(edge, line)?;
+    }
+    let rule = "[[rule]]\nname = \"voice\"\non = \"lan0:ingress\"\nmatch = { dscp = \"EF\" }\npriority = 6\n";
+    let policy = lab.router.policy("priority", rule)?;
+    let checked = lab.router.ok(&format!("policy check {policy}"))?;
+    assert!(checked.stderr.contains("forwarding overwrites the priority that `voice`"), "{}", checked.stderr);
+    lab.router.ok("attach lan0 --ingress --hook tcx")?;
+    lab.router.ok(&format!("policy apply {policy}"))?;
+    for (setting, kept, code) in [("1", 0, 3), ("0", 5, 0)] {
+        edge.set(&[("ipv4/ip_forward_update_priority", setting)])?;
+        lab.arrive(7005, 5, || lab.send(from(), 7005, EF, 5))?;
+        let counter = run_in(edge, "nft list chain inet prio post")?.stdout;
+        assert!(counter.contains(&format!("counter packets {kept} ")), "{setting}: {counter}");
+        let why = lab.router.ask("why lan0:ingress rule=voice --sample 0")?.expect(code)?.stdout;
+        assert_eq!(why.contains("sysctl -w net.ipv4.ip_forward_update_priority=0"), kept == 0, "{why}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_rule_that_needs_tc_is_refused_at_xdp_and_takes_tcx_by_itself() -> anyhow::Result<()> {
     let lab = Masquerade::start()?;

@@ -6,7 +6,10 @@ use super::{Scene, mark, time};
 use crate::{
     diagnosis::{Command, Cure, Finding, address, port},
     hook::Direction,
-    rules::model::{Field, Rule, pattern_matches},
+    rules::{
+        UPDATE_PRIORITY,
+        model::{Condition, Field, Rule, pattern_matches},
+    },
     snapshot::{Hook, RuleCount, State},
 };
 
@@ -51,6 +54,7 @@ pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> Vec
     } else if findings.is_empty() {
         findings.extend(unhit(scene, hook, rule));
     }
+    findings.extend(overwritten(scene, &rule.rule));
     findings
 }
 
@@ -82,6 +86,25 @@ fn certain(scene: &Scene<'_>, count: &RuleCount, facts: &RuleFacts) -> Vec<Findi
     let translated = address::translated_rule(scene.interface, scene.direction, rule, scene.outside);
     let no_tag = no_tag(scene, rule, count.counted.packets > 0);
     [shadowed, translated, no_interface(scene, rule), no_tag].into_iter().flatten().collect()
+}
+
+/// What it makes of IPv4 packets that come in is the kernel's again once they are forwarded.
+fn overwritten(scene: &Scene<'_>, rule: &Rule) -> Option<Finding> {
+    let has_no_ipv4 = |condition: &Condition| match &condition.field {
+        Field::Family(families) => families.contains(&4) == condition.negated,
+        _ => false,
+    };
+    let comes_in = scene.direction == Direction::Ingress && scene.ground.updates_priority;
+    if rule.priority.is_none() || !comes_in || rule.conditions.iter().any(has_no_ipv4) {
+        return None;
+    }
+    let text = format!(
+        "forwarding overwrites the priority that rule \"{}\" gives IPv4 packets: {UPDATE_PRIORITY} is 1",
+        rule.name
+    );
+    let note = "a rule at the hook where they leave sets it behind that, without the setting";
+    let keeps = Command::new("sysctl -w").word(format_args!("{UPDATE_PRIORITY}=0"));
+    Some(Finding::warn(&scene.name(), "priority-overwritten", text).details([note.to_owned()]).cure(Cure::There(keeps)))
 }
 
 fn shadowed(name: &str, rule: &Rule, facts: &RuleFacts) -> Option<Finding> {

@@ -32,6 +32,7 @@ warnings! {
     rule_behind_everything: "[[rule]]\nname = \"a\"\non = \"all\"\nset = \"keep\"\n[[rule]]\nname = \"b\"\non = \"x:ingress\"\ncount = true\n";
     rule_on_protected_control: "[classes]\ncontrol = [\"CS6\", \"CS7\"]\n[[rule]]\nname = \"a\"\non = \"ppp*:egress\"\nmatch = { dscp = \"control\" }\ndrop = true\n";
     meter_too_small: "[[rule]]\nname = \"a\"\non = \"all\"\nmeter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"1kB\", ebs = \"1kB\" }\nred = \"drop\"\n";
+    priority_at_ingress: "[[rule]]\nname = \"voice\"\non = [\"lan*:ingress\", \"x:egress\"]\nmatch = { dscp = \"EF\" }\npriority = 6\n[[rule]]\nname = \"everywhere\"\non = \"all\"\npriority = 6\n";
     outer_against_local: "[interface.x]\nouter = \"a\"\negress = \"a\"\nlocal = \"keep\"\n[remark.a]\nother = \"keep\"";
     outer_behind_a_rule: "[interface.\"ppp*\"]\nouter = \"a\"\n[remark.a]\nother = \"keep\"\n[[rule]]\nname = \"mine\"\non = \"ppp*:egress\"\nmatch = { origin = \"local\" }\nset = \"CS2\"\n";
     outer_not_taken_from_the_glob: "[interface.ppp0]\negress = \"a\"\n[interface.\"ppp*\"]\nouter = \"a\"\n[remark.a]\nother = 0";
@@ -53,6 +54,12 @@ fn an_outer_table_that_is_asked() {
         let policy = policy(&sections);
         assert!(policy.warnings().is_empty(), "{rule}: {}", policy.warnings().render(false));
     }
+}
+
+#[test]
+fn the_priority_of_ipv6_stays() {
+    let policy = policy("[[rule]]\nname = \"a\"\non = \"x:ingress\"\nmatch = { family = \"ipv6\" }\npriority = 6\n");
+    assert!(policy.warnings().is_empty(), "{}", policy.warnings().render(false));
 }
 
 #[test]
