@@ -1,6 +1,8 @@
 //! Bad packets on real interfaces: every vector goes through each mechanism and out of the other side, as it went in or
 //! rightly remarked, and counts as on the host. Test runs of the same are in `agreement.rs`.
 
+mod layer3;
+
 use std::{
     fs, io,
     sync::Arc,
@@ -28,10 +30,8 @@ use qosbpf_tests::{
     tables,
     tagged::{Received, Tagged},
     tally::Tally,
-    tun::Tun,
 };
 
-const TUN: &str = "l3";
 /// What is behind the far end of the cable.
 const BEYOND: &str = "beyond";
 
@@ -280,26 +280,6 @@ fn whole(received: Received, sent: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The same without a link header, at both mechanisms of TC, and at generic XDP.
-#[test]
-fn on_a_layer_3_device() -> anyhow::Result<()> {
-    let packets: Vec<Vec<u8>> = qos_vectors::all()
-        .into_iter()
-        .filter(|vector| vector.link == Link::Layer3 && (1..=1500).contains(&vector.frame.len()))
-        .map(|vector| vector.frame)
-        .collect();
-    let generic = At { program: Program::Xdp, via: Via::XdpGeneric };
-    for at in At::ALL.into_iter().filter(|at| !at.via.is_xdp()).chain([generic]) {
-        if !at.is_here()? {
-            continue;
-        }
-        for (name, wanted) in specialisations(Link::Layer3)? {
-            lab::in_namespace(|| on_this_tun(at, &wanted, &packets)).with_context(|| format!("{at:?}, {name}"))?;
-        }
-    }
-    Ok(())
-}
-
 /// The counters once that many frames were counted, or as they are after three seconds.
 fn counts_of(kernel: &mut Kernel, frames: u64) -> anyhow::Result<Counts> {
     let start = Instant::now();
@@ -309,28 +289,4 @@ fn counts_of(kernel: &mut Kernel, frames: u64) -> anyhow::Result<Counts> {
             return Ok(counts);
         }
     }
-}
-
-fn on_this_tun(at: At, wanted: &Specialisation, packets: &[Vec<u8>]) -> anyhow::Result<()> {
-    lab::disable_ipv6()?;
-    let mut tun = Tun::make(TUN)?;
-    lab::ip(&format!("link set {TUN} up\n"))?;
-    let mut kernel = Kernel::load(at.program, wanted)?;
-    kernel.attach_by(at.via, TUN, lab::index(TUN)?)?;
-    let (injector, mut host) = (Injector::open(TUN)?, Host::new(wanted));
-    for packet in packets {
-        let arrival = Arrival { origin: at.origin(), ..Arrival::single(packet.len(), 0) };
-        let expected = host.receive(packet, &arrival);
-        if at.program == EGRESS {
-            injector.send(packet)?;
-            let left = tun.receive()?;
-            ensure!(left == expected, "{} left as {} instead of {}", hex(packet), hex(&left), hex(&expected));
-        } else {
-            tun.deliver(packet)?;
-        }
-    }
-    let expected = host.counts();
-    let counted = counts_of(&mut kernel, Tally::from(&expected).frames())?;
-    ensure!(counted == expected, "{:?} instead of {:?}, or the matrix", Tally::from(&counted), Tally::from(&expected));
-    Ok(())
 }
