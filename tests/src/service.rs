@@ -139,6 +139,29 @@ impl Lab {
         self.says(&["ready"])
     }
 
+    /// Starts it with an allocator that gives back what is free, or it would hide what is held.
+    ///
+    /// # Errors
+    ///
+    /// What could not be done, or was not so.
+    pub fn serve_frugally(&mut self) -> anyhow::Result<()> {
+        let frugal = ["MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"]
+            .into_iter()
+            .zip(["1", "65536", "65536"]);
+        self.serve_by(self.command("run")?.envs(frugal))
+    }
+
+    /// The memory that it has, in kilobytes (`VmRSS`).
+    ///
+    /// # Errors
+    ///
+    /// What could not be done, or was not so.
+    pub fn resident(&self) -> anyhow::Result<usize> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+        Ok(resident.trim().trim_end_matches(" kB").parse()?)
+    }
+
     fn log_file(&self) -> PathBuf {
         self.router.folder().join("log")
     }

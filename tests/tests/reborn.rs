@@ -38,12 +38,9 @@ struct Held {
 
 impl Held {
     fn by(lab: &Lab) -> anyhow::Result<Self> {
-        let process = format!("/proc/{}", lab.pid()?);
-        let status = fs::read_to_string(format!("{process}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
         Ok(Self {
-            files: fs::read_dir(format!("{process}/fd"))?.count(),
-            memory: resident.trim().trim_end_matches(" kB").parse()?,
+            files: fs::read_dir(format!("/proc/{}/fd", lab.pid()?))?.count(),
+            memory: lab.resident()?,
             pins: pins(&lab.router.bpffs)?,
         })
     }
@@ -82,8 +79,23 @@ impl Kernel {
     }
 }
 
-/// How many of the rounds may take longer than a second: others hold locks of the kernel, too.
-const SLOW: usize = 1;
+/// Within which each round has to be over, without what others had the CPUs.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// How long it took until a device was attached.
+#[derive(Clone, Copy, Debug)]
+struct Took {
+    by_the_clock: Duration,
+    /// The same without what others had the CPUs.
+    of_its_own: Duration,
+}
+
+/// The middle one, and the longest.
+fn median_and_longest(took: &[Took], which: impl Fn(&Took) -> Duration) -> (Duration, Duration) {
+    let mut took: Vec<Duration> = took.iter().map(which).collect();
+    took.sort_unstable();
+    (took[took.len() / 2], took[took.len() - 1])
+}
 
 /// How long each thread of a process has waited for a CPU that others had.
 fn waited(pid: i32) -> anyhow::Result<BTreeMap<PathBuf, u64>> {
@@ -103,8 +115,8 @@ fn waited_most(pid: i32, before: &BTreeMap<PathBuf, u64>) -> anyhow::Result<Dura
     Ok(Duration::from_nanos(waited(pid)?.into_iter().map(since).max().unwrap_or(0)))
 }
 
-/// Makes the device, and says how long it took until both of its hooks were attached, without what others had the CPUs.
-fn round(lab: &Lab, number: usize, kernel: &mut Kernel) -> anyhow::Result<Duration> {
+/// Makes the device, and says how long it took until both of its hooks were attached.
+fn round(lab: &Lab, number: usize, kernel: &mut Kernel) -> anyhow::Result<Took> {
     let edge = lab.router.edge();
     // Under a number that no device had: the pins say when it is attached.
     let index = 1_000 + number;
@@ -117,33 +129,33 @@ fn round(lab: &Lab, number: usize, kernel: &mut Kernel) -> anyhow::Result<Durati
         ensure!(start.elapsed() < PATIENCE, "round {number}: not attached\n{}", lab.log()?);
         thread::sleep(Duration::from_millis(2));
     }
-    let took = start.elapsed().saturating_sub(waited_most(service, &before)?);
+    let by_the_clock = start.elapsed();
+    let of_its_own = by_the_clock.saturating_sub(waited_most(service, &before)?);
     states.iter().try_for_each(|state| kernel.note(&state.with_file_name("program")))?;
     run_in(edge, "ip link del dyn0")?;
-    Ok(took)
+    Ok(Took { by_the_clock, of_its_own })
 }
 
 #[test]
 fn a_device_made_again_a_hundred_times_is_attached_each_time_and_nothing_leaks() -> anyhow::Result<()> {
     let mut lab = Lab::start()?;
     lab.save("edge", POLICY)?;
-    // The allocator gives back what is free, or it would hide what is held.
-    let frugal = ["MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"]
-        .into_iter()
-        .zip(["1", "65536", "65536"]);
-    lab.serve_by(lab.command("run")?.envs(frugal))?;
+    lab.serve_frugally()?;
     let mut kernel = Kernel::default();
     (0..WARM_UP).try_for_each(|number| round(&lab, number, &mut kernel).map(drop))?;
     settled(&lab)?;
     let before = Held::by(&lab)?;
     let rounds = (WARM_UP..WARM_UP + ROUNDS).map(|number| round(&lab, number, &mut kernel));
-    let mut took = rounds.collect::<anyhow::Result<Vec<_>>>()?;
+    let took = rounds.collect::<anyhow::Result<Vec<_>>>()?;
     settled(&lab)?;
     let after = Held::by(&lab)?;
-    took.sort();
-    println!("attached after {:?} (median), {:?} at most; {before:?}, {after:?}", took[ROUNDS / 2], took[ROUNDS - 1]);
-    let slow = took.iter().filter(|took| **took >= Duration::from_secs(1)).count();
-    assert!(slow <= SLOW, "{slow} of {ROUNDS} rounds took a second or more: {took:?}");
+    let by_the_clock = median_and_longest(&took, |took| took.by_the_clock);
+    let of_its_own = median_and_longest(&took, |took| took.of_its_own);
+    println!(
+        "attached after, median and longest: {by_the_clock:?} by the clock, {of_its_own:?} without what others had"
+    );
+    println!("{before:?}, {after:?}");
+    assert!(of_its_own.1 < AT_ONCE, "{:?}", took.iter().filter(|took| took.of_its_own >= AT_ONCE).collect::<Vec<_>>());
     assert_eq!((before.files, before.pins), (after.files, after.pins), "{before:?} {after:?}");
     assert!(after.memory < before.memory + KEPT * ROUNDS, "{before:?} {after:?}");
     let all = (kernel.programs.len(), kernel.maps.len());
