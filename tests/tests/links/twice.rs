@@ -1,8 +1,10 @@
-//! Whoever attaches where a packet then counts twice is told.
+//! Whoever attaches where a packet then counts twice is told, and so is who asks `doctor`.
 
+use anyhow::{Context as _, ensure};
 use qosbpf_tests::{
     features::left_out,
     router::{Router, run_in},
+    typed::{find, has, type_in},
 };
 
 /// What `ip` is told, the two devices, and what is said of them.
@@ -33,10 +35,26 @@ fn attaching_to_both_warns_in_either_order_and_to_one_does_not() -> anyhow::Resu
             assert!(again["warnings"][0].as_str().is_some_and(|warning| warning.starts_with(said)), "{again:#}");
             router.ok("detach --all")?;
         }
+        is_found(&router, [upper, lower], said).with_context(|| kind.to_owned())?;
+        router.ok("detach --all")?;
         router.ok(&format!("attach {upper} --egress"))?;
         assert_eq!(router.ok(&format!("attach {lower} --ingress"))?.stderr, "", "{kind}: no packet passes both");
     }
     Ok(())
+}
+
+/// `doctor` finds it, and its cure, typed in, ends it.
+fn is_found(router: &Router, [upper, lower]: [&str; 2], said: &str) -> anyhow::Result<()> {
+    let doctor = || router.ask("doctor --sample 0 --json");
+    router.ok(&format!("attach {lower} --egress"))?;
+    ensure!(!has(&doctor()?, "counted-twice")?, "nothing counts at {upper}");
+    router.ok(&format!("attach {upper} --egress"))?;
+    let found = find(&doctor()?.expect(3)?, upper, "counted-twice")?;
+    let text = found["text"].as_str().context("text")?;
+    ensure!(found["level"] == "warn" && text.contains(said), "{found:#}");
+    type_in(&found, None)?;
+    ensure!(!has(&doctor()?, "counted-twice")?, "after {}", found["cure"]);
+    router.ok(&format!("stats {lower}:egress")).map(drop)
 }
 
 /// `policy apply --attach` says what `attach` does.
