@@ -13,6 +13,7 @@ mod hidden;
 mod links;
 mod many;
 mod metrics;
+mod minute;
 mod once;
 mod pins;
 mod prometheus;

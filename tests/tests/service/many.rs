@@ -20,17 +20,23 @@ const BOUND: &str =
 fn attaching() -> anyhow::Result<Lab> {
     let lab = Lab::serving(MARK)?;
     lab.becomes("lan0:ingress", "active")?;
-    let mut batch = String::new();
-    for pair in 0..PAIRS {
-        writeln!(batch, "link add many{pair} type veth peer name manyb{pair}")?;
-    }
-    let lines = lab.router.folder().join("links");
-    fs::write(&lines, batch)?;
-    run_in(lab.router.edge(), &format!("ip -batch {}", lines.display()))?;
+    add_pairs(&lab, PAIRS)?;
     lab.save("edge", &format!("{MARK}{BOUND}"))?;
     lab.signal(Signal::SIGHUP)?;
     eventually(|| Ok(attached(&lab)? > 0)).with_context(|| lab.log().unwrap_or_default())?;
     Ok(lab)
+}
+
+/// Makes so many pairs of devices.
+pub(super) fn add_pairs(lab: &Lab, pairs: usize) -> anyhow::Result<()> {
+    let mut batch = String::new();
+    for pair in 0..pairs {
+        writeln!(batch, "link add many{pair} type veth peer name manyb{pair}")?;
+        writeln!(batch, "link set many{pair} arp off up\nlink set manyb{pair} arp off up")?;
+    }
+    let lines = lab.router.folder().join("links");
+    fs::write(&lines, batch)?;
+    run_in(lab.router.edge(), &format!("ip -batch {}", lines.display())).map(drop)
 }
 
 /// How many of them have been attached.
@@ -42,11 +48,11 @@ fn is_attached(line: &str) -> bool {
     line.contains(" attached: ") && line.contains("many")
 }
 
-/// Waits until all of them are, as long as it goes on.
-fn end(lab: &Lab) -> anyhow::Result<()> {
+/// Waits until so many hooks are, as long as it goes on.
+pub(super) fn end(lab: &Lab, hooks: usize) -> anyhow::Result<()> {
     loop {
         let before = attached(lab)?;
-        if before == HOOKS {
+        if before == hooks {
             return Ok(());
         }
         eventually(|| Ok(attached(lab)? > before)).with_context(|| lab.log().unwrap_or_default())?;
@@ -66,7 +72,7 @@ fn changes_and_deadlines_do_not_wait_for_all_of_them() -> anyhow::Result<()> {
         eprintln!("{line}: {:?}, while {before} hooks of {HOOKS} became {after}", start.elapsed());
         assert!(after < HOOKS, "{line} waited for all of them\n{}", lab.log()?);
     }
-    end(&lab)?;
+    end(&lab, HOOKS)?;
     let log = lab.log()?;
     let lines: Vec<&str> = log.lines().collect();
     let over = lines.iter().position(|line| line.contains("lan0:ingress is in the policy's path again"));

@@ -11,7 +11,8 @@ use qosbpf_tests::{
     udp,
 };
 
-fn row<'a>(document: &'a Value, array: &str, key: &str, wanted: u64) -> Option<&'a Value> {
+/// The row of an array of the one hook of a document.
+pub(super) fn row<'a>(document: &'a Value, array: &str, key: &str, wanted: u64) -> Option<&'a Value> {
     document["hooks"][0][array].as_array()?.iter().find(|row| row[key] == wanted)
 }
 
