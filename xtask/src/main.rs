@@ -7,6 +7,8 @@ mod ci;
 mod demo;
 mod docs;
 mod fuzz;
+mod markdown;
+mod parallel;
 mod setup;
 mod shell;
 mod source;

@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     fs,
     os::unix::fs::MetadataExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -36,6 +36,20 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
 pub fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()
+}
+
+/// The day on which a file was written, as `2026-01-31`.
+///
+/// # Errors
+///
+/// That it is not there.
+pub fn date_of(file: &Path) -> anyhow::Result<String> {
+    date(Command::new("date").arg("-r").arg(file))
+}
+
+fn date(command: &mut Command) -> anyhow::Result<String> {
+    let said = output(command.args(["-u", "+%Y-%m-%d"])).with_context(|| describe(command))?;
+    Ok(said.trim().to_owned())
 }
 
 /// A command as one would type it, its environment first.

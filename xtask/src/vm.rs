@@ -5,11 +5,12 @@ mod console;
 mod image;
 mod kernel;
 mod machine;
+mod meters;
 mod page;
 mod payload;
 mod series;
 
-use std::{fs, process::Command, sync::Mutex, thread};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context as _, bail};
 use clap::builder::PossibleValuesParser;
@@ -23,7 +24,7 @@ use self::{
     kernel::Kernel,
     series::{Package, Wanted},
 };
-use crate::{setup, shell};
+use crate::{parallel, setup, shell};
 
 /// The kernels that are tried if none is named: the oldest that is supported, one of each since, and one for all machines,
 /// which has PPPoE.
@@ -59,6 +60,9 @@ pub struct Options {
     /// which another guest failed.
     #[arg(long)]
     again: bool,
+    /// Boot nothing, and write the page anew of the consoles that a whole run has left, whatever commit that was of.
+    #[arg(long, conflicts_with_all = ["kernels", "record", "brief", "again", "test"])]
+    page: bool,
     /// Only this test program; the page is not written.
     #[arg(long, conflicts_with_all = ["brief", "again"], value_parser = PossibleValuesParser::new(payload::TESTS))]
     test: Option<String>,
@@ -86,21 +90,49 @@ impl Options {
 /// That a test fails in a guest, that a guest does not come to its end, or that a kernel cannot be had.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     setup::run()?;
+    if options.page {
+        return write_page(&page::page(&left_by_a_whole_run()?));
+    }
     let Options { kernels: named, record, .. } = options;
     let all = named.is_empty() && !options.brief && options.test.is_none();
     let named: Vec<&str> = if named.is_empty() { KERNELS.to_vec() } else { named.iter().map(String::as_str).collect() };
     let tried = try_kernels(&named, &options.effort())?;
-    let page = page::page(&tried.reports, &today()?);
+    let page = page::page(&tried.reports);
     println!("{page}");
     // A page that lacks a kernel says of it that it was never supported.
     if all && tried.missing.is_empty() {
-        fs::write(qos_build::root().join("docs/kernels.md"), &page).context("docs/kernels.md")?;
-        println!("vm: written to docs/kernels.md");
+        write_page(&page)?;
     }
     if *record {
         tried.reports.iter().filter(|report| !report.full).try_for_each(write_record)?;
     }
     verdict(&tried)
+}
+
+fn write_page(page: &str) -> anyhow::Result<()> {
+    fs::write(qos_build::root().join("docs/kernels.md"), page).context("docs/kernels.md")?;
+    println!("vm: written to docs/kernels.md");
+    Ok(())
+}
+
+/// What the guests of all kernels have said, if all was tried in each, and in all of them the same build.
+fn left_by_a_whole_run() -> anyhow::Result<Vec<Report>> {
+    let folder = shell::target_folder().join("vm");
+    let effort = Effort::whole(false);
+    let (kernels, missing) = fetch_all(&KERNELS, &folder)?;
+    if let Some(missing) = missing.first() {
+        bail!("{missing}");
+    }
+    let read = |kernel: &Kernel| {
+        let report = machine::left(kernel, &folder).map(|report| as_asked(report, kernel, &effort));
+        report.filter(Report::passed).with_context(|| format!("{}: no console in which all has passed", kernel.release))
+    };
+    let reports = kernels.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let builds: BTreeSet<&str> = reports.iter().map(|report| report.build.as_str()).collect();
+    if builds.len() > 1 {
+        bail!("the consoles are of several builds: {}", Vec::from_iter(builds).join("; "));
+    }
+    Ok(reports)
 }
 
 /// The kernels that each change has to pass, where everything is installed.
@@ -110,7 +142,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 /// As [`run`].
 pub fn run_essential() -> anyhow::Result<()> {
     let tried = try_kernels(&ESSENTIAL, &Effort::brief(false))?;
-    println!("{}", page::page(&tried.reports, &today()?));
+    println!("{}", page::page(&tried.reports));
     verdict(&tried)
 }
 
@@ -118,16 +150,8 @@ fn try_kernels(named: &[&str], effort: &Effort) -> anyhow::Result<Tried> {
     setup::run_for_guests()?;
     machine::check()?;
     let folder = shell::target_folder().join("vm");
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let archive = Archive::open(&folder)?;
-    let packages = archive.packages()?;
-    let (mut kernels, mut tried) = (Vec::new(), Tried::default());
-    for name in named {
-        match fetch(name, &packages, &archive) {
-            Ok(kernel) => kernels.push(kernel),
-            Err(error) => tried.missing.push(format!("{name}: {error:#}")),
-        }
-    }
+    let (kernels, missing) = fetch_all(named, &folder)?;
+    let mut tried = Tried { missing, ..Tried::default() };
     let base = Base::build(&folder)?;
     for result in run_guests(&kernels, &base, effort)? {
         match result {
@@ -138,40 +162,50 @@ fn try_kernels(named: &[&str], effort: &Effort) -> anyhow::Result<Tried> {
     Ok(tried)
 }
 
-fn fetch(name: &str, packages: &[Package], archive: &Archive) -> anyhow::Result<Kernel> {
+/// The kernels, and those that cannot be had, with the reason.
+fn fetch_all(named: &[&str], folder: &Path) -> anyhow::Result<(Vec<Kernel>, Vec<String>)> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let archive = Archive::open(folder)?;
+    let packages = archive.packages()?;
+    let (mut kernels, mut missing) = (Vec::new(), Vec::new());
+    for name in named {
+        match fetch(name, &packages, &archive, folder) {
+            Ok(kernel) => kernels.push(kernel),
+            Err(error) => missing.push(format!("{name}: {error:#}")),
+        }
+    }
+    Ok((kernels, missing))
+}
+
+fn fetch(name: &str, packages: &[Package], archive: &Archive, folder: &Path) -> anyhow::Result<Kernel> {
     let package = Wanted::read(name).choose(packages).context("the archive has none of it any more")?;
-    Kernel::fetch(package, archive, &shell::target_folder().join("vm"))
+    Kernel::fetch(package, archive, folder)
 }
 
 /// A few guests at a time, the newest kernels first, which take the longest; the reports are in the order of the kernels.
 fn run_guests(kernels: &[Kernel], base: &Base, effort: &Effort) -> anyhow::Result<Vec<anyhow::Result<Report>>> {
-    let queue = Mutex::new(kernels.iter().enumerate().rev());
-    let next = || queue.lock().ok().and_then(|mut queue| queue.next());
-    let work = || {
-        let mut done = Vec::new();
-        while let Some((number, kernel)) = next() {
-            let report = run_guest(kernel, base, effort).with_context(|| format!("kernel {}", kernel.release));
-            done.push((number, report));
-        }
-        done
-    };
-    let mut done = Vec::new();
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..GUESTS).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| {
-            done.extend(worker.join().ok().context("a guest was not waited for: see above")?);
-            anyhow::Ok(())
-        })
+    let newest_first: Vec<&Kernel> = kernels.iter().rev().collect();
+    let mut reports = parallel::each(&newest_first, GUESTS, |kernel| {
+        run_guest(kernel, base, effort).with_context(|| format!("kernel {}", kernel.release))
     })?;
-    done.sort_by_key(|(number, _)| *number);
-    Ok(done.into_iter().map(|(_, report)| report).collect())
+    reports.reverse();
+    Ok(reports)
+}
+
+/// With what was asked of its guest.
+fn as_asked(report: Report, kernel: &Kernel, effort: &Effort) -> Report {
+    let asked: &[&str] = if is_for_one_thing(kernel, effort) { &payload::FULL } else { effort.tests };
+    Report { full: kernel.full, asked, ..report }
+}
+
+/// Whether of a kernel for all machines only that is tried which one for clouds has not.
+const fn is_for_one_thing(kernel: &Kernel, effort: &Effort) -> bool {
+    kernel.full && effort.tests.len() > 1
 }
 
 fn run_guest(kernel: &Kernel, base: &Base, effort: &Effort) -> anyhow::Result<Report> {
     let folder = shell::target_folder().join("vm");
-    let full = Effort::full(effort.again);
-    let effort = if kernel.full && effort.tests.len() > 1 { &full } else { effort };
-    let named = |report| Report { full: kernel.full, asked: effort.tests, ..report };
+    let named = |report| as_asked(report, kernel, effort);
     if effort.again
         && let Some(report) =
             machine::earlier(kernel, &folder).map(named).filter(|report| report.passed() && report.build == base.build)
@@ -179,6 +213,8 @@ fn run_guest(kernel: &Kernel, base: &Base, effort: &Effort) -> anyhow::Result<Re
         println!("vm: {}: its console is of the last hours and of this build, and all has passed", kernel.release);
         return Ok(report);
     }
+    let full = Effort::full(effort.again);
+    let effort = if is_for_one_thing(kernel, effort) { &full } else { effort };
     let image = base.for_kernel(kernel, &folder, effort)?;
     machine::run(kernel, &image, &folder).map(named)
 }
@@ -212,9 +248,4 @@ fn write_record(report: &Report) -> anyhow::Result<()> {
     }
     let path = tests.join(format!("budget-{series}.toml"));
     fs::write(&path, record).with_context(|| path.display().to_string())
-}
-
-fn today() -> anyhow::Result<String> {
-    let date = shell::output(Command::new("date").args(["-u", "+%Y-%m-%d"])).context("date")?;
-    Ok(date.trim().to_owned())
 }

@@ -48,6 +48,10 @@ pub struct Report {
     pub faults: Vec<(String, String)>,
     /// What was left out, and why.
     pub left_out: Vec<String>,
+    /// The same test by test: its name, as in `tests`, and what it left out, once.
+    pub skipped: Vec<(String, String)>,
+    /// The day on which the guest ended, as `2026-01-31`, as who started it knows.
+    pub date: String,
     /// The budget that it wrote, if asked to.
     pub record: Option<String>,
     /// Whether it is a kernel for all machines, of which only that is tried which one for clouds has not.
@@ -124,6 +128,7 @@ impl Reader {
             record.push('\n');
         } else {
             self.summary.line(line);
+            self.begins(line);
             self.said(line);
             self.result(line);
         }
@@ -136,6 +141,9 @@ impl Reader {
             if !report.left_out.iter().any(|other| other == rest) {
                 report.left_out.push(rest.to_owned());
             }
+            let skipped = self.test.iter().map(|test| (format!("{} {test}", self.program), rest.to_owned()));
+            let new: Vec<_> = skipped.filter(|skipped| !report.skipped.contains(skipped)).collect();
+            report.skipped.extend(new);
         } else if let Some((name, cost)) = behind(line, "cost: ").and_then(pair) {
             report.costs.extend(read_cost(&cost).map(|cost| (name, cost)));
         } else if let Some(rest) = behind(line, "mechanism: ") {
@@ -148,10 +156,13 @@ impl Reader {
     }
 
     /// `test NAME ... ok`; what the test prints stands between the dots and the word.
-    fn result(&mut self, line: &str) {
+    fn begins(&mut self, line: &str) {
         if let Some((name, _)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
             self.test = Some(name.to_owned());
         }
+    }
+
+    fn result(&mut self, line: &str) {
         let Some(passed) = line.split(' ').next_back().and_then(verdict) else { return };
         if let Some(test) = self.test.take() {
             self.report.tests.push((format!("{} {test}", self.program), passed));

@@ -55,7 +55,7 @@ pub fn run(kernel: &Kernel, image: &Path, folder: &Path) -> anyhow::Result<Repor
         if let Some(report) = console::read(&String::from_utf8_lossy(&text)) {
             let seconds = start.elapsed().as_secs();
             writeln!(File::options().append(true).open(&log)?, "{} {seconds}", console::TOOK)?;
-            return Ok(Report { seconds, ..report });
+            return Ok(Report { seconds, date: shell::date_of(&log)?, ..report });
         }
         println!("vm: {}: attempt {attempt} of {ATTEMPTS} did not come to its end: {}", kernel.release, log.display());
     }
@@ -77,10 +77,15 @@ fn log(kernel: &Kernel, folder: &Path) -> PathBuf {
 
 /// What a guest of this kernel said that came to its end in the last hours.
 pub fn earlier(kernel: &Kernel, folder: &Path) -> Option<Report> {
+    let age = fs::metadata(log(kernel, folder)).ok()?.modified().ok()?.elapsed().ok()?;
+    (age < EARLIER).then(|| left(kernel, folder)).flatten()
+}
+
+/// The same whenever that was.
+pub fn left(kernel: &Kernel, folder: &Path) -> Option<Report> {
     let log = log(kernel, folder);
-    let age = fs::metadata(&log).ok()?.modified().ok()?.elapsed().ok()?;
-    let text = (age < EARLIER).then(|| fs::read(&log).ok()).flatten()?;
-    console::read(&String::from_utf8_lossy(&text))
+    let report = console::read(&String::from_utf8_lossy(&fs::read(&log).ok()?))?;
+    Some(Report { date: shell::date_of(&log).ok()?, ..report })
 }
 
 /// A guest with two network cards, and a cable between them.

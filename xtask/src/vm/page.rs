@@ -2,7 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::console::{Cost, Report};
+use super::{
+    console::{Cost, Report},
+    meters,
+};
+use crate::markdown::{head, row};
 
 /// The kernel programs, and which tests compare each with the host: those of this name in `agreement` and `rules`.
 const PROGRAMS: [(&str, &str); 4] = [
@@ -19,37 +23,29 @@ const KINDS: [&str; 4] = ["counting", "remarking", "metering", "1024 rules"];
 const MECHANISMS: [&str; 6] =
     ["xdp ingress", "xdp-generic ingress", "tcx ingress", "tcx egress", "clsact ingress", "clsact egress"];
 
-/// The whole page; `date` as `2026-01-31`.
-pub fn page(reports: &[Report], date: &str) -> String {
+/// The whole page; its date is that of the last guest.
+pub fn page(reports: &[Report]) -> String {
     let build = reports.first().map_or("qosbpf", |report| &report.build);
+    let date = reports.iter().map(|report| report.date.as_str()).max().unwrap_or_default();
     let intro = format!(
         "# Kernels\n\n\
          Written by `cargo xtask vm` on {date}: {build} and its kernel tests in guests with Debian's cloud kernels, in\n\
          software emulation. `-` is what the kernel does not have; the last section says what was left out for that.\n"
     );
-    let tables = [programs, mechanisms, auto, costs, faults];
+    let tables = [programs, mechanisms, auto, meters::table, costs, faults];
     let whole: Vec<&Report> = reports.iter().filter(|report| !report.full).collect();
     let sections = tables.iter().map(|table| table(&whole)).chain([left_out(reports)]);
     [intro].into_iter().chain(sections).collect::<Vec<_>>().join("\n")
 }
 
-/// One line, as the columns of a table.
-fn row(cells: impl IntoIterator<Item = String>) -> String {
-    cells.into_iter().fold("|".to_owned(), |line, cell| format!("{line} {} |", cell.replace('|', "/"))) + "\n"
-}
-
-fn head(titles: impl IntoIterator<Item = String>) -> String {
-    let titles: Vec<String> = titles.into_iter().collect();
-    let rule = row(titles.iter().map(|_| "---".to_owned()));
-    row(titles) + &rule
-}
-
 fn programs(reports: &[&Report]) -> String {
     let mut text = "## The programs\n\nLoaded in every specialisation, that with 1,024 rules of all kinds of field \
-        included; what they do to a packet,\nwith rules and without, is what the same code does on the host.\n\n"
+        included; what they do to a packet,\nwith rules and without, is what the same code does on the host. Their meters \
+        have a table below.\n\n"
         .to_owned();
     let verified = format!("verified ({})", KINDS.join(" / "));
-    text += &head(["kernel", "program", "loads", &verified, "host = kernel", "with rules"].map(str::to_owned));
+    text +=
+        &head(["kernel", "program", "loads", &verified, "host = kernel", "with rules", "meters"].map(str::to_owned));
     for report in reports {
         for (program, test) in PROGRAMS {
             text += &row(program_row(report, program, test));
@@ -58,7 +54,7 @@ fn programs(reports: &[&Report]) -> String {
     text
 }
 
-fn program_row(report: &Report, program: &str, test: &str) -> [String; 6] {
+fn program_row(report: &Report, program: &str, test: &str) -> [String; 7] {
     let absent = report.left_out.iter().any(|left_out| left_out.starts_with(&format!("{program}: ")));
     let costs = KINDS.map(|kind| {
         let name = format!("{program} ethernet {kind}");
@@ -71,10 +67,12 @@ fn program_row(report: &Report, program: &str, test: &str) -> [String; 6] {
     let verified = verified.map_or_else(|| "-".to_owned(), |verified| verified.join(" / "));
     let [plain, ruled] =
         ["agreement", "rules"].map(|tests| unless_absent(word(report.test(&format!("{tests} {test}")))));
-    [report.release.clone(), program.to_owned(), loads, verified, plain, ruled]
+    let metered = unless_absent(meters::word(report));
+    [report.release.clone(), program.to_owned(), loads, verified, plain, ruled, metered]
 }
 
-const fn word(passed: Option<bool>) -> &'static str {
+/// Whether something that was tried works.
+pub const fn word(passed: Option<bool>) -> &'static str {
     match passed {
         Some(true) => "yes",
         Some(false) => "**no**",
@@ -202,21 +200,24 @@ mod tests {
                 ("rules tc_egress".to_owned(), true),
                 ("mechanisms tcx_egress".to_owned(), true),
                 ("mechanisms clsact_egress".to_owned(), false),
+                ("meters shares".to_owned(), true),
             ],
             mechanisms: vec![("xdp ingress".to_owned(), "remarked 5 of 5".to_owned())],
             left_out: vec!["qosbpf_xdp_frags: not here".to_owned()],
+            date: "2026-01-31".to_owned(),
             ..Report::default()
         }
     }
 
     #[test]
     fn a_program_that_fails_or_did_not_run_is_not_said_to_work() {
-        let page = page(&[report()], "2026-01-31");
+        let page = page(&[report()]);
         for line in [
-            "| 5.10.0 | qosbpf_xdp | yes | 7 / 9 / 11 / 13 | yes | yes |",
-            "| 5.10.0 | qosbpf_xdp_frags | - | - | - | - |",
-            "| 5.10.0 | qosbpf_ingress | **no** | - | **not run** | **not run** |",
-            "| 5.10.0 | qosbpf_egress | **no** | - | **no** | yes |",
+            "Written by `cargo xtask vm` on 2026-01-31: qosbpf 0.1.0 (0123456789ab)",
+            "| 5.10.0 | qosbpf_xdp | yes | 7 / 9 / 11 / 13 | yes | yes | yes |",
+            "| 5.10.0 | qosbpf_xdp_frags | - | - | - | - | - |",
+            "| 5.10.0 | qosbpf_ingress | **no** | - | **not run** | **not run** | yes |",
+            "| 5.10.0 | qosbpf_egress | **no** | - | **no** | yes | yes |",
             "| 5.10.0 | remarked 5 of 5 | **not run** | **not run** | - | **not run** | **no** |",
             "| qosbpf_xdp ethernet counting | 7; 800 B |",
             "| qosbpf_egress ethernet counting | -; 800 B |",
