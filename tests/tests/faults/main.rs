@@ -1,12 +1,14 @@
 //! The faults that qosbpf has to survive, each made while packets flow through the router.
 //!
 //! Every fault ends with a row of the table in `docs/reliability.md`: what happened to traffic, to counters, and what was
-//! said. `QOSBPF_RECORD=1` writes the table, if all of them passed. Needs root, iproute2, tc and util-linux.
+//! said. `QOSBPF_RECORD=1` writes the table, if all of them passed; without it, what came of each has to be what the table
+//! says, but for numbers. Needs root, iproute2, tc and util-linux.
 
 mod bpffs;
 mod clsact;
 mod devices;
 mod files;
+mod fixed;
 mod kills;
 mod page;
 mod pins;
@@ -35,14 +37,21 @@ const FAULTS: [&[Fault]; 7] =
 
 type Rows = Arc<Mutex<BTreeMap<usize, (&'static str, Row)>>>;
 
-fn trial(number: usize, (name, make): Fault, rows: &Rows) -> Trial {
+fn trial(number: usize, (name, make): Fault, rows: &Rows, record: bool) -> Trial {
     let rows = Arc::clone(rows);
     Trial::test(name, move || {
-        let row = make().map_err(|error| Failed::from(format!("{error:?}")))?;
+        let row = make().map_err(failed)?;
         println!("fault: {name}: {} | {} | {}", row.traffic, row.counters, row.said);
+        if !record {
+            page::says(name, &row).map_err(failed)?;
+        }
         rows.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (name, row));
         Ok(())
     })
+}
+
+fn failed(error: anyhow::Error) -> Failed {
+    format!("{error:?}").into()
 }
 
 /// How many at a time, where the other programs of tests are told so.
@@ -58,11 +67,12 @@ fn main() -> anyhow::Result<()> {
     let record = env::var_os("QOSBPF_RECORD").is_some_and(|value| value == "1");
     let rows = Rows::default();
     let mut trials: Vec<Trial> =
-        faults.into_iter().enumerate().map(|(number, fault)| trial(number, fault, &rows)).collect();
+        faults.into_iter().enumerate().map(|(number, fault)| trial(number, fault, &rows, record)).collect();
     let count = trials.len();
     if !record {
-        trials.push(Trial::test("the page has these faults", move || {
-            page::check(&names).map_err(|error| Failed::from(format!("{error:?}")))
+        trials.push(Trial::test("the page has these faults", move || page::check(&names).map_err(failed)));
+        trials.push(Trial::test("a changed message is told from another number", || {
+            fixed::tells_runs_from_changes().map_err(failed)
         }));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
