@@ -7,8 +7,6 @@ use clap::Args;
 
 use crate::{setup, shell};
 
-const ROOT_ONLY: &str = "only root can load programs and make network namespaces";
-
 /// What to measure.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
@@ -51,7 +49,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 /// As [`run`]; without root it says so and does nothing, and the tests that follow fail for the same reason.
 pub fn smoke() -> anyhow::Result<()> {
     if !shell::is_root()? {
-        println!("not run: {ROOT_ONLY}");
+        println!("not run: {}", shell::ROOT_ONLY);
         return Ok(());
     }
     setup::for_bench()?;
@@ -61,7 +59,7 @@ pub fn smoke() -> anyhow::Result<()> {
 
 fn measure(options: &Options, what: &[&str], folder: &str) -> anyhow::Result<()> {
     if !shell::is_root()? {
-        bail!(ROOT_ONLY);
+        bail!(shell::ROOT_ONLY);
     }
     shell::run(shell::cargo(&["build"]).args(what))?;
     let built = shell::target_folder().join(folder);

@@ -7,16 +7,17 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{architecture, bench, docs, fuzz, setup, shell, test, vm};
+use crate::{architecture, bench, docs, fuzz, prove, setup, shell, test, vm};
 
 /// One step.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("setup", setup::run),
     ("format", format),
     ("architecture", || architecture::run(&qos_build::root())),
     ("documentation pages", || docs::run(&qos_build::root())),
+    ("proofs at length", || prove::check(&qos_build::root())),
     ("dependencies", dependencies),
     ("lints", lints),
     ("lints of the kernel programs", kernel_lints),
@@ -41,6 +42,7 @@ pub fn check() -> anyhow::Result<()> {
     }
     let total: Duration = times.iter().map(|(_, time)| *time).sum();
     println!("{:>8.1} s  before the tests", total.as_secs_f64());
+    prove::warn(&qos_build::root());
     Ok(())
 }
 
@@ -67,6 +69,8 @@ pub fn run() -> anyhow::Result<()> {
     let start = Instant::now();
     let result = vm::run_essential().context("other kernels");
     eprintln!("{:>8.1} s  other kernels", start.elapsed().as_secs_f64());
+    // Once more, where whoever looks for the result reads it.
+    prove::warn(&qos_build::root());
     result
 }
 

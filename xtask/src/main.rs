@@ -9,6 +9,7 @@ mod docs;
 mod fuzz;
 mod markdown;
 mod parallel;
+mod prove;
 mod setup;
 mod shell;
 mod source;
@@ -45,6 +46,9 @@ enum Chore {
     Bench(bench::Options),
     /// Run the kernel tests in guests with other kernels, in emulation, and write docs/kernels.md.
     Vm(vm::Options),
+    /// Try at length what the tests try for seconds: frames, policies, kills; and write what came of it into
+    /// docs/reliability.md.
+    Prove(prove::Options),
     /// Set up, and run the fuzz targets, each for some seconds, beginning with the corpus that is kept.
     Fuzz {
         /// Which; without any, all.
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Chore::Test => test::run().map(|()| ExitCode::SUCCESS),
         Chore::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Chore::Vm(options) => vm::run(&options).map(|()| ExitCode::SUCCESS),
+        Chore::Prove(options) => prove::run(&options).map(|()| ExitCode::SUCCESS),
         Chore::Fuzz { targets, seconds } => fuzz::run(seconds, &targets).map(|()| ExitCode::SUCCESS),
         Chore::Check => ci::check().map(|()| ExitCode::SUCCESS),
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),

@@ -38,6 +38,12 @@ pub fn output(command: &mut Command) -> Option<String> {
     String::from_utf8(output.stdout).ok()
 }
 
+/// What git says of a repository; `None` if it fails.
+pub fn git(repository: &Path, arguments: &[&str]) -> Option<String> {
+    let said = output(Command::new("git").arg("-C").arg(repository).args(arguments))?;
+    Some(said.trim().to_owned())
+}
+
 /// The day on which a file was written, as `2026-01-31`.
 ///
 /// # Errors
@@ -45,6 +51,15 @@ pub fn output(command: &mut Command) -> Option<String> {
 /// That it is not there.
 pub fn date_of(file: &Path) -> anyhow::Result<String> {
     date(Command::new("date").arg("-r").arg(file))
+}
+
+/// That of today.
+///
+/// # Errors
+///
+/// That there is no date(1).
+pub fn today() -> anyhow::Result<String> {
+    date(&mut Command::new("date"))
 }
 
 fn date(command: &mut Command) -> anyhow::Result<String> {
@@ -67,6 +82,9 @@ fn quoted(word: &OsStr) -> String {
     let word = word.display().to_string();
     if word.contains([' ', '\'', '"', '*', '$']) { format!("{word:?}") } else { word }
 }
+
+/// Why a chore is not done.
+pub const ROOT_ONLY: &str = "only root can load programs and make network namespaces";
 
 /// Whether this process may do what root may.
 ///

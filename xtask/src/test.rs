@@ -51,7 +51,7 @@ pub fn run_after_setup() -> anyhow::Result<()> {
         command.args(kernel_package(&qos_build::root()).iter().flat_map(|package| ["--exclude", package]));
         command.args(["--", "--skip", GATE]);
     }
-    let (success, mut reader) = read(&mut command)?;
+    let (success, mut reader) = read(&mut command, |_| ())?;
     let success = success || second_look(&mut reader)?;
     let unrun = if root { Vec::new() } else { needing_root(&qos_build::root()) };
     if !unrun.is_empty() {
@@ -103,7 +103,7 @@ fn second_look(reader: &mut Reader) -> anyhow::Result<bool> {
         let Some(program) = program else { return Ok(false) };
         let mut command = shell::cargo(&["test", "--workspace", "--exclude", "qos-ebpf", "--test", program]);
         command.env("QOSBPF_BIN", shell::target_folder().join("debug/qosbpf")).args(["--", "--exact", test]);
-        let (success, again) = read(&mut command)?;
+        let (success, again) = read(&mut command, |_| ())?;
         if !success || again.sum.passed() == 0 {
             return Ok(false);
         }
@@ -115,7 +115,11 @@ fn second_look(reader: &mut Reader) -> anyhow::Result<bool> {
 }
 
 /// Runs `cargo test`, passing its lines on while reading them.
-fn read(command: &mut Command) -> anyhow::Result<(bool, Reader)> {
+///
+/// # Errors
+///
+/// That it cannot be started.
+pub fn read(command: &mut Command, mut each: impl FnMut(&str)) -> anyhow::Result<(bool, Reader)> {
     println!("$ {}", shell::describe(command));
     // One pipe for both, since the names of the test programs come on stderr and their results on stdout.
     let (output, input) = io::pipe().context("pipe")?;
@@ -127,6 +131,7 @@ fn read(command: &mut Command) -> anyhow::Result<(bool, Reader)> {
         let line = line.context("cargo test")?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
+        each(&line);
         reader.line(&line);
     }
     Ok((child.wait().context("cargo test")?.success(), reader))
