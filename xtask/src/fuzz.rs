@@ -3,98 +3,127 @@
 //! cargo-fuzz would do the same, with a nightly and every dependency built anew, which takes minutes. Here the dependencies
 //! are those of the tests, as they are, and the crates of this workspace are built to be watched.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+mod fuzzer;
+mod keep;
+
+use std::{cmp::Reverse, fs, num::NonZero, path::PathBuf, thread};
 
 use anyhow::{Context as _, bail};
-use serde_json::Value;
 
-use crate::{setup, shell};
-
-/// Inputs longer than this are cut: a policy with rules and packets fits.
-const LONGEST: u32 = 8192;
+use self::fuzzer::{Fuzzer, Session};
+use crate::{parallel, setup, shell};
 
 /// For how long each target runs in `cargo xtask ci`.
 const BRIEF: u32 = 3;
 
-/// Sets up, builds the fuzzer, and runs each target for `seconds`, or those of these names.
+/// The same of those in which there is most to be found: they read what is nested, or have a walk to compare with.
+const LONGER: u32 = 15;
+const LARGE: [&str; 4] = ["documents", "frames", "policy", "tools"];
+
+/// What to fuzz.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// Which; without any, all.
+    targets: Vec<String>,
+    /// For how long each runs.
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+    /// Where the random numbers begin, as a run before has said; without it, somewhere else each time.
+    #[arg(long)]
+    seed: Option<u32>,
+    /// Look for nothing, and take of what was found as few inputs into the corpus as reach all of it.
+    #[arg(long, conflicts_with_all = ["seconds", "seed"])]
+    keep: bool,
+}
+
+/// Sets up, builds the fuzzer, and runs each target, or those that are named; or takes what they found into the corpus.
 ///
 /// # Errors
 ///
 /// That an input fails, by the name of its file; that something does not build.
-pub fn run(seconds: u32, named: &[String]) -> anyhow::Result<()> {
+pub fn run(options: &Options) -> anyhow::Result<()> {
     setup::run()?;
     setup::run_for_fuzzing()?;
-    run_targets(seconds, named, &[])
+    let targets = chosen(&options.targets)?;
+    let fuzzer = Fuzzer::build()?;
+    if options.keep {
+        return keep::keep(&fuzzer, &targets, at_a_time());
+    }
+    let session = |target| Session { target, seconds: options.seconds, seed: options.seed };
+    run_sessions(&fuzzer, targets.into_iter().map(session).collect())
 }
 
-/// All targets for a few seconds, where everything is installed. The inputs are the same each time: a change is refused for
-/// what it has broken, and what is new is found by whoever looks for longer.
+/// All targets for some seconds, where everything is installed. The seed is the commit's: each tries other inputs than the one
+/// before, and the same ones again where somebody looks into what has failed.
 ///
 /// # Errors
 ///
 /// As [`run`].
 pub fn run_briefly() -> anyhow::Result<()> {
-    run_targets(BRIEF, &[], &["-seed=1"])
+    let seed = seed_of_commit();
+    println!("fuzz: --seed {seed}, which is the commit's");
+    let session = |target: String| {
+        let seconds = if LARGE.contains(&target.as_str()) { LONGER } else { BRIEF };
+        Session { target, seconds, seed: Some(seed) }
+    };
+    run_sessions(&Fuzzer::build()?, targets()?.into_iter().map(session).collect())
 }
 
-fn run_targets(seconds: u32, named: &[String], options: &[&str]) -> anyhow::Result<()> {
-    let targets = targets()?;
-    if let Some(unknown) = named.iter().find(|name| !targets.contains(name)) {
-        bail!("no target {unknown}; there are {}", targets.join(", "));
-    }
-    let fuzzer = build()?;
-    for target in targets.iter().filter(|target| named.is_empty() || named.contains(target)) {
-        run_target(&fuzzer, target, seconds, options).with_context(|| format!("fuzz target {target}"))?;
+/// As many at a time as there are processors, the long ones first.
+fn run_sessions(fuzzer: &Fuzzer, mut sessions: Vec<Session>) -> anyhow::Result<()> {
+    sessions.sort_by_key(|session| Reverse(session.seconds));
+    let results = parallel::each(&sessions, at_a_time(), |session| fuzzer.run(session))?;
+    let failed: Vec<String> = results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    if !failed.is_empty() {
+        bail!(failed.join("; "));
     }
     Ok(())
 }
 
-fn fuzz_folder() -> PathBuf {
-    qos_build::root().join("fuzz")
+fn at_a_time() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Of the first digits of the commit; 1 where there is none. With 0, libFuzzer would take another one each time.
+fn seed_of_commit() -> u32 {
+    let commit = shell::git(&qos_build::root(), &["rev-parse", "--short=8", "HEAD"]);
+    let digits = commit.as_deref().and_then(|commit| commit.get(..8));
+    digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or(1).max(1)
+}
+
+fn corpus() -> PathBuf {
+    qos_build::root().join("fuzz/corpus")
 }
 
 /// Each has a folder with what it begins with, as a test makes sure.
 fn targets() -> anyhow::Result<Vec<String>> {
-    let folder = fuzz_folder().join("corpus");
-    let folders = fs::read_dir(&folder).with_context(|| folder.display().to_string())?.flatten();
+    let folders = fs::read_dir(corpus()).with_context(|| corpus().display().to_string())?.flatten();
     let mut names: Vec<String> = folders.map(|entry| entry.file_name().display().to_string()).collect();
     names.sort();
     Ok(names)
 }
 
-/// Of all packages, as the tests are: else the dependencies would have other features, and be built again.
-fn build() -> anyhow::Result<PathBuf> {
-    let mut cargo = shell::cargo(&["build", "--workspace", "--exclude", "qos-ebpf", "--example", "libfuzzer"]);
-    cargo.args(["--features", "qos-fuzz/libfuzzer"]);
-    cargo.env("RUSTC_WORKSPACE_WRAPPER", fuzz_folder().join("instrument")).env("QOSBPF_OBJECT", kernel_object()?);
-    shell::run(&mut cargo)?;
-    Ok(shell::target_folder().join("debug/examples/libfuzzer"))
-}
-
-/// The kernel programs as the tests have them: the fuzzer needs none, and its build would make them a second time.
-fn kernel_object() -> anyhow::Result<PathBuf> {
-    let mut cargo = shell::cargo(&["build", "--quiet", "-p", "qosbpf", "--message-format", "json"]);
-    let said = shell::output(&mut cargo).context("cargo build -p qosbpf")?;
-    let messages = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let folders = messages.filter_map(|message| Some(PathBuf::from(message["out_dir"].as_str()?)));
-    folders.map(|folder| folder.join("qosbpf")).find(|object| object.is_file()).context("no kernel programs were built")
-}
-
-fn run_target(fuzzer: &Path, target: &str, seconds: u32, options: &[&str]) -> anyhow::Result<()> {
-    let found = shell::target_folder().join("fuzz/found").join(target);
-    let failed = shell::target_folder().join("fuzz/failed").join(target);
-    for folder in [&found, &failed] {
-        fs::create_dir_all(folder)?;
+/// Those that are named; all if none is.
+fn chosen(named: &[String]) -> anyhow::Result<Vec<String>> {
+    let targets = targets()?;
+    if let Some(unknown) = named.iter().find(|name| !targets.contains(name)) {
+        bail!("no target {unknown}; there are {}", targets.join(", "));
     }
-    let mut run = Command::new(fuzzer);
-    run.env("QOSBPF_FUZZ_TARGET", target);
-    run.arg(&found).arg(fuzz_folder().join("corpus").join(target));
-    run.args([format!("-max_total_time={seconds}"), format!("-max_len={LONGEST}"), "-timeout=10".to_owned()]);
-    run.arg(format!("-artifact_prefix={}/", failed.display()));
-    run.args(options).args(["-verbosity=0", "-print_funcs=0", "-print_final_stats=1"]);
-    shell::run(&mut run)
+    Ok(targets.into_iter().filter(|target| named.is_empty() || named.contains(target)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_chosen_by_names_that_there_are() -> anyhow::Result<()> {
+        let all = targets()?;
+        assert_eq!(chosen(&[])?, all);
+        assert_eq!(chosen(&["tools".to_owned()])?, ["tools"]);
+        assert!(chosen(&["tool".to_owned()]).is_err());
+        assert!(LARGE.iter().all(|target| all.iter().any(|other| other == target)), "{all:?}");
+        assert_ne!(seed_of_commit(), 0);
+        Ok(())
+    }
 }

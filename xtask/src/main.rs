@@ -50,13 +50,7 @@ enum Chore {
     /// docs/reliability.md.
     Prove(prove::Options),
     /// Set up, and run the fuzz targets, each for some seconds, beginning with the corpus that is kept.
-    Fuzz {
-        /// Which; without any, all.
-        targets: Vec<String>,
-        /// For how long each runs.
-        #[arg(long, default_value_t = 60)]
-        seconds: u32,
-    },
+    Fuzz(fuzz::Options),
     /// What needs no test to be seen: format, architecture, lints, documentation. The beginning of `ci`.
     Check,
     /// Everything that a change has to pass: format, lints, architecture, documentation, tests, fuzzing, kernels.
@@ -73,7 +67,7 @@ fn main() -> ExitCode {
         Chore::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Chore::Vm(options) => vm::run(&options).map(|()| ExitCode::SUCCESS),
         Chore::Prove(options) => prove::run(&options).map(|()| ExitCode::SUCCESS),
-        Chore::Fuzz { targets, seconds } => fuzz::run(seconds, &targets).map(|()| ExitCode::SUCCESS),
+        Chore::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Chore::Check => ci::check().map(|()| ExitCode::SUCCESS),
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
     };
