@@ -22,6 +22,7 @@ pub mod tc;
 #[cfg(test)]
 mod testing;
 mod twice;
+mod unseen;
 mod wash;
 pub mod why;
 

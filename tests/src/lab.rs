@@ -126,6 +126,27 @@ impl Injector {
         self
     }
 
+    /// The same, past the queueing discipline and all that hangs on it.
+    ///
+    /// # Errors
+    ///
+    /// What setsockopt(2) says.
+    pub fn past_the_qdisc(self) -> anyhow::Result<Self> {
+        let on = 1_i32;
+        // SAFETY: the option is an integer of the length named.
+        let set = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_QDISC_BYPASS,
+                (&raw const on).cast(),
+                size_of_val(&on) as u32,
+            )
+        };
+        ensure!(set == 0, "PACKET_QDISC_BYPASS: {}", io::Error::last_os_error());
+        Ok(self)
+    }
+
     /// Sends one frame.
     ///
     /// # Errors

@@ -89,10 +89,14 @@ fn examine(args: &DoctorArgs, context: &Context) -> anyhow::Result<Vec<Finding>>
         }
         let samples = samples(site, &names, &ground, args.sample, context)?;
         findings.extend(
-            samples.iter().flat_map(|sample| [Some(diagnosis::share(sample)), diagnosis::dropped(sample)]).flatten(),
+            samples.iter().flat_map(|sample| [Some(share(sample, &ground)), diagnosis::dropped(sample)]).flatten(),
         );
     }
     Ok(by_subject(findings))
+}
+
+fn share(sample: &Sample, ground: &Ground) -> Finding {
+    diagnosis::share(sample, ground.port(&sample.interface))
 }
 
 /// The host first, then by interface in the order in which they were found.

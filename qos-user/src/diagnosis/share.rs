@@ -2,7 +2,7 @@
 
 use qos_common::abi::Counter;
 
-use super::{Command, Cure, Finding};
+use super::{Command, Cure, Finding, facts::Port};
 use crate::{
     hook::Direction,
     snapshot::{Device, Snapshot, total},
@@ -220,9 +220,9 @@ fn less(now: Counter, then: Counter) -> Option<Counter> {
     Some(Counter { packets: now.packets.checked_sub(then.packets)?, bytes: now.bytes.checked_sub(then.bytes)? })
 }
 
-/// Which share we do not see.
+/// Which share we do not see at a port.
 #[must_use]
-pub fn share(sample: &Sample) -> Finding {
+pub fn share(sample: &Sample, port: Option<&Port>) -> Finding {
     let Sample { interface, direction, device, millis, .. } = sample;
     let dropped = sample.dropped.words();
     let hook = format!("{interface}:{direction}");
@@ -253,8 +253,7 @@ pub fn share(sample: &Sample) -> Finding {
     };
     let (percent, numbers) = (thousandths as f64 / 10.0, sample.numbers(of));
     let text = format!("{hook}: we do not see {percent:.1} % of the {of} ({numbers} in {seconds:.1} s{dropped})");
-    let cure = Cure::ask(Command::new("why").operand(&hook));
-    Finding::warn(interface, "unseen", text).cure(cure)
+    Finding::warn(interface, "unseen", text).with_ways(port, interface, *direction)
 }
 
 /// What a qdisc or a device drops behind our count is counted as AFTER, and not sent: told where it is more than the few
@@ -286,7 +285,7 @@ mod tests {
 
     fn found(ours: (u64, u64), device: (u64, u64)) -> Finding {
         let [ours, device] = [ours, device].map(|(packets, bytes)| Counter { packets, bytes });
-        share(&of(ours, device, Dropped::default()))
+        share(&of(ours, device, Dropped::default()), None)
     }
 
     fn of(ours: Counter, device: Counter, dropped: Dropped) -> Sample {
@@ -296,7 +295,7 @@ mod tests {
     /// A thousand packets of a thousand bytes, of which so many came to the device.
     fn shaped(sent: u64, dropped: Dropped) -> Finding {
         let [ours, device] = [1000, sent].map(|packets| Counter { packets, bytes: 1000 * packets });
-        share(&of(ours, device, dropped))
+        share(&of(ours, device, dropped), None)
     }
 
     fn level(ours: u64, device: u64) -> (Level, &'static str) {

@@ -13,5 +13,6 @@ mod qdisc;
 mod remedy;
 mod suspects;
 mod tunnel;
+mod unseen;
 mod way;
 mod why;

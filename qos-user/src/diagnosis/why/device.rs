@@ -42,8 +42,9 @@ fn compared(scene: &Scene<'_>, sample: &Sample) -> Option<Finding> {
     };
     let percent = thousandths as f64 / 10.0;
     let text =
-        format!("we do not see {percent:.1} % of the {of}: {}; they take another way{dropped}", sample.numbers(of));
-    Some(Finding::warn(name, "unseen", text).cure(Cure::ask(Command::new("doctor").operand(scene.interface))))
+        format!("we do not see {percent:.1} % of the {of}: {}; they pass by another way{dropped}", sample.numbers(of));
+    let port = scene.ground.port(scene.interface);
+    Some(Finding::warn(name, "unseen", text).with_ways(port, scene.interface, scene.direction))
 }
 
 /// What a qdisc dropped that is not there any more is in no number: only what came while we looked can be compared.

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     diagnosis::{
         Level, exit,
-        facts::Route,
+        facts::{Linked, Program, ProgramAt, Route},
         nft,
         tc::{Place, Wash},
         testing::{enforcing, filter, ground, port},
@@ -365,7 +365,21 @@ fn what_the_device_counted_beside_us_is_a_fault() {
     let mut snapshot = snapshot(0, 0);
     snapshot.hooks[1].device = Some(crate::snapshot::Device { packets: 2000, bytes: 0, drops: 0 });
     let found = ask(&snapshot, &router(), &Outside::default(), &About::Hook);
-    assert!(of(&found, "unseen").text.contains("50.0 %"), "{found:#?}");
+    let unseen = of(&found, "unseen");
+    assert!(unseen.text.contains("50.0 %"), "{found:#?}");
+    assert_eq!(unseen.cure, Some(Cure::look(Command::new("ss --packet --xdp --processes"))), "no circle");
+    let mut ground = router();
+    let before_us = Some(true);
+    ground.ports[1].foreign = vec![Program {
+        id: 91,
+        name: "first".to_owned(),
+        at: ProgramAt::Tcx(Direction::Egress),
+        before_us,
+        link: Linked::No,
+    }];
+    let found = ask(&snapshot, &ground, &Outside::default(), &About::Hook);
+    let first = &of(&found, "unseen").details[0];
+    assert!(first.text.starts_with("program 91 \"first\" at wan0 egress is in front of us"), "{first:?}");
 }
 
 #[test]
