@@ -12,6 +12,7 @@ mod host;
 pub mod iptables;
 mod link;
 mod marks;
+mod merging;
 pub mod nft;
 pub mod outside;
 mod port;
@@ -38,6 +39,7 @@ pub use crate::command::Command;
 pub use self::{
     cure::Shell,
     host::{host, version},
+    merging::obstacle,
     port::{has_outgrown, hides_headers},
     share::{Sample, dropped, share},
 };

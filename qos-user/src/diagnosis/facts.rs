@@ -178,17 +178,26 @@ pub struct XdpFeatures {
     pub frags: bool,
 }
 
-/// Offloads that matter here; `None`: the driver does not know of it.
+/// A feature of a device that may be switched on and off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// Whether it is on.
+    pub on: bool,
+    /// Whether it stays as it is, whatever anybody asks for: what `ethtool -k` shows as `[fixed]`.
+    pub fixed: bool,
+}
+
+/// Offloads that matter here; `None`: this kernel does not know of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offloads {
     /// The VLAN tag is taken off before XDP.
-    pub rx_vlan: Option<bool>,
+    pub rx_vlan: Option<Feature>,
     /// Received packets are merged in software (LRO).
-    pub lro: Option<bool>,
+    pub lro: Option<Feature>,
     /// Received packets are merged in hardware.
-    pub gro_hw: Option<bool>,
-    /// Filters of tc may run in hardware.
-    pub hw_tc: Option<bool>,
+    pub gro_hw: Option<Feature>,
+    /// Checksums of what is received are looked at by the device; a virtual one may leave them out.
+    pub rx_sums: Option<Feature>,
 }
 
 /// A program at a hook.

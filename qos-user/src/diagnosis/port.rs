@@ -2,7 +2,8 @@
 
 use super::{
     Command, Cure, Finding,
-    facts::{Ground, Port, ProgramAt},
+    facts::{Ground, Port},
+    merging,
 };
 use crate::{
     hook::{Direction, Via},
@@ -33,7 +34,7 @@ pub(super) fn device(port: &Port, ground: &Ground) -> Vec<Finding> {
     if let Some(why) = &port.unreadable {
         return vec![Finding::fail(name, "link-type", format!("{why}: nothing can be attached"))];
     }
-    let rest = [pieces(port), vlan_tags(port, ground), merging(port)];
+    let rest = [pieces(port), vlan_tags(port, ground), merging::found(port)];
     let mut findings = vec![Finding::ok(name, "device", description(port))];
     findings.extend(rest.into_iter().flatten());
     findings
@@ -62,6 +63,7 @@ fn native(port: &Port) -> String {
         return "no native XDP: a layer-3 device".to_owned();
     }
     match port.xdp {
+        _ if merging::is_refused(port) => "no native XDP with the hypervisor's offloads".to_owned(),
         Some(features) if !features.native => "no native XDP in this driver".to_owned(),
         Some(features) if features.frags => "native XDP possible, with frags".to_owned(),
         Some(_) => "native XDP possible, without frags".to_owned(),
@@ -72,7 +74,7 @@ fn native(port: &Port) -> String {
 /// A jumbo MTU, which XDP programs for one piece cannot have.
 fn pieces(port: &Port) -> Option<Finding> {
     let name = &port.device.name;
-    let features = port.xdp.filter(|features| features.native && port.device.mtu > ONE_PIECE)?;
+    let features = merging::native(port).filter(|_| port.device.mtu > ONE_PIECE)?;
     let mtu = port.device.mtu;
     if hides_headers(port.driver.as_deref(), mtu) {
         let text = format!("MTU {mtu}: of packets in pieces this driver shows XDP no header: attach takes TC");
@@ -106,13 +108,13 @@ fn one_piece(interface: &str) -> Command {
 
 /// Tags that the NIC has taken off are beside the packet at TC, and lost at XDP.
 fn vlan_tags(port: &Port, ground: &Ground) -> Option<Finding> {
-    if port.offloads.rx_vlan != Some(true) {
+    if !takes_tags_off(port) {
         return None;
     }
     let ours = port.hook(Direction::Ingress);
     let may_be_xdp = match ours {
         Some(hook) => hook.via.is_xdp(),
-        None => port.xdp.is_some_and(|features| features.native),
+        None => merging::native(port).is_some(),
     };
     if !may_be_xdp {
         return None;
@@ -124,6 +126,11 @@ fn vlan_tags(port: &Port, ground: &Ground) -> Option<Finding> {
     matters.then(|| Finding::warn(name, "rxvlan", text).cure(tags_in_frames(port)))
 }
 
+/// Whether the NIC takes tags off the frame.
+pub(super) fn takes_tags_off(port: &Port) -> bool {
+    port.offloads.rx_vlan.is_some_and(|feature| feature.on)
+}
+
 fn is_veth(port: &Port) -> bool {
     port.device.kind.as_deref() == Some("veth")
 }
@@ -132,6 +139,9 @@ fn is_veth(port: &Port) -> bool {
 pub(super) fn tags_in_frames(port: &Port) -> Cure {
     if is_veth(port) {
         return Cure::Advice("at its peer, in the namespace where that is: ethtool -K PEER txvlan off".to_owned());
+    }
+    if port.offloads.rx_vlan.is_some_and(|feature| feature.fixed) {
+        return Cure::Advice("the driver does not let it be switched off: TC sees tags, attach --hook tcx".to_owned());
     }
     Cure::There(Command::new("ethtool -K").word(&port.device.name).words("rxvlan off"))
 }
@@ -147,32 +157,13 @@ fn looks_at_tags(port: &Port) -> bool {
     conditions.any(|condition| matches!(condition.field, Field::Vlan(_) | Field::Pcp(_)))
 }
 
-/// Merging before XDP: many drivers refuse native XDP then.
-fn merging(port: &Port) -> Option<Finding> {
-    let name = &port.device.name;
-    let on = [("lro", port.offloads.lro), ("rx-gro-hw", port.offloads.gro_hw)];
-    let on: Vec<_> = on.into_iter().filter(|(_, on)| *on == Some(true)).map(|(word, _)| word).collect();
-    let native = port.xdp.is_some_and(|features| features.native) && !is_taken(port);
-    if on.is_empty() || !native || port.hook(Direction::Ingress).is_some() {
-        return None;
-    }
-    let switch = |command: Command, word: &&'static str| command.words(word).words("off");
-    let command = on.iter().fold(Command::new("ethtool -K").word(name), switch);
-    let text = format!("{} on: the device merges packets, and drivers refuse native XDP with it", on.join(" and "));
-    Some(Finding::warn(name, "merging", text).cure(Cure::There(command)))
-}
-
-fn is_taken(port: &Port) -> bool {
-    port.foreign.iter().any(|program| matches!(program.at, ProgramAt::Xdp { .. }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         diagnosis::{
             Level,
-            facts::{Offloads, XdpFeatures},
+            facts::{Feature, Offloads, XdpFeatures},
             testing::{ground, own, port},
         },
         netdev::Netdev,
@@ -209,6 +200,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_driver_could_do_is_not_said_of_a_card_that_it_refuses() {
+        let gro_hw = Some(Feature { on: true, fixed: true });
+        let offloads = Offloads { gro_hw, ..Offloads::default() };
+        let mut card = Port { driver: Some("virtio_net".to_owned()), offloads, ..port("wan0") };
+        card.device.mtu = 9000;
+        assert!(description(&card).contains("no native XDP with the hypervisor's offloads"), "{}", description(&card));
+        assert_eq!(codes(&card, &Ground::default()), [(Level::Info, "merging-fixed")], "nor of pieces for XDP");
+    }
+
+    #[test]
     fn a_jumbo_mtu_needs_frags() {
         let mut jumbo = port("wan0");
         jumbo.device.mtu = 9000;
@@ -235,7 +236,11 @@ mod tests {
 
     #[test]
     fn stripped_tags_matter_where_there_are_vlans_and_xdp() {
-        let stripping = Port { offloads: Offloads { rx_vlan: Some(true), ..Offloads::default() }, ..port("wan0") };
+        let with = |fixed| {
+            let rx_vlan = Some(Feature { on: true, fixed });
+            Port { offloads: Offloads { rx_vlan, ..Offloads::default() }, ..port("wan0") }
+        };
+        let stripping = with(false);
         let vlan = Port {
             device: Netdev { kind: Some("vlan".to_owned()), parent: Some(1), ifindex: 2, ..Netdev::default() },
             ..port("wan0.7")
@@ -247,18 +252,9 @@ mod tests {
         assert_eq!(codes(&by(Via::XdpNative), &with_vlan), [(Level::Warn, "rxvlan")]);
         assert!(codes(&by(Via::Tcx), &with_vlan).is_empty());
         assert!(matches!(tags_in_frames(&stripping), Cure::There(_)));
+        assert!(matches!(tags_in_frames(&with(true)), Cure::Advice(advice) if advice.ends_with("--hook tcx")));
         let mut veth = stripping;
         veth.device.kind = Some("veth".to_owned());
         assert!(matches!(tags_in_frames(&veth), Cure::Advice(advice) if advice.ends_with("txvlan off")));
-    }
-
-    #[test]
-    fn merging_stands_in_the_way_of_native_xdp() {
-        let merging = Offloads { lro: Some(true), gro_hw: Some(true), ..Offloads::default() };
-        let merging = Port { offloads: merging, ..port("wan0") };
-        let found = device(&merging, &Ground::default());
-        let cure = Cure::There(Command::new("ethtool -K wan0 lro off rx-gro-hw off"));
-        assert_eq!((found[1].code, &found[1].cure), ("merging", &Some(cure)));
-        assert!(codes(&Port { xdp: None, ..merging }, &Ground::default()).is_empty());
     }
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     command::Command,
-    diagnosis::{hides_headers, version},
+    diagnosis::{self, hides_headers, version},
     error::{Exit, Failure},
     hook::{Direction, Layer, Via},
     rules::RuleTables,
@@ -170,6 +170,17 @@ pub(super) fn unfit(via: Via, layer: Link, interface: &Interface, wanted: Wanted
     }
     hides_headers(survey::driver(&interface.name).as_deref(), interface.mtu)
         .then(|| "this driver shows XDP no header of packets in pieces".to_owned())
+}
+
+/// What the kernel said to a mechanism, and why: of native XDP it says no more than that it is not supported.
+pub(super) fn refusal(via: Via, interface: &Interface, error: &anyhow::Error) -> String {
+    let said = format!("{error:#}");
+    let obstacle =
+        || diagnosis::obstacle(survey::driver(&interface.name).as_deref(), &survey::offloads(&interface.name));
+    match (via == Via::XdpNative).then(obstacle).flatten() {
+        Some(obstacle) => format!("{said}: {}", obstacle.words(&interface.name)),
+        None => said,
+    }
 }
 
 fn describe(slot: XdpSlot) -> String {

@@ -13,7 +13,7 @@ mod tools;
 use std::collections::BTreeMap;
 
 pub use self::{
-    ethtool::driver,
+    ethtool::{driver, offloads},
     machine::host,
     tools::{is_installed, outside},
 };
@@ -82,12 +82,11 @@ pub fn ground(net: &Network, interfaces: &[Interface], pinned: Option<Pinned<'_>
         let (foreign, programs_unknown) = neighbours::foreign(net, by_index.get(&device.ifindex).copied(), &own);
         let (ours, foreign): (Vec<_>, Vec<_>) =
             foreign.into_iter().partition(|program| choice::is_our_name(&program.name));
-        let offloads = ethtool::offloads(&device.name);
         Port {
             unreadable: by_index.get(&device.ifindex).and_then(|interface| interface.link.clone().err()),
             driver: driver(&device.name),
             xdp: features.get(&device.ifindex).copied(),
-            offloads,
+            offloads: offloads(&device.name),
             foreign,
             strays: ours.into_iter().filter(|program| pinned.is_stray(device.ifindex, program)).collect(),
             forwards_not: forwarding::off(&device.name),

@@ -74,7 +74,7 @@ pub(super) fn take(
         match either(Attempt { via, reason, frags }, &once) {
             Ok(hook) => return Ok(hook),
             Err(error) if choice::is_final(&error) => return Err(error),
-            Err(error) => refusals.push((via, format!("{error:#}"))),
+            Err(error) => refusals.push((via, choice::refusal(via, interface, &error))),
         }
     }
     Err(choice::nothing_worked(interface, pins.direction, wanted, &refusals))

@@ -8,6 +8,7 @@ use qosbpf_tests::{
     binary::Answer,
     features,
     router::{Router, run_in, words},
+    typed::has,
     udp::{self, Listener},
 };
 
@@ -78,6 +79,7 @@ fn a_card_with_several_queues() -> anyhow::Result<()> {
     let router = Router::start()?;
     insert(first, router.edge(), 0)?;
     insert(second, router.lab().wan(), 1)?;
+    merging_is_no_fault(&router)?;
     for hook in ["auto", "clsact"] {
         exchange(&CARD, &router, hook).context(hook)?;
         router.ok("detach --all")?;
@@ -85,4 +87,14 @@ fn a_card_with_several_queues() -> anyhow::Result<()> {
     router.ok("attach t0 --ingress")?.says(&["xdp-native"])?;
     router.ask("doctor t0 --sample 0")?.says(&["driver virtio_net"])?;
     by_all_queues(&router)
+}
+
+/// The driver switches it off by itself for XDP: nothing is to be done.
+fn merging_is_no_fault(router: &Router) -> anyhow::Result<()> {
+    let features = run_in(router.edge(), "ethtool -k t0")?.stdout;
+    ensure!(features.contains("rx-gro-hw: on\n") || features.contains("large-receive-offload: on\n"), "{features}");
+    let doctor = router.ask("doctor t0 --sample 0 --json")?;
+    ensure!(!has(&doctor, "merging")? && !has(&doctor, "merging-fixed")?, "{}", doctor.stdout);
+    ensure!(!doctor.stdout.contains("no native XDP"), "{}", doctor.stdout);
+    Ok(())
 }

@@ -138,7 +138,7 @@ fn no_tag(scene: &Scene<'_>, rule: &Rule, is_hit: bool) -> Option<Finding> {
     let looks = rule.conditions.iter().any(|condition| matches!(condition.field, Field::Vlan(_) | Field::Pcp(_)));
     let port = scene.ground.port(scene.interface)?;
     let at_xdp = port.hook(Direction::Ingress).is_some_and(|hook| hook.via.is_xdp());
-    let stripped = scene.direction == Direction::Ingress && at_xdp && port.offloads.rx_vlan == Some(true);
+    let stripped = scene.direction == Direction::Ingress && at_xdp && port::takes_tags_off(port);
     if !looks || !stripped {
         return None;
     }

@@ -7,7 +7,7 @@ use std::{
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-use crate::diagnosis::facts::Offloads;
+use crate::diagnosis::facts::{Feature, Offloads};
 
 const SIOCETHTOOL: u64 = 0x8946;
 const GDRVINFO: u32 = 0x03;
@@ -18,6 +18,8 @@ const GFEATURES: u32 = 0x3a;
 const SS_FEATURES: u32 = 4;
 /// Bytes of a name.
 const NAME: usize = 32;
+/// Words that the kernel has for each 32 features.
+const WORDS: usize = 4;
 
 /// The driver of an interface.
 #[must_use]
@@ -31,22 +33,30 @@ pub fn driver(interface: &str) -> Option<String> {
 /// The offloads of an interface that matter here.
 #[must_use]
 pub fn offloads(interface: &str) -> Offloads {
-    let features = features(interface).unwrap_or_default();
-    let of = |name: &str| features.iter().find(|(known, _)| known == name).map(|(_, on)| *on);
-    Offloads { rx_vlan: of("rx-vlan-hw-parse"), lro: of("rx-lro"), gro_hw: of("rx-gro-hw"), hw_tc: of("hw-tc-offload") }
+    offloads_of(&features(interface).unwrap_or_default())
 }
 
-/// Every feature that the kernel knows, by its name, and whether it is on.
-fn features(interface: &str) -> io::Result<Vec<(String, bool)>> {
+fn offloads_of(features: &[(String, Feature)]) -> Offloads {
+    let of = |name: &str| features.iter().find(|(known, _)| known == name).map(|(_, feature)| *feature);
+    Offloads { rx_vlan: of("rx-vlan-hw-parse"), lro: of("rx-lro"), gro_hw: of("rx-gro-hw"), rx_sums: of("rx-checksum") }
+}
+
+/// Every feature that the kernel knows, by its name.
+fn features(interface: &str) -> io::Result<Vec<(String, Feature)>> {
     let count = count(interface)?;
     let names = names(interface, count)?;
     let blocks = count.div_ceil(32);
-    let mut request = vec![0u32; 2 + 4 * blocks];
+    let mut request = vec![0u32; 2 + WORDS * blocks];
     (request[0], request[1]) = (GFEATURES, blocks as u32);
     call(interface, &mut request)?;
-    // Of each block of 32: available, requested, active, never changed.
-    let active = |at: usize| request.get(2 + 4 * (at / 32) + 2).is_some_and(|block| block >> (at % 32) & 1 == 1);
-    Ok(names.into_iter().enumerate().map(|(at, name)| (name, active(at))).collect())
+    Ok(named(names, request.get(2..).unwrap_or_default()))
+}
+
+/// The answer to `ETHTOOL_GFEATURES`: of each block of 32, which can be changed, are wanted, are on, never change.
+fn named(names: Vec<String>, blocks: &[u32]) -> Vec<(String, Feature)> {
+    let bit = |at: usize, word: usize| blocks.get(WORDS * (at / 32) + word).is_some_and(|it| it >> (at % 32) & 1 == 1);
+    let feature = |at: usize| Feature { on: bit(at, 2), fixed: !bit(at, 0) || bit(at, 3) };
+    names.into_iter().enumerate().map(|(at, name)| (name, feature(at))).collect()
 }
 
 fn count(interface: &str) -> io::Result<usize> {
@@ -83,4 +93,33 @@ fn call(interface: &str, request: &mut [u32]) -> io::Result<()> {
     // SAFETY: the name ends with a zero; each request above has room for what its command gives back.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut named) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer as of cards that have all of these on: which can be changed, and which never are.
+    fn answered(available: u32, never_changed: u32) -> Offloads {
+        let names = ["rx-checksum", "rx-lro", "rx-gro-hw", "tx-nocache-copy", "rx-vlan-hw-parse"];
+        offloads_of(&named(names.map(str::to_owned).to_vec(), &[available, 0, 0b00101, never_changed]))
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_fixed() {
+        let [on, off] = [true, false].map(|on| Some(Feature { on, fixed: true }));
+        let all_fixed = Offloads { rx_vlan: off, lro: off, gro_hw: on, rx_sums: on };
+        assert_eq!(answered(0, 0), all_fixed, "a virtual card that obeys nobody");
+        assert_eq!(answered(0b00100, 0).gro_hw, Some(Feature { on: true, fixed: false }));
+        assert_eq!(answered(0b00100, 0b00100).gro_hw, on, "never changed");
+        assert_eq!(offloads_of(&[]), Offloads::default());
+    }
+
+    #[test]
+    fn features_beyond_the_first_block_are_found() {
+        let names: Vec<String> = (0..40).map(|at| at.to_string()).collect();
+        let found = named(names, &[0, 0, 0, 0, 1 << 7, 0, 1 << 7, 0]);
+        assert_eq!(found[39].1, Feature { on: true, fixed: false });
+        assert_eq!(found[7].1, Feature { on: false, fixed: true });
+    }
 }
