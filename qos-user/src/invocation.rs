@@ -18,8 +18,8 @@ pub const COMMANDS: [&str; 11] = [
     "run --reload",
 ];
 
-/// The commands of tc in hints and reasons.
-const CHANGES: [&str; 2] = ["tc filter del ", "tc qdisc del "];
+/// The commands of other tools in hints and reasons.
+const CHANGES: [&str; 3] = ["tc filter del ", "tc qdisc del ", "ip link set dev "];
 
 /// The options of a command line without which the next one would be about something else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Invocation {
     }
 }
 
-/// A text in which tc changes something in the namespace that these words lead to, and not in that of the shell.
+/// A text in which another tool changes something in the namespace that these words lead to, and not in that of the shell.
 fn there(text: String, lead: &str) -> String {
     CHANGES.iter().fold(text, |text, command| {
         let plain = text.replace(&format!("{lead}{command}"), command);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tc_is_to_remove_is_in_the_namespace() {
+    fn what_other_tools_are_to_change_is_in_the_namespace() {
         let removal = "tc filter del dev wan0 egress removes it";
         let at = |netns: &str| Invocation { netns: Some(netns.to_owned()), bpffs: None, etc: None }.completed(removal);
         assert_eq!(at("edge"), format!("ip netns exec edge {removal}"));
@@ -166,5 +166,6 @@ mod tests {
         let edge = Invocation { netns: Some("edge".to_owned()), bpffs: None, etc: None };
         assert_eq!(edge.completed(&at("edge")), at("edge"), "once is enough");
         assert_eq!(Invocation::default().completed(removal), removal);
+        assert_eq!(edge.completed("ip link set dev a name b"), "ip netns exec edge ip link set dev a name b");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout},
+    io::{self, ErrorKind, IsTerminal as _, Write as _, stderr, stdout},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     cli::{Cli, Color, ETC},
+    error::Failure,
     invocation::Invocation,
     journal_lines,
     kernel::{bpffs, network::Network, pending::TakenBack, pins::Store},
@@ -214,7 +215,7 @@ impl Context {
         let mut out = stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-            written => Ok(written.map(|()| true)?),
+            written => written.map(|()| true).map_err(|error| not_written(&error).into()),
         }
     }
 
@@ -233,6 +234,15 @@ impl Context {
             let _nobody_reads = stderr().lock().write_all(text.as_bytes());
         }
     }
+}
+
+/// An answer that nobody has got.
+fn not_written(error: &io::Error) -> Failure {
+    let hint = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room where the output goes, or send it elsewhere",
+        _ => "send the output elsewhere",
+    };
+    Failure::new("output", format!("the answer cannot be written to stdout: {error}")).hint(hint)
 }
 
 /// Lines of the log, which say by their level what they are.

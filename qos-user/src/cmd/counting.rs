@@ -9,6 +9,7 @@ use super::{
     wanted,
 };
 use crate::{
+    error::with_hint,
     hook::{Direction, HookName, Via},
     kernel::datapath::{Broken, Hook},
     snapshot::{self, Missing, Snapshot, State},
@@ -85,7 +86,7 @@ impl Site {
             policy: None,
             rules: Vec::new(),
             program_id: 0,
-            counts: Err(format!("{:#}", broken.error)),
+            counts: Err(with_hint(&broken.refusal().into())),
             device: None,
             qdisc: None,
             trend: None,

@@ -11,7 +11,7 @@ use qos_common::ds::Dscp;
 
 use crate::{
     cmd::Context,
-    error::Failure,
+    error::{Failure, with_hint},
     hook::HookName,
     kernel::{
         counters,
@@ -281,7 +281,7 @@ pub fn counted(hook: &Hook, interface: String) -> snapshot::Hook {
             counts.earlier.clone_from(&hook.state.earlier);
             (Ok(counts), rules)
         }
-        Err(error) => (Err(format!("{error:#}")), Vec::new()),
+        Err(error) => (Err(with_hint(&error)), Vec::new()),
     };
     let binding = hook.state.binding.as_ref();
     snapshot::Hook {

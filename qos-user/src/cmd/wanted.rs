@@ -60,12 +60,16 @@ fn on_interfaces(policy: &Policy, site: &Site) -> Vec<Missing> {
 fn without_interface(policy: &Policy, site: &Site) -> Vec<Missing> {
     let exists = |name: &str| site.interfaces.iter().any(|interface| interface.name == name);
     let absent = policy.bindings().into_iter().filter(|binding| !binding.is_glob() && !exists(binding.pattern));
+    let reason = |name: &str, direction| {
+        let became = site.whereabouts(name, direction).map(|text| format!(": {text}"));
+        format!("bound by the policy, and there is no such interface{}", became.unwrap_or_default())
+    };
     let all = absent.map(|binding| Missing {
         interface: binding.pattern.to_owned(),
         ifindex: None,
         direction: binding.direction,
         table: binding.table.map(str::to_owned),
-        reason: "bound by the policy, and there is no such interface".to_owned(),
+        reason: reason(binding.pattern, binding.direction),
     });
     all.collect()
 }

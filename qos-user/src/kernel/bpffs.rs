@@ -19,6 +19,7 @@ use nix::{
     unistd::{AccessFlags, access},
 };
 
+use super::shortage;
 use crate::{command::Command, error::Failure};
 
 /// Where it mostly is.
@@ -131,7 +132,7 @@ fn not_made(path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::new("bpffs", format!("create {} for a bpf file system: {error}", path.display()));
     match error.kind() {
         io::ErrorKind::NotFound => failure.hint(Command::new("mkdir -p").word(path.display()).to_string()),
-        _ => failure,
+        _ => failure.hint("--bpffs names another place"),
     }
 }
 
@@ -236,7 +237,10 @@ fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
         // The umask may have taken more away than readers can do without.
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error).with_context(|| format!("create {}", path.display())),
+        Err(error) => {
+            let made = Err(error).with_context(|| format!("create {}", path.display()));
+            return made.map_err(|error| shortage::named(format_args!("the folder {}", path.display()), error));
+        }
     }
     check_folder(path)
 }

@@ -10,10 +10,11 @@ use super::{
     network::{Interface, Network, XdpSlot},
     object,
     pins::HookPins,
+    shortage,
     slots::Slots,
     state::{Binding, Bypass, HookState, QdiscBaseline},
     survey, sys,
-    turns::{self, Attempt, Candidate, Place},
+    turns::{self, Attempt, Candidate, Place, cannot_attach},
 };
 use crate::{
     command::Command,
@@ -142,7 +143,8 @@ fn refuse_xdp_at_egress(wanted: Wanted, direction: Direction) -> anyhow::Result<
 pub(super) fn is_final(error: &anyhow::Error) -> bool {
     let failure = error.downcast_ref::<Failure>();
     failure.is_some_and(|failure| {
-        ["privilege", "foreign-pin", "foreign-filter", "layout", "device-changed"].contains(&failure.code)
+        ["privilege", "foreign-pin", "foreign-filter", "layout", "device-changed", shortage::CODE]
+            .contains(&failure.code)
     })
 }
 
@@ -174,7 +176,15 @@ pub(super) fn unfit(via: Via, layer: Link, interface: &Interface, wanted: Wanted
 
 /// What the kernel said to a mechanism, and why: of native XDP it says no more than that it is not supported.
 pub(super) fn refusal(via: Via, interface: &Interface, error: &anyhow::Error) -> String {
-    let said = format!("{error:#}");
+    let what = match via {
+        Via::XdpNative => "a link, or for what the driver needs with XDP",
+        Via::XdpGeneric | Via::Tcx => "a link",
+        Via::Clsact => "a filter",
+    };
+    let said = match shortage::said(error) {
+        Some(said) => format!("no room for {what}: {said}"),
+        None => format!("{error:#}"),
+    };
     let obstacle =
         || diagnosis::obstacle(survey::driver(&interface.name).as_deref(), &survey::offloads(&interface.name));
     match (via == Via::XdpNative).then(obstacle).flatten() {
@@ -246,18 +256,13 @@ pub fn best_at_tc(ifindex: u32) -> Via {
     if sys::has_tcx(ifindex).unwrap_or(true) { Via::Tcx } else { Via::Clsact }
 }
 
-/// What to say where each mechanism was refused.
-pub(super) fn nothing_worked(
-    interface: &Interface,
-    direction: Direction,
-    wanted: Wanted,
-    refusals: &[(Via, String)],
-) -> anyhow::Error {
-    let name = &interface.name;
+/// What to say where each mechanism was refused; `is_short`: one of them for want of room.
+pub(super) fn nothing_worked(place: &Place<'_>, refusals: &[(Via, String)], is_short: bool) -> anyhow::Error {
+    let (interface, direction) = (place.interface, place.pins.direction);
     let refusals: Vec<_> = refusals.iter().map(|(via, why)| format!("{via}: {why}")).collect();
-    let failure = Failure::new("attach", format!("{name}:{direction}: cannot attach: {}", refusals.join("; ")));
-    let attach = || Command::new("qosbpf attach");
-    let failure = match wanted {
+    let failure = Failure::new("attach", format!("{}: {}", cannot_attach(place), refusals.join("; ")));
+    let (name, attach) = (&interface.name, || Command::new("qosbpf attach"));
+    let failure = match place.wanted {
         Wanted::Exactly(via) if via.is_xdp() && interface.xdp.is_some() => {
             let here = attach().word(format_args!("--{direction}")).operand(name);
             let doctor = Command::new("qosbpf doctor").operand(name);
@@ -267,6 +272,7 @@ pub(super) fn nothing_worked(
             let tc = attach().words("--hook").word(best_at_tc(interface.ifindex).as_option());
             failure.hint(format!("{} takes TC", tc.word(format_args!("--{direction}")).operand(name)))
         }
+        _ if is_short => failure.hint(shortage::HINT),
         _ => failure,
     };
     failure.into()

@@ -1,6 +1,6 @@
 //! The counter maps: checked before anything trusts them, and read.
 
-use std::borrow::Borrow;
+use std::{borrow::Borrow, fmt};
 
 use anyhow::Context as _;
 use aya::maps::{Array, Map, MapData, MapType, PerCpuArray};
@@ -49,6 +49,18 @@ impl Layout {
     }
 }
 
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, value, entries, .. } = self;
+        match kind {
+            MapType::RingBuf => write!(f, "a ring buffer of {entries} bytes"),
+            MapType::Array => write!(f, "an array of {entries} x {value} bytes"),
+            MapType::PerCpuArray => write!(f, "an array of {entries} x {value} bytes for each CPU"),
+            _ => write!(f, "a map of another type, of {entries} x {value} bytes"),
+        }
+    }
+}
+
 /// Refuses a pinned counter map that is not what this version would have made; one that is not there is no fault.
 ///
 /// aya takes a pinned map as it is: one with larger values would be read into memory that is too small.
@@ -69,9 +81,12 @@ pub(super) fn open(pins: &HookPins, pin: Pin, read_only: bool) -> anyhow::Result
     if found != expected {
         return Err(Failure::new(
             "layout",
-            format!("{} is not a counter map of layout {LAYOUT}: {found:?} instead of {expected:?}", path.display()),
+            format!(
+                "{} is not a counter map of layout {LAYOUT}: it is {found}, and has to be {expected}",
+                path.display()
+            ),
         )
-        .hint("another program or version made it; look with `bpftool map show pinned`, then detach and attach anew")
+        .hint(pins.anew())
         .into());
     }
     Ok(Some(map))

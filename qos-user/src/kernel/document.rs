@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use aya::maps::{Array, Map, MapData};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{bpffs, sys};
+use super::{bpffs, shortage, sys};
 use crate::{command::Command, error::Failure};
 
 const PIECE: usize = 4096;
@@ -35,6 +35,10 @@ pub fn write<T: Serialize>(path: &Path, value: &T) -> anyhow::Result<()> {
         let message = format!("{}: {} bytes are more than the {MAX} that a pin may have", path.display(), text.len());
         return Err(Failure::new("too-large", message).hint("name fewer addresses, or fewer rules").into());
     }
+    pinned(path, &text).map_err(|error| shortage::named(format_args!("the pin {}", path.display()), error))
+}
+
+fn pinned(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     let pieces = text.chunks(PIECE);
     let mut map = Array::<MapData, [u8; PIECE]>::create(u32::try_from(pieces.len())?, 0)?;
     for (index, bytes) in (0..).zip(pieces) {

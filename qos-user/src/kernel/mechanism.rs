@@ -15,7 +15,7 @@ use super::{
     network::Network,
     object::Loaded,
     pins::{HookPins, Pin},
-    rehearsal,
+    rehearsal, shortage,
     state::HookState,
     sys::{self, InterfaceLink},
 };
@@ -56,8 +56,12 @@ fn attach_xdp(loaded: &mut Loaded, pins: &HookPins, mode: XdpMode) -> anyhow::Re
     let xdp = loaded.xdp()?;
     let id = xdp.attach_to_if_index(pins.ifindex, mode)?;
     let link: FdLink = xdp.take_link(id)?.try_into().context("this kernel has no XDP links (Linux 5.9)")?;
-    link.pin(pins.path(Pin::Link))?;
-    Ok(())
+    pin_link(link, pins).map(drop)
+}
+
+fn pin_link(link: FdLink, pins: &HookPins) -> anyhow::Result<PinnedLink> {
+    let path = pins.path(Pin::Link);
+    link.pin(&path).map_err(|error| shortage::named(format_args!("the pin {}", path.display()), error.into()))
 }
 
 fn attach_tcx(loaded: &mut Loaded, interface: &str, pins: &HookPins) -> anyhow::Result<()> {
@@ -71,7 +75,7 @@ fn attach_tcx(loaded: &mut Loaded, interface: &str, pins: &HookPins) -> anyhow::
         .attach_with_options(interface, side(pins.direction), TcAttachOptions::TcxOrder(order))
         .map_err(|error| without_tcx(pins.ifindex).unwrap_or_else(|| error.into()))?;
     let link: FdLink = tc.take_link(id)?.try_into()?;
-    let pinned = link.pin(pins.path(Pin::Link))?;
+    let pinned = pin_link(link, pins)?;
     if link_of(pins)?.is_some_and(|link| link.ifindex == pins.ifindex) {
         return Ok(());
     }

@@ -35,6 +35,7 @@ mod rehearsal;
 pub mod returned;
 pub mod route;
 mod sets;
+mod shortage;
 pub mod slots;
 pub mod socket;
 pub mod state;

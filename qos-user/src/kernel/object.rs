@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, Map},
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, Map, MapError},
     programs::{ProgramInfo, SchedClassifier, Xdp},
 };
 use qos_common::{
@@ -26,7 +26,7 @@ use super::{
     pins::{HookPins, Pin},
     probe,
     refusal::refused,
-    sys,
+    shortage, sys,
 };
 use crate::{hook::Direction, rules::RuleTables};
 
@@ -275,7 +275,7 @@ pub fn load_form(
             loader.map_pin_path(name, pins.path(pin));
         }
     }
-    let mut ebpf = loader.load(&bytes()?).map_err(|error| refused("the maps", &error.into()))?;
+    let mut ebpf = loader.load(&bytes()?).map_err(|error| refused(&part(&error), error.into()))?;
     if let Some(rules) = &wanted.rules {
         fill(&mut ebpf, rules)?;
     }
@@ -284,8 +284,17 @@ pub fn load_form(
         Program::Xdp | Program::XdpFrags => loaded.xdp().and_then(|xdp| Ok(xdp.load()?)),
         Program::Tc(_) => loaded.tc().and_then(|tc| Ok(tc.load()?)),
     };
-    result.map_err(|error| refused(program.name(), &error))?;
+    result.map_err(|error| refused(program.name(), error))?;
     Ok(loaded)
+}
+
+/// What of an object an error is about.
+fn part(error: &EbpfError) -> String {
+    match error {
+        EbpfError::MapError(MapError::CreateError { name, .. }) => format!("the map {name}"),
+        EbpfError::MapError(MapError::PinError { name: Some(name), .. }) => format!("the pin of the map {name}"),
+        _ => "the maps".to_owned(),
+    }
 }
 
 /// Writes the tables of the rules; nobody writes them again.
@@ -347,7 +356,8 @@ impl Loaded {
     ///
     /// What bpf(2) says.
     pub fn pin(&mut self, path: &Path) -> anyhow::Result<()> {
-        Ok(self.by_name()?.pin(path)?)
+        let pinned = self.by_name()?.pin(path);
+        pinned.map_err(|error| shortage::named(format_args!("the pin {}", path.display()), error.into()))
     }
 
     /// The object's maps, and its other programs.

@@ -9,11 +9,12 @@ use std::{
 };
 
 use anyhow::Context as _;
+use nix::net::if_::if_indextoname;
 use qos_common::abi::LAYOUT;
 
 pub use super::pin::Pin;
 use super::{bpffs, document, lock::Lock, netns, privilege};
-use crate::{error::Failure, hook::Direction};
+use crate::{command::Command, error::Failure, hook::Direction};
 
 /// What the names of the pins of earlier policies begin with.
 const PAST: &str = "past-";
@@ -300,6 +301,17 @@ impl HookPins {
     #[must_use]
     pub fn removal(&self) -> String {
         bpffs::start_over(&self.folder)
+    }
+
+    /// What helps where a map of the hook is not ours, or of another version, and qosbpf removes it with the hook.
+    pub(super) fn anew(&self) -> String {
+        let interface = if_indextoname(self.ifindex).ok().and_then(|name| name.into_string().ok());
+        let hook = format!("{}:{}", interface.unwrap_or_else(|| format!("if-{}", self.ifindex)), self.direction);
+        let [detach, attach] = ["detach", "attach"].map(|verb| Command::new("qosbpf").word(verb).operand(&hook));
+        format!(
+            "another program or version made it; to count from zero, without the policy if no other hook has it: {}",
+            detach.then(attach)
+        )
     }
 
     /// Makes the folder.

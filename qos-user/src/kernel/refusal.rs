@@ -1,11 +1,14 @@
 //! Why the kernel does not load something.
 
-use super::privilege;
+use super::{privilege, shortage};
 use crate::error::Failure;
 
 /// What to say of `what`, which the kernel refused with `error`.
-pub fn refused(what: &str, error: &anyhow::Error) -> anyhow::Error {
+pub fn refused(what: &str, error: anyhow::Error) -> anyhow::Error {
     tracing::debug!("{error:#}");
+    if shortage::said(&error).is_some() {
+        return shortage::named(what, error);
+    }
     let text = format!("{error:#}");
     privilege::missing().unwrap_or_else(|| {
         Failure::new("load", format!("the kernel refused {what}: {}", in_brief(&text)))

@@ -1,5 +1,7 @@
 //! The mechanisms tried in turn until one works, at a hook where nothing runs: at first, and once more.
 
+use std::cell::Cell;
+
 use qos_common::locate::Link;
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
     needs::Needs,
     network::{Interface, Network},
     pins::HookPins,
-    unpinned,
+    shortage, unpinned,
 };
 use crate::hook::Via;
 
@@ -64,6 +66,9 @@ pub(super) fn take(
     let Place { interface, pins, wanted, layer, needs } = *place;
     mechanism::refuse_filter_without_pins(&interface.name, pins, net)?;
     unpinned::refuse(interface, pins.direction, net)?;
+    let is_short = Cell::new(false);
+    let once =
+        |attempt| once(attempt).inspect_err(|error| is_short.set(is_short.get() || shortage::said(error).is_some()));
     let mut refusals: Vec<(Via, String)> = Vec::new();
     for Candidate { via, reason, frags } in candidates {
         if let Some(why) = choice::unfit(via, layer, interface, wanted, needs) {
@@ -71,13 +76,18 @@ pub(super) fn take(
             continue;
         }
         let reason = reason.unwrap_or_else(|| choice::reason(via, wanted, &refusals));
-        match either(Attempt { via, reason, frags }, &once) {
+        match either(Attempt { via, reason, frags }, once) {
             Ok(hook) => return Ok(hook),
-            Err(error) if choice::is_final(&error) => return Err(error),
+            Err(error) if choice::is_final(&error) => return Err(shortage::at(|| cannot_attach(place), error)),
             Err(error) => refusals.push((via, choice::refusal(via, interface, &error))),
         }
     }
-    Err(choice::nothing_worked(interface, pins.direction, wanted, &refusals))
+    Err(choice::nothing_worked(place, &refusals, is_short.get()))
+}
+
+/// What could not be done.
+pub(super) fn cannot_attach(place: &Place<'_>) -> String {
+    format!("{}:{}: cannot attach", place.interface.name, place.pins.direction)
 }
 
 /// Drivers that cut packets into pieces take only the XDP program for that, and others perhaps only the plain one.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     Fault,
     kills::nothing_waits,
-    stage::{AF41, POLICY, Row, Stage, other_policy, passed, quote, quoted},
+    stage::{AF41, POLICY, Row, Stage, complaint, other_policy, passed, quote},
     trace::{Call, fail, nth},
 };
 
@@ -25,6 +25,7 @@ pub const FAULTS: &[Fault] = &[
     ("bpffs full: ENOSPC for one pin of `policy apply`, each in turn", one_pin_of_apply),
     ("bpffs full: ENOSPC for each folder", || full(Call::is_folder, libc::ENOSPC, &[ATTACH])),
     ("no memory: ENOMEM for each map", || full(Call::is_map, libc::ENOMEM, &[APPLY, ATTACH])),
+    ("no room: ENOSPC for each link", || full(Call::is_link, libc::ENOSPC, &["attach lo --egress --hook tcx"])),
 ];
 
 /// The pins are what holds links; a filter of clsact is held by its qdisc.
@@ -33,7 +34,7 @@ fn unmounted(hook: &str) -> anyhow::Result<Row> {
     umount2(&stage.router.bpffs, MntFlags::MNT_DETACH)?;
     stage.flow.pass(100)?;
     let status = stage.router.ask("status")?;
-    let said = quoted(&stage.router, &format!("{}{}", status.stdout, status.stderr));
+    let said = complaint(&stage.router, &format!("{}{}", status.stdout, status.stderr))?;
     let policy = stage.router.policy("edge", POLICY)?;
     let said = match hook {
         "clsact" => [said, freed(&stage)?].join(" / "),
@@ -70,7 +71,7 @@ fn freed(stage: &Stage) -> anyhow::Result<String> {
             let removal = format!("tc filter del dev {device} {direction} pref 20819");
             let cure = format!("ip netns exec {} {removal} removes it", stage.edge().name());
             let refused = stage.refused(&line, 1, &["no pin is known", &cure])?;
-            said = quote(&stage.router, &refused);
+            said = quote(&stage.router, &refused)?;
             stage.run(&removal)?;
         }
     }
@@ -91,7 +92,7 @@ fn read_only() -> anyhow::Result<Row> {
     for line in [apply.as_str(), "detach lan0", "policy bypass", "attach lan0 --hook xdp"] {
         let refused = stage.router.ask(line)?;
         ensure!(refused.code == 1 && refused.stderr.contains("mount -o remount,rw"), "{refused:?}");
-        said = quote(&stage.router, &refused);
+        said = quote(&stage.router, &refused)?;
     }
     stage.router.ok("status")?.says(&["active", "not verified: the bpf file system is read-only"])?;
     stage.router.ok("stats")?;
@@ -135,6 +136,7 @@ fn one_pin_after_the_other(
             return Ok(number);
         }
         ensure!(code == 1 && stderr.contains("No space left"), "{line}, pin {number}: ended with {code}: {stderr}");
+        complaint(router, &stderr)?;
         check().with_context(|| format!("{line} without pin {number}: {stderr}"))?;
         number += 1;
     }
@@ -186,7 +188,8 @@ fn full(which: fn(&Call) -> bool, errno: i32, lines: &[&str]) -> anyhow::Result<
     for line in lines {
         let (code, _, stderr) = failing(&stage.router, &line.replace("FILE", &other), errno, which)?;
         ensure!(code == 1 && stderr.contains(&reason), "{line} ended with {code}, without `{reason}`: {stderr}");
-        said = quoted(&stage.router, &stderr);
+        ensure!(stderr.contains("no room for "), "{line}: {stderr}");
+        said = complaint(&stage.router, &stderr)?;
         stage.router.ok("status")?;
     }
     stage.flow.pass(50)?;

@@ -6,12 +6,13 @@ use qosbpf::lab::topology::{EDGE_LAN, LAN_HOST, WAN_HOST};
 use qosbpf_tests::{
     left::tcx,
     router::{Router, run_in, wait_until_up},
+    typed::shell,
 };
 
 use crate::{
     Fault,
     bpffs::failing,
-    stage::{AF31, AF41, EF, Row, Stage, cut, other_policy, quoted},
+    stage::{AF31, AF41, EF, Row, Stage, complaint, cut, other_policy, quoted},
     trace::Call,
 };
 
@@ -92,7 +93,7 @@ fn gone_and_back(hook: &str) -> anyhow::Result<Row> {
     stage.router.ok("status")?;
     let lines = status.stdout.lines().map(str::trim).skip_while(|line| !line.contains("is gone"));
     // A command that is too long for the line has one of its own.
-    let said = quoted(&stage.router, &lines.take(2).collect::<Vec<_>>().join(" "));
+    let said = complaint(&stage.router, &lines.take(2).collect::<Vec<_>>().join(" "))?;
     // From the deletion on until the new device was attached.
     stage.flow.join_faults();
     let (router, outcome) = stage.end()?;
@@ -142,14 +143,26 @@ fn renamed() -> anyhow::Result<Row> {
     let stage = Stage::start("auto")?;
     stage.run("ip link set wan0 name wan0.832")?;
     stage.flow.pass(50)?;
-    let status = stage.router.ask("status")?.expect(3)?.says(&["wan0.832:egress", "no such interface"])?;
-    let line = status.stdout.lines().find(|line| line.contains("no such interface")).unwrap_or_default().to_owned();
+    stage.router.ask("status")?.expect(3)?.says(&["wan0.832:egress", "no such interface"])?;
+    let reason = reason(&stage.router, "wan0")?;
+    let cure = format!("ip netns exec {} ip link set dev wan0.832 name wan0", stage.edge().name());
+    ensure!(reason.contains("wan0 is called wan0.832 now") && reason.contains(&cure), "{reason}");
     stage.refused("stats wan0", 1, &["not attached at wan0", "wan0.832:egress"])?;
     stage.flow.pass(50)?;
-    stage.run("ip link set wan0.832 name wan0")?;
+    shell(&cure, None)?.expect(0)?;
     stage.router.ok("status")?;
-    let said = quoted(&stage.router, &line);
+    let said = quoted(&stage.router, &reason);
     stage.unharmed(said)
+}
+
+/// Why `status` says that the egress of an interface is missing.
+fn reason(router: &Router, interface: &str) -> anyhow::Result<String> {
+    let status = router.ask("status --json")?.expect(3)?.json()?;
+    let hooks = status["hooks"].as_array().context("hooks")?;
+    let hook = hooks.iter().find(|hook| hook["interface"] == interface && hook["direction"] == "egress");
+    let hook = hook.with_context(|| format!("no {interface}:egress: {status:#}"))?;
+    ensure!(hook["state"] == "missing", "{hook:#}");
+    Ok(hook["reason"].as_str().context("a reason")?.to_owned())
 }
 
 fn mtu() -> anyhow::Result<Row> {
@@ -244,10 +257,10 @@ fn away_and_back(
     then: impl FnOnce(&Router) -> anyhow::Result<()>,
 ) -> anyhow::Result<String> {
     let (router, flow) = (&stage.router, &mut stage.flow);
-    let status = flow.during(|| {
+    let said = flow.during(|| {
         let away = router.lab().wan();
         run_in(router.edge(), &format!("ip link set wan0 netns {}", away.name()))?;
-        let status = router.ask("status")?.expect(3).and_then(|status| meanwhile(router).map(|()| status));
+        let reason = reason(router, "wan0").and_then(|reason| meanwhile(router).map(|()| reason));
         run_in(away, &format!("ip link set wan0 netns {}", router.edge().name()))?;
         for line in [
             "ip address add 198.51.100.1/24 dev wan0".to_owned(),
@@ -258,10 +271,9 @@ fn away_and_back(
         }
         wan_is_up(router)?;
         then(router)?;
-        status
+        reason
     })?;
-    let line = status.stdout.lines().find(|line| line.starts_with("! wan0:egress  "));
-    let said = quoted(&stage.router, line.with_context(|| format!("{status:?}"))?);
+    let said = complaint(&stage.router, &said)?;
     stage.router.ok("status")?;
     Ok(said)
 }
@@ -304,8 +316,8 @@ fn renumbered() -> anyhow::Result<Row> {
     let mut said = String::new();
     let then = |router: &Router| {
         let back = router.ask("status")?.expect(3)?.says(&["its device is back as wan0, under another number"])?;
-        let line = back.stdout.lines().find(|line| line.contains("is back as wan0"));
-        said = quoted(router, line.unwrap_or_default());
+        let lines = back.stdout.lines().map(str::trim).skip_while(|line| !line.contains("is back as wan0"));
+        said = complaint(router, &lines.take(2).collect::<Vec<_>>().join(" "))?;
         // A look changes nothing.
         ensure!(was.join("link").exists());
         router.ok("attach wan0 --egress")?.says(&["wan0:egress  changed: "])?;

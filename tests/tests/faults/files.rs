@@ -18,7 +18,7 @@ use qosbpf_tests::{
 
 use crate::{
     Fault,
-    stage::{EF, POLICY, Row, Stage, other_policy, quote, quoted, remarked},
+    stage::{EF, POLICY, Row, Stage, complaint, other_policy, quote, remarked},
 };
 
 pub const FAULTS: &[Fault] = &[
@@ -48,7 +48,7 @@ fn refused_by_all(stage: &Stage, path: &str, code: i32) -> anyhow::Result<String
         let refused = stage.router.ask(&format!("policy {verb} {path}"))?.expect(code)?;
         ensure!(!refused.stderr.contains("panicked"), "{refused:?}");
         ensure!(refused.stderr.contains(path), "{refused:?}");
-        said = quote(&stage.router, &refused);
+        said = quote(&stage.router, &refused)?;
     }
     stage.router.ok("status")?.says(&["edge"])?;
     Ok(said)
@@ -74,7 +74,7 @@ fn unreadable() -> anyhow::Result<Row> {
         Answer::of(&mut command)
     })?;
     ensure!(refused.code == 2, "{refused:?}");
-    let said = quote(&stage.router, &refused.complains(&[&path, "Permission denied"])?);
+    let said = quote(&stage.router, &refused.complains(&[&path, "Permission denied"])?)?;
     stage.unharmed(said)
 }
 
@@ -96,10 +96,15 @@ fn full_while_saving() -> anyhow::Result<Row> {
     let kept = fs::read_to_string(folder.join("policy.toml"));
     let names = fs::read_dir(&folder).map(Iterator::count);
     let _gone = umount2(&folder, MntFlags::MNT_DETACH);
-    let refused = refused?.expect(1)?.complains(&["No space left on device", "lost at reboot", "policy save"])?;
+    let refused = refused?.expect(1)?.complains(&[
+        "No space left on device",
+        "lost at reboot",
+        "make room there (df ",
+        "policy save",
+    ])?;
     ensure!(kept?.contains("older"), "the saved policy was there before");
     ensure!(names? == 2, "half a file is left");
-    let said = quote(&stage.router, &refused);
+    let said = quote(&stage.router, &refused)?;
     stage.unharmed(said)
 }
 
@@ -114,7 +119,8 @@ fn full_while_exporting() -> anyhow::Result<Row> {
         let stderr = String::from_utf8(output.stderr)?;
         ensure!(output.status.code() == Some(1), "{line}: {:?}", output.status);
         ensure!(stderr.contains("No space left on device"), "{line}: {stderr}");
-        said = quoted(&stage.router, &stderr);
+        ensure!(stderr.contains("stdout"), "{line}: {stderr}");
+        said = complaint(&stage.router, &stderr)?;
     }
     stage.unharmed(said)
 }

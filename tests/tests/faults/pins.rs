@@ -16,11 +16,12 @@ use qosbpf_tests::{
     bpf::{Kind, load_constant, pin},
     left::assert_nothing,
     router::{Router, words},
+    typed::last_command,
 };
 
 use crate::{
     Fault,
-    stage::{Row, Stage, other_policy, quote, quoted},
+    stage::{Row, Stage, complaint, other_policy, quote},
 };
 
 pub const FAULTS: &[Fault] = &[
@@ -58,7 +59,7 @@ fn foreign_program() -> anyhow::Result<Row> {
     let earlier = stage.router.counted("lan0:ingress")?;
     stage.flow.pass(100)?;
     ensure!(stage.router.counted("lan0:ingress")?.since(&earlier).packets().values().sum::<u64>() >= 100);
-    let said = quote(&stage.router, &refused);
+    let said = quote(&stage.router, &refused)?;
     let (router, outcome) = stage.end()?;
     ensure!(outcome.beyond == 0 && outcome.within == 0, "{outcome:?}");
     ensure!(router.counted("wan0:egress")?.packets()[&crate::stage::EF] >= u64::from(outcome.sent) - 60);
@@ -77,7 +78,7 @@ fn other_layout(layout: u32) -> anyhow::Result<Row> {
     let words = [&*theirs.display().to_string(), &*format!("this one has layout {LAYOUT}")];
     let mut said = String::new();
     for line in ["attach lan0", "status", "stats", "detach --all", "policy bypass"] {
-        said = quote(&stage.router, &stage.refused(line, 1, &words)?);
+        said = quote(&stage.router, &stage.refused(line, 1, &words)?)?;
     }
     stage.flow.pass(50)?;
     fs::rename(&theirs, ours)?;
@@ -94,11 +95,13 @@ fn other_map(make: fn(&PathBuf) -> anyhow::Result<()>) -> anyhow::Result<Row> {
     let refused = stage.router.ask("stats lan0:egress --json")?.expect(1)?.json()?;
     let error = refused["hooks"][0]["error"].as_str().unwrap_or_default().to_owned();
     ensure!(error.contains(&name) && error.contains("is not a counter map of layout"), "{error}");
-    stage.router.ask("status")?.expect(3)?.says(&["ERROR"])?;
+    ensure!(!error.contains("Layout {"), "{error}");
+    stage.router.ask("status")?.expect(3)?.says(&["ERROR", "to count from zero"])?;
     stage.flow.pass(50)?;
-    fs::remove_file(&path)?;
-    fs::rename(path.with_file_name("away"), &path)?;
-    let said = quoted(&stage.router, &error);
+    last_command(&error)?;
+    stage.router.ok("stats lan0:egress")?;
+    stage.router.ok("status")?;
+    let said = complaint(&stage.router, &error)?;
     stage.unharmed(said)
 }
 
@@ -114,7 +117,7 @@ fn spoiled(stage: Stage, fault: &str, mend: impl FnOnce() -> anyhow::Result<()>)
     stage.flow.pass(50)?;
     mend()?;
     stage.router.ok("detach lan0:egress")?;
-    let said = quote(&stage.router, &refused);
+    let said = quote(&stage.router, &refused)?;
     stage.unharmed(said)
 }
 
@@ -175,7 +178,7 @@ fn other_text(pin: &str, make: fn(&Path) -> anyhow::Result<()>) -> anyhow::Resul
     make(&spare.namespace_folder()?.join(pin))?;
     spare.ok("detach --all")?;
     assert_nothing(&spare, "detach --all")?;
-    let said = quote(&stage.router, &refused);
+    let said = quote(&stage.router, &refused)?;
     stage.unharmed(said)
 }
 
@@ -212,7 +215,7 @@ fn hostile(make: impl FnOnce(&Router) -> anyhow::Result<()>, fault: &str) -> any
     make(&stage.router)?;
     let mut said = String::new();
     for line in ["status", "stats", "detach --all", "attach lan0"] {
-        said = quote(&stage.router, &stage.refused(line, 1, &[&path.display().to_string(), fault, "rm -r"])?);
+        said = quote(&stage.router, &stage.refused(line, 1, &[&path.display().to_string(), fault, "rm -r"])?)?;
     }
     // The cure that was named.
     let _link_or_folder = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));

@@ -30,7 +30,7 @@ use qosbpf_tests::{
 
 use crate::{
     Fault,
-    stage::{AF41, POLICY, Row, passed, quoted, unharmed},
+    stage::{AF41, POLICY, Row, complaint, passed, unharmed},
 };
 
 pub const FAULTS: &[Fault] = &[
@@ -199,6 +199,6 @@ fn vanish(cause: &str, make: fn(&Path) -> anyhow::Result<()>) -> anyhow::Result<
     Ok(Row {
         traffic: passed(&outcome)?,
         counters: "gone with the pins; `run` attaches again, and they begin at zero".to_owned(),
-        said: quoted(&lab.router, said),
+        said: complaint(&lab.router, said)?,
     })
 }

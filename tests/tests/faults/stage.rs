@@ -1,7 +1,7 @@
 //! A router under traffic with a policy in force, on which faults are tried.
 
 use anyhow::ensure;
-use qosbpf::lab::namespace::Namespace;
+use qosbpf::{invocation::COMMANDS, lab::namespace::Namespace};
 use qosbpf_tests::{
     binary::Answer,
     flow::{Flow, Outcome},
@@ -134,12 +134,32 @@ pub fn cut(outcome: &Outcome) -> anyhow::Result<String> {
 }
 
 /// What a command complained of, as the table quotes it: its first lines, with the paths of this run left out.
-pub fn quote(router: &Router, answer: &Answer) -> String {
-    quoted(router, &answer.stderr)
+pub fn quote(router: &Router, answer: &Answer) -> anyhow::Result<String> {
+    complaint(router, &answer.stderr)
 }
 
-/// The same of any text.
+/// The same of any text that complains: what to do about it has to be said too.
+pub fn complaint(router: &Router, text: &str) -> anyhow::Result<String> {
+    ensure!(helps(&without_names(router, text)), "nothing is said of what to do about it: {text}");
+    Ok(quoted(router, text))
+}
+
+/// Whether a complaint has a hint, which is on a line of its own or a field, a command of ours, or a place in a file.
+fn helps(text: &str) -> bool {
+    let hint = text.lines().skip_while(|line| !line.starts_with("qosbpf: ")).skip(1).any(|line| line.starts_with("  "));
+    hint || text.contains("\"hint\":\"")
+        || text.contains("--> ")
+        || COMMANDS.iter().any(|command| text.contains(&format!("qosbpf {command}")))
+}
+
+/// The first lines of what was said.
 pub fn quoted(router: &Router, text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(3);
+    without_names(router, &lines.collect::<Vec<_>>().join(" / "))
+}
+
+/// A text as it is in every run, where the names of this one were.
+fn without_names(router: &Router, text: &str) -> String {
     let (bpffs, folder, edge) = (router.bpffs.display(), router.folder().display(), router.edge().name());
     let names = [
         (format!(" --netns {edge} --bpffs {bpffs}"), ""),
@@ -148,7 +168,5 @@ pub fn quoted(router: &Router, text: &str) -> String {
         (bpffs.to_string(), "BPFFS"),
         (folder.to_string(), "FOLDER"),
     ];
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(3);
-    let text = lines.collect::<Vec<_>>().join(" / ");
-    names.iter().fold(text, |text, (name, short)| text.replace(name, short))
+    names.iter().fold(text.to_owned(), |text, (name, short)| text.replace(name, short))
 }

@@ -34,6 +34,9 @@ fn not_attached(missing: &Missing, site: &Site) -> Finding {
         let text = format!("{bound}, and nothing is attached: nothing is counted or marked there");
         return Finding::fail(interface, "not-attached", text).cure(Cure::attach(interface, *direction));
     }
+    if let Some((renamed, cure)) = site.renamed(interface) {
+        return Finding::fail(interface, "no-interface", format!("{bound}, and {renamed}")).cure(Cure::Advice(cure));
+    }
     let file = site.policy.as_ref().map_or("the policy", |in_force| &in_force.record.file);
     let advice = format!("make the interface, and attach; or take the name out of {file} and apply it again");
     let text = format!("{bound}, and there is no such interface");

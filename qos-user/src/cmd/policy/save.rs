@@ -12,6 +12,7 @@ use serde_json::json;
 use super::apply::refuse_while_pending;
 use crate::{
     cmd::{Context, recovery::recovered},
+    command::Command,
     error::{Exit, Failure},
     kernel::pins::Store,
 };
@@ -78,9 +79,16 @@ pub fn note_good(context: &Context, text: &str) {
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     replace(path, text).map_err(|error| {
         Failure::new("not-saved", format!("{}: {error}; the policy is in force, and lost at reboot", path.display()))
-            .hint("qosbpf policy save tries again")
+            .hint(format!("{}qosbpf policy save tries again", room(path, &error)))
             .into()
     })
+}
+
+/// What has to come first where a file system or a user's share of it is full.
+fn room(path: &Path, error: &io::Error) -> String {
+    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let look = Command::new("df").word(path.parent().unwrap_or(path).display());
+    if is_full { format!("make room there ({look}); ") } else { String::new() }
 }
 
 fn replace(path: &Path, text: &str) -> io::Result<()> {

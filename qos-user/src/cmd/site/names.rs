@@ -5,7 +5,7 @@ use crate::{
     cmd::{absent, attaching::begins_anew},
     command::Command,
     error::Failure,
-    hook::HookName,
+    hook::{Direction, HookName},
     kernel::{
         datapath::{Hook, Observed},
         network::Interface,
@@ -43,11 +43,28 @@ impl Site {
     pub fn interface(&self, name: &str, again: impl FnOnce(&str) -> Command) -> anyhow::Result<Interface> {
         let found = self.net.interface(name);
         let renamed = || self.new_name(name).map(|new| format!("it is called {new} now: {}", again(new)));
-        let Some(hint) = found.is_err().then(|| renamed().or_else(|| self.left_of(name))).flatten() else {
+        let Some(hint) = found.is_err().then(|| renamed().or_else(|| self.left_of(name, None))).flatten() else {
             return found;
         };
         let message = format!("no interface {name} in this network namespace");
         Err(Failure::new("no-such-interface", message).hint(hint).into())
+    }
+
+    /// What became of an interface that the policy in force binds by a name that none has, and what helps, if that is known.
+    #[must_use]
+    pub fn whereabouts(&self, name: &str, direction: Direction) -> Option<String> {
+        let renamed = self.renamed(name).map(|(text, cure)| format!("{text}; {cure}"));
+        renamed.or_else(|| self.left_of(name, Some(direction))).or_else(|| self.left_of(name, None))
+    }
+
+    /// That an interface of which the policy in force speaks has another name by now, and what helps, if that is so.
+    #[must_use]
+    pub fn renamed(&self, name: &str) -> Option<(String, String)> {
+        let new = self.new_name(name)?;
+        let back = Command::new("ip link set dev").word(new).words("name").word(name);
+        let file = self.policy.as_ref().map_or("the policy", |in_force| &in_force.record.file);
+        let cure = format!("{back} (before Linux 6.2 while it is down); or name {new} in {file} and apply that");
+        Some((format!("{name} is called {new} now"), cure))
     }
 
     /// How an interface is called by now that had another name when we attached to it.
@@ -92,12 +109,15 @@ impl Site {
         if let Some(new) = self.new_name(interface) {
             return format!("{interface} is called {new} now");
         }
-        self.left_of(interface).unwrap_or_else(|| format!("there is no interface {interface}"))
+        self.left_of(interface, None).unwrap_or_else(|| format!("there is no interface {interface}"))
     }
 
-    /// What is left of an interface that is gone, or in another network namespace, in words, if anything is.
-    fn left_of(&self, interface: &str) -> Option<String> {
-        let had_it = |hook: &&Hook| hook.state.interface == interface && self.interface_of(hook).is_none();
+    /// What is left of an interface that is gone, or in another network namespace, or of one direction of it, in words, if
+    /// anything is.
+    fn left_of(&self, interface: &str, direction: Option<Direction>) -> Option<String> {
+        let is_meant = |hook: &&Hook| direction.is_none_or(|direction| direction == hook.pins.direction);
+        let had_it =
+            |hook: &&Hook| hook.state.interface == interface && is_meant(hook) && self.interface_of(hook).is_none();
         let hook = self.hooks.iter().find(had_it)?;
         if absent::runs_elsewhere(hook) {
             return Some(format!("{}: {}", self.hook_name(hook), absent::why(self, hook)));

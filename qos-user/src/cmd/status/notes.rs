@@ -4,6 +4,7 @@ use super::left;
 use crate::{
     cmd::{applying, attaching, conditioner, policy::seconds, site::Site, slot},
     command::Command,
+    error::with_hint,
     hook::Layer,
     kernel::{choice::Wanted, datapath::Hook, state::Binding},
     status::Note,
@@ -46,7 +47,7 @@ pub(super) fn of(site: &Site, hook: &Hook, unreadable: Option<anyhow::Error>) ->
         notes.push(Note::warning(format!("BYPASS by {} since {since}{end}: {resume}", bypass.by)));
     }
     if let Some(error) = unreadable {
-        notes.push(Note::warning(format!("counters: {error:#}")));
+        notes.push(Note::warning(format!("counters: {}", with_hint(&error))));
     }
     notes.extend(of_policy(site, hook));
     if !hook.state.is_of_this_build() {
