@@ -21,7 +21,8 @@ pub(super) const PAYLOAD: usize = 100;
 pub(super) const EF: u8 = 0xb9;
 pub(super) const AF41: u8 = 0x8a;
 
-const POLICY: &str = "[interface.t0]\negress = \"out\"\ningress = \"in\"\n\
+/// Both directions of `t0`.
+pub(super) const POLICY: &str = "[interface.t0]\negress = \"out\"\ningress = \"in\"\n\
     [remark.out]\nEF = \"AF41\"\nother = \"keep\"\n[remark.in]\nAF41 = \"EF\"\nother = \"keep\"\n";
 
 /// A kind of device, made at both ends as `t0`.
@@ -81,10 +82,15 @@ fn make(kind: &Kind, router: &Router) -> anyhow::Result<()> {
 
 /// Gives `t0` the addresses of one end.
 pub(super) fn give_addresses(namespace: &Namespace, kind: &Kind, end: usize) -> anyhow::Result<()> {
+    give_addresses_to("t0", namespace, kind, end)
+}
+
+/// The same of another device.
+pub(super) fn give_addresses_to(device: &str, namespace: &Namespace, kind: &Kind, end: usize) -> anyhow::Result<()> {
     for addresses in kind.carries {
         let (address, length) = (addresses[end], if addresses[end].contains(':') { 64 } else { 24 });
         let nodad = if length == 64 { "nodad" } else { "" };
-        run_in(namespace, &format!("ip address add {address}/{length} dev t0 {nodad}"))?;
+        run_in(namespace, &format!("ip address add {address}/{length} dev {device} {nodad}"))?;
     }
     Ok(())
 }
@@ -93,11 +99,17 @@ pub(super) fn place(address: &str, port: u16) -> anyhow::Result<SocketAddr> {
     Ok(SocketAddr::new(address.parse::<IpAddr>()?, port))
 }
 
-/// Sends both ways, and holds what arrives and what is counted against what was sent.
+/// Attaches, and has packets pass both ways.
 pub(super) fn exchange(kind: &Kind, router: &Router, hook: &str) -> anyhow::Result<()> {
     let policy = router.policy("links", POLICY)?;
     router.ok(&format!("attach t0 --hook {hook}"))?;
     router.ok(&format!("policy apply {policy} --prune"))?;
+    pass("t0", kind, router)
+}
+
+/// Sends both ways over a device, and holds what arrives, and all that has been counted, against what was sent.
+pub(super) fn pass(device: &str, kind: &Kind, router: &Router) -> anyhow::Result<()> {
+    let [egress, ingress] = ["egress", "ingress"].map(|direction| format!("{device}:{direction}"));
     for addresses in kind.carries {
         let (own, peer) = (place(addresses[0], 7000)?, place(addresses[1], 7001)?);
         let (here, there) = (Listener::bind(router.edge(), own)?, Listener::bind(router.lab().wan(), peer)?);
@@ -109,14 +121,14 @@ pub(super) fn exchange(kind: &Kind, router: &Router, hook: &str) -> anyhow::Resu
         }
         let (family, header) = if own.is_ipv4() { ("ipv4", 20) } else { ("ipv6", 40) };
         let sum = [COUNT as u64, (COUNT * (kind.header + header + 8 + PAYLOAD)) as u64];
-        for (name, ds) in [("t0:egress", EF), ("t0:ingress", AF41)] {
+        for (name, ds) in [(&egress, EF), (&ingress, AF41)] {
             let counted = router.counted(name)?;
             ensure!(counted.before.get(&(family.to_owned(), ds)) == Some(&sum), "{name}: {sum:?} in {counted:?}");
             ensure!(counted.malformed == [0, 0], "{name}: {counted:?}");
         }
     }
     let families = kind.carries.len() as u64;
-    for (name, pair) in [("t0:egress", (46, 34)), ("t0:ingress", (34, 46))] {
+    for (name, pair) in [(&egress, (46, 34)), (&ingress, (34, 46))] {
         let counted = router.counted(name)?;
         ensure!(counted.remarked.get(&pair).map(|sum| sum[0]) == Some(COUNT as u64 * families), "{name}: {counted:?}");
     }

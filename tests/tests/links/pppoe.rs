@@ -5,16 +5,18 @@ use qosbpf_tests::{
     features::left_out,
     pppoe,
     router::{Router, run_in},
+    service::{Lab, eventually},
+    typed::find,
 };
 
-use super::devices::{COUNT, EF, LAYER3, exchange, give_addresses};
+use super::devices::{COUNT, EF, LAYER3, POLICY, exchange, give_addresses_to, pass};
 
 const SESSION: u16 = 7;
 const EDGE: [u8; 6] = [2, 0, 0, 0, 2, 1];
 const WAN: [u8; 6] = [2, 0, 0, 0, 2, 2];
 
-/// Both ends of a session over the WAN, each with a PPP device `t0`; `None` if this kernel has no PPPoE.
-fn session(router: &Router) -> anyhow::Result<Option<[pppoe::End; 2]>> {
+/// Both ends of a session over the WAN, each with a PPP device of this name; `None` if this kernel has no PPPoE.
+fn session(router: &Router, name: &str) -> anyhow::Result<Option<[pppoe::End; 2]>> {
     let ends = [(router.edge(), "wan0", WAN), (router.lab().wan(), "eth0", EDGE)];
     let mut open = Vec::new();
     for (at, (namespace, device, peer)) in ends.into_iter().enumerate() {
@@ -25,9 +27,12 @@ fn session(router: &Router) -> anyhow::Result<Option<[pppoe::End; 2]>> {
             }
             made => made?,
         };
-        run_in(namespace, &format!("ip link set ppp{unit} name t0"))?;
-        run_in(namespace, "ip link set t0 up")?;
-        give_addresses(namespace, &LAYER3, at)?;
+        let made = format!("ppp{unit}");
+        if made != name {
+            run_in(namespace, &format!("ip link set {made} name {name}"))?;
+        }
+        run_in(namespace, &format!("ip link set {name} up"))?;
+        give_addresses_to(name, namespace, &LAYER3, at)?;
         open.push(end);
     }
     Ok(Some(open.try_into().ok().context("two ends")?))
@@ -42,10 +47,11 @@ fn is_unsupported(error: &anyhow::Error) -> bool {
 fn a_ppp_device_and_the_ethernet_below_it_have_the_same_packets() -> anyhow::Result<()> {
     for hook in ["auto", "clsact"] {
         let router = Router::start()?;
-        let Some(_ends) = session(&router)? else { return Ok(()) };
+        let Some(_ends) = session(&router, "t0")? else { return Ok(()) };
         router.ok(&format!("attach wan0 --hook {hook} --inside pppoe"))?;
         let attached = router.ok(&format!("attach t0 --hook {hook}"))?;
         attached.complains(&["t0 is PPPoE over wan0", "counts at both"])?;
+        find(&router.ask("doctor --sample 0 --json")?.expect(3)?, "t0", "counted-twice")?;
         exchange(&LAYER3, &router, hook).with_context(|| hook.to_owned())?;
         // Ethernet, PPPoE and PPP, IP and UDP.
         let bytes = |header: usize| (COUNT * (14 + 8 + header + 8 + 100)) as u64;
@@ -59,4 +65,33 @@ fn a_ppp_device_and_the_ethernet_below_it_have_the_same_packets() -> anyhow::Res
         }
     }
     Ok(())
+}
+
+/// Waits until the service has said something so many times, for as long as a guest takes in emulation beside other work.
+fn said(lab: &Lab, words: &str, times: usize) -> anyhow::Result<()> {
+    let has_said = || Ok(lab.log()?.matches(words).count() >= times);
+    let in_time = (0..6).any(|_| eventually(has_said).is_ok());
+    ensure!(in_time, "`{words}`, {times} times:\n{}", lab.log()?);
+    Ok(())
+}
+
+/// How often the provider ends the session.
+const REDIALS: usize = 3;
+
+/// Each time it is another device: `run` attaches to it, marks what passes, and its counters begin at zero.
+#[test]
+fn a_pppoe_session_that_is_dropped_and_made_again_is_marked_by_run_each_time() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", &POLICY.replace("interface.t0", "interface.\"ppp*\""))?;
+    lab.serve()?;
+    for round in 0..=REDIALS {
+        let Some(ends) = session(&lab.router, "ppp0")? else { return Ok(()) };
+        // Who asks for the status again and again takes a guest's one processor from it.
+        said(&lab, "attached: ", 2 * (round + 1))?;
+        pass("ppp0", &LAYER3, &lab.router)
+            .with_context(|| format!("session {round}:\n{}", lab.log().unwrap_or_default()))?;
+        drop(ends);
+        said(&lab, "ppp0 is gone", round + 1)?;
+    }
+    lab.stop()
 }
