@@ -10,20 +10,21 @@ use crate::{
     router::{Router, run_in},
 };
 
-const PORT: u16 = 51_820;
+/// Where the first device of a host listens.
+pub const PORT: u16 = 51_820;
 
-/// Gives `t0` at the router and at the WAN host keys, and tells each of the other.
+/// Gives a device that both the router and the WAN host have keys and a port, and tells each end of the other.
 ///
 /// # Errors
 ///
 /// That wg(8) is not there, or what it says.
-pub fn join(router: &Router) -> anyhow::Result<()> {
+pub fn join(router: &Router, device: &str, port: u16) -> anyhow::Result<()> {
     let ends = [(router.edge(), "198.51.100.1"), (router.lab().wan(), "198.51.100.2")];
-    let keys = [key(router, "edge")?, key(router, "wan")?];
+    let keys = [key(router, &format!("{device}-edge"))?, key(router, &format!("{device}-wan"))?];
     for (at, (namespace, _)) in ends.iter().enumerate() {
         let ((file, _), (_, public)) = (&keys[at], &keys[1 - at]);
-        let peer = format!("peer {public} endpoint {}:{PORT} allowed-ips 0.0.0.0/0,::/0", ends[1 - at].1);
-        run_in(namespace, &format!("wg set t0 private-key {file} listen-port {PORT} {peer}"))?;
+        let peer = format!("peer {public} endpoint {}:{port} allowed-ips 0.0.0.0/0,::/0", ends[1 - at].1);
+        run_in(namespace, &format!("wg set {device} private-key {file} listen-port {port} {peer}"))?;
     }
     Ok(())
 }

@@ -251,7 +251,7 @@ fn veth_with_several_queues() -> anyhow::Result<()> {
 fn wireguard() -> anyhow::Result<()> {
     let kind = Kind { name: "wireguard", make: "link add t0 type wireguard", ..LAYER3 };
     with_device(&kind, |router, hook| {
-        wireguard::join(router)?;
+        wireguard::join(router, "t0", wireguard::PORT)?;
         exchange(&kind, router, hook)
     })
 }

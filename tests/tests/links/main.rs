@@ -12,3 +12,4 @@ mod outer;
 mod pppoe;
 mod sums;
 mod twice;
+mod wireguard;

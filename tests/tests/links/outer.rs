@@ -15,7 +15,6 @@ use qosbpf_tests::{
     router::{Router, run_in},
     tagged::Tagged,
     udp::{self, Listener},
-    wireguard,
 };
 
 use super::devices::{BOTH, ETHERNET, Kind, LAYER3, V4, V6, place, with_device};
@@ -30,8 +29,8 @@ const TABLES: [(&str, &str, [u8; 3]); 2] = [
 ];
 
 /// The ports of what is sent, as they lie in a packet.
-const FROM: u16 = 7002;
-const TO: u16 = 7001;
+pub(super) const FROM: u16 = 7002;
+pub(super) const TO: u16 = 7001;
 
 pub(super) const UNIFORM: &str = "[interface.wan0]\nouter = \"uniform\"\n[remark.uniform]\nother = \"keep\"\n";
 
@@ -203,7 +202,7 @@ fn for_a_lan(kind: &Kind) -> anyhow::Result<()> {
 }
 
 /// How many packets a rule has counted.
-fn hits(router: &Router, rule: &str) -> anyhow::Result<u64> {
+pub(super) fn hits(router: &Router, rule: &str) -> anyhow::Result<u64> {
     let shown = router.ok("policy show --json")?.json()?;
     let mut rules = shown["hooks"].as_array().context("hooks")?.iter().filter_map(|hook| hook["rules"].as_array());
     let found = rules.find_map(|rules| rules.iter().find(|found| found["rule"] == rule)).context("the rule")?;
@@ -283,34 +282,4 @@ fn segment_routing() -> anyhow::Result<()> {
     udp::send(router.lab().lan(), place("192.0.2.2", FROM)?, place("10.9.0.2", TO)?, 0xb8, 1)?;
     ensure!(next(&wire)? == (0, 0), "of the LAN");
     Ok(())
-}
-
-/// The device's own mark is all that is left of a packet at the physical device: the DSCP is not copied, nor is the mark of
-/// the packet that goes in.
-#[test]
-fn wireguard_leaves_its_own_mark_and_no_more() -> anyhow::Result<()> {
-    const RULES: &str = "[[rule]]\nname = \"into it\"\non = \"t0:egress\"\nmatch = { dscp = \"EF\" }\n\
-        mark = \"0x2e00/0xff00\"\n\
-        [[rule]]\nname = \"its own mark\"\non = \"wan0:egress\"\nmatch = { mark = \"0x77/0xff\" }\nset = \"CS3\"\n\
-        [[rule]]\nname = \"a mark that came through\"\non = \"wan0:egress\"\n\
-        match = { mark = \"0x2e00/0xff00\" }\nset = \"AF41\"\n";
-    let kind = Kind { name: "wireguard and marks", make: "link add t0 type wireguard", ..LAYER3 };
-    with_device(&kind, |router, hook| {
-        wireguard::join(router)?;
-        router.ok(&format!("attach wan0 --egress --hook {hook}"))?;
-        router.ok(&format!("attach t0 --egress --hook {hook}"))?;
-        router.ok(&format!("policy apply {}", router.policy("marks", RULES)?))?;
-        let (own, peer) = (place(V4[0], FROM)?, place(V4[1], TO)?);
-        let there = Listener::bind(router.lab().wan(), peer)?;
-        let wire = router.lab().wan().run(|| Tagged::start("eth0"))?;
-        for (mark, dscp) in [(0, 0), (0x77, 24)] {
-            wireguard::set_mark(router.edge(), "t0", mark)?;
-            udp::send(router.edge(), own, peer, 0xb8, 1)?;
-            ensure!(there.receive()? == 0xb8, "what is inside stays as it is");
-            let data = wire.receive_until(|frame| frame.get(42) == Some(&4))?;
-            ensure!(outermost(&data)?.0 == dscp, "mark {mark:#x}: {}", hex(&data[..42]));
-        }
-        ensure!(hits(router, "a mark that came through")? == 0, "WireGuard keeps the mark");
-        Ok(())
-    })
 }
