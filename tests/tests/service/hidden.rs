@@ -131,11 +131,8 @@ fn what_a_command_has_done_by_half_is_not_remembered() -> anyhow::Result<()> {
     let mut lab = Lab::start()?;
     fs::write(lab.etc("qosbpf.toml"), "sample = \"1s\"\n")?;
     lab.ok("attach wan0 --ingress")?;
-    let (store, lock) = lab.router.edge().run(|| {
-        let store = Store::open(&lab.router.bpffs)?;
-        let lock = store.quiet()?.context("somebody else has the lock")?;
-        Ok((store, lock))
-    })?;
+    let store = lab.router.edge().run(|| Store::open(&lab.router.bpffs))?;
+    let lock = store.quiet()?.context("somebody else has the lock")?;
     lab.serve()?;
     looks_again(&lab)?;
     store.hooks()?.iter().try_for_each(HookPins::remove_all)?;
