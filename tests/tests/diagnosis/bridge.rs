@@ -9,7 +9,7 @@ use qosbpf_tests::{
 use super::doctor::doctor;
 
 /// A bridge between the LAN's host and the WAN's, with hooks at both ports and at itself.
-fn router() -> anyhow::Result<Router> {
+fn bridge() -> anyhow::Result<Router> {
     let router = Router::start()?;
     let wan = router.lab().wan();
     let pair = format!("ip link add p1 type veth peer name far netns {}", wan.name());
@@ -24,6 +24,12 @@ fn router() -> anyhow::Result<Router> {
     for interface in ["lan0", "p1", "br0"] {
         router.ok(&format!("attach {interface}"))?;
     }
+    Ok(router)
+}
+
+/// The same with EF from the one host to the other, and back.
+fn router() -> anyhow::Result<Router> {
+    let router = bridge()?;
     run_in(router.lab().lan(), "ping -q -n -i 0.002 -W 2 -Q 184 -c 12 192.0.2.9")?;
     Ok(router)
 }
@@ -50,6 +56,30 @@ fn what_is_bridged_between_ports_is_not_missed_at_the_bridge_itself() -> anyhow:
         why(&router, &format!("{hook} EF"))?.expect(0)?.says(&["EF comes through: 12 from "])?;
     }
     assert!(!has(&why(&router, "br0:ingress AF41")?, "bridged")?, "none came by any port");
+    Ok(())
+}
+
+/// The router answers pings with their mark, where they came from: that is no proof that they came through.
+#[test]
+fn what_the_router_answers_by_a_bridge_does_not_stand_for_what_it_was_sent() -> anyhow::Result<()> {
+    let router = bridge()?;
+    for line in ["ip -4 address flush dev lan0", "ip address add 192.0.2.7/24 dev br0"] {
+        run_in(router.edge(), line)?;
+    }
+    run_in(router.lab().lan(), "ping -q -n -i 0.002 -W 2 -Q 184 -c 5 192.0.2.7")?;
+    for hook in ["br0:ingress", "lan0:ingress"] {
+        let answer = why(&router, &format!("{hook} EF"))?.expect(4)?;
+        let found = find(&answer, hook, "vanished")?;
+        let text = found["text"].as_str().unwrap_or_default();
+        assert!(text.contains("(5 came, 0 were counted): for this host, or dropped"), "{found:#}");
+    }
+    for hook in ["br0:egress", "lan0:egress"] {
+        let answer = why(&router, &format!("{hook} EF"))?.expect(0)?.says(&["EF comes here: made by this host"])?;
+        assert!(!answer.stdout.contains("comes through"), "{}", answer.stdout);
+    }
+    // What is bridged beside it comes through all the same.
+    run_in(router.lab().lan(), "ping -q -n -i 0.002 -W 2 -Q 184 -c 1000 192.0.2.9")?;
+    why(&router, "p1:egress EF")?.expect(0)?.says(&["EF comes through"])?;
     Ok(())
 }
 

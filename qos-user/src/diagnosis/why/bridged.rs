@@ -43,6 +43,19 @@ pub(super) fn none_left(scene: &Scene<'_>, hook: &Hook, word: &str, came: u64, d
     (on >= came).then(|| Finding::info(&scene.name(), "bridged", text).details(listed(&left)))
 }
 
+/// Whether what came in by one hook leaves by the other only as it came: they are at one device, or at a bridge and one of its
+/// ports. What is bridged leaves by another port, and what is routed by another device.
+pub(super) fn is_way_back(scene: &Scene<'_>, from: &Hook, exit: &Hook) -> bool {
+    let is_port =
+        |bridge: &Hook, port: &Hook| self::bridge(scene, bridge).is_some_and(|bridge| has_port(scene, bridge, port));
+    from.interface == exit.interface || is_port(from, exit) || is_port(exit, from)
+}
+
+fn has_port(scene: &Scene<'_>, bridge: &Port, hook: &Hook) -> bool {
+    let port = scene.ground.port(&hook.interface);
+    port.is_some_and(|port| port.device.master == Some(bridge.device.ifindex))
+}
+
 /// The device of a hook, if it is a bridge.
 fn bridge<'a>(scene: &Scene<'a>, hook: &Hook) -> Option<&'a Port> {
     scene.ground.port(&hook.interface).filter(|port| port.device.kind.as_deref() == Some("bridge"))
@@ -55,10 +68,7 @@ fn at_ports<'a>(
     direction: Direction,
     packets: impl Fn(&Hook) -> u64,
 ) -> Vec<(&'a Hook, u64)> {
-    let is_port = |hook: &&Hook| {
-        let port = scene.ground.port(&hook.interface);
-        port.is_some_and(|port| port.device.master == Some(bridge.device.ifindex))
-    };
+    let is_port = |hook: &&Hook| has_port(scene, bridge, hook);
     let counted = scene.hooks(direction).filter(is_port).map(|hook| (hook, packets(hook)));
     counted.filter(|(_, packets)| *packets > 0).collect()
 }

@@ -113,8 +113,10 @@ fn upstream(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<F
     let at = |from: &Hook| format!("at {}", hook_name(from));
     let mut taken: Vec<_> = all().flat_map(|from| by_policy(from, &at(from), dscps)).collect();
     // What comes here may be the outer headers of what goes into a tunnel; what comes out of it came by here, and leaves elsewhere.
-    let is_outer = |from: &&Hook| before(hook, dscps) > 0 && tunnels::is_over(scene, from, hook);
-    let others = || all().filter(|from| !is_outer(from));
+    // What came in by a bridge does not leave by its ports, nor what came in by a port by the bridge: this host answers there.
+    let comes_here = before(hook, dscps) > 0;
+    let is_another = |from: &&Hook| tunnels::is_over(scene, from, hook) || bridged::is_way_back(scene, from, hook);
+    let others = || all().filter(|from| !(comes_here && is_another(from)));
     let from: Vec<_> = others().filter(|from| after(from, dscps) > 0).collect();
     if !from.is_empty() {
         taken.extend(way(scene, &from, Some(hook), word, dscps));

@@ -12,6 +12,8 @@ pub(super) struct Balance {
     pub others: Vec<Stack>,
     /// What left.
     pub exits: Vec<Stack>,
+    /// What left beside, by ways that ours would take only back to where they came from.
+    pub back: Vec<Stack>,
 }
 
 /// What the numbers prove of those that came in by the hooks that are asked about.
@@ -38,11 +40,13 @@ impl Balance {
 
     /// How many of ours have left if all that may be of others is: where ours cannot leave, others have left first.
     fn least(&self) -> u64 {
-        let comes_back = |exit: &&Stack| self.ours.iter().all(|side| is_way_back(side, exit));
-        let of_others: Vec<Stack> = self.exits.iter().filter(comes_back).cloned().collect();
+        let comes_back = |exit: &Stack| self.ours.iter().all(|side| is_way_back(side, exit));
+        let (mut of_others, open): (Vec<_>, Vec<_>) = self.exits.iter().cloned().partition(comes_back);
+        of_others.extend(self.back.iter().cloned());
         let there = passable(&self.others, &of_others);
-        let elsewhere = passable(&self.others, &self.exits).saturating_sub(there);
-        (packets(&self.exits) - packets(&of_others)).saturating_sub(elsewhere)
+        let left = packets(&open);
+        let elsewhere = passable(&self.others, &[of_others, open].concat()).saturating_sub(there);
+        left.saturating_sub(elsewhere)
     }
 
     /// The same if outer headers of these tunnels have the codepoints of what is inside: they come in for this host, and leave
@@ -52,7 +56,7 @@ impl Balance {
         for tunnel in tunnels {
             let is_over = |stack: &&mut Stack| tunnel.may_be_over(stack);
             take(rest.ours.iter_mut().chain(&mut rest.others).filter(is_over), tunnel.came);
-            take(rest.exits.iter_mut().filter(is_over), tunnel.left);
+            take(rest.exits.iter_mut().chain(&mut rest.back).filter(is_over), tunnel.left);
         }
         rest
     }
@@ -102,7 +106,7 @@ mod tests {
     }
 
     fn balance(ours: &[(u32, u64)], others: &[(u32, u64)], exits: &[(u32, u64)]) -> Balance {
-        Balance { ours: stacks(ours), others: stacks(others), exits: stacks(exits) }
+        Balance { ours: stacks(ours), others: stacks(others), exits: stacks(exits), back: Vec::new() }
     }
 
     /// Lost, surely lost, surplus.
@@ -151,10 +155,21 @@ mod tests {
     #[test]
     fn what_came_in_by_a_port_of_a_bridge_may_leave_by_another_one() {
         let ports = |packets| Stack { devices: [4, 5, 6].into(), is_wide: true, packets };
-        let bridge = Balance { ours: vec![ports(24)], others: vec![ports(0)], exits: vec![ports(24)] };
+        let bridge = Balance { ours: vec![ports(24)], exits: vec![ports(24)], ..balance(&[], &[], &[]) };
         assert_eq!(bounds(&bridge), [0, 0, 0]);
-        let one = Balance { ours: vec![ports(12)], others: vec![ports(12)], exits: vec![ports(24)] };
+        let one = Balance { others: vec![ports(12)], ours: vec![ports(12)], ..bridge };
         assert_eq!(bounds(&one), [0, 0, 0]);
+    }
+
+    #[test]
+    fn what_left_where_ours_come_from_is_none_of_them_and_others_may_have_left_there() {
+        let replies = Balance { back: stacks(&[(4, 5)]), ..balance(&[(LAN, 5)], &[], &[(WAN, 0)]) };
+        assert_eq!(bounds(&replies), [5, 5, 0], "this host made them");
+        // A call: twenty each way.
+        let call = Balance { back: stacks(&[(4, 20)]), ..balance(&[(LAN, 20)], &[(WAN, 20)], &[(WAN, 20)]) };
+        assert_eq!(bounds(&call), [0, 0, 0]);
+        let third = Balance { back: stacks(&[(4, 20)]), ..balance(&[(LAN, 20)], &[(WAN, 20)], &[(WANX, 20)]) };
+        assert_eq!(bounds(&third), [0, 0, 0], "those from the WAN left where ours came from");
     }
 
     #[test]

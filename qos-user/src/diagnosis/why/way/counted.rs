@@ -12,7 +12,7 @@ use crate::{
     diagnosis::{
         share::{BETWEEN, NOISE},
         why::{
-            Scene,
+            Scene, bridged,
             forwarding::of_family,
             mark::{after, before, others},
             tunnels,
@@ -86,7 +86,7 @@ impl<'a> Reading<'_, 'a> {
             lost,
             surely_lost,
             surplus,
-            all: [came + packets(&balance.others), packets(&balance.exits)],
+            all: [came + packets(&balance.others), packets(&balance.exits) + packets(&balance.back)],
             here: to.map_or(left, |to| self.amount(to, before)),
             allowed: allowed(came),
             unseen: if self.sampled { 0 } else { self.unseen(from, &exits, came) },
@@ -100,26 +100,40 @@ impl<'a> Reading<'_, 'a> {
 
     /// The hooks by which packets may leave that came in by these: where they came from only if that is several interfaces.
     fn ways_out(&self, from: &[&Hook]) -> Vec<&Hook> {
-        let is_one = |exit: &&Hook| from.iter().any(|from| from.interface != exit.interface);
-        self.scene.hooks(Direction::Egress).filter(is_one).collect()
+        let leads_on = |exit: &&Hook| from.iter().any(|from| !bridged::is_way_back(self.scene, from, exit));
+        self.scene.hooks(Direction::Egress).filter(leads_on).collect()
+    }
+
+    /// How many left each stack by some of its hooks.
+    fn exits(&self, is_asked: impl Fn(&Hook) -> bool) -> Vec<Stack> {
+        let amount = |hook: &Hook| if is_asked(hook) { self.amount(hook, before) } else { 0 };
+        let exits = self.scene.hooks(Direction::Egress).map(|hook| (hook.ifindex, amount(hook)));
+        self.scene.stacks(Direction::Egress).each_down(exits)
     }
 
     fn balance(&self, from: &[&Hook]) -> Balance {
         let is_asked = |hook: &Hook| from.iter().any(|from| from.ifindex == hook.ifindex);
         let (ours, all) = (self.came(is_asked), self.came(|_| true));
-        let exits = self.scene.hooks(Direction::Egress).map(|hook| (hook.ifindex, self.amount(hook, before)));
-        let exits = self.scene.stacks(Direction::Egress).each_down(exits);
+        let all_exits = self.exits(|_| true);
+        // A bridge and its ports are one stack, by which what came in by one port may leave.
+        let bridges = self.scene.ground.bridges();
+        let is_way_back = |from: &Hook, exit: &Hook| {
+            bridges.contains(&from.interface) && bridged::is_way_back(self.scene, from, exit)
+        };
+        let exits = self.exits(|exit| !from.iter().all(|from| is_way_back(from, exit)));
         let unknown = self.unknown(is_asked);
         let others = ours.iter().zip(all).map(|(ours, all)| {
             // What came in there before our hook was attached may be all that left.
             let is_unknown = all.devices.iter().any(|device| unknown.contains(device));
             let known = all.packets.saturating_sub(ours.packets);
-            let packets = if is_unknown { known.max(packets(&exits)) } else { known };
+            let packets = if is_unknown { known.max(packets(&all_exits)) } else { known };
             Stack { packets, ..all }
         });
         let others = others.collect();
         let ours = ours.into_iter().filter(|stack| stack.packets > 0).collect();
-        Balance { ours, others, exits }
+        let back = all_exits.into_iter().zip(&exits);
+        let back = back.map(|(all, open)| Stack { packets: all.packets.saturating_sub(open.packets), ..all });
+        Balance { ours, others, back: back.collect(), exits }
     }
 
     /// What left the hooks at ingress that are asked about, without what those of ours took that stand on them.
