@@ -151,23 +151,25 @@ impl Site {
         document::write(&self.store.policy(), &record)
     }
 
-    /// Removes the pins of hooks whose interfaces are gone. A new device has a new index, unless somebody gives it the old
+    /// Removes the pins of hooks whose interfaces are gone, and says which. A new device has a new index, unless somebody gives it the old
     /// one: `gone` are those of devices that are known to have gone.
     ///
     /// # Errors
     ///
     /// What the kernel says. Needs the lock.
-    pub fn collect_dead(&mut self, gone: &HashSet<u32>) -> anyhow::Result<()> {
+    pub fn collect_dead(&mut self, gone: &HashSet<u32>) -> anyhow::Result<Vec<Hook>> {
+        let mut dead = Vec::new();
         for hook in std::mem::take(&mut self.hooks) {
             let another = gone.contains(&hook.pins.ifindex) && datapath::is_orphaned(&hook)?;
             if another || datapath::is_dead(&hook, &self.net)? {
                 tracing::info!(hook = self.former_name(&hook), "gone: pins removed");
                 hook.pins.remove_all()?;
+                dead.push(hook);
             } else {
                 self.hooks.push(hook);
             }
         }
-        Ok(())
+        Ok(dead)
     }
 
     /// The hooks that are meant and cannot be read; no name means all.

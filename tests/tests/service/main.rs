@@ -1,6 +1,7 @@
 //! `qosbpf run`, on real interfaces in namespaces of its own: links that come and go, files that are wrong, kills, scrapers
 //! that hang, people who may not. Needs root, iproute2, util-linux, and Prometheus with its promtool.
 
+mod by_hand;
 mod control;
 mod crowded;
 mod deadlines;

@@ -188,7 +188,7 @@ impl Follower {
     ) -> anyhow::Result<bool> {
         let (store, change) = Store::change(&context.bpffs)?;
         let mut site = recovered(store, context)?;
-        site.collect_dead(&self.gone)?;
+        site.collect_dead(&self.gone)?.iter().for_each(|hook| losses::tell_unbound(&site, hook));
         if round.is_lost && self.memory.is_lost(&site, &released(&site), &context.bpffs) {
             // Somebody may have been about to remove them when they were read.
             self.lose(&site, &released(&site), &context.bpffs)?;

@@ -101,11 +101,8 @@ impl Lost {
         self.options(Command::new("qosbpf attach")).operand(self.name())
     }
 
-    fn options(&self, mut command: Command) -> Command {
-        if let Wanted::Exactly(via) = self.told {
-            command = command.words("--hook").word(via.as_option());
-        }
-        looking_inside(command, self.inside.as_deref())
+    fn options(&self, command: Command) -> Command {
+        as_told(command, self.told, self.inside.as_deref())
     }
 
     /// Whether it is still to be attached: it is wanted, and no pins of ours are there.
@@ -223,6 +220,15 @@ impl Lost {
         document::write(&hook.pins.path(Pin::State), &state)?;
         Ok(Hook { state, ..hook })
     }
+}
+
+/// With the options that `attach` was given.
+pub fn as_told(command: Command, told: Wanted, inside: Option<&[Layer]>) -> Command {
+    let command = match told {
+        Wanted::Exactly(via) => command.words("--hook").word(via.as_option()),
+        Wanted::Best => command,
+    };
+    looking_inside(command, inside)
 }
 
 fn names(all: &[&Lost]) -> String {

@@ -15,7 +15,8 @@ use crate::{
 
 impl Site {
     /// How a hook was called whose device is gone: another one may have its number by now, and is not meant.
-    pub(super) fn former_name(&self, hook: &Hook) -> String {
+    #[must_use]
+    pub fn former_name(&self, hook: &Hook) -> String {
         match hook.state.interface.as_str() {
             "" => self.hook_name(hook),
             interface => format!("{interface}:{}", hook.pins.direction),

@@ -3,7 +3,28 @@
 use std::{collections::HashSet, path::Path};
 
 use super::{Ending, Follower, Lost, Place};
-use crate::{cmd::site::Site, command::Command};
+use crate::{
+    cmd::{run::lost::as_told, site::Site},
+    command::Command,
+    kernel::{again, datapath::Hook},
+};
+
+/// Of a hook whose device is gone, that nobody attaches it when that is made again, unless the policy binds it.
+pub(super) fn tell_unbound(site: &Site, hook: &Hook) {
+    let (state, direction) = (&hook.state, hook.pins.direction);
+    let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
+    let is_bound = policy.is_some_and(|policy| policy.names(&state.interface, direction).is_some());
+    // What it was called, or whether it is bound, may not be known.
+    if is_bound || state.interface.is_empty() || site.spoiled.is_some() {
+        return;
+    }
+    let attach = as_told(Command::new("qosbpf attach"), again::told(state), state.inside.as_deref());
+    let attach = attach.operand(site.former_name(hook));
+    tracing::warn!(
+        hook = site.former_name(hook),
+        "the policy does not bind it: when its device is made again, it is not attached again by itself, but by: {attach}"
+    );
+}
 
 impl Follower {
     /// Whether the pins are gone, which is said once: packets are not marked any more.
