@@ -48,7 +48,7 @@ fn again<T: Serialize + DeserializeOwned>(text: &[u8]) -> Option<T> {
 fn is_of_use(state: &HookState) {
     let _loaded = state.specialisation(None);
     let Some(binding) = &state.binding else { return };
-    let _said = (binding.label(), binding.words(), binding.from([(2, "lan0")]));
+    let _said = (binding.label(), binding.words(), binding.named(&[(2, "lan0".to_owned())]));
     let rules: Vec<_> = binding.rules.iter().collect();
     let slots: Vec<u16> = (0..rules.len()).map(|rule| (rule % RULE_SLOTS) as u16).collect();
     let meters: Vec<u16> = (0..rules.len()).map(|rule| (rule % METER_SLOTS) as u16).collect();

@@ -36,6 +36,8 @@ pub struct Stage {
     pub bypassed: bool,
     /// Whether the policy is the one that the hook has.
     pub in_force: bool,
+    /// What the hook does otherwise than the policy in force says, since interfaces are not what they were.
+    pub outdated: Vec<String>,
     /// The version whose program runs there, if that is not this one: its twin is of this version.
     pub other_version: Option<String>,
 }

@@ -24,6 +24,7 @@ use crate::{
     },
     rules::{
         RuleTables,
+        from::Named,
         model::{LogRate, Rule},
     },
     snapshot::{HookPolicy, asked::Asked, made::Earlier},
@@ -61,18 +62,18 @@ pub fn wanted(asked: Wanted, policy: Option<&Policy>, interface: &str, direction
 ///
 /// `rules` that do not fit into the kernel's tables.
 pub fn first(binding: Option<Binding>, interfaces: &[Interface]) -> anyhow::Result<Bound> {
-    let needs = Needs::of(binding.as_ref());
+    let (needs, interfaces) = (Needs::of(binding.as_ref()), numbered(interfaces));
     let (mut slots, mut meters) = (Slots::default(), Slots::default());
     let rules = match &binding {
         Some(binding) => {
             let given = slots.assign(RULE_SLOTS, &wants(&binding.rules), &[], counters::of_rule(&[]))?;
             let metered = meters.assign(METER_SLOTS, &metered(&binding.rules), &[], |_| vec![Counter::default(); 3])?;
-            compile(binding, &given.slots, &metered.slots, &numbered(interfaces))?
+            compile(binding, &given.slots, &metered.slots, &interfaces)?
         }
         None => None,
     };
-    let from = binding.as_ref().map_or_else(Vec::new, |binding| from(binding, interfaces));
-    Ok(Bound { binding, slots, meters, rules, from, needs })
+    let named = binding.as_ref().map_or_else(Vec::new, |binding| binding.named(&interfaces));
+    Ok(Bound { binding, slots, meters, rules, named, needs })
 }
 
 /// What an attached hook needs to do what `state` says.
@@ -109,12 +110,14 @@ fn stays_out(hook: &Hook, next: &HookState) -> bool {
 ///
 /// `rules`; counters that cannot be read.
 pub fn following(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Result<Next> {
-    remember_earlier(hook, &mut state)?;
     name(site, hook, &mut state);
-    let Some(binding) = state.binding.clone() else { return Ok(Next { state, rules: None }) };
-    if stays_out(hook, &state) {
-        return Ok(Next { state, rules: None });
+    let interfaces = numbered(&site.interfaces);
+    let binding = state.binding.clone().filter(|_| !stays_out(hook, &state));
+    if let Some(binding) = &binding {
+        state.named = Some(binding.named(&interfaces));
     }
+    remember_earlier(hook, &mut state)?;
+    let Some(binding) = binding else { return Ok(Next { state, rules: None }) };
     let running = hook.state.enforced().map_or(&[][..], |running| &running.rules);
     let counted = counters::rules(&hook.pins)?;
     let given = state.slots.assign(RULE_SLOTS, &wants(&binding.rules), &wants(running), counters::of_rule(&counted))?;
@@ -128,9 +131,8 @@ pub fn following(site: &Site, hook: &Hook, mut state: HookState) -> anyhow::Resu
     for slot in begin_to_log(&binding.rules, &given, hook.state.binding.as_ref()) {
         counters::allow_events(&hook.pins, slot.into())?;
     }
-    let rules = compile(&binding, &given.slots, &buckets.slots, &numbered(&site.interfaces))?;
+    let rules = compile(&binding, &given.slots, &buckets.slots, &interfaces)?;
     let rules = rules.filter(|_| state.bypass.is_none());
-    state.from = from(&binding, &site.interfaces);
     Ok(Next { state, rules })
 }
 
@@ -156,7 +158,7 @@ pub fn remember_earlier(hook: &Hook, next: &mut HookState) -> anyhow::Result<()>
     next.tabled = hook.state.tabled.next(&counts, same, next.bypass.is_some(), SystemTime::now());
     let as_before = |change| both.is_some_and(|(now, next)| now.makes_as(next, change));
     next.earlier = Earlier::next(hook.state.earlier.as_ref(), &counts, as_before);
-    let as_before = rules_of(&hook.state) == rules_of(next);
+    let as_before = rules_of(&hook.state) == rules_of(next) && named(&hook.state) == named(next);
     next.asked = if as_before { hook.state.asked.clone() } else { Some(Asked::from(&counts, SystemTime::now())) };
     Ok(())
 }
@@ -198,15 +200,23 @@ pub fn rebound(policy: Option<&Policy>, hook: &Hook, name: &str) -> Option<Optio
     (!same).then_some(wanted)
 }
 
+/// The interfaces for which they are compiled.
+fn named(state: &HookState) -> &[Named] {
+    state.named.as_deref().unwrap_or_default()
+}
+
 /// The rules that are asked.
 fn rules_of(state: &HookState) -> &[Rule] {
     state.enforced().map_or(&[], |binding| &binding.rules)
 }
 
-/// The interfaces, by index, that the rules of a binding name by `from`.
+/// The rules in force at a hook whose `from` means other interfaces by now than when they were compiled.
 #[must_use]
-pub fn from(binding: &Binding, interfaces: &[Interface]) -> Vec<u32> {
-    binding.from(interfaces.iter().map(|interface| (interface.ifindex, interface.name.as_str())))
+pub fn outdated<'a>(site: &Site, hook: &'a Hook) -> Vec<&'a Rule> {
+    let binding = hook.state.enforced().filter(|binding| binding.names_interfaces());
+    let Some((binding, then)) = binding.zip(hook.state.named.as_ref()) else { return Vec::new() };
+    let now = numbered(&site.interfaces);
+    binding.rules.iter().filter(|rule| rule.means_others(then, &now)).collect()
 }
 
 fn wants(rules: &[Rule]) -> Vec<Wants> {
@@ -234,7 +244,7 @@ pub fn at_xdp(site: &Site, hook: &Hook, binding: &Binding) -> Option<Failure> {
 
 /// The interfaces as the compiler asks for them: number and name.
 #[must_use]
-pub fn numbered(interfaces: &[Interface]) -> Vec<(u32, String)> {
+pub fn numbered(interfaces: &[Interface]) -> Vec<Named> {
     interfaces.iter().map(|interface| (interface.ifindex, interface.name.clone())).collect()
 }
 
@@ -247,7 +257,7 @@ pub fn compile(
     binding: &Binding,
     slots: &[u16],
     meters: &[u16],
-    interfaces: &[(u32, String)],
+    interfaces: &[Named],
 ) -> anyhow::Result<Option<Arc<RuleTables>>> {
     let compiled = compiled(binding, slots, meters, interfaces)?;
     Ok(compiled.map(|compiled| Arc::new(compiled.tables)))
@@ -262,7 +272,7 @@ pub fn compiled(
     binding: &Binding,
     slots: &[u16],
     meters: &[u16],
-    interfaces: &[(u32, String)],
+    interfaces: &[Named],
 ) -> anyhow::Result<Option<Compiled>> {
     if binding.rules.is_empty() {
         return Ok(None);

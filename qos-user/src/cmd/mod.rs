@@ -21,6 +21,7 @@ mod foreground;
 mod journal;
 mod kept;
 mod misplaced;
+mod outdated;
 pub mod policy;
 mod reading;
 mod recovery;

@@ -8,7 +8,7 @@ use qos_common::{
     tunnel,
 };
 
-use super::{conditioner, site::Site};
+use super::{applying, conditioner, outdated, site::Site};
 use crate::{
     error::{Exit, Failure},
     explain::{Decider, Decision, Explained, Leaves, PassedOver, RulePlace, Stage},
@@ -20,7 +20,13 @@ use crate::{
         state::{Binding, HookState, TableRecord},
         twin::{Given, Trace, Twin},
     },
-    policy::{MOST_BYTES as MOST, Policy, model::Rule, packet::Packet, walk},
+    policy::{
+        MOST_BYTES as MOST, Policy,
+        model::{Field, Rule},
+        packet::Packet,
+        walk,
+    },
+    rules::from::Named,
 };
 
 /// Interfaces that a packet names and that do not exist have the numbers from here on, and the last one is that of
@@ -37,7 +43,10 @@ pub struct Double {
     inside: Inside,
     program: Program,
     binding: Option<Binding>,
-    interfaces: Vec<(u32, String)>,
+    /// As they are now.
+    interfaces: Vec<Named>,
+    /// As they were when the rules were compiled that run at the hook, if it is that program that has a twin.
+    compiled_for: Option<Vec<Named>>,
     twin: Option<Twin>,
 }
 
@@ -61,6 +70,7 @@ impl Double {
         let there = |hook: &&Hook| site.name_of(hook) == interface && hook.pins.direction == direction;
         let attached = site.hooks.iter().filter(|hook| hook.running != Observed::Gone).find(there);
         let state = attached.map(|hook| &hook.state);
+        let running = attached.filter(|_| matches!(by, By::InForce));
         let name = format!("{interface}:{direction}");
         let binding = match (by, state) {
             (By::Policy(policy), _) => conditioner::binding(policy, interface, direction),
@@ -74,13 +84,18 @@ impl Double {
         let needs_tc = Needs::of(binding.as_ref()).tc.is_some();
         let own = state.map(|state| state.program(direction)).filter(|_| !needs_tc);
         Ok(Self {
-            stage: stage(name, state, binding.as_ref(), by),
+            stage: Stage {
+                outdated: running.map_or_else(Vec::new, |hook| outdated(site, hook)),
+                ..stage(name, state, binding.as_ref(), by)
+            },
             direction,
             link: state.map_or_else(|| link(site, interface), |state| Ok(state.link()))?,
             inside: Layer::together(inside(state, binding.as_ref())),
             program: own.unwrap_or(Program::Tc(direction)),
             binding,
             interfaces: conditioner::numbered(&site.interfaces),
+            // What is out of the path is compiled anew when it comes back.
+            compiled_for: running.and_then(|hook| hook.state.enforced().and(hook.state.named.clone())),
             twin: None,
         })
     }
@@ -94,7 +109,9 @@ impl Double {
     pub fn know(&mut self, interface: &str) {
         if !self.interfaces.iter().any(|(_, name)| name == interface) {
             let made_up = self.interfaces.iter().filter(|(number, _)| *number >= MADE_UP).count();
-            self.interfaces.push((MADE_UP + made_up as u32, interface.to_owned()));
+            let new = (MADE_UP + made_up as u32, interface.to_owned());
+            self.compiled_for.iter_mut().for_each(|then| then.push(new.clone()));
+            self.interfaces.push(new);
             self.twin = None;
         }
     }
@@ -177,13 +194,17 @@ impl Double {
         Ok(self.twin.insert(twin))
     }
 
+    fn compiled_for(&self) -> &[Named] {
+        self.compiled_for.as_ref().unwrap_or(&self.interfaces)
+    }
+
     fn specialisation(&self) -> anyhow::Result<Specialisation> {
         let counting = Specialisation { inside: self.inside, ..Specialisation::counting(self.link) };
         let Some(binding) = &self.binding else { return Ok(counting) };
         let table = binding.table.as_ref().map(TableRecord::compiled).transpose()?;
         // A twin counts by the order of its rules, and meters by the order of those that meter.
         let in_order: Vec<u16> = (0..).take(binding.rules.len()).collect();
-        let rules = conditioner::compile(binding, &in_order, &in_order, &self.interfaces)?;
+        let rules = conditioner::compile(binding, &in_order, &in_order, self.compiled_for())?;
         let outer = binding.outer.as_ref().map(TableRecord::compiled).transpose()?;
         Ok(Specialisation { table, outer, rules, local: binding.local.into(), ..counting })
     }
@@ -242,11 +263,27 @@ impl Double {
             Decider::Local(_) | Decider::Uncounted(_) => Vec::new(),
         };
         let unmet = |rule: &&Rule| {
-            let condition = walk::unmet(rule, packet)?;
-            Some(PassedOver { rule: place(rule), because: condition.to_string() })
+            let because = match walk::unmet(rule, packet) {
+                Some(condition) => condition.to_string(),
+                None => self.met_by_name_alone(rule)?,
+            };
+            Some(PassedOver { rule: place(rule), because })
         };
         asked.iter().filter(|rule| rule.decides()).filter_map(unmet).collect()
     }
+
+    /// What is not so of a rule that all is so of but the numbers of interfaces.
+    fn met_by_name_alone(&self, rule: &Rule) -> Option<String> {
+        let from = rule.conditions.iter().find(|condition| matches!(condition.field, Field::From(_)))?;
+        let is_outdated = rule.means_others(self.compiled_for(), &self.interfaces);
+        is_outdated.then(|| format!("{from}, as it was when the rule was compiled"))
+    }
+}
+
+/// What is so of the hook, with what ends it.
+fn outdated(site: &Site, hook: &Hook) -> Vec<String> {
+    let outdated = outdated::at(site, hook).into_iter();
+    outdated.map(|found| format!("{}: {}", found.text, applying::again(site))).collect()
 }
 
 fn stage(hook: String, state: Option<&HookState>, binding: Option<&Binding>, by: By<'_>) -> Stage {
@@ -266,6 +303,7 @@ fn stage(hook: String, state: Option<&HookState>, binding: Option<&Binding>, by:
         table: binding.and_then(Binding::table_name).map(str::to_owned),
         bypassed: state.is_some_and(|state| state.bypass.is_some()),
         in_force: matches!(by, By::InForce) && state.is_some(),
+        outdated: Vec::new(),
         other_version: state.map(|state| state.version.clone()).filter(|version| version != crate::VERSION),
     }
 }

@@ -10,11 +10,12 @@ use crate::{
         Context, absent, applying, conditioner,
         doctor::shell,
         earlier,
+        outdated::{self, Outdated},
         site::{self, Site},
     },
     command::Command,
     diagnosis::{
-        self, Cure, Report,
+        self, Cure, Finding, Report,
         why::{About, Answer, RuleFacts, Scene},
     },
     error::{Exit, Failure},
@@ -83,6 +84,8 @@ fn answer(args: &WhyArgs, site: &Site, direction: Direction, context: &Context) 
     let ground = survey::ground(&site.net, &site.interfaces, Some(site.pinned()))?;
     let outside = survey::outside().among(&ground.bridges());
     let again = applying::cure(site);
+    let hook = site.hooks.iter().find(|hook| is_at(site, hook, interface, direction));
+    let outdated = hook.map_or_else(Vec::new, |hook| outdated(site, hook, again.as_ref()));
     let scene = Scene {
         interface,
         direction,
@@ -92,15 +95,26 @@ fn answer(args: &WhyArgs, site: &Site, direction: Direction, context: &Context) 
         outside: &outside,
         sent: &sent,
         again: again.as_ref(),
-        qdisc_replaced: qdisc_replaced(site, interface, direction),
+        outdated: &outdated,
+        qdisc_replaced: qdisc_replaced(site, hook),
     };
     Ok(diagnosis::why::why(&scene, &about))
 }
 
+fn is_at(site: &Site, hook: &Hook, interface: &str, direction: Direction) -> bool {
+    hook.pins.direction == direction && site.name_of(hook) == interface
+}
+
+/// What the hook does otherwise than the policy in force says, since interfaces are not what they were.
+fn outdated(site: &Site, hook: &Hook, again: Option<&Cure>) -> Vec<Finding> {
+    let name = site.hook_name(hook);
+    let finding = |found: Outdated| Finding { cure: again.cloned(), ..Finding::fail(&name, found.code, found.text) };
+    outdated::at(site, hook).into_iter().map(finding).collect()
+}
+
 /// Whether the device has another root qdisc than when the hook was attached.
-fn qdisc_replaced(site: &Site, interface: &str, direction: Direction) -> bool {
-    let is_meant = |hook: &&Hook| hook.pins.direction == direction && site.name_of(hook) == interface;
-    let hook = site.hooks.iter().find(is_meant).filter(|_| direction == Direction::Egress);
+fn qdisc_replaced(site: &Site, hook: Option<&Hook>) -> bool {
+    let hook = hook.filter(|hook| hook.pins.direction == Direction::Egress);
     let then = hook.map(|hook| (hook, &hook.state.qdisc)).filter(|(_, then)| !then.kind.is_empty());
     then.is_some_and(|(hook, then)| {
         let now = site.net.qdiscs(hook.pins.ifindex);
@@ -143,7 +157,8 @@ fn about(word: Option<&str>, site: &Site, interface: &str, direction: Direction)
 
 /// A rule that runs at the hook, else one of the policy in force.
 fn rule(name: &str, site: &Site, interface: &str, direction: Direction) -> Option<RuleFacts> {
-    let hook = site.hooks.iter().find(|hook| site.name_of(hook) == interface && hook.pins.direction == direction);
+    let hook = site.hooks.iter().find(|hook| is_at(site, hook, interface, direction));
+    let outdated = hook.map_or_else(Vec::new, |hook| conditioner::outdated(site, hook));
     let binding = hook.and_then(|hook| hook.state.binding.as_ref());
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
     let here = binding.map_or(&[][..], |binding| &binding.rules);
@@ -160,6 +175,7 @@ fn rule(name: &str, site: &Site, interface: &str, direction: Direction) -> Optio
         shadowed_by: by.iter().map(|by| format!("rule \"{}\" ({file}:{})", by.name, by.line)).collect(),
         on: places(rule),
         wanted: rule.is_asked_at(interface, direction),
+        outdated: outdated.iter().any(|rule| rule.name == name),
         place: format!("{file}:{}", rule.line),
     })
 }

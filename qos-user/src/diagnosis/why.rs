@@ -63,6 +63,8 @@ pub struct Scene<'a> {
     pub sent: &'a BTreeMap<u32, u64>,
     /// What puts the policy in force where a hook runs without it, if one is in force.
     pub again: Option<&'a Cure>,
+    /// What the hook does otherwise than the policy in force says, since interfaces are not what they were.
+    pub outdated: &'a [Finding],
     /// Whether the device has another root qdisc than when the hook was attached.
     pub qdisc_replaced: bool,
 }

@@ -21,7 +21,7 @@ use crate::{
     diagnosis::{self, hides_headers, version},
     error::{Exit, Failure},
     hook::{Direction, Layer, Via},
-    rules::RuleTables,
+    rules::{RuleTables, from::Named},
     snapshot::{Device, asked::Asked, made::Earlier, tabled::Tabled},
 };
 
@@ -64,7 +64,7 @@ pub struct Bound {
     /// The compiled rules.
     pub rules: Option<Arc<RuleTables>>,
     /// The interfaces that they name by `from`.
-    pub from: Vec<u32>,
+    pub named: Vec<Named>,
     /// What not every mechanism can do.
     pub needs: Needs,
 }
@@ -241,7 +241,7 @@ impl Request<'_> {
             tabled: Tabled::first(self.bypass.is_some(), SystemTime::now()),
             earlier: Some(Earlier::default()),
             asked: Some(Asked::first(SystemTime::now())),
-            from: self.bound.from.clone(),
+            named: Some(self.bound.named.clone()),
             bypass: self.bypass.clone(),
             device: Device::default(),
             qdisc: QdiscBaseline::default(),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     hook::{Direction, Layer, Via},
-    rules::{RuleTables, model::Rule},
+    rules::{RuleTables, from::Named, model::Rule},
     snapshot::{
         Device, EntryLabel, HookPolicy, TableLabel,
         asked::Asked,
@@ -73,9 +73,9 @@ pub struct HookState {
     /// Since when its rules are asked as they are; `None` if that is not known.
     #[serde(default)]
     pub asked: Option<Asked>,
-    /// The interfaces that its rules name by `from`, as they were when they were compiled.
+    /// The interfaces that its rules name by `from`, as they were when they were compiled; `None` if that is not known.
     #[serde(default)]
-    pub from: Vec<u32>,
+    pub named: Option<Vec<Named>>,
     /// Set while the policy is out of the path.
     pub bypass: Option<Bypass>,
     /// The device's own counters when counting began.
@@ -332,13 +332,11 @@ impl Binding {
         if words.is_empty() { "counting".to_owned() } else { words.join(", ") }
     }
 
-    /// The interfaces, by index, that its rules name by `from`.
-    pub fn from<'a>(&self, interfaces: impl IntoIterator<Item = (u32, &'a str)>) -> Vec<u32> {
-        let named = |name: &str| self.rules.iter().any(|rule| rule.names_as_from(name));
-        let mut from: Vec<u32> =
-            interfaces.into_iter().filter(|(_, name)| named(name)).map(|(ifindex, _)| ifindex).collect();
-        from.sort_unstable();
-        from
+    /// Those of some interfaces that its rules name by `from`.
+    #[must_use]
+    pub fn named(&self, interfaces: &[Named]) -> Vec<Named> {
+        let is_named = |(_, name): &&Named| self.rules.iter().any(|rule| rule.names_as_from(name));
+        interfaces.iter().filter(is_named).cloned().collect()
     }
 
     /// Whether what its rules match depends on which interfaces there are.

@@ -30,6 +30,7 @@ pub(crate) fn stage() -> Stage {
         table: Some("from-lan".to_owned()),
         bypassed: false,
         in_force: true,
+        outdated: Vec::new(),
         other_version: None,
     }
 }

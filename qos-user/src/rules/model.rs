@@ -115,21 +115,6 @@ impl Rule {
         }
     }
 
-    /// Whether what it matches depends on which interfaces there are.
-    #[must_use]
-    pub fn names_interfaces(&self) -> bool {
-        self.conditions.iter().any(|condition| matches!(condition.field, Field::From(_)))
-    }
-
-    /// Whether it names this interface as one by which packets come in.
-    #[must_use]
-    pub fn names_as_from(&self, interface: &str) -> bool {
-        self.conditions.iter().any(|condition| match &condition.field {
-            Field::From(patterns) => patterns.iter().any(|pattern| pattern_matches(pattern, interface)),
-            _ => false,
-        })
-    }
-
     /// Whether it is asked at a hook.
     #[must_use]
     pub fn is_asked_at(&self, interface: &str, direction: Direction) -> bool {

@@ -49,6 +49,8 @@ pub struct HookDiff {
     pub inside: Option<(String, String)>,
     /// The table for outer headers, if they would be marked differently.
     pub outer: Option<OuterDiff>,
+    /// The rules whose `from` means other interfaces by now than when they were compiled.
+    pub from: Vec<String>,
     /// The entries that mark something differently.
     pub entries: Vec<EntryDiff>,
     /// The rules that are not the same.

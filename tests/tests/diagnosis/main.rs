@@ -7,6 +7,7 @@ mod doctor;
 mod flows;
 mod meant;
 mod operator;
+mod outdated;
 mod own;
 mod pasted;
 mod qdisc;

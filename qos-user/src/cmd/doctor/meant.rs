@@ -6,7 +6,8 @@ use std::io;
 use crate::{
     cmd::{
         Context,
-        applying::Applying,
+        applying::{self, Applying},
+        outdated::{self, Absence},
         policy::{self, WrongPolicy},
         site::Site,
         wanted,
@@ -14,6 +15,7 @@ use crate::{
     command::Command,
     diagnosis::{Cure, Finding},
     error::Failure,
+    kernel::datapath::Hook,
     snapshot::Missing,
 };
 
@@ -24,7 +26,23 @@ pub(super) fn findings(site: &Site, interface: Option<&str>, context: &Context) 
     let mut findings: Vec<Finding> = site.spoiled_pins().into_iter().map(spoiled).collect();
     findings.extend(saved(site, context));
     findings.extend(missing.map(|missing| not_attached(&missing, site)));
+    let is_meant = |hook: &&Hook| interface.is_none_or(|name| name == site.name_of(hook));
+    findings.extend(site.hooks.iter().filter(is_meant).flat_map(|hook| outdated(site, hook)));
     findings
+}
+
+/// What a hook does otherwise than the policy in force says, since interfaces are not what they were, or are not there.
+fn outdated(site: &Site, hook: &Hook) -> Vec<Finding> {
+    let (interface, name) = (site.name_of(hook), site.hook_name(hook));
+    let outdated = outdated::at(site, hook).into_iter().map(|found| {
+        let finding = Finding::warn(&interface, found.code, format!("{name}: {}", found.text));
+        Finding { cure: applying::cure(site), ..finding }
+    });
+    let absences = hook.state.binding.iter().flat_map(|binding| outdated::absences(site, binding));
+    let absences = absences.map(|Absence { text, remedy }| {
+        Finding::fail(&interface, "no-interface", format!("{name}: {text}")).cure(Cure::Advice(remedy))
+    });
+    outdated.chain(absences).collect()
 }
 
 fn not_attached(missing: &Missing, site: &Site) -> Finding {

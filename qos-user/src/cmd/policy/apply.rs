@@ -16,7 +16,7 @@ use crate::{
     cmd::{
         Context,
         attaching::{Asked, attach_again, begins_anew, bound_again},
-        conditioner, control, misplaced,
+        conditioner, control, misplaced, outdated,
         recovery::recovered,
         site::{self, Site},
         timer, twice,
@@ -164,10 +164,24 @@ fn warnings(site: &Site, items: &[Item<'_>], attached: &[Hook]) -> Vec<String> {
     let mut warnings = anew(site, items);
     warnings.extend(translated::warnings(items));
     warnings.extend(counted_twice(site, attached));
+    warnings.extend(absences(site, items));
     let bound = items.iter().filter_map(|item| Some((item.place.ifindex()?, item.binding.as_ref()?)));
     let misplaced = misplaced::warnings(site, bound);
     warnings.extend(misplaced.unwrap_or_else(|error| vec![format!("the devices could not be asked: {error:#}")]));
     warnings
+}
+
+/// Interfaces that rules name and that are not there, each rule once.
+fn absences(site: &Site, items: &[Item<'_>]) -> Vec<String> {
+    let bindings = items.iter().filter_map(|item| item.binding.as_ref());
+    let mut said: Vec<String> = Vec::new();
+    for absence in bindings.flat_map(|binding| outdated::absences(site, binding)) {
+        let line = absence.to_string();
+        if !said.contains(&line) {
+            said.push(line);
+        }
+    }
+    said
 }
 
 /// What was attached where another device has left something.

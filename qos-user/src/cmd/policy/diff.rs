@@ -25,6 +25,7 @@ use crate::{
     kernel::state::{Binding, TableRecord},
     policy::Policy,
     render::{json, table},
+    rules::model::Rule,
     snapshot::{
         Snapshot,
         diff::{self, HookDiff, OuterDiff, PolicyDiff},
@@ -107,21 +108,32 @@ fn compare(site: &Site, item: &Item<'_>, live: &Live<'_>) -> anyhow::Result<Hook
     let outer = outer(old.as_ref(), new.as_ref());
     let of = |binding: &Option<Binding>| binding.as_ref().map_or(Vec::new(), |binding| binding.rules.clone());
     let rules = diff::rules(&of(&old), &of(&new), |name| live.rules.get(name).copied());
+    let from = outdated(site, item);
+    let lists = [entries.is_empty(), rules.is_empty(), from.is_empty()];
     Ok(HookDiff {
         name: item.name.clone(),
         old_table: old.as_ref().and_then(name),
         new_table: new.as_ref().and_then(name),
         effect: item.effect.word(),
-        differs: !entries.is_empty() || !rules.is_empty() || local.is_some() || inside.is_some() || outer.is_some(),
+        differs: lists.contains(&false) || local.is_some() || inside.is_some() || outer.is_some(),
         live: live.tabled.is_some(),
         bypassed: item.bypassed,
         needs_tc: needs_tc(site, item),
         local,
         inside,
         outer,
+        from,
         entries,
         rules,
     })
+}
+
+/// The rules that stay, and whose `from` means other interfaces by now.
+fn outdated(site: &Site, item: &Item<'_>) -> Vec<String> {
+    let (Place::Hook(hook), Some(new)) = (&item.place, &item.binding) else { return Vec::new() };
+    let stays = |rule: &&Rule| new.rules.iter().any(|new| new.name == rule.name);
+    let outdated = conditioner::outdated(site, hook).into_iter().filter(stays);
+    outdated.map(|rule| rule.name.clone()).collect()
 }
 
 /// Why `apply` would refuse the hook, and the command that moves it.

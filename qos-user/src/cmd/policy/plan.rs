@@ -120,6 +120,8 @@ fn attached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item
         let bypassed = hook.state.bypass.is_some();
         let effect = match compare(hook.state.binding.as_ref(), binding.as_ref()) {
             _ if left_out => Effect::LeftOut,
+            // Made anew for the interfaces that there are, its rules match other packets.
+            Effect::Same if !conditioner::outdated(site, hook).is_empty() => Effect::Changed,
             Effect::Counts if !policy.is_about(&interface) => Effect::Unnamed,
             effect => effect,
         };

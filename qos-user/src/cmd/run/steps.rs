@@ -122,8 +122,7 @@ fn changed<'a>(site: &'a Site, hook: &'a Hook) -> Option<Work<'a>> {
         next.bypass = next.bypass.filter(|_| binding.is_some());
         next.binding = binding;
     }
-    let enforced = next.enforced();
-    if enforced.is_some_and(|binding| conditioner::from(binding, &site.interfaces) != hook.state.from) {
+    if next.enforced().is_some() && !conditioner::outdated(site, hook).is_empty() {
         reasons.push("a rule's `from` means other interfaces".to_owned());
     }
     (!reasons.is_empty()).then(|| Work::Change(hook, Box::new(next), reasons.join("; ")))

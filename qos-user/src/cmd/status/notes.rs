@@ -2,7 +2,7 @@
 
 use super::left;
 use crate::{
-    cmd::{applying, attaching, conditioner, policy::seconds, site::Site, slot},
+    cmd::{applying, attaching, conditioner, outdated, policy::seconds, site::Site, slot},
     command::Command,
     error::with_hint,
     hook::Layer,
@@ -14,15 +14,12 @@ use crate::{
 pub(super) fn is_unmet(site: &Site, hook: &Hook) -> bool {
     let in_force = site.policy.as_ref().map(|in_force| in_force.policy.hash());
     match &hook.state.binding {
-        Some(binding) => Some(binding.policy.hash.as_str()) != in_force || was_for_others(site, hook),
+        Some(binding) => {
+            let is_another = Some(binding.policy.hash.as_str()) != in_force;
+            is_another || !outdated::at(site, hook).is_empty() || !outdated::absences(site, binding).is_empty()
+        }
         None => bound(site, hook).is_some(),
     }
-}
-
-/// Whether a rule names interfaces by `from`, and others are there now than when it was compiled.
-fn was_for_others(site: &Site, hook: &Hook) -> bool {
-    let binding = hook.state.enforced();
-    binding.is_some_and(|binding| conditioner::from(binding, &site.interfaces) != hook.state.from)
 }
 
 /// What the policy in force binds to a hook, in words.
@@ -82,9 +79,10 @@ fn of_policy(site: &Site, hook: &Hook) -> Vec<Note> {
         let again = applying::again(site);
         notes.push(Note::warning(format!("bound to {what} by the policy in force, and runs without: {again}")));
     }
-    if was_for_others(site, hook) {
-        notes.push(Note::warning(format!("a rule's `from` means other interfaces by now: {}", applying::again(site))));
-    }
+    let outdated = outdated::at(site, hook).into_iter();
+    notes.extend(outdated.map(|found| Note::warning(format!("{}: {}", found.text, applying::again(site)))));
+    let absences = hook.state.binding.iter().flat_map(|binding| outdated::absences(site, binding));
+    notes.extend(absences.map(|absence| Note::warning(absence.to_string())));
     notes
 }
 

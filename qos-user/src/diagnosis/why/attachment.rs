@@ -18,6 +18,7 @@ pub(super) fn findings(scene: &Scene<'_>) -> Vec<Finding> {
     }
     let mut findings = vec![state(scene, hook)];
     findings.extend(other_policy(scene, hook));
+    findings.extend(scene.outdated.iter().cloned());
     findings.extend(device::findings(scene, hook));
     findings.extend(no_ip(&name, hook));
     findings

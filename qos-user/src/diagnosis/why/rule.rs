@@ -7,7 +7,7 @@ use crate::{
     diagnosis::{Command, Cure, Finding, address, port},
     hook::Direction,
     rules::{
-        UPDATE_PRIORITY,
+        UPDATE_PRIORITY, from,
         model::{Condition, Field, Rule, pattern_matches},
     },
     snapshot::{Hook, RuleCount, State},
@@ -26,6 +26,8 @@ pub struct RuleFacts {
     pub wanted: bool,
     /// The hooks here that do ask it.
     pub asked_at: Vec<String>,
+    /// Whether its `from` means other interfaces by now than at the hook that asks it.
+    pub outdated: bool,
     /// `file:line`.
     pub place: String,
 }
@@ -51,7 +53,7 @@ pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, facts: &RuleFacts) -> Vec
     if rule.counted.packets > 0 {
         let text = format!("it has decided or counted {} packets: {}", rule.counted.packets, rule.rule.result());
         findings.push(Finding::ok(&name, "hit", text));
-    } else if findings.is_empty() {
+    } else if findings.is_empty() && !facts.outdated {
         findings.extend(unhit(scene, hook, rule));
     }
     findings.extend(overwritten(scene, &rule.rule));
@@ -85,7 +87,7 @@ fn certain(scene: &Scene<'_>, count: &RuleCount, facts: &RuleFacts) -> Vec<Findi
     let shadowed = shadowed(&name, rule, facts);
     let translated = address::translated_rule(scene.interface, scene.direction, rule, scene.outside);
     let no_tag = no_tag(scene, rule, count.counted.packets > 0);
-    [shadowed, translated, no_interface(scene, rule), no_tag].into_iter().flatten().collect()
+    [shadowed, translated, no_interface(scene, rule, facts), no_tag].into_iter().flatten().collect()
 }
 
 /// What it makes of IPv4 packets that come in is the kernel's again once they are forwarded.
@@ -120,16 +122,13 @@ fn shadowed(name: &str, rule: &Rule, facts: &RuleFacts) -> Option<Finding> {
 }
 
 /// `from` names interfaces, and there are none of that name.
-fn no_interface(scene: &Scene<'_>, rule: &Rule) -> Option<Finding> {
-    let patterns =
-        rule.conditions.iter().filter(|condition| !condition.negated).find_map(|condition| match &condition.field {
-            Field::From(patterns) => Some(patterns),
-            _ => None,
-        })?;
+fn no_interface(scene: &Scene<'_>, rule: &Rule, facts: &RuleFacts) -> Option<Finding> {
+    let (patterns, _) = rule.froms().find(|(_, not)| !not)?;
     let there = |pattern: &String| scene.ground.ports.iter().any(|port| pattern_matches(pattern, &port.device.name));
-    let text =
-        format!("rule \"{}\" is for packets from {}, and there is no such interface", rule.name, patterns.join(", "));
-    (!patterns.iter().any(there)).then(|| Finding::fail(&scene.name(), "no-interface", text))
+    let text = || rule.absence(&patterns.iter().collect::<Vec<_>>(), false);
+    let finding = || Finding::fail(&scene.name(), "no-interface", text());
+    let is_nowhere = !patterns.iter().any(there);
+    is_nowhere.then(|| finding().cure(Cure::Advice(from::to_be_there(&facts.place))))
 }
 
 /// XDP sees no tag that the device has taken off. Of a rule that has matched that cannot be all there is to say: a tag may

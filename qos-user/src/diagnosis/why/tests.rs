@@ -46,7 +46,7 @@ pub(super) fn scene<'a>(snapshot: &'a Snapshot, ground: &'a Ground, outside: &'a
     static NOTHING: BTreeMap<u32, u64> = BTreeMap::new();
     let (interface, direction) = ("wan0", Direction::Egress);
     let (earlier, later, sent, again, qdisc_replaced) = (snapshot, snapshot, &NOTHING, None, false);
-    Scene { interface, direction, earlier, later, ground, outside, sent, again, qdisc_replaced }
+    Scene { interface, direction, earlier, later, ground, outside, sent, again, outdated: &[], qdisc_replaced }
 }
 
 fn ask(snapshot: &Snapshot, ground: &Ground, outside: &Outside, about: &About) -> Answer {
@@ -69,6 +69,7 @@ fn sampled(came: u64, sent: u64) -> Answer {
         outside: &flowtable(),
         sent: &BTreeMap::from([(9, sent)]),
         again: None,
+        outdated: &[],
         qdisc_replaced: false,
     };
     why(&scene, &ef())

@@ -32,6 +32,7 @@ fn hook(hook: &HookDiff) -> Value {
         "local": hook.local.map(|(old, new)| json!({ "old": old, "new": new })),
         "inside": hook.inside.as_ref().map(|(old, new)| json!({ "old": old, "new": new })),
         "outer": hook.outer.as_ref().map(outer),
+        "from": hook.from,
         "rules": hook.rules.iter().map(rule).collect::<Vec<_>>(),
         "entries": hook.entries.iter().map(|found| entry(found, hook.live)).collect::<Vec<_>>(),
     })

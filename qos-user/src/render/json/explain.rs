@@ -56,6 +56,7 @@ fn head(stage: &Stage) -> Map<String, Value> {
         "mechanism": stage.via,
         "policy": policy.map(|(name, hash)| json!({ "name": name, "hash": hash, "file": stage.file })),
         "in_force": stage.in_force,
+        "outdated": stage.outdated,
         "other_version": stage.other_version,
         "bypassed": stage.bypassed,
         "table": stage.table,

@@ -74,6 +74,9 @@ fn block(screen: &mut Screen, hook: &HookDiff) {
         let tables = format!("{} -> {}", name(old), name(new));
         screen.line(&format!("  ~ outer  {tables}   for {} inside", shorten(&inside, 40)));
     }
+    for rule in &hook.from {
+        screen.line(&format!("  ~ from   rule \"{}\" means other interfaces by now", shorten(rule, 2 * NAME)));
+    }
     for rule in &hook.rules {
         rule_lines(screen, rule);
     }
@@ -178,6 +181,14 @@ mod tests {
         found.hooks[0].differs = true;
         let text = diff(&found, &sample::look());
         assert!(text.contains("  ~ outer  none -> tunnels   for EF LE inside\n"), "{text}");
+    }
+
+    #[test]
+    fn a_rule_that_means_other_interfaces_by_now_is_said() {
+        let mut found = sample::diff();
+        (found.hooks[0].from, found.hooks[0].differs) = (vec!["calls".to_owned()], true);
+        let text = diff(&found, &sample::look());
+        assert!(text.contains("\n  ~ from   rule \"calls\" means other interfaces by now\n"), "{text}");
     }
 
     /// A table may be asked of fewer packets than now, or of more.

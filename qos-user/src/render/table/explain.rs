@@ -118,6 +118,7 @@ fn head(screen: &mut Screen, stage: &Stage) {
     if let Some(version) = &stage.other_version {
         screen.alert(&format!("the program there is of qosbpf {version}, and its twin of {}", crate::VERSION));
     }
+    stage.outdated.iter().for_each(|outdated| screen.told(true, "! ", outdated));
     if stage.bypassed {
         screen.alert("BYPASSED: packets pass unchanged; this is what the policy would do");
         screen.line(&format!("  {}", Command::new("qosbpf policy resume").operand(&stage.hook)));
@@ -206,6 +207,14 @@ mod tests {
         let stage = Stage { bypassed: true, ..sample::stage() };
         let text = explained(&stage, &sample::explained(), &sample::look());
         assert!(text.contains("! BYPASSED") && text.contains("qosbpf policy resume lan0:ingress"), "{text}");
+    }
+
+    #[test]
+    fn a_hook_that_is_not_as_interfaces_are_says_so() {
+        let told = "a rule's `from` means other interfaces by now: qosbpf policy apply p.toml";
+        let stage = Stage { outdated: vec![told.to_owned()], ..sample::stage() };
+        let text = explained(&stage, &sample::explained(), &sample::look());
+        assert!(text.contains(&format!("\n! {told}\n")), "{text}");
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub fn diff() -> PolicyDiff {
         local: None,
         inside: None,
         outer: None,
+        from: Vec::new(),
         entries,
         rules: Vec::new(),
     };
