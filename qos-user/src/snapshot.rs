@@ -110,6 +110,8 @@ pub struct Hook {
     pub policy: Option<HookPolicy>,
     /// The rules in force, in the order in which they are asked.
     pub rules: Vec<RuleCount>,
+    /// Rules that have counted and are not in force: one that comes back into force counts on from there.
+    pub resting: Vec<(String, Counter)>,
     /// The program's id in the kernel; 0 if the pins cannot be read, and then neither mechanism nor time is known.
     pub program_id: u32,
     /// What was counted, or why it cannot be read.
@@ -127,6 +129,12 @@ impl Hook {
     #[must_use]
     pub const fn is_known(&self) -> bool {
         self.program_id != 0
+    }
+
+    /// What each rule has counted by its name: those in force, in their order, then the others.
+    pub fn ruled(&self) -> impl Iterator<Item = (&str, Counter)> {
+        let in_force = self.rules.iter().map(|count| (count.rule.name.as_str(), count.counted));
+        in_force.chain(self.resting.iter().map(|(name, counted)| (name.as_str(), *counted)))
     }
 
     /// The table for outer headers, if it may have sent packets from one codepoint to another: of `from` some were decided

@@ -85,6 +85,7 @@ impl Site {
             outer: None,
             policy: None,
             rules: Vec::new(),
+            resting: Vec::new(),
             program_id: 0,
             counts: Err(with_hint(&broken.refusal().into())),
             device: None,

@@ -1,6 +1,7 @@
 //! What is in force in a network namespace: its policy, its hooks, its interfaces, read together.
 
 mod names;
+mod rules;
 
 use std::{
     collections::HashSet,
@@ -9,6 +10,8 @@ use std::{
 
 use qos_common::ds::Dscp;
 
+use self::rules::Rules;
+pub use self::rules::rules_of;
 use crate::{
     cmd::Context,
     error::{Failure, with_hint},
@@ -16,7 +19,7 @@ use crate::{
     kernel::{
         counters,
         datapath::{self, Broken, Hook, Observed},
-        document, jiffies,
+        document,
         network::{Interface, Network},
         pending::{Identity, Pending},
         pins::{Pin, Store},
@@ -24,7 +27,7 @@ use crate::{
         survey::Pinned,
     },
     policy::{self, Policy, Source},
-    snapshot::{self, PolicyLabel, RuleCount, State, baseline::Baseline},
+    snapshot::{self, PolicyLabel, State, baseline::Baseline},
 };
 
 /// Everything that commands ask about.
@@ -276,14 +279,14 @@ fn is_saved(path: &Path, record: &PolicyRecord, policy: &Policy) -> bool {
 
 /// What a hook has counted, without what the device and its qdisc have.
 pub fn counted(hook: &Hook, interface: String) -> snapshot::Hook {
-    let read = counters::read(&hook.pins).and_then(|counts| Ok((counts, rules_of(hook)?)));
+    let read = counters::read(&hook.pins).and_then(|counts| Ok((counts, Rules::of(hook)?)));
     let (counts, rules) = match read {
         Ok((mut counts, rules)) => {
             hook.state.tabled.leave(&mut counts);
             counts.earlier.clone_from(&hook.state.earlier);
             (Ok(counts), rules)
         }
-        Err(error) => (Err(with_hint(&error)), Vec::new()),
+        Err(error) => (Err(with_hint(&error)), Rules::default()),
     };
     let binding = hook.state.binding.as_ref();
     snapshot::Hook {
@@ -299,7 +302,8 @@ pub fn counted(hook: &Hook, interface: String) -> snapshot::Hook {
         table: binding.and_then(|binding| binding.label().ok()?),
         outer: binding.and_then(|binding| binding.outer.as_ref()?.label().ok()),
         policy: binding.map(|binding| binding.policy.clone()),
-        rules,
+        rules: rules.in_force,
+        resting: rules.resting,
         program_id: hook.state.program_id,
         counts,
         device: None,
@@ -318,38 +322,6 @@ pub const fn state_of(hook: &Hook, readable: bool) -> State {
         _ if hook.state.decides() => State::Active,
         _ => State::Counting,
     }
-}
-
-/// The rules of a hook with what they have counted.
-///
-/// # Errors
-///
-/// That the counters cannot be read.
-pub fn rules_of(hook: &Hook) -> anyhow::Result<Vec<RuleCount>> {
-    let Some(binding) = hook.state.binding.as_ref().filter(|binding| !binding.rules.is_empty()) else {
-        return Ok(Vec::new());
-    };
-    let (counted, now) = (counters::rules(&hook.pins)?, jiffies::now());
-    let counts = hook.state.slots.counts(counters::of_rule(&counted));
-    let colored = counters::meters(&hook.pins)?;
-    let colors = hook.state.meters.counts(counters::of_meter(&colored));
-    let rules = binding.rules.iter().map(|rule| {
-        let found = counts.get(rule.name.as_str());
-        let sum = |at: usize| found.and_then(|(sums, _)| sums.get(at)).copied().unwrap_or_default();
-        let own = sum(0);
-        let slot = found.map(|(_, slot)| usize::from(*slot)).filter(|_| own.packets > 0);
-        let last = slot.and_then(|slot| counted.get(slot)).map_or(0, |counter| counter.last);
-        let meter = rule.meter().and_then(|_| colors.get(rule.name.as_str())?.0.as_slice().try_into().ok());
-        RuleCount {
-            rule: rule.clone(),
-            counted: own,
-            since: hook.state.slots.since(&rule.name).filter(|since| *since > hook.state.since),
-            last: jiffies::since(last, now),
-            suppressed: sum(1).packets,
-            colors: rule.meter().map(|_| meter.unwrap_or_default()),
-        }
-    });
-    Ok(rules.collect())
 }
 
 /// This host's name.

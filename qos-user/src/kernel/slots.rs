@@ -96,6 +96,12 @@ impl Slots {
         self.0.iter_mut().filter(|slot| new.contains(&slot.slot)).for_each(|slot| slot.since = now);
     }
 
+    /// Whether no rule ever had a counter.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Since when a rule has a counter, if that is later than the hook.
     #[must_use]
     pub fn since(&self, rule: &str) -> Option<SystemTime> {

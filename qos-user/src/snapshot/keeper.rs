@@ -98,9 +98,9 @@ impl Kept {
         true
     }
 
-    /// Rules that the hook does not have any more are forgotten: policies come and go without end.
+    /// Rules that have no counter at the hook any more are forgotten: policies come and go without end.
     fn forget_rules(&mut self, hook: &Hook) {
-        let names: HashSet<&str> = hook.rules.iter().map(|count| count.rule.name.as_str()).collect();
+        let names: HashSet<&str> = hook.ruled().map(|(name, _)| name).collect();
         self.rows.retain(|row, _| !matches!(row, Row::Rule(name) if !names.contains(name.as_str())));
     }
 
@@ -129,12 +129,10 @@ fn forget(samples: &mut VecDeque<(Duration, Moment)>, age: Duration, now: Durati
 fn moved(hook: &Hook, then: &Moment) -> Option<Vec<(Row, qos_common::abi::Counter)>> {
     let counts = hook.counts.as_ref().ok()?;
     let mut rows = Row::moved(&counts.less(&then.cells)?);
-    for (at, count) in hook.rules.iter().enumerate() {
-        let before = then.rule(&count.rule.name, at).unwrap_or_default();
-        let packets = count.counted.packets.saturating_sub(before.packets);
-        let bytes = count.counted.bytes.saturating_sub(before.bytes);
-        if packets > 0 {
-            rows.push((Row::Rule(count.rule.name.clone()), qos_common::abi::Counter { packets, bytes }));
+    for (at, (name, now)) in hook.ruled().enumerate() {
+        let moved = then.since(name, at, now);
+        if moved.packets > 0 {
+            rows.push((Row::Rule(name.to_owned()), moved));
         }
     }
     Some(rows)
@@ -185,6 +183,44 @@ mod tests {
         assert!(kept.fine.len() <= 62 && kept.coarse.len() <= 22, "{} {}", kept.fine.len(), kept.coarse.len());
         keeper.take(&[], at(2_001));
         assert!(keeper.0.is_empty(), "a hook that is gone is forgotten");
+    }
+
+    /// What they had counted before is not of now.
+    #[test]
+    fn rules_that_come_back_into_force_have_the_past_that_they_had() {
+        let mut keeper = Keeper::default();
+        let of = |packets| Counter { packets, bytes: packets * 100 };
+        let by_it = |packets| Hook { rules: vec![sample::rule("EF from phones", of(packets))], ..hook(0) };
+        let without = |packets| Hook { resting: vec![("EF from phones".to_owned(), of(packets))], ..hook(0) };
+        keeper.take(&[without(312)], at(0));
+        keeper.take(&[by_it(312)], at(5));
+        let row = |keeper: &Keeper, now: &Hook, seconds| {
+            trend(keeper, seconds).beside(now, at(seconds).wall).unwrap().row(&Row::Rule("EF from phones".to_owned()))
+        };
+        let never = row(&keeper, &by_it(312), 5);
+        assert_eq!((never.last_moved, never.peak, never.minute.unwrap().packets), (None, None, 0.0));
+        keeper.take(&[by_it(362)], at(10));
+        keeper.take(&[without(372)], at(15));
+        (20..90).step_by(5).for_each(|second| keeper.take(&[without(372)], at(second)));
+        keeper.take(&[by_it(372)], at(90));
+        let back = row(&keeper, &by_it(372), 90);
+        assert_eq!((back.last_moved, back.minute.unwrap().packets), (Some(at(15).wall), 0.0));
+        assert_eq!(back.peak, Some((Rate { packets: 10.0, bits: 8_000.0 }, at(10).wall)));
+    }
+
+    /// Whether it is new, or its counter had been given away.
+    #[test]
+    fn what_a_rule_counts_from_its_first_sample_on_is_of_now() {
+        let of = |packets| Counter { packets, bytes: packets * 100 };
+        for before in [None, Some(312)] {
+            let mut keeper = Keeper::default();
+            let earlier = before.map(|packets| ("new".to_owned(), of(packets)));
+            keeper.take(&[Hook { resting: earlier.into_iter().collect(), ..hook(0) }], at(0));
+            let now = Hook { rules: vec![sample::rule("new", of(50))], ..hook(0) };
+            keeper.take(std::slice::from_ref(&now), at(5));
+            let row = trend(&keeper, 5).beside(&now, at(5).wall).unwrap().row(&Row::Rule("new".to_owned()));
+            assert_eq!((row.last_moved, row.minute.unwrap().packets), (Some(at(5).wall), 10.0), "{before:?}");
+        }
     }
 
     #[test]

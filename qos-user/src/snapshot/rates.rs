@@ -45,8 +45,8 @@ pub struct HookRates {
     pub after: [Rate; Dscp::COUNT],
     /// By codepoint, what a policy dropped.
     pub dropped: [Rate; Dscp::COUNT],
-    /// By rule, in the order of the later snapshot; none for a rule that is new.
-    pub rules: Vec<Option<Rate>>,
+    /// By rule, in the order of the later snapshot.
+    pub rules: Vec<Rate>,
     /// By codepoint, what the table was asked for.
     pub tabled: [Rate; Dscp::COUNT],
     /// From, to; only what moved.
@@ -118,11 +118,8 @@ impl HookRates {
     }
 }
 
-fn rule(then: &Moment, now: &RuleCount, at: usize, seconds: f64) -> Option<Rate> {
-    let then = then.rule(&now.rule.name, at)?;
-    let packets = now.counted.packets.checked_sub(then.packets)?;
-    let bytes = now.counted.bytes.checked_sub(then.bytes)?;
-    Some(Rate::of(Counter { packets, bytes }, seconds))
+fn rule(then: &Moment, now: &RuleCount, at: usize, seconds: f64) -> Rate {
+    Rate::of(then.since(&now.rule.name, at, now.counted), seconds)
 }
 
 fn by_dscp(moved: &Counts, seconds: f64, what: fn(&Counts, Dscp) -> Counter) -> [Rate; Dscp::COUNT] {
@@ -165,13 +162,11 @@ mod tests {
         let mut hook = sample::snapshot().hooks.remove(0);
         let named = |name: &str, packets: u64| sample::rule(name, Counter { packets, bytes: packets * 100 });
         hook.rules = vec![named("one", 1), named("two", 20)];
+        hook.resting = vec![("back".to_owned(), Counter { packets: 300, bytes: 0 })];
         let then = Moment::of(&hook).unwrap();
-        hook.rules = vec![named("new", 300), named("one", 3), named("two", 26)];
+        hook.rules = vec![named("new", 30), named("one", 3), named("back", 304), named("two", 26)];
         let rates = HookRates::since(&then, &hook, 2.0).unwrap().rules;
-        assert_eq!(
-            rates.iter().map(|rate| rate.map(|rate| rate.packets)).collect::<Vec<_>>(),
-            [None, Some(1.0), Some(3.0)]
-        );
+        assert_eq!(rates.iter().map(|rate| rate.packets).collect::<Vec<_>>(), [15.0, 1.0, 2.0, 3.0]);
     }
 
     #[test]

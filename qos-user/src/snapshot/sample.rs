@@ -136,6 +136,7 @@ fn hook(interface: &str, ifindex: u32, direction: Direction, counts: Counts) -> 
         outer: None,
         policy: None,
         rules: Vec::new(),
+        resting: Vec::new(),
         program_id: 70,
         counts: Ok(counts),
         device: None,

@@ -21,7 +21,7 @@ use crate::hook::Direction;
 pub struct Moment {
     /// All but those of rules.
     pub cells: Cells,
-    /// By rule: packets and bytes.
+    /// By rule: packets and bytes; of those not in force, too. One that is not there had counted nothing.
     pub rules: Vec<(String, u64, u64)>,
     /// The root qdisc: its kind, and its drops.
     pub qdisc: Option<(String, u64)>,
@@ -105,21 +105,29 @@ impl Moment {
     #[must_use]
     pub fn of(hook: &Hook) -> Option<Self> {
         let counts = hook.counts.as_ref().ok()?;
-        let rules = hook.rules.iter();
+        let rules = hook.ruled().map(|(name, counted)| (name.to_owned(), counted.packets, counted.bytes));
         Some(Self {
             cells: counts.cells(),
-            rules: rules.map(|count| (count.rule.name.clone(), count.counted.packets, count.counted.bytes)).collect(),
+            rules: rules.collect(),
             qdisc: hook.qdisc.as_ref().map(|qdisc| (qdisc.kind.clone(), qdisc.drops)),
         })
     }
 
     /// What a rule had counted, of which the place among the rules of now is `at`: mostly it was the same then, and a thousand
     /// rules are not searched a thousand times.
-    #[must_use]
-    pub fn rule(&self, name: &str, at: usize) -> Option<Counter> {
+    fn rule(&self, name: &str, at: usize) -> Option<Counter> {
         let is_it = |(rule, ..): &&(String, u64, u64)| rule == name;
         let (_, packets, bytes) = self.rules.get(at).filter(is_it).or_else(|| self.rules.iter().find(is_it))?;
         Some(Counter { packets: *packets, bytes: *bytes })
+    }
+
+    /// What that rule has counted since, which has counted `now` in all. A counter that has gone back was another rule's
+    /// meanwhile, and began anew.
+    #[must_use]
+    pub fn since(&self, name: &str, at: usize, now: Counter) -> Counter {
+        let then = self.rule(name, at).unwrap_or_default();
+        let less = now.packets.checked_sub(then.packets).zip(now.bytes.checked_sub(then.bytes));
+        less.map_or(now, |(packets, bytes)| Counter { packets, bytes })
     }
 }
 
@@ -234,7 +242,6 @@ impl Beside<'_> {
         let Some(at) = self.hook.rules.iter().position(|count| count.rule.name == *name) else {
             return Counter::default();
         };
-        let (now, then) = (self.hook.rules[at].counted, then.rule(name, at).unwrap_or_default());
-        Counter { packets: now.packets.saturating_sub(then.packets), bytes: now.bytes.saturating_sub(then.bytes) }
+        then.since(name, at, self.hook.rules[at].counted)
     }
 }

@@ -24,6 +24,7 @@ mod remembered;
 mod renamed;
 mod restart;
 mod said;
+mod returned;
 mod scrapes;
 mod settings;
 mod supervised;

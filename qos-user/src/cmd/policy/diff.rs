@@ -91,7 +91,7 @@ fn live<'a>(item: &Item<'_>, snapshot: Option<&'a Snapshot>, rates: &Rates) -> L
     let shown = snapshot.and_then(|shown| shown.hooks.iter().find(|shown| (shown.ifindex, shown.direction) == place));
     let Some((shown, rates)) = shown.and_then(|shown| Some((shown, rates.of(shown)?))) else { return Live::default() };
     let rules = shown.rules.iter().zip(&rates.rules);
-    let rules = rules.filter_map(|(counted, rate)| Some((counted.rule.name.as_str(), (*rate)?)));
+    let rules = rules.map(|(counted, rate)| (counted.rule.name.as_str(), *rate));
     Live { tabled: Some(rates.tabled), rules: rules.collect() }
 }
 

@@ -21,8 +21,7 @@ pub(super) fn rules(rules: &[RuleCount], file: &str, rates: Option<&HookRates>, 
     headings.extend(["LAST", "RESULT"]);
     let mut columns = Columns::new(&headings);
     for (place, rule) in rules.iter().enumerate() {
-        let speed =
-            rates.map(|rates| rates.rules.get(place).copied().flatten().map_or("-".to_owned(), |now| rate(now.bits)));
+        let speed = rates.map(|rates| rates.rules.get(place).map_or("-".to_owned(), |now| rate(now.bits)));
         columns.row(numbers(place, rule, file, speed));
         columns.row(conditions(rule, rates.is_some(), &since.of_rule(place, rule)));
         colors(&mut columns, rule, rates.is_some());
