@@ -180,6 +180,17 @@ pub fn status(context: &Context) -> Option<ServiceStatus> {
     }
 }
 
+/// Whether a service of this network namespace has its pins in another bpf file system than the one that is meant here.
+#[must_use]
+pub fn serves_elsewhere(context: &Context) -> bool {
+    match ask(Ask::Status, context) {
+        Some(Answer::Status(_)) => false,
+        Some(_) => true,
+        // Where no bpf file system is it cannot be asked.
+        None => folder().and_then(|folder| connect(&folder.join("control"))).is_ok(),
+    }
+}
+
 /// Tells the service that these hooks, if somebody has detached them by hand before, are attached again.
 pub fn tell_attached<'a>(hooks: impl IntoIterator<Item = &'a Hook>, context: &Context) {
     let Some(ServiceStatus { released, .. }) = status(context).filter(|status| !status.released.is_empty()) else {

@@ -13,7 +13,7 @@ use crate::{
     cmd::{
         Context, absent,
         site::{self, Site},
-        slot,
+        slot, unpinned,
     },
     diagnosis::{
         self, Command, Cure, Finding, Report, Sample, Shell,
@@ -77,6 +77,9 @@ fn examine(args: &DoctorArgs, context: &Context) -> anyhow::Result<Vec<Finding>>
     let names = chosen(args, &net, &interfaces, site.as_ref())?;
     let mut ground = survey::ground(&net, &interfaces, site.as_ref().map(Site::pinned))?;
     ground.pins_unread |= host.bpffs.state == BpffsState::Covering;
+    if ground.ports.iter().any(|port| !port.strays.is_empty()) {
+        ground.elsewhere = unpinned::elsewhere(context);
+    }
     let outside = survey::outside().among(&ground.bridges());
     findings.extend(diagnosis::namespace(&ground, &outside));
     findings.extend(diagnosis::interfaces(&ground, &names, &outside));

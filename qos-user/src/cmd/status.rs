@@ -88,7 +88,7 @@ fn report(site: &Site, context: &Context) -> StatusReport {
             .chain(unapplied(site, saved.as_ref()))
             .chain(saved.as_ref().and_then(|saved| wanted::only_saved(site, saved)))
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))
-            .chain(unpinned::notes(site))
+            .chain(unpinned::notes(site, context))
             .collect(),
     }
 }

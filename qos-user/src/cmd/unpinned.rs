@@ -1,18 +1,18 @@
 //! Programs of ours of which no pin is known: `status` names them, and `qosbpf detach --unpinned` ends them.
 
 use super::{
-    Context,
+    Context, control,
     detach::{is_not_attached, say},
     site::Site,
 };
 use crate::{
     cli::DetachArgs,
     command::Command,
-    diagnosis::facts::Program,
+    diagnosis::facts::{Elsewhere, Program},
     error::{Exit, Failure},
     hook::HookName,
     kernel::{
-        bpffs,
+        bpffs, elsewhere,
         pins::Store,
         survey::{self, Pinned},
         unpinned,
@@ -59,18 +59,26 @@ fn none(name: &HookName) -> Failure {
     Failure::new("not-attached", message).hint(format!("what is pinned: {detach}"))
 }
 
+/// Where their pins may be.
+#[must_use]
+pub fn elsewhere(context: &Context) -> Elsewhere {
+    Elsewhere { bpffs: elsewhere::pinned(&context.bpffs), served: control::serves_elsewhere(context) }
+}
+
 /// What `status` says of them.
-pub fn notes(site: &Site) -> Vec<Note> {
-    let all = site.interfaces.iter().flat_map(|interface| {
-        survey::strays(&site.net, interface, site.pinned()).into_iter().map(|stray| {
-            let Program { id, name, at, .. } = &stray;
-            let hook = format!("{}:{}", interface.name, at.direction());
-            let detach = unpinned::ending(&hook);
-            Note::warning(format!(
-                "{hook}: program {id} \"{name}\" ({at}) is qosbpf's own, and no pin of it is known here; in another bpf \
-                 file system, name that by --bpffs; {detach} ends it"
-            ))
-        })
-    });
-    all.collect()
+pub fn notes(site: &Site, context: &Context) -> Vec<Note> {
+    let at = |interface| survey::strays(&site.net, interface, site.pinned()).into_iter().map(move |it| (interface, it));
+    let all: Vec<_> = site.interfaces.iter().flat_map(at).collect();
+    let elsewhere = if all.is_empty() { Elsewhere::default() } else { elsewhere(context) };
+    all.iter().map(|(interface, stray)| note(&interface.name, stray, &elsewhere)).collect()
+}
+
+fn note(interface: &str, stray: &Program, elsewhere: &Elsewhere) -> Note {
+    let Program { id, name, at, .. } = stray;
+    let hook = format!("{interface}:{}", at.direction());
+    let ends = || format!("in another bpf file system, name that by --bpffs; {} ends it", unpinned::ending(&hook));
+    let helps = elsewhere.said().map_or_else(ends, |(where_else, advice)| format!("{where_else}: {advice}"));
+    Note::warning(format!(
+        "{hook}: program {id} \"{name}\" ({at}) is qosbpf's own, and no pin of it is known here; {helps}"
+    ))
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use qos_common::policy::Local;
 
+use super::Command;
 use crate::{
     hook::{Direction, Via},
     netdev::{Netdev, Twice},
@@ -109,6 +110,37 @@ pub struct Ground {
     pub pins_unread: bool,
     /// Whether forwarding gives IPv4 packets a priority by their TOS.
     pub updates_priority: bool,
+    /// Where it has pins that are not looked at.
+    pub elsewhere: Elsewhere,
+}
+
+/// Where a network namespace has pins beside the bpf file system that is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Other bpf file systems within reach that have some.
+    pub bpffs: Vec<String>,
+    /// Whether a service has some, wherever that is.
+    pub served: bool,
+}
+
+impl Elsewhere {
+    /// What is to be said of it, and what to do; nothing if there are none.
+    #[must_use]
+    pub fn said(&self) -> Option<(&'static str, String)> {
+        let named = self.bpffs.iter().map(|path| Command::new("--bpffs").word(path).to_string());
+        let named: Vec<String> = named.collect();
+        match (named.is_empty(), self.served) {
+            (false, _) => {
+                let what = "this network namespace has pins in another bpf file system";
+                Some((what, format!("name that: {}", named.join(" or "))))
+            }
+            (true, true) => {
+                let what = "qosbpf run serves this network namespace by pins in another bpf file system";
+                Some((what, "name that by --bpffs, as qosbpf run was told it".to_owned()))
+            }
+            (true, false) => None,
+        }
+    }
 }
 
 impl Ground {

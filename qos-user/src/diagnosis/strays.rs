@@ -7,24 +7,30 @@ use super::{
 
 /// What is said of each.
 pub(super) fn found(port: &Port, ground: &Ground) -> Vec<Finding> {
-    port.strays.iter().map(|program| stray(&port.device.name, program, ground.pins_unread)).collect()
+    port.strays.iter().map(|program| stray(&port.device.name, program, ground)).collect()
 }
 
-/// Where pins cannot be read, they may be there for it, and it is not to be ended for that.
-fn stray(interface: &str, program: &Program, pins_unread: bool) -> Finding {
+/// Where pins cannot be read, or are elsewhere, they may be there for it, and it is not to be ended for that.
+fn stray(interface: &str, program: &Program, ground: &Ground) -> Finding {
     let Program { id, name, at, .. } = program;
-    let text = format!("program {id} \"{name}\" ({at}) is qosbpf's own: it counts and marks, and ");
-    if pins_unread {
-        let text = text + "its pins are not read, so that its counters and its policy are not known here";
+    let (why, cure) = unknown(&format!("{interface}:{}", at.direction()), ground);
+    let text = format!("program {id} \"{name}\" ({at}) is qosbpf's own: it counts and marks, and {why}");
+    Finding::warn(interface, "own-unpinned", text).cure(cure)
+}
+
+/// Why nothing is known of a program at a hook, and what helps.
+fn unknown(hook: &str, ground: &Ground) -> (String, Cure) {
+    if ground.pins_unread {
+        let why = "its pins are not read, so that its counters and its policy are not known here";
         let advice = "mend what is said of the pins above; if they are in another bpf file system, name it by --bpffs";
-        return Finding::warn(interface, "own-unpinned", text).cure(Cure::Advice(advice.to_owned()));
+        return (why.to_owned(), Cure::Advice(advice.to_owned()));
     }
-    let text = text
-        + "no pin of it is known here: they are in another bpf file system, such as one that is unmounted here and lives on \
-           in another mount namespace; to attach beside it is refused";
-    let hook = format!("{interface}:{}", at.direction());
-    let detach = Command::new("detach --unpinned").operand(hook);
-    Finding::warn(interface, "own-unpinned", text).cure(Cure::Own(detach))
+    if let Some((where_else, advice)) = ground.elsewhere.said() {
+        return (format!("no pin of it is known here: {where_else}"), Cure::Advice(advice));
+    }
+    let why = "no pin of it is known here: they are in another bpf file system, such as one that is unmounted here and lives \
+               on in another mount namespace; to attach beside it is refused";
+    (why.to_owned(), Cure::Own(Command::new("detach --unpinned").operand(hook)))
 }
 
 #[cfg(test)]
@@ -33,7 +39,7 @@ mod tests {
     use crate::{
         diagnosis::{
             Level,
-            facts::{Linked, ProgramAt, XdpAt},
+            facts::{Elsewhere, Linked, ProgramAt, XdpAt},
             testing::port,
         },
         hook::Direction,
@@ -54,5 +60,25 @@ mod tests {
         let cures: Vec<_> = found(&port, &Ground::default()).into_iter().filter_map(|finding| finding.cure).collect();
         let detach = |hook: &str| Cure::Own(Command::new("detach --unpinned").operand(hook));
         assert_eq!(cures, [detach("wan0:ingress"), detach("wan0:egress")]);
+    }
+
+    #[test]
+    fn a_program_whose_pins_may_be_elsewhere_is_not_ended() {
+        let at = ProgramAt::Tcx(Direction::Egress);
+        let stray = Program { id: 7, name: "qosbpf_egress".to_owned(), at, before_us: None, link: Linked::No };
+        let port = Port { strays: vec![stray], ..port("wan0") };
+        let advice = |elsewhere| {
+            let finding = found(&port, &Ground { elsewhere, ..Ground::default() }).remove(0);
+            assert!(finding.text.contains("in another bpf file system"), "{}", finding.text);
+            match finding.cure {
+                Some(Cure::Advice(advice)) => advice,
+                cure => panic!("{cure:?}"),
+            }
+        };
+        let bpffs = vec!["/tmp/b pf".to_owned(), "/tmp/bpf".to_owned()];
+        let reached = advice(Elsewhere { bpffs, served: true });
+        assert_eq!(reached, "name that: --bpffs '/tmp/b pf' or --bpffs /tmp/bpf");
+        let served = advice(Elsewhere { served: true, ..Elsewhere::default() });
+        assert_eq!(served, "name that by --bpffs, as qosbpf run was told it");
     }
 }

@@ -19,7 +19,10 @@ use nix::{
     unistd::{AccessFlags, access},
 };
 
-use super::shortage;
+use super::{
+    mounts::{self, Mount},
+    shortage,
+};
 use crate::{command::Command, error::Failure};
 
 /// Where it mostly is.
@@ -57,25 +60,10 @@ pub fn covers_another(path: &Path) -> bool {
     bpf.len() > 1
 }
 
-/// A line of proc_pid_mountinfo(5).
-struct Mount {
-    /// Such as `0:32`.
-    device: String,
-    is_bpf: bool,
-}
-
 /// What is mounted at `path`, one over the other.
 fn mounted_at(path: &Path) -> io::Result<Vec<Mount>> {
-    let mounts = fs::read("/proc/self/mountinfo")?;
-    let place = escaped(&path.canonicalize().unwrap_or_else(|_| path.to_owned()));
-    let mounts = String::from_utf8_lossy(&mounts);
-    let here = mounts.lines().filter_map(|line| {
-        let mut words = line.split(' ').skip(2);
-        let (device, at) = (words.next()?, words.nth(1)?);
-        let is_bpf = line.split_once(" - ").is_some_and(|(_, behind)| behind.starts_with("bpf "));
-        (at == place).then(|| Mount { device: device.to_owned(), is_bpf })
-    });
-    Ok(here.collect())
+    let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    Ok(mounts::all()?.into_iter().filter(|mount| mount.place == place).collect())
 }
 
 /// Refuses to judge what has no pin where pins are hidden below another mount.
@@ -89,12 +77,6 @@ pub fn refuse_covering(path: &Path) -> anyhow::Result<()> {
     }
     let message = format!("{} is mounted over another bpf file system, and hides what is pinned in it", path.display());
     Err(Failure::new("hidden-pins", message).hint(Command::new("umount").word(path.display()).to_string()).into())
-}
-
-/// As the kernel writes paths where spaces separate words.
-fn escaped(path: &Path) -> String {
-    let path = path.to_string_lossy().replace('\\', "\\134");
-    [(' ', "\\040"), ('\t', "\\011"), ('\n', "\\012")].iter().fold(path, |path, (from, to)| path.replace(*from, to))
 }
 
 /// The bpf file system that has to be mounted before there can be a folder at `path`: the kernel has the usual place for it

@@ -274,6 +274,12 @@ impl HookPins {
         Self { folder: self.folder.with_file_name(direction.as_str()), direction, ..*self }
     }
 
+    /// The bpf file system that they are in.
+    pub(super) fn bpffs(&self) -> &Path {
+        // Above the folders of direction, interface, network namespace and layout, and qosbpf's own.
+        self.folder.ancestors().nth(5).unwrap_or(&self.folder)
+    }
+
     /// The folder that they are in.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -25,7 +25,7 @@ use super::{
     sys, translation,
 };
 use crate::{
-    diagnosis::facts::{Ground, OwnHook, Port, Program, Spared, XdpFeatures},
+    diagnosis::facts::{Elsewhere, Ground, OwnHook, Port, Program, Spared, XdpFeatures},
     hook::Layer,
     netdev::Netdev,
 };
@@ -100,7 +100,17 @@ pub fn ground(net: &Network, interfaces: &[Interface], pinned: Option<Pinned<'_>
     let (rules, routes) = (net.rules_by_mark()?, net.routes()?);
     let (pppoe, tcx) = (netdev::pppoe(), sys::has_tcx(1).unwrap_or(false));
     let updates_priority = forwarding::updates_priority();
-    Ok(Ground { ports, rules, routes, twice, pppoe, tcx, pins_unread, updates_priority })
+    Ok(Ground {
+        ports,
+        rules,
+        routes,
+        twice,
+        pppoe,
+        tcx,
+        pins_unread,
+        updates_priority,
+        elsewhere: Elsewhere::default(),
+    })
 }
 
 /// The same devices, of which tunnels know by which one their outer headers leave, also where they are bound to none.

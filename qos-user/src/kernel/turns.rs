@@ -65,7 +65,7 @@ pub(super) fn take(
 ) -> anyhow::Result<Hook> {
     let Place { interface, pins, wanted, layer, needs } = *place;
     mechanism::refuse_filter_without_pins(&interface.name, pins, net)?;
-    unpinned::refuse(interface, pins.direction, net)?;
+    unpinned::refuse(interface, pins, net)?;
     let is_short = Cell::new(false);
     let once =
         |attempt| once(attempt).inspect_err(|error| is_short.set(is_short.get() || shortage::said(error).is_some()));

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    mechanism,
+    elsewhere, mechanism,
     network::{Interface, Network},
     pins::HookPins,
     survey::{self, Pinned},
@@ -19,9 +19,9 @@ use super::{
 };
 use crate::{
     command::Command,
-    diagnosis::facts::{Linked, Program, ProgramAt},
+    diagnosis::facts::{Elsewhere, Linked, Program, ProgramAt},
     error::Failure,
-    hook::{CLSACT_PRIORITY, Direction},
+    hook::CLSACT_PRIORITY,
 };
 
 /// The kernel ends a link some time after its last reference. Waited for once a process.
@@ -33,29 +33,33 @@ const ENDING: Duration = Duration::from_millis(500);
 /// # Errors
 ///
 /// `own-unpinned`.
-pub fn refuse(interface: &Interface, direction: Direction, net: &Network) -> anyhow::Result<()> {
+pub fn refuse(interface: &Interface, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
     static DEADLINE: OnceLock<Instant> = OnceLock::new();
     let first = || {
         let strays = survey::strays(net, interface, Pinned::default());
-        strays.into_iter().find(|stray| stray.at.direction() == direction && !matches!(stray.at, ProgramAt::Clsact(..)))
+        strays
+            .into_iter()
+            .find(|stray| stray.at.direction() == pins.direction && !matches!(stray.at, ProgramAt::Clsact(..)))
     };
     while let Some(stray) = first() {
         if Instant::now() >= *DEADLINE.get_or_init(|| Instant::now() + ENDING) {
-            return Err(refusal(&interface.name, &stray));
+            let elsewhere = Elsewhere { bpffs: elsewhere::pinned(pins.bpffs()), served: false };
+            return Err(refusal(&interface.name, &stray, &elsewhere));
         }
         thread::sleep(ENDING / 10);
     }
     Ok(())
 }
 
-fn refusal(interface: &str, stray: &Program) -> anyhow::Error {
+fn refusal(interface: &str, stray: &Program, elsewhere: &Elsewhere) -> anyhow::Error {
     let Program { id, name, at, .. } = stray;
     let hook = format!("{interface}:{}", at.direction());
     let message = format!(
         "{hook}: program {id} \"{name}\" ({at}) is qosbpf's own and at work, and no pin of it is known here: packets would \
          be counted and marked twice"
     );
-    let hint = format!("if it is in another bpf file system, name that by --bpffs; {} ends it", ending(&hook));
+    let ends = || format!("if it is in another bpf file system, name that by --bpffs; {} ends it", ending(&hook));
+    let hint = elsewhere.said().map_or_else(ends, |(where_else, advice)| format!("{where_else}: {advice}"));
     Failure::new("own-unpinned", message).hint(hint).into()
 }
 

@@ -1,42 +1,43 @@
-//! Programs of ours that outlive their bpf file system here: it is unmounted, and another mount of it keeps their links.
+//! Programs of ours that outlive their bpf file system here: it is unmounted, and another mount namespace keeps their links.
 
-use std::fs;
+use std::process::Child;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use qosbpf_tests::{
     left::assert_nothing,
     mounts,
-    router::Router,
+    router::{Router, words},
     typed::{find, has, type_in},
 };
 
 const POLICY: &str = "[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n";
 
-/// What is attached there runs on, and is not to be seen any more.
-fn unmounted(router: &Router) -> anyhow::Result<()> {
-    let elsewhere = router.folder().join("elsewhere");
-    fs::create_dir(&elsewhere)?;
-    mounts::bind(&router.bpffs, &elsewhere)?;
-    Ok(umount2(&router.bpffs, MntFlags::empty())?)
+/// A process whose mount namespace has what is not mounted here any more.
+struct Elsewhere(Child);
+
+impl Elsewhere {
+    /// What is attached there runs on, and is not to be seen any more.
+    fn only(router: &Router) -> anyhow::Result<Self> {
+        let keeper = mounts::alone(&router.bpffs, || Ok(words("sleep 600").spawn()?))?;
+        let elsewhere = Self(keeper);
+        umount2(&router.bpffs, MntFlags::empty())?;
+        Ok(elsewhere)
+    }
 }
 
-/// Its end, however the test ends.
-struct Elsewhere<'a>(&'a Router);
-
-impl Drop for Elsewhere<'_> {
+impl Drop for Elsewhere {
     fn drop(&mut self) {
-        let _mounted = umount2(&self.0.folder().join("elsewhere"), MntFlags::MNT_DETACH);
+        let (_ended, _reaped) = (self.0.kill(), self.0.wait());
     }
 }
 
 #[test]
 fn nothing_is_attached_beside_a_program_of_ours_without_pins_and_the_cure_ends_it() -> anyhow::Result<()> {
     let router = Router::start()?;
-    let _elsewhere = Elsewhere(&router);
     router.ok("attach lan0")?;
     router.ok("attach wan0")?;
     router.ok("status")?;
-    unmounted(&router)?;
+    let _elsewhere = Elsewhere::only(&router)?;
     let policy = router.policy("p", POLICY)?;
     for (line, hook) in [
         ("attach wan0 --egress".to_owned(), "wan0:egress"),
@@ -75,9 +76,8 @@ fn nothing_is_attached_beside_a_program_of_ours_without_pins_and_the_cure_ends_i
 #[test]
 fn a_filter_without_pins_is_ended_and_what_is_pinned_stays() -> anyhow::Result<()> {
     let router = Router::start()?;
-    let _elsewhere = Elsewhere(&router);
     router.ok("attach wan0 --egress --hook clsact")?;
-    unmounted(&router)?;
+    let _elsewhere = Elsewhere::only(&router)?;
     router.ok("attach wan0 --ingress")?;
     let answer = router.ask("doctor wan0 --sample 0 --json")?.expect(3)?;
     type_in(&find(&answer, "wan0", "own-unpinned")?, None)?;

@@ -7,6 +7,7 @@ mod crowded;
 mod deadlines;
 mod denied;
 mod directory;
+mod elsewhere;
 mod failing;
 mod folder;
 mod follow;
