@@ -1,8 +1,11 @@
 //! `run --once`, for images without a service manager.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
+use nix::mount::{MntFlags, umount2};
+use qosbpf::kernel::bpffs;
 use qosbpf_tests::{
+    binary::{self, Answer},
     router::run_in,
     service::{Lab, MARK},
 };
@@ -26,6 +29,25 @@ fn once_attaches_and_ends() -> anyhow::Result<()> {
 /// Where a service of this network namespace has its lock and its socket.
 fn service_folder(lab: &Lab) -> anyhow::Result<PathBuf> {
     lab.router.edge().run(qosbpf::cmd::control::folder)
+}
+
+/// Not even a bpf file system is mounted.
+#[test]
+fn who_is_refused_since_another_one_serves_has_changed_nothing() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let (other, etc) = (lab.router.folder().join("other"), lab.etc("").display().to_string());
+    fs::create_dir(&other)?;
+    for line in ["run --once", "run"] {
+        let mut command = binary::command(&["--netns", lab.router.edge().name(), "--etc", &etc, "--bpffs"])?;
+        let refused = Answer::of(command.arg(&other).args(line.split(' ')));
+        let mounted = bpffs::is_mounted(&other);
+        if mounted {
+            umount2(&other, MntFlags::MNT_DETACH)?;
+        }
+        refused?.expect(1)?.complains(&["qosbpf run serves this network namespace already"])?;
+        anyhow::ensure!(!mounted, "{line}");
+    }
+    Ok(())
 }
 
 #[test]

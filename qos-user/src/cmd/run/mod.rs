@@ -73,8 +73,9 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
         return reload(&context);
     }
     privilege::demand()?;
-    bpffs::ensure_mounted(&context.bpffs)?;
+    // Who is refused has changed nothing.
     let instance = Instance::claim()?;
+    bpffs::ensure_mounted(&context.bpffs)?;
     let _said = deadline::settle(&context);
     let loaded = load(Occasion::Start, &context);
     let pace = Arc::new(Pace::default());
