@@ -25,8 +25,17 @@ const AHEAD: u64 = 100;
 const OVERHEAD: u64 = 96;
 
 /// Why it is not known how much we do not see.
-pub(super) const HIDDEN: &str =
-    "super-packets are one to it and their segments to us, so what we do not see cannot be told from the numbers";
+pub(super) const fn hidden(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => {
+            "super-packets are one to it and their segments to us, so what we do not see cannot be told from the numbers"
+        }
+        Direction::Egress => {
+            "super-packets are one to it and their segments to us, or a qdisc that is gone has dropped some, so what we do not \
+             see cannot be told from the numbers"
+        }
+    }
+}
 
 /// What came past one hook in a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,7 +207,8 @@ pub enum Seen {
         /// Of packets, or of bytes.
         of: &'static str,
     },
-    /// More than the device counted: it had super-packets, and what we did not see may be hidden behind them.
+    /// More than the device counted: it had super-packets, or a qdisc that is gone took what it dropped with it, and what we
+    /// did not see may be hidden behind them.
     Hidden,
 }
 
@@ -238,7 +248,8 @@ pub fn share(sample: &Sample, port: Option<&Port>) -> Finding {
             return Finding::ok(interface, "share", format!("{hook}: we saw {numbers} in {seconds:.1} s{dropped}"));
         }
         Seen::Hidden => {
-            let text = format!("{hook}: we saw {numbers} in {seconds:.1} s{dropped}: {HIDDEN}");
+            let why = hidden(*direction);
+            let text = format!("{hook}: we saw {numbers} in {seconds:.1} s{dropped}: {why}");
             return Finding::unknown(interface, "share-hidden", text);
         }
         Seen::Lost { packets } => {

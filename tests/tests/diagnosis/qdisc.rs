@@ -17,16 +17,16 @@ fn shaped() -> anyhow::Result<(Router, u64)> {
     let router = Router::start()?;
     run_in(router.edge(), SHAPER)?;
     router.ok("attach wan0:egress")?;
-    send(&router, 100)?;
+    send(&router, 100, 100)?;
     let counted = router.counted("wan0:egress")?;
     assert_eq!(counted.packets().get(&184), Some(&100), "{counted:?}");
     assert!(counted.qdisc_drops >= 50, "{counted:?}");
     Ok((router, counted.qdisc_drops))
 }
 
-fn send(router: &Router, count: usize) -> anyhow::Result<()> {
+fn send(router: &Router, count: usize, bytes: usize) -> anyhow::Result<()> {
     let [from, to] = [LAN_HOST, WAN_HOST].map(|end| SocketAddr::new(end.v4.into(), 5060));
-    udp::send(router.lab().lan(), from, to, 184, count)
+    udp::send_long(router.lab().lan(), from, to, 184, count, bytes)
 }
 
 fn why(router: &Router) -> anyhow::Result<Answer> {
@@ -41,6 +41,24 @@ fn what_it_drops_behind_our_count_is_said() -> anyhow::Result<()> {
     assert!(type_in(&found, None)?.stdout.contains("qdisc tbf"), "{found:#}");
     run_in(router.edge(), "tc qdisc del dev wan0 root")?;
     assert!(!has(&why(&router)?, "dropped-behind")?, "the one that is there dropped none");
+    Ok(())
+}
+
+/// It came and went after the hook was attached, so that the numbers alone tell of it.
+#[test]
+fn of_one_that_came_and_went_it_is_said_that_it_may_have_dropped() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach wan0:egress")?;
+    run_in(router.edge(), SHAPER)?;
+    // So short that the headers of a super-packet's segments could be all that is missing.
+    send(&router, 100, 10)?;
+    run_in(router.edge(), "tc qdisc del dev wan0 root")?;
+    let counted = router.counted("wan0:egress")?;
+    assert!(counted.qdisc_drops == 0 && counted.packets().get(&184) == Some(&100), "{counted:?}");
+    let stats = router.ok("stats wan0:egress --rate 0")?;
+    stats.says(&["seen by us: cannot be told (super-packets, or drops of a qdisc that is gone)"])?;
+    let found = find(&why(&router)?, "wan0:egress", "share-hidden")?;
+    assert!(found["text"].to_string().contains("or a qdisc that is gone has dropped some"), "{found:#}");
     Ok(())
 }
 

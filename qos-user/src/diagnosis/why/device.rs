@@ -4,7 +4,7 @@ use super::{Scene, suspects::Suspects};
 use crate::{
     diagnosis::{
         Command, Cure, Finding, Sample, marks,
-        share::{HIDDEN, Seen},
+        share::{Seen, hidden},
     },
     hook::Direction,
     snapshot::Hook,
@@ -34,7 +34,8 @@ fn compared(scene: &Scene<'_>, sample: &Sample) -> Option<Finding> {
         }
         // What was asked may have an answer all the same.
         Seen::Hidden => {
-            let text = format!("we saw {ours}, the device counted {device}{dropped}: {HIDDEN}");
+            let why = hidden(sample.direction);
+            let text = format!("we saw {ours}, the device counted {device}{dropped}: {why}");
             return Some(Finding::info(name, "share-hidden", text));
         }
         Seen::Lost { packets } => return Some(lost(scene, ours, packets)),

@@ -54,8 +54,9 @@ fn seen_by_us(hook: &Hook, device: &Device, counts: &Counts) -> Option<String> {
     let dropped = if is_out { device.drops } else { 0 };
     let theirs = came.max(ours.min(came.saturating_add(dropped)));
     if ours.saturating_mul(100) > theirs.saturating_mul(AHEAD) {
-        return (theirs > 0)
-            .then(|| "seen by us: cannot be told (super-packets are one packet to the device)".to_owned());
+        let hidden = "super-packets are one packet to the device";
+        let why = if is_out { "super-packets, or drops of a qdisc that is gone" } else { hidden };
+        return (theirs > 0).then(|| format!("seen by us: cannot be told ({why})"));
     }
     (theirs > 0).then(|| format!("seen by us: {:.1} %", ours as f64 * 100.0 / theirs as f64))
 }
@@ -94,7 +95,7 @@ mod tests {
         assert_eq!(seen(9_900, 900), percent("100.0"), "counted as sent and as dropped");
         assert_eq!(seen(9_700, 0), percent("102.0"), "not read at the same moment");
         assert_eq!(seen(19_900, 0), percent("50.0"), "past us");
-        let hidden = "seen by us: cannot be told (super-packets are one packet to the device)";
+        let hidden = "seen by us: cannot be told (super-packets, or drops of a qdisc that is gone)";
         assert_eq!(seen(400, 0).as_deref(), Some(hidden));
     }
 }
