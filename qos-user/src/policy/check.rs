@@ -20,6 +20,9 @@ use crate::policy::{
 
 const KEYS: [&str; 8] = ["version", "name", "classes", "sets", "interface", "remark", "rule", "test"];
 
+/// Those whose keys are names that the rest of the file uses.
+const NAMING: [&str; 3] = ["classes", "sets", "remark"];
+
 /// A policy of which every part was read, if there were no errors.
 pub(super) struct Checked {
     pub name: String,
@@ -38,6 +41,9 @@ pub(super) fn check(source: &Source, root: &Table, findings: &mut Findings) -> C
         if !KEYS.contains(&&*entry.key.text) {
             words::unknown_key_within(Within::File, entry, &KEYS, findings);
         }
+    }
+    if NAMING.iter().any(|key| root.get(key).is_some_and(|entry| matches!(entry.value.kind, Kind::Broken))) {
+        findings.hides_something();
     }
     check_version(root, findings);
     let name = name(root, findings);

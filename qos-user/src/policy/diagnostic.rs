@@ -161,6 +161,16 @@ impl Report {
         self.diagnostics.is_empty()
     }
 
+    /// What it says beyond an earlier one of the same file; `None` if that is nothing.
+    #[must_use]
+    pub fn beyond(mut self, earlier: &Self) -> Option<Self> {
+        let as_said = |found: &Diagnostic| (found.finding.title.clone(), found.place.clone());
+        let said: Vec<_> = earlier.diagnostics.iter().map(as_said).collect();
+        self.diagnostics.retain(|found| !said.contains(&as_said(found)));
+        self.more = self.more.saturating_sub(earlier.more);
+        (!self.is_empty() || self.more > 0).then_some(self)
+    }
+
     /// All of it for people: file, line and column, and a caret under the word. It ends with a newline.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
@@ -184,7 +194,7 @@ impl Report {
     }
 }
 
-/// The errors found so far, and whether the text could be read to its end.
+/// The errors found so far, and whether something of the text is lost.
 pub(super) struct Findings {
     report: Report,
     broken: bool,
@@ -197,8 +207,13 @@ impl Findings {
 
     /// The text is not TOML or JSON, so that something of it is not in the tree.
     pub fn syntax(&mut self, finding: Finding) {
-        self.broken = true;
+        self.hides_something();
         self.report.push(finding);
+    }
+
+    /// What is named there may be in what could not be read.
+    pub const fn hides_something(&mut self) {
+        self.broken = true;
     }
 
     /// A mistake.

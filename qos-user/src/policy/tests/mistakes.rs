@@ -114,6 +114,8 @@ mistakes! {
     toml_word_without_quotes: "[remark.a]\nother = keep";
     toml_integer_too_large: "[remark.a]\nother = 99999999999999999999";
     syntax_and_meaning: "[classes]\nvoice = [\"EF\", \"VAA\"]\n[remark.a]\nvoice = \"AF44\"\nEF keep\nother = keep\n[interface.b]\ningres = 1";
+    value_unread_hides_nothing_else: "[remark.a]\nother = keep\n[[rule]]\nname = \"r\"\non = \"a:ingress\"\nmatch = { dscp = \"voise\", src = \"@pxb\" }\nset = EF\n[classes]\nvoice = [\"EF\"]\n[sets]\npbx = [\"10.0.0.0/8\", ten]";
+    section_unread_may_hide_names: "classes = voice\nsets = pbx\nremark = a\n[[rule]]\nname = \"r\"\non = \"a:ingress\"\nmatch = { dscp = \"voice\", src = \"@pbx\" }\nset = \"EF\"\n[interface.b]\ningress = \"a\"";
     syntax_may_hide_what_is_missing: "[classes]\nvoice [\"EF\"]\n[remark.a\nother = 0\n[remark.b]\nvoice = 0\n[interface.c]\negress = \"a\"";
     toml_bracket_takes_in_the_rest: "[classes]\nvoice = [\"EF\"\n[remark.a]\nvoice = \"AF44\"\nother = keep\n[interface.b]\ningres = 1";
 

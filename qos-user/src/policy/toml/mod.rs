@@ -51,6 +51,8 @@ struct Reading {
     conflicts: Vec<Finding>,
     /// The brackets that nothing closes.
     brackets: Vec<Span>,
+    /// The scalars that could not be read, in the order of the text; their keys are in the tree.
+    unread: Vec<Span>,
     /// Values with a string in them that should be closed in their line.
     spoiled: Vec<Spoiled>,
 }
@@ -63,8 +65,8 @@ impl Reading {
         let mut guard = RecursionGuard::new(&mut builder, DEPTH);
         let mut receiver = ValidateWhitespace::new(&mut guard, text);
         parse_document(&text.lex().into_vec(), &mut receiver, &mut errors);
-        let Builder { root, conflicts, unclosed: brackets, spoiled, .. } = builder;
-        Self { root, errors, conflicts, brackets, spoiled }
+        let Builder { root, conflicts, unclosed: brackets, unread, spoiled, .. } = builder;
+        Self { root, errors, conflicts, brackets, unread, spoiled }
     }
 }
 
@@ -87,6 +89,7 @@ struct Builder<'s> {
     conflicts: Vec<Finding>,
     /// The brackets that nothing closes, each to where the parser gave up; none within another.
     unclosed: Vec<Span>,
+    unread: Vec<Span>,
     spoiled: Vec<Spoiled>,
 }
 
@@ -107,6 +110,7 @@ impl<'s> Builder<'s> {
             open: Vec::new(),
             conflicts: Vec::new(),
             unclosed: Vec::new(),
+            unread: Vec::new(),
             spoiled: Vec::new(),
         }
     }
@@ -235,6 +239,9 @@ impl EventReceiver for Builder<'_> {
                 errors.report_error(error);
             });
             string.into_iter().for_each(|string| self.spoil(string));
+            if string.is_none() && matches!(kind, Kind::Broken) && !span.is_empty() {
+                self.unread.push(span.into());
+            }
             self.value(Node { kind, span: span.into() });
         }
     }

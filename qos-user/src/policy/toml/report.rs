@@ -22,14 +22,26 @@ impl Reading {
         // In their lines there is something missing now.
         let lines: HashSet<usize> = unclosed.iter().map(|spoiled| source.line(spoiled.string.start)).collect();
         let errors = self.errors.into_iter().filter(|error| !lines.contains(&source.line(place(error).start)));
-        report_syntax(&errors.collect::<Vec<_>>(), &self.brackets, source, findings);
+        let said = errors_to_say(&errors.collect::<Vec<_>>(), &self.brackets);
+        for error in said {
+            let finding = syntax(&error, source);
+            // What is lost with a value is that value alone.
+            if is_within(place(&error).start, &self.unread) {
+                findings.error(finding)
+            } else {
+                findings.syntax(finding)
+            }
+        }
+        for Span { start, .. } in self.brackets {
+            findings.syntax(Finding::error(Span { start, end: start + 1 }, "this bracket is never closed"));
+        }
         self.conflicts.into_iter().for_each(|conflict| findings.error(conflict));
         self.root
     }
 }
 
 /// A bracket that nothing closes takes in what is behind it: only it is reported then, not what follows from it.
-fn report_syntax(errors: &[ParseError], unclosed: &[Span], source: &Source, findings: &mut Findings) {
+fn errors_to_say(errors: &[ParseError], unclosed: &[Span]) -> Vec<ParseError> {
     let taken_in = |at: usize| {
         let before = unclosed.partition_point(|span| span.start < at);
         before > 0 && at <= unclosed[before - 1].end
@@ -38,12 +50,13 @@ fn report_syntax(errors: &[ParseError], unclosed: &[Span], source: &Source, find
     // A word behind a string that is closed too early has no comma before it either.
     let follows =
         |error: &ParseError| error.description().starts_with("missing comma") && unopened.contains(&place(error).start);
-    for error in errors.iter().filter(|error| !taken_in(place(error).start) && !follows(error)) {
-        findings.syntax(syntax(error, source));
-    }
-    for Span { start, .. } in unclosed {
-        findings.syntax(Finding::error(Span { start: *start, end: start + 1 }, "this bracket is never closed"));
-    }
+    errors.iter().filter(|error| !taken_in(place(error).start) && !follows(error)).cloned().collect()
+}
+
+/// Whether a place is in one of these, which are in the order of the text.
+fn is_within(at: usize, spans: &[Span]) -> bool {
+    let before = spans.partition_point(|span| span.start <= at);
+    before > 0 && at < spans[before - 1].end
 }
 
 fn place(error: &ParseError) -> Span {
