@@ -38,6 +38,20 @@ fn a_group_that_is_not_there_is_a_mistake_and_the_last_one_stays() -> anyhow::Re
     Ok(())
 }
 
+/// Whether there is the group is asked for later than the rest.
+#[test]
+fn each_mistake_is_said_once() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    fs::write(lab.etc("qosbpf.toml"), "lissen = 1\ngroup = \"nosuchgrp\"\n")?;
+    lab.serve()?;
+    let log = lab.log()?;
+    for mistake in ["unknown key `lissen`", "there is no group `nosuchgrp`"] {
+        assert_eq!(log.matches(mistake).count(), 1, "{mistake}: {log}");
+    }
+    Ok(())
+}
+
 /// The one mistake that must not be guessed around.
 #[test]
 fn a_namespace_that_cannot_be_read_is_not_guessed() -> anyhow::Result<()> {

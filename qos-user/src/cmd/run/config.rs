@@ -6,7 +6,10 @@ use super::members;
 use crate::{
     cmd::Context,
     error::{Exit, Failure},
-    policy::settings::{self, Settings},
+    policy::{
+        Report,
+        settings::{self, Settings},
+    },
 };
 
 /// How long a directory service may take to say whether there is a group.
@@ -19,6 +22,8 @@ pub struct Configured {
     pub settings: Settings,
     /// Why the file is not right.
     pub failure: Option<String>,
+    /// What was said of it.
+    mistakes: Option<Report>,
     /// Whether the file may mean a network namespace that the settings do not name.
     pub netns_unknown: bool,
 }
@@ -27,7 +32,7 @@ impl Configured {
     /// The same, with whether this host has the group: it is waited for, but not for long.
     pub fn with_group(self, context: &Context) -> Self {
         match &self.settings.group {
-            Some(name) if !is_group(name) => read_by(context, |_| false),
+            Some(name) if !is_group(name) => read_by(context, |_| false, self.mistakes.as_ref()),
             _ => self,
         }
     }
@@ -35,15 +40,16 @@ impl Configured {
 
 /// Reads it, and says what is wrong with it. A router with a mistake in this file marks all the same.
 pub fn read(context: &Context) -> Configured {
-    read_by(context, is_group)
+    read_by(context, is_group, None)
 }
 
 /// The same, without asking for the group: whatever its name, it is taken for one.
 pub fn read_at_once(context: &Context) -> Configured {
-    read_by(context, |_| true)
+    read_by(context, |_| true, None)
 }
 
-fn read_by(context: &Context, is_group: fn(&str) -> bool) -> Configured {
+/// The same; what was `said` already is not said again.
+fn read_by(context: &Context, is_group: fn(&str) -> bool, said: Option<&Report>) -> Configured {
     let path = path(context);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
@@ -51,16 +57,25 @@ fn read_by(context: &Context, is_group: fn(&str) -> bool) -> Configured {
         Err(error) => {
             let failure = format!("{}: {error}", path.display());
             tracing::error!("settings not read: {failure}; what it says of none holds");
-            return Configured { settings: Settings::default(), failure: Some(failure), netns_unknown: true };
+            return Configured {
+                settings: Settings::default(),
+                failure: Some(failure),
+                mistakes: None,
+                netns_unknown: true,
+            };
         }
     };
     let settings::Read { settings, mistakes, netns_unknown } =
         settings::read(&path.display().to_string(), bytes, is_group);
-    let failure = mistakes.map(|report| {
+    let news = match said {
+        Some(said) => mistakes.clone().and_then(|report| report.beyond(said)),
+        None => mistakes.clone(),
+    };
+    if let Some(report) = news {
         tracing::error!("settings are wrong, and what is wrong in them is left out:\n{}", report.render(false));
-        format!("{} is wrong", path.display())
-    });
-    Configured { settings, failure, netns_unknown }
+    }
+    let failure = mistakes.as_ref().map(|_| format!("{} is wrong", path.display()));
+    Configured { settings, failure, mistakes, netns_unknown }
 }
 
 /// Where nobody can tell, as long as a directory service does not answer, it is taken for one: it is asked again whenever
