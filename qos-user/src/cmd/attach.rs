@@ -302,11 +302,7 @@ fn report(
     warnings.iter().for_each(|warning| context.warn(&hanging("! ", warning)));
     for done in done {
         let hook = done.hook();
-        let table = hook
-            .state
-            .binding
-            .as_ref()
-            .map_or_else(|| "counting, no policy is bound to it".to_owned(), |binding| binding.words());
+        let table = hook.state.words();
         let by_flag = hook.state.binding.as_ref().is_none_or(|binding| binding.inside.is_none());
         let inside = hook.state.inside.as_deref().filter(|_| by_flag);
         let inside = inside.map(|layers| format!(", inside {}", Layer::words(layers))).unwrap_or_default();

@@ -222,6 +222,12 @@ impl HookState {
         self.binding.as_ref().filter(|_| self.bypass.is_none())
     }
 
+    /// What it is there for, in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        self.binding.as_ref().map_or_else(|| "counting, no policy is bound to it".to_owned(), Binding::words)
+    }
+
     /// Whether the policy says of it more than where to look.
     #[must_use]
     pub const fn decides(&self) -> bool {

@@ -33,6 +33,7 @@ fn a_command_in_the_log_is_about_what_the_service_is_about() -> anyhow::Result<(
     fs::remove_dir_all(lab.router.hook_folder("wan0", "egress")?)?;
     let detach = cure(&lab, "its pins in")?;
     lab.becomes("wan0:egress", "counting")?;
+    lab.says(&["counting, no policy is bound to it"])?;
     ensure!(typed::shell(&detach, None)?.code == 0 && lab.hook("wan0:egress")?.is_none(), "{detach}: {}", lab.log()?);
     fs::remove_dir_all(lab.router.hook_folder("lan0", "ingress")?)?;
     lab.says(&["BYPASSED by "])?;

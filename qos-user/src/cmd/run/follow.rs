@@ -327,8 +327,13 @@ fn attach(step: &Step<'_>, interface: &Interface, lost: Option<&Lost>, site: &Si
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
     let anew = || attaching::attach_anew(site, interface, step.place.1, policy, Asked::nothing());
     let hook = lost.map_or_else(anew, |lost| lost.attach(site, interface))?;
-    let does = hook.state.binding.as_ref().map(|binding| binding.words()).unwrap_or_default();
-    tracing::info!(hook = step.name, does, "attached: {}{}", hook.state.reason, bypassed(step, &hook));
+    tracing::info!(
+        hook = step.name,
+        does = hook.state.words(),
+        "attached: {}{}",
+        hook.state.reason,
+        bypassed(step, &hook)
+    );
     Ok(())
 }
 
@@ -344,7 +349,7 @@ fn bypassed(step: &Step<'_>, hook: &Hook) -> String {
 fn put_back(step: &Step<'_>, hook: &Hook, interface: &Interface, site: &Site) -> anyhow::Result<()> {
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
     let now = attaching::attach_again(site, hook, interface, policy, Asked::nothing())?;
-    let does = now.state.binding.as_ref().map(|binding| binding.words()).unwrap_or_default();
+    let does = now.state.words();
     match attaching::begins_anew(hook, interface) {
         Some(why) => tracing::warn!(hook = step.name, does, "attached: {}; {why}", now.state.reason),
         None => {
