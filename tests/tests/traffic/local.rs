@@ -105,6 +105,6 @@ fn bypass_lets_every_mark_through_and_goes_on_counting() -> anyhow::Result<()> {
     }
     let now = router.counted("wan0:egress")?;
     assert_eq!(now.packets_after(), [(34, 20), (46, 10)].into(), "{now:?}");
-    router.ok("policy resume")?.says(&["wan0:egress  already in the policy's path again"])?;
+    router.ok("policy resume")?.says(&["wan0:egress  in the policy's path: it was not out of it"])?;
     Ok(())
 }

@@ -171,13 +171,13 @@ fn say(turn: &Turn, turned: Turned, context: &Context) -> anyhow::Result<Exit> {
     }
     let ends = turn.time.map_or_else(String::new, |time| format!(", for {}", seconds(time)));
     for (hook, changed) in &done {
-        let already = if *changed { "" } else { "already " };
-        let words = if turn.bypass.is_some() {
-            "out of the policy's path; counts go on, nothing is changed"
-        } else {
-            "in the policy's path again"
+        let words = match (turn.bypass.is_some(), changed) {
+            (true, true) => "out of the policy's path; counts go on, nothing is changed",
+            (true, false) => "already out of the policy's path; counts go on, nothing is changed",
+            (false, true) => "in the policy's path again",
+            (false, false) => "in the policy's path: it was not out of it",
         };
-        context.print(&format!("{hook}  {already}{words}{ends}\n"))?;
+        context.print(&format!("{hook}  {words}{ends}\n"))?;
     }
     failure.map_or(Ok(Exit::Done), |failure| Err(failure.into()))
 }
