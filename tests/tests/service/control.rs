@@ -123,6 +123,38 @@ fn members_of_the_group_may_bypass_and_confirm() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Who asks without end fills no log.
+#[test]
+fn who_is_refused_again_and_again_is_in_the_log_once() -> anyhow::Result<()> {
+    let public = Public::serving("group = \"nogroup\"\n")?;
+    let refused = "only root and the members of nogroup may change anything";
+    for _ in 0..10 {
+        public.ask_as(DAEMON, "policy bypass")?.expect(1)?.complains(&[refused])?;
+    }
+    public.ask_as("--reuid=2 --regid=2 --clear-groups", "policy bypass")?.expect(1)?.complains(&[refused])?;
+    let log = public.lab.log()?;
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(refused)).collect();
+    let of = |uid: &str| lines.iter().filter(|line| line.contains(&format!("uid={uid}"))).count();
+    ensure!(lines.len() == 2 && of("1") == 1 && of("2") == 1, "{log}");
+    Ok(())
+}
+
+/// Whoever reads the log is not asked for the reason.
+#[test]
+fn a_command_of_a_member_that_fails_is_a_warning_with_the_reason() -> anyhow::Result<()> {
+    let public = Public::serving("group = \"nogroup\"\n")?;
+    public.ask_as(NOBODY, "policy bypass nowhere0")?.expect(1)?;
+    public.ask_as(NOBODY, "policy confirm")?.expect(3)?;
+    let typed = [public.lab.typed("policy bypass nowhere0"), public.lab.typed("policy confirm")];
+    let failed = format!("{}: qosbpf is not attached at nowhere0", typed[0]);
+    public.lab.says(&[&failed, &typed[1]])?;
+    let log = public.lab.log()?;
+    let level =
+        |words: &str| log.lines().find(|line| line.contains(words)).and_then(|line| line.split_whitespace().next());
+    ensure!((level(&failed), level(&typed[1])) == (Some("WARN"), Some("INFO")), "{log}");
+    Ok(())
+}
+
 /// As a service manager gives a group to a process, or `newgrp`: no list of members has it.
 #[test]
 fn a_group_of_the_process_alone_counts() -> anyhow::Result<()> {

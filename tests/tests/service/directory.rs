@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -69,6 +70,25 @@ fn a_directory_that_hangs_keeps_nothing_from_being_marked() -> anyhow::Result<()
     ensure!(lab.five_become(8)? && waiting(lab)? == 2, "{}", lab.log()?);
     run_in(lab.router.edge(), "ip link set lan0 mtu 1400")?;
     lab.says(&["lan0: MTU 1500 is 1400 now"])
+}
+
+/// It does not say that there is no such group.
+#[test]
+fn a_directory_that_fails_is_said_with_the_cause() -> anyhow::Result<()> {
+    let mut public = Public::new("group = \"nogroup\"\n")?;
+    let (bpffs, folder) = (public.lab.router.bpffs.clone(), public.lab.router.folder().to_owned());
+    let (socket, files) = (folder.join("socket"), folder.join("nsswitch.conf"));
+    // Nobody reads a socket, and there is nothing else to ask.
+    let _listens = UnixListener::bind(&socket)?;
+    fs::write(&files, "passwd: files\ngroup: files\n")?;
+    mounts::alone(&bpffs, || {
+        mounts::bind(&files, Path::new("/etc/nsswitch.conf"))?;
+        mounts::bind(&socket, Path::new(GROUPS))?;
+        public.lab.serve()
+    })?;
+    let refused = public.ask_as(NOBODY, "policy bypass")?.expect(1)?;
+    refused.complains(&["whether this host has the group nogroup cannot be said: ENXIO"])?;
+    Ok(())
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -20,7 +20,8 @@ use tokio::{
 
 use super::{
     delegate,
-    members::{self, Peer, Rank, may_change, name_of},
+    members::{self, Peer, Rank, Refusal, may_change, name_of},
+    refusals::{QUIET, Told},
     seats::{Place, Room, Seats},
     shared::{Order, Shared},
 };
@@ -113,16 +114,37 @@ fn document(answer: &Answer) -> anyhow::Result<Bytes> {
 }
 
 /// Why a question is not answered.
-async fn refusal(question: &Question, peer: &Peer, shared: &Shared) -> Option<String> {
+async fn refusal(question: &Question, peer: &Peer, shared: &Arc<Shared>) -> Option<String> {
     if !control::device(&shared.context.bpffs).is_ok_and(|device| device == question.bpffs) {
         return Some("this service has its pins in another bpf file system".to_owned());
     }
     if !question.ask.is_change() {
         return None;
     }
-    let refusal = may_change(peer, shared.group()).await.err()?;
-    tracing::warn!(uid = peer.uid(), "refused: {refusal}");
-    Some(refusal)
+    let refusal = may_change(peer, shared.group(), &shared.refusals).await.err()?;
+    say(&refusal, peer.uid(), shared);
+    Some(refusal.to_string())
+}
+
+/// Says it in the log, which has room for others, too.
+fn say(refusal: &Refusal, uid: u32, shared: &Arc<Shared>) {
+    match shared.refusals.note(uid, refusal.group(), Instant::now()) {
+        Told::Now => tracing::warn!(uid, "refused: {refusal}"),
+        Told::First { whose, until } => {
+            tracing::debug!(uid, "refused: {refusal}");
+            tokio::spawn(say_how_many(whose, until, Arc::clone(shared)));
+        }
+        Told::More => tracing::debug!(uid, "refused: {refusal}"),
+    }
+}
+
+async fn say_how_many(whose: Option<u32>, until: Instant, shared: Arc<Shared>) {
+    sleep(until.saturating_duration_since(Instant::now())).await;
+    let (more, within) = (shared.refusals.settle(whose), humantime::format_duration(QUIET));
+    match whose {
+        Some(uid) => tracing::warn!(uid, "refused {more} more times within {within}"),
+        None => tracing::warn!("others were refused {more} more times within {within}"),
+    }
 }
 
 async fn answer(question: Question, peer: &Peer, shared: &Arc<Shared>) -> anyhow::Result<Bytes> {

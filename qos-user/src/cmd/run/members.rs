@@ -2,9 +2,10 @@
 
 use std::{
     ffi::CString,
-    io,
+    fmt, io,
     os::fd::AsFd as _,
     sync::{Mutex, PoisonError},
+    time::Instant,
 };
 
 use libc::gid_t;
@@ -14,6 +15,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
+use super::refusals::Refusals;
 use crate::kernel::peer;
 
 /// Who is at the other end of a connection, as the kernel tells: its groups are those that it had when it connected.
@@ -79,28 +81,65 @@ pub fn rank(peer: &Peer, group: Option<&str>) -> Rank {
     if peer.has(number) { Rank::Member } else { Rank::Other }
 }
 
+/// Why somebody may not change anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// They are not in the group of this name.
+    Stranger(String),
+    /// Something else.
+    Other(String),
+}
+
+impl Refusal {
+    /// The group that they are not in, if that is why.
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Stranger(group) => Some(group),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stranger(group) => write!(out, "only root and the members of {group} may change anything"),
+            Self::Other(why) => out.write_str(why),
+        }
+    }
+}
+
 /// Root may, and who is in the group. As long as a directory service does not answer, who asks waits, and nobody else.
-pub async fn may_change(peer: &Peer, group: Option<String>) -> Result<(), String> {
+pub async fn may_change(peer: &Peer, group: Option<String>, refusals: &Refusals) -> Result<(), Refusal> {
     if peer.uid() == 0 {
         return Ok(());
     }
-    let name = group.ok_or("only root may change anything: no group is set")?;
+    let none = || Refusal::Other("only root may change anything: no group is set".to_owned());
+    let name = group.ok_or_else(none)?;
+    let is_stranger = refusals.has_stranger(peer.uid(), &name, Instant::now());
     let peer = peer.clone();
-    spawn_blocking(move || is_member(&peer, &name)).await.unwrap_or_else(|error| Err(error.to_string()))
+    let asked = spawn_blocking(move || is_member(&peer, &name, is_stranger)).await;
+    asked.unwrap_or_else(|error| Err(Refusal::Other(error.to_string())))
 }
 
-/// By its own groups, or by the list of members.
-fn is_member(peer: &Peer, name: &str) -> Result<(), String> {
-    let number = number_of(name).ok().flatten().ok_or_else(|| format!("there is no group {name}"))?;
-    let is_member = peer.has(number) || listed(peer).contains(&number);
-    if is_member { Ok(()) } else { Err(format!("only root and the members of {name} may change anything")) }
+/// By its own groups, or by the list of members, in which a stranger is known not to be.
+fn is_member(peer: &Peer, name: &str, is_stranger: bool) -> Result<(), Refusal> {
+    let not_said = |what: String, error| Refusal::Other(format!("whether {what} cannot be said: {error}"));
+    let number = number_of(name).map_err(|error| not_said(format!("this host has the group {name}"), error))?;
+    let number = number.ok_or_else(|| Refusal::Other(format!("there is no group {name}")))?;
+    if peer.has(number) {
+        return Ok(());
+    }
+    let whose = || format!("user {} is in the group {name}", peer.uid());
+    let is_listed = !is_stranger && is_listed(peer, number).map_err(|error| not_said(whose(), error))?;
+    if is_listed { Ok(()) } else { Err(Refusal::Stranger(name.to_owned())) }
 }
 
-/// The groups of its user.
-fn listed(peer: &Peer) -> Vec<Gid> {
-    let Ok(Some(user)) = User::from_uid(Uid::from_raw(peer.uid())) else { return Vec::new() };
-    let name = CString::new(user.name);
-    name.ok().and_then(|name| getgrouplist(&name, user.gid).ok()).unwrap_or_default()
+/// Whether the directory has its user in a group; it may not have the user.
+fn is_listed(peer: &Peer, group: Gid) -> nix::Result<bool> {
+    let Some(user) = User::from_uid(Uid::from_raw(peer.uid()))? else { return Ok(false) };
+    let Ok(name) = CString::new(user.name) else { return Ok(false) };
+    Ok(getgrouplist(&name, user.gid)?.contains(&group))
 }
 
 /// How a user is called.

@@ -16,6 +16,7 @@ mod memory;
 mod notify;
 mod pace;
 mod readings;
+mod refusals;
 mod released;
 mod sampler;
 mod seats;

@@ -16,6 +16,7 @@ use super::{
     follow::Follower,
     loading::{self, Occasion, load},
     readings::Readings,
+    refusals::Refusals,
     released::Released,
     steps::Place,
 };
@@ -52,6 +53,8 @@ pub struct Shared {
     pub context: Context,
     /// Since when.
     pub started: SystemTime,
+    /// Who was refused a change of late.
+    pub refusals: Refusals,
     state: Mutex<State>,
     keeper: Mutex<Keeper>,
     told: Mutex<Told>,
@@ -96,6 +99,7 @@ impl Shared {
         Self {
             context,
             started: SystemTime::now(),
+            refusals: Refusals::default(),
             state: Mutex::new(state),
             keeper: Mutex::default(),
             told: Mutex::default(),
