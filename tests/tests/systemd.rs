@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use qosbpf_tests::{
     service::{MARK, OTHER, eventually},
-    systemd::Machine,
+    systemd::{Machine, UNIT},
 };
 
 /// The priorities of syslog(3).
@@ -144,6 +144,39 @@ fn members_of_the_group_change_and_others_ask() -> anyhow::Result<()> {
     machine.ok("systemd-tmpfiles --create /etc/tmpfiles.d/qosbpf.conf")?;
     machine.ask_as("bob", "qosbpf stats")?.expect(0)?.says(&["lan0:ingress"])?;
     machine.ask_as("bob", "qosbpf status")?.expect(0)?.says(&["run: active"])?;
+    Ok(())
+}
+
+/// With the capabilities of the unit; and with those of one that somebody has tightened.
+#[test]
+fn what_a_member_confirms_is_saved_though_the_file_is_of_a_group() -> anyhow::Result<()> {
+    const GROUP: u32 = 64001;
+    let machine = Machine::boot()?;
+    machine.save("edge", MARK)?;
+    machine.write("/etc/qosbpf/qosbpf.toml", "group = \"netops\"\n")?;
+    let saved = machine.path("/etc/qosbpf/policy.toml");
+    chown(&saved, None, Some(GROUP))?;
+    fs::set_permissions(&saved, fs::Permissions::from_mode(0o664))?;
+    machine.enable()?;
+    let confirmed = |name: &str, text: &str| {
+        let next = format!("version = 1\nname = \"{name}\"\n{text}");
+        machine.write("/etc/qosbpf/next.toml", &next)?;
+        machine.ok("qosbpf policy apply /etc/qosbpf/next.toml --confirm 10m --save")?;
+        machine.ask_as("alice", "qosbpf policy confirm")?.expect(0)?.says(&["saved to /etc/qosbpf/policy.toml"])?;
+        machine.ok("qosbpf status")?.says(&[", saved"])?;
+        ensure!(fs::read_to_string(&saved)? == next, "{}", fs::read_to_string(&saved)?);
+        let meta = saved.metadata()?;
+        anyhow::Ok((meta.gid(), meta.mode() & 0o7777))
+    };
+    assert_eq!(confirmed("next", OTHER)?, (GROUP, 0o664));
+    let tight = UNIT.lines().find(|line| line.starts_with("CapabilityBoundingSet=")).context("what it keeps")?;
+    let tight = format!("[Service]\nCapabilityBoundingSet=\n{}\n", tight.replace("CAP_CHOWN ", ""));
+    fs::create_dir(machine.path("/etc/systemd/system/qosbpf.service.d"))?;
+    machine.write("/etc/systemd/system/qosbpf.service.d/tight.conf", &tight)?;
+    machine.ok("systemctl daemon-reload")?;
+    machine.ok("systemctl restart qosbpf")?;
+    assert_eq!(confirmed("third", MARK)?, (0, 0o644));
+    assert_eq!(machine.logs(&format!("its group was {GROUP} and is 0 now"))?, WARNING);
     Ok(())
 }
 

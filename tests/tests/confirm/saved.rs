@@ -2,10 +2,11 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
 };
 
 use anyhow::Context as _;
+use qosbpf_tests::{binary::Answer, router::words};
 
 use crate::edge::{Edge, MARK};
 
@@ -39,6 +40,28 @@ fn apply_saves_if_told_to_and_keeps_the_mode() -> anyhow::Result<()> {
     edge.ok(&format!("policy apply {} --save", edge.mark))?.says(&["saved to"])?;
     assert_eq!(edge.saved(), Some(fs::read_to_string(&edge.mark)?));
     assert_eq!(path.metadata()?.mode() & 0o7777, 0o600);
+    Ok(())
+}
+
+/// As where a group edits the policy; and where a unit took the capability to leave it to that group.
+#[test]
+fn a_policy_of_another_group_stays_so_and_is_saved_where_it_cannot() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    edge.ok("policy save")?;
+    let path = edge.router.folder().join("etc/policy.toml");
+    chown(&path, None, Some(64001))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o664))?;
+    let is = || anyhow::Ok(path.metadata().map(|meta| (meta.gid(), meta.mode() & 0o7777))?);
+    edge.ok(&format!("policy apply {}", edge.mark))?;
+    edge.ok("policy save")?;
+    assert_eq!(is()?, (64001, 0o664));
+    fs::write(&path, "")?;
+    let save = edge.router.command(&format!("--etc {}/etc policy save", edge.router.folder().display()))?;
+    let mut without = words("setpriv --bounding-set -chown,-fowner");
+    let saved = Answer::of(without.arg(save.get_program()).args(save.get_args()))?.expect(0)?;
+    saved.complains(&["WARN", "its group was 64001 and is 0 now, which takes CAP_CHOWN to mend"])?;
+    assert_eq!(edge.saved(), Some(fs::read_to_string(&edge.mark)?));
+    assert_eq!(is()?, (0, 0o644), "who is in that other group may do no more than before");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `qosbpf policy save`: the policy that a reboot brings back, written whole or not at all.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, File, Metadata, OpenOptions, Permissions},
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
@@ -71,7 +71,7 @@ pub fn note_good(context: &Context, text: &str) {
 }
 
 /// Writes the saved policy as it was given, comments and all. Whoever reads meanwhile, or after a crash, finds the old
-/// text or the new one. Mode and owner stay what they were.
+/// text or the new one. Mode, owner and group stay what they were, as far as this process may see to that.
 ///
 /// # Errors
 ///
@@ -116,14 +116,43 @@ fn fresh(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn fill(fresh: &Path, old: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(fresh)?;
-    if let Ok(old) = old.metadata() {
-        fchown(&file, Some(old.uid()), Some(old.gid()))?;
-        file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+fn fill(fresh: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let old = path.metadata().ok();
+    let mode = if old.is_some() { 0o600 } else { 0o644 };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(fresh)?;
+    if let Some(old) = old {
+        stay_as(&old, &file, path)?;
     }
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+/// Gives it group, mode and owner of the old file, in this order: nobody may do more with it meanwhile than later, and the
+/// mode is set by whom it belongs to, which takes no CAP_FOWNER. Who may not give it away saves the policy all the same.
+fn stay_as(old: &Metadata, file: &File, path: &Path) -> io::Result<()> {
+    let new = file.metadata()?;
+    let mode = old.mode() & 0o7777;
+    let has_group = stays("group", (old.gid(), new.gid()), path, |group| fchown(file, None, Some(group)));
+    file.set_permissions(Permissions::from_mode(if has_group { mode } else { for_another_group(mode) }))?;
+    stays("owner", (old.uid(), new.uid()), path, |owner| fchown(file, Some(owner), None));
+    Ok(())
+}
+
+/// Whether a number of the old file is, or becomes, the new one's.
+fn stays(what: &str, (old, new): (u32, u32), path: &Path, set: impl FnOnce(u32) -> io::Result<()>) -> bool {
+    let set = if old == new { Ok(()) } else { set(old) };
+    if let Err(error) = &set {
+        tracing::warn!(
+            "{}: its {what} was {old} and is {new} now, which takes CAP_CHOWN to mend: {error}",
+            path.display()
+        );
+    }
+    set.is_ok()
+}
+
+/// The mode by which those of another group may do what they could before, as others.
+const fn for_another_group(mode: u32) -> u32 {
+    mode & (0o1707 | (mode & 0o007) << 3)
 }
 
 #[cfg(test)]
@@ -157,6 +186,12 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o600);
         assert!(link.symlink_metadata().unwrap().is_symlink());
+    }
+
+    #[test]
+    fn who_is_in_another_group_may_do_no_more_than_before() {
+        let modes = [0o664, 0o660, 0o640, 0o600, 0o646, 0o2664].map(for_another_group);
+        assert_eq!(modes, [0o644, 0o600, 0o600, 0o600, 0o646, 0o644]);
     }
 
     #[test]

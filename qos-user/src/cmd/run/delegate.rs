@@ -19,16 +19,25 @@ use crate::{
 pub fn run(command: &Command, who: &str, context: &Context) -> Said {
     let (context, captured) = context.captured();
     let done = arguments(command).and_then(|command| who::acting_for(who, || policy::run(&command, &context)));
-    let exit = done.unwrap_or_else(|error| {
-        let failure = error.downcast_ref::<Failure>();
-        let hint = failure.and_then(|failure| failure.hint.clone()).map(|hint| format!("  {hint}\n"));
-        let said = format!("qosbpf: {error:#}\n{}", hint.unwrap_or_default());
-        context.warn(&context.invocation().completed(&said));
-        failure.map_or(Exit::Failed, |failure| failure.exit)
-    });
+    let why = done.as_ref().err().map(|error| format!(": {error:#}")).unwrap_or_default();
+    let exit = done.unwrap_or_else(|error| complain(&error, &context));
+    let (typed, code) = (typed(command).to_string(), exit.code());
+    match exit {
+        // That nothing waits to be confirmed is an answer.
+        Exit::Done | Exit::No => tracing::info!(who, code, "{}", one_line(&typed)),
+        _ => tracing::warn!(who, code, "{}", one_line(&format!("{typed}{why}"))),
+    }
     let (stdout, stderr) = captured.take();
-    tracing::info!(who, code = exit.code(), "{}", one_line(&typed(command).to_string()));
-    Said { code: exit.code(), stdout, stderr }
+    Said { code, stdout, stderr }
+}
+
+/// Says why it failed to whoever gave it.
+fn complain(error: &anyhow::Error, context: &Context) -> Exit {
+    let failure = error.downcast_ref::<Failure>();
+    let hint = failure.and_then(|failure| failure.hint.as_ref()).map(|hint| format!("  {hint}\n"));
+    let said = format!("qosbpf: {error:#}\n{}", hint.unwrap_or_default());
+    context.warn(&context.invocation().completed(&said));
+    failure.map_or(Exit::Failed, |failure| failure.exit)
 }
 
 /// As somebody with a terminal would have typed it.
