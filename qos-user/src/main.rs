@@ -5,7 +5,7 @@ use std::{env, io::IsTerminal as _, process::ExitCode};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use qosbpf::{
     cli::{Cli, Command, LogFormat},
-    cmd,
+    cmd, held_lines,
     journal_lines::{self, JournalLines},
     log_lines::LogLines,
     repeated_lines::NewsOnly,
@@ -17,6 +17,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(unparsed) => return cmd::report_usage(&unparsed, env::args_os().skip(1)).into(),
     };
+    if cli.command.serves() {
+        held_lines::are_written_at_once();
+    }
     log_to_stderr(&cli);
     allow_open_files();
     let outcome = cmd::run(&cli);
