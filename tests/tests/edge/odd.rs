@@ -119,7 +119,8 @@ fn interfaces_of_every_name() -> anyhow::Result<()> {
     add(&router, OsStr::from_bytes(b"\xff\xfe0"), INTERFACES.len())?;
     router.ask("attach nowhere")?.expect(1)?.complains(&[r"$'\xff\xfe0'"])?;
     let found = find(&router.ask("doctor --sample 0 --json")?, "host", "odd-name")?;
-    ensure!(found["advice"] == r"give it another name: ip link set dev $'\xff\xfe0' name NEW", "{found}");
+    let renames = format!(r"ip netns exec {} ip link set dev $'\xff\xfe0' name NEW", router.edge().name());
+    ensure!(found["advice"] == format!("give it another name: {renames}"), "{found}");
     let document = router.ok("stats --json")?.json()?;
     assert_eq!(names(&document), INTERFACES.into());
     assert_eq!(names(&router.ok("status --json")?.json()?), INTERFACES.into());
