@@ -1,5 +1,7 @@
 //! What is the same in every run of what was said of a fault: all but numbers, and names of maps.
 
+use std::iter;
+
 use anyhow::ensure;
 
 /// Whether two cells of the table say the same.
@@ -21,12 +23,21 @@ fn is_same_line(one: &str, other: &str) -> bool {
 /// Without numbers, which are counts, identifiers and parts of the names of namespaces; without the names of maps, of which the
 /// kernel refuses any first; and without the spaces that make columns.
 fn fixed(text: &str) -> String {
+    said_once(&without_numbers(&without_maps(text)))
+}
+
+/// A map is named behind the word, or in quotes.
+fn without_maps(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let named = ['`', '"'].into_iter().fold(words.join(" "), |text, quote| {
+    let before = iter::once("").chain(words.iter().copied());
+    let words = words.iter().zip(before).map(|(word, before)| match word.trim_end_matches([':', ',', ';']) {
+        name if before == "map" && is_map(name) => word.replace(name, "MAP"),
+        _ => (*word).to_owned(),
+    });
+    ['`', '"'].into_iter().fold(words.collect::<Vec<_>>().join(" "), |text, quote| {
         let parts = text.split(quote).map(|part| if is_map(part) { "MAP" } else { part });
         parts.collect::<Vec<_>>().join(&quote.to_string())
-    });
-    said_once(&without_numbers(&named))
+    })
 }
 
 /// Two programs are told of only where the kernel refuses another map of each.
@@ -61,6 +72,7 @@ pub fn tells_runs_from_changes() -> anyhow::Result<()> {
             "error: key with no value / --> FOLDER/wrong:11:3 / \\|",
         ),
         ("failed to create map `ROWS`: os error 12", "failed to create map `AYA_LOGS`: os error 12"),
+        ("no room for the pin of the map RULES: No space", "no room for the pin of the map BUCKETS: No space"),
         ("map `Some(\"COLORS\")` requested pinning", "map `Some(\"RULES\")` requested pinning"),
         (
             "lo: refused map `ROWS`, and to the program for packets in several pieces: refused map `RULES`; tcx: no",
