@@ -5,7 +5,7 @@ use std::{io, mem::ManuallyDrop, os::fd::AsFd as _};
 use anyhow::Context as _;
 use aya::programs::{
     LinkOrder, ProgramInfo, TcAttachType, XdpMode,
-    links::{FdLink, PinnedLink},
+    links::{FdLink, Link as _, PinnedLink},
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
     xdp::XdpLink,
 };
@@ -318,7 +318,11 @@ pub fn detach(state: &HookState, interface: Option<&str>, pins: &HookPins, net: 
     match (state.via, interface) {
         (Via::Clsact, Some(interface)) => {
             if is_running(state, pins, net)? {
-                drop(our_filter(interface, pins)?);
+                let removed = our_filter(interface, pins)?.detach();
+                // Somebody else may have been quicker.
+                if is_running(state, pins, net)? {
+                    removed?;
+                }
             }
             if state.made_clsact { remove_own_clsact(pins.ifindex, net) } else { Ok(()) }
         }
