@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod capture;
 pub mod conditioner;
 pub mod counted;
+pub mod far_end;
 pub mod features;
 pub mod flow;
 pub mod host;

@@ -9,6 +9,7 @@ use crate::{
         datapath::{Hook, Observed},
         mechanism, returned,
     },
+    snapshot::HookPolicy,
 };
 
 /// Why nothing runs at a hook.
@@ -41,7 +42,9 @@ fn absence(site: &Site, hook: &Hook) -> Absence {
         return Absence { text, purpose: "", command };
     }
     if runs_elsewhere(hook) {
-        let text = format!("its device is in another network namespace{was}, and its program runs on there");
+        let by = another_policy(site, hook).map(|policy| format!(", by policy {policy}, which is not in force"));
+        let by = by.unwrap_or_default();
+        let text = format!("its device is in another network namespace{was}, and its program runs on there{by}");
         return Absence { text, purpose: "; to end it", command: Command::new("detach").operand(name) };
     }
     if site.interface_of(hook).is_some() {
@@ -50,6 +53,15 @@ fn absence(site: &Site, hook: &Hook) -> Absence {
     }
     let command = Command::new("detach").operand(site.name_of(hook));
     Absence { text: format!("the interface is gone{was}"), purpose: "; to remove what is left", command }
+}
+
+/// The policy by which a hook is, if that is not the one in force.
+fn another_policy(site: &Site, hook: &Hook) -> Option<String> {
+    let is_known = site.policy.is_some() || !site.has_policy();
+    let binding = hook.state.binding.as_ref().filter(|_| is_known)?;
+    let HookPolicy { name, hash, .. } = &binding.policy;
+    let in_force = site.policy.as_ref().map(|in_force| in_force.policy.hash());
+    (in_force != Some(hash.as_str())).then(|| format!("{name} {hash}"))
 }
 
 /// Whether its link lives at a device that is not here: only the kernel knows in which network namespace that is.

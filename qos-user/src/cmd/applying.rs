@@ -6,7 +6,7 @@ use super::{
     policy::plan::{self, Effect},
     site::Site,
 };
-use crate::{cli::ApplyOptions, command::Command, diagnosis::Cure, policy::Policy};
+use crate::{cli::ApplyOptions, command::Command, diagnosis::Cure, kernel::datapath::Hook, policy::Policy};
 
 /// A command, and what it takes away beside what it is for.
 #[derive(Clone, Debug)]
@@ -56,10 +56,14 @@ impl fmt::Display for Applying {
     }
 }
 
-/// What puts the policy in force at hooks that run without it, in words.
+/// What puts the policy in force at a hook that runs without it, in words; where none is, what ends the one that runs there.
 #[must_use]
-pub fn again(site: &Site) -> String {
-    Applying::again(site).map_or_else(|| "apply it again".to_owned(), |applying| applying.to_string())
+pub fn again(site: &Site, hook: &Hook) -> String {
+    match Applying::again(site) {
+        Some(applying) => applying.to_string(),
+        None if site.has_policy() => "apply it again".to_owned(),
+        None => Command::new("qosbpf detach").operand(site.hook_name(hook)).to_string(),
+    }
 }
 
 /// The same as findings have it; `None` if no policy is in force.

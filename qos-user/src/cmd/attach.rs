@@ -184,7 +184,7 @@ fn attach_one(
         let (hook, kept) = keep(hook, asked, interface, policy, site)?;
         return Ok(Done::There(hook, kept));
     }
-    let asked = Asked { wanted, inside: inside(args), log: args.log_decisions, bypass: None };
+    let asked = Asked { wanted, inside: inside(args), log: args.log_decisions, ..Asked::nothing() };
     if let Some(lost) = site.hooks.iter().find(|hook| hook.pins == pins) {
         let attached = attach_again(site, lost, interface, policy, asked)?;
         return Ok(match begins_anew(lost, interface) {

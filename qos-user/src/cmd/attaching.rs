@@ -1,5 +1,7 @@
 //! One hook attached: anew, put back with its counters, or given this version's program.
 
+use std::time::SystemTime;
+
 use anyhow::Context as _;
 use qos_common::locate::Link;
 
@@ -35,13 +37,15 @@ pub struct Asked {
     pub log: bool,
     /// That the policy is out of the path from the first packet.
     pub bypass: Option<Bypass>,
+    /// The change of policy that it is for, by its beginning; `None` for what stays whatever becomes of that.
+    pub attached_for: Option<SystemTime>,
 }
 
 impl Asked {
     /// What the policy says, or was so before.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { wanted: Wanted::Best, inside: None, log: false, bypass: None }
+        Self { wanted: Wanted::Best, inside: None, log: false, bypass: None, attached_for: None }
     }
 }
 
@@ -89,6 +93,7 @@ pub fn attach_again(
         inside: asked.inside.or_else(|| hook.state.inside.clone()),
         // Its time may have come while nothing ran that could have been switched.
         bypass: hook.state.bypass.clone().filter(|bypass| binding.is_some() && !bypass.has_expired(now)),
+        attached_for: asked.attached_for,
         binding,
         ..hook.state.clone()
     };
@@ -129,7 +134,8 @@ pub fn attach_anew(
     let bound = conditioner::first(binding, &site.interfaces)?;
     let wanted = conditioner::wanted(asked.wanted, policy, &interface.name, direction);
     let pins = site.store.hook(interface.ifindex, direction);
-    let request = Request { interface, pins, wanted, bound, inside: asked.inside, log: asked.log, bypass };
+    let Asked { inside, log, attached_for, .. } = asked;
+    let request = Request { interface, pins, wanted, bound, inside, log, bypass, attached_for };
     choice::attach(&request, &site.net)
 }
 

@@ -178,15 +178,18 @@ pub fn is_renamed(site: &Site, hook: &Hook) -> bool {
     site.interface_of(hook).is_some_and(|interface| *before != interface.name || bound_as.is_some())
 }
 
-/// What the policy in force binds to a hook, if that is not what it has. A hook that `policy apply --only` left with
-/// another policy, or without, keeps it as long as it keeps its name: the one that is written down, since nobody may have
-/// looked when it changed.
+/// What the policy in force binds to a hook, if that is not what it has; nothing, if none is. A hook that `policy apply --only`
+/// left with another policy, or without, keeps it as long as it keeps its name: the one that is written down, since nobody may
+/// have looked when it changed.
 #[must_use]
-pub fn rebound(policy: Option<&Policy>, hook: &Hook, name: &str) -> Option<Option<Binding>> {
-    let policy = policy?;
+pub fn rebound(site: &Site, policy: Option<&Policy>, hook: &Hook, name: &str) -> Option<Option<Binding>> {
     let asked_for = hook.state.asked_for();
     let renamed = !asked_for.is_empty() && asked_for != name;
     let now = hook.state.binding.as_ref();
+    let Some(policy) = policy else {
+        // What one binds that is in force and cannot be read here nobody knows.
+        return now.filter(|_| renamed && !site.has_policy()).map(|_| None);
+    };
     let of_this = now.is_some_and(|binding| binding.policy.hash == policy.hash());
     if !of_this && !renamed {
         return None;

@@ -11,6 +11,7 @@ use crate::{
     kernel::{
         boottime::BootTime,
         datapath::{self, Observed},
+        leftover::Leftover,
         network::Network,
         past,
         pending::{Pending, TakenBack},
@@ -78,7 +79,7 @@ pub fn is_past(context: &Context) -> bool {
     context.store().and_then(|store| is_due(&store)).unwrap_or(false)
 }
 
-/// Whether a deadline has passed, or a process was killed in the middle of a change.
+/// Whether a deadline has passed, or could not be kept at every hook, or a process was killed in the middle of a change.
 fn is_due(store: &Store) -> anyhow::Result<bool> {
     let now = BootTime::now()?;
     match Pending::read(store) {
@@ -86,6 +87,9 @@ fn is_due(store: &Store) -> anyhow::Result<bool> {
         Ok(_) => {}
         // It keeps nobody from the deadlines of others.
         Err(error) => tracing::debug!("no deadline of a change is read: {error:#}"),
+    }
+    if Leftover::exists(store) {
+        return Ok(true);
     }
     Ok(bypasses(store)?.into_iter().any(|until| until <= now))
 }
@@ -96,13 +100,14 @@ fn is_due(store: &Store) -> anyhow::Result<bool> {
 ///
 /// Foreign or unreadable pins, where no other deadline is known.
 pub fn next(store: &Store) -> anyhow::Result<Option<BootTime>> {
-    let bypasses = bypasses(store)?;
+    let (bypasses, again) = (bypasses(store)?, BootTime::now()?.plus(AGAIN));
     let change = match Pending::read(store) {
         Ok(change) => change.and_then(|change| change.until),
         Err(error) if bypasses.is_empty() => return Err(error),
-        Err(_) => Some(BootTime::now()?.plus(AGAIN)),
+        Err(_) => Some(again),
     };
-    Ok(change.into_iter().chain(bypasses).min())
+    let leftover = Leftover::exists(store).then_some(again);
+    Ok(change.into_iter().chain(leftover).chain(bypasses).min())
 }
 
 /// When the bypasses end that end by themselves. A hook that cannot be read keeps nobody from a deadline.

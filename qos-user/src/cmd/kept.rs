@@ -16,6 +16,7 @@ use crate::{
         translation,
     },
     policy::Policy,
+    snapshot::HookPolicy,
 };
 
 /// What became of it.
@@ -63,7 +64,7 @@ pub fn keep(
         return Err(stays(site, hook, other, interface).into());
     }
     let name = interface.name.as_str();
-    let rebound = conditioner::rebound(policy, hook, name);
+    let rebound = conditioner::rebound(site, policy, hook, name);
     let is_rebound = rebound.is_some();
     let binding = rebound.unwrap_or_else(|| hook.state.binding.clone());
     refuse_to_differ(inside.as_deref(), binding.as_ref(), name)?;
@@ -82,11 +83,16 @@ pub fn keep(
     Ok((Hook { state, ..hook.clone() }, kept))
 }
 
-/// That a hook which is there already runs another policy than the one in force, as `policy apply --only` leaves it.
+/// That a hook which is there already runs another policy than the one in force, as `policy apply --only` leaves it, or one
+/// where none is.
 #[must_use]
 pub fn left_behind(site: &Site, hook: &Hook) -> Option<String> {
-    let in_force = &site.policy.as_ref()?.policy;
     let runs = hook.state.binding.as_ref().map(|binding| &binding.policy);
+    let Some(in_force) = site.policy.as_ref().map(|in_force| &in_force.policy) else {
+        let HookPolicy { name, hash, .. } = runs.filter(|_| !site.has_policy())?;
+        let (hook_name, end) = (site.hook_name(hook), applying::again(site, hook));
+        return Some(format!("{hook_name} runs policy {name} {hash}, and none is in force: {end}"));
+    };
     let bound = || conditioner::binding(in_force, &site.name_of(hook), hook.pins.direction);
     let runs = match runs {
         Some(policy) if policy.hash == in_force.hash() => return None,
@@ -94,5 +100,9 @@ pub fn left_behind(site: &Site, hook: &Hook) -> Option<String> {
         None => bound().map(|_| "no policy".to_owned())?,
     };
     let (name, hash) = (in_force.name(), in_force.hash());
-    Some(format!("{} runs {runs}, and {name} {hash} is in force: {}", site.hook_name(hook), applying::again(site)))
+    Some(format!(
+        "{} runs {runs}, and {name} {hash} is in force: {}",
+        site.hook_name(hook),
+        applying::again(site, hook)
+    ))
 }

@@ -35,7 +35,7 @@ fn other_name(site: &Site, hook: &Hook) -> Option<Outdated> {
     let runs = hook.state.binding.as_ref().filter(|binding| binding.policy.hash == policy.hash())?;
     let (before, now, runs) = (hook.state.asked_for(), &interface.name, runs.words());
     let is_renamed = !before.is_empty() && conditioner::is_renamed(site, hook);
-    let wanted = if is_renamed { conditioner::rebound(Some(policy), hook, now)? } else { return None };
+    let wanted = if is_renamed { conditioner::rebound(site, Some(policy), hook, now)? } else { return None };
     let wanted = wanted.as_ref().map_or_else(|| "nothing".to_owned(), Binding::words);
     let text = format!("runs {runs}, as its device was called {before}; to {now} the policy in force binds {wanted}");
     Some(Outdated { code: "other-name", text })

@@ -9,7 +9,7 @@ use crate::kernel::{
     boottime::BootTime,
     datapath,
     network::Network,
-    pending::{Pending, TakenBack},
+    pending::{Identity, Pending, TakenBack},
     pins::Store,
     returned,
 };
@@ -92,12 +92,31 @@ fn take_back(site: &Site, context: &Context) -> anyhow::Result<Taken> {
     });
     let change = change.filter(|change| !change.complete || change.expired(now));
     let Some(change) = change else {
-        return Ok(Taken { policy: None, changed: bypass::end_expired(site, now, context)? });
+        let finished = finish(site, context);
+        let fresh = if finished { Some(Site::of(site.store.clone(), context)?) } else { None };
+        let ended = bypass::end_expired(fresh.as_ref().unwrap_or(site), now, context)?;
+        return Ok(Taken { policy: None, changed: finished || ended });
     };
     let why = if change.complete { Why::Late } else { Why::CutShort };
-    undo::run(site, &change, why.clone())?;
-    let (to, back) = (&change.to, undo::back_to(&change));
+    let left = undo::run(site, &change, why.clone())?;
+    let (to, back) = (&change.to, undo::back_to(&change, &left));
     context.warn(&format!("qosbpf: policy {} {} by {} {why}: {back}\n", to.name, to.hash, change.by));
     bypass::end_expired(&Site::of(site.store.clone(), context)?, now, context)?;
     Ok(Taken { policy: Some(TakenBack { policy: change.to, why }), changed: true })
+}
+
+/// Takes back what could not be when its time came; whether hooks are not what they were.
+fn finish(site: &Site, context: &Context) -> bool {
+    match undo::finish(site) {
+        Ok(Some((policy, hooks))) => {
+            let (Identity { name, hash }, hooks) = (policy, hooks.join(", "));
+            context.warn(&format!("qosbpf: policy {name} {hash} is taken back at {hooks}, too\n"));
+            true
+        }
+        Ok(None) => false,
+        Err(error) => {
+            tracing::error!("what is left of a policy that was taken back stays so: {error:#}");
+            true
+        }
+    }
 }

@@ -20,6 +20,7 @@ use crate::{
         counters,
         datapath::{self, Broken, Hook, Observed},
         document,
+        leftover::Leftover,
         network::{Interface, Network},
         pending::{Identity, Pending},
         pins::{Pin, Store},
@@ -128,8 +129,9 @@ impl Site {
     /// What is wrong with pins that no hook has to itself, and that cannot be read.
     #[must_use]
     pub fn spoiled_pins(&self) -> Vec<Failure> {
-        let pending = Pending::read(&self.store).err().and_then(|error| error.downcast::<Failure>().ok());
-        self.spoiled.iter().cloned().chain(pending).collect()
+        let pins = [Pending::read(&self.store).err(), Leftover::read(&self.store).err()];
+        let failures = pins.into_iter().flatten().filter_map(|error| error.downcast::<Failure>().ok());
+        self.spoiled.iter().cloned().chain(failures).collect()
     }
 
     /// Reads the same again.

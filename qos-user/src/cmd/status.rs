@@ -24,8 +24,9 @@ use crate::{
         bpffs, counters,
         datapath::{Broken, Hook, Observed},
         jiffies,
+        leftover::Leftover,
         mechanism::Running,
-        pending::Pending,
+        pending::{Identity, Pending},
         state::Binding,
     },
     policy::Policy,
@@ -85,6 +86,7 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         service,
         notes: spoiled(site)
             .into_iter()
+            .chain(unfinished(site))
             .chain(unapplied(site, saved.as_ref()))
             .chain(saved.as_ref().and_then(|saved| wanted::only_saved(site, saved)))
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))
@@ -121,6 +123,14 @@ fn unapplied(site: &Site, saved: Option<&Policy>) -> Option<Note> {
 fn spoiled(site: &Site) -> Vec<Note> {
     let words = |failure: &Failure| format!("{}; {}", failure.message, failure.hint.as_deref().unwrap_or_default());
     site.spoiled_pins().iter().map(|failure| Note::warning(words(failure))).collect()
+}
+
+/// Hooks at which a policy could not be taken back so far.
+fn unfinished(site: &Site) -> Option<Note> {
+    let Leftover { change, hooks } = Leftover::read(&site.store).ok()??;
+    let hooks: Vec<String> = hooks.iter().map(|place| site.name_there(*place)).collect();
+    let (Identity { name, hash }, hooks) = (change.to, hooks.join(", "));
+    Some(Note::warning(format!("policy {name} {hash} could not be taken back at {hooks}, and that is tried again")))
 }
 
 /// The policy that waits to be confirmed. A clock or a pin that cannot be read is no reason to say nothing else.

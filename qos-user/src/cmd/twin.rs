@@ -283,7 +283,7 @@ impl Double {
 /// What is so of the hook, with what ends it.
 fn outdated(site: &Site, hook: &Hook) -> Vec<String> {
     let outdated = outdated::at(site, hook).into_iter();
-    outdated.map(|found| format!("{}: {}", found.text, applying::again(site))).collect()
+    outdated.map(|found| format!("{}: {}", found.text, applying::again(site, hook))).collect()
 }
 
 fn stage(hook: String, state: Option<&HookState>, binding: Option<&Binding>, by: By<'_>) -> Stage {

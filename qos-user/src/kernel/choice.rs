@@ -86,6 +86,8 @@ pub struct Request<'a> {
     pub log: bool,
     /// That the policy is out of the path from the first packet.
     pub bypass: Option<Bypass>,
+    /// The change of policy that it is for, by its beginning: if that is taken back, it is detached.
+    pub attached_for: Option<SystemTime>,
 }
 
 /// Attaches at one hook by the first mechanism that works.
@@ -243,6 +245,7 @@ impl Request<'_> {
             asked: Some(Asked::first(SystemTime::now())),
             named: Some(self.bound.named.clone()),
             bypass: self.bypass.clone(),
+            attached_for: self.attached_for,
             device: Device::default(),
             qdisc: QdiscBaseline::default(),
             made_clsact: false,

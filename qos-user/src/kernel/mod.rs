@@ -11,6 +11,7 @@ pub mod elsewhere;
 pub mod events;
 pub mod ghosts;
 pub mod jiffies;
+pub mod leftover;
 pub mod link_events;
 mod living;
 mod local;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     boottime::BootTime,
     document, once,
-    pins::Store,
-    state::{Binding, PolicyRecord},
+    pins::{Place, Store},
+    state::{Binding, HookState, PolicyRecord},
 };
 use crate::{error::Failure, hook::Direction, status::Why};
 
@@ -38,8 +38,9 @@ pub struct Pending {
     /// What it did at each hook.
     #[serde(with = "once")]
     pub hooks: Vec<HookBefore>,
-    /// The hooks that are attached for it, by the change itself or by a service while it waits: interface and direction.
-    pub attaches: Vec<(u32, Direction)>,
+    /// The hooks that could not be read, and so run on as they did.
+    #[serde(default)]
+    pub unread: Vec<Place>,
 }
 
 /// A policy by name and hash.
@@ -107,7 +108,7 @@ impl Pending {
             save: false,
             back: Some(record),
             hooks,
-            attaches: Vec::new(),
+            unread: Vec::new(),
         };
         let bytes = document::size(&next)?;
         if bytes <= ROOM {
@@ -115,6 +116,12 @@ impl Pending {
         }
         let message = format!("{title} and its hooks take {bytes} bytes where they are remembered, of at most {ROOM}");
         Err(Failure::new("too-large", message).hint("name fewer addresses, or fewer rules").into())
+    }
+
+    /// Whether a hook was attached for it, by the change itself or by a service while it waits.
+    #[must_use]
+    pub fn has_attached(&self, hook: &HookState) -> bool {
+        hook.attached_for == Some(self.since)
     }
 
     /// Whether its time is over.

@@ -13,7 +13,7 @@ use nix::net::if_::if_indextoname;
 use qos_common::abi::LAYOUT;
 
 pub use super::pin::Pin;
-use super::{bpffs, document, lock::Lock, netns, privilege};
+use super::{bpffs, document, leftover, lock::Lock, netns, privilege};
 use crate::{command::Command, error::Failure, hook::Direction};
 
 /// What the names of the pins of earlier policies begin with.
@@ -33,6 +33,9 @@ pub struct Change {
     pub(super) store: Store,
     pub(super) lock: Lock,
 }
+
+/// A hook by its interface's index and its direction.
+pub type Place = (u32, Direction);
 
 /// The pins of one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,6 +224,7 @@ impl Store {
             return Ok(());
         }
         remove(&self.pending_pin())?;
+        remove(&leftover::pin(self))?;
         remove(&self.policy())?;
         self.past()?.into_iter().try_for_each(|number| remove(&self.past_pin(number)))
     }
@@ -266,6 +270,12 @@ impl Drop for Change {
 }
 
 impl HookPins {
+    /// Where the hook is.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        (self.ifindex, self.direction)
+    }
+
     /// The pins of the same interface's other direction.
     #[must_use]
     pub fn other_direction(&self) -> Self {

@@ -78,6 +78,9 @@ pub struct HookState {
     pub named: Option<Vec<Named>>,
     /// Set while the policy is out of the path.
     pub bypass: Option<Bypass>,
+    /// When the change of policy began for which it was attached, if for one: it is detached if that is taken back.
+    #[serde(default)]
+    pub attached_for: Option<SystemTime>,
     /// The device's own counters when counting began.
     pub device: Device,
     /// The root qdisc then.

@@ -1,12 +1,18 @@
 //! A hook that cannot be read keeps no other one from its deadline.
 
-use std::{os::unix::fs::chown, thread, time::Duration};
+use std::{
+    fs::{Permissions, set_permissions},
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
 
 use anyhow::ensure;
 
 use qosbpf_tests::timers;
 
-use crate::edge::Edge;
+use crate::edge::{Edge, KEEP};
 
 /// The state of a hook that no policy binds belongs to somebody else.
 fn spoiled() -> anyhow::Result<Edge> {
@@ -71,5 +77,43 @@ fn the_timer_waits_for_a_pin_that_cannot_be_read() -> anyhow::Result<()> {
     chown(&pending, Some(0), None)?;
     edge.wait_for_timers()?;
     assert_eq!(edge.mark_of_ef()?, 46);
+    Ok(())
+}
+
+/// While a policy waits to be confirmed somebody opens the folder of a hook to all, and it is taken back meanwhile.
+fn left_behind(edge: &Edge) -> anyhow::Result<PathBuf> {
+    edge.ok(&format!("policy apply {} --confirm 10m", edge.mark))?;
+    let folder = edge.router.hook_folder("wan0", "egress")?;
+    set_permissions(&folder, Permissions::from_mode(0o777))?;
+    edge.ok("policy rollback")?.says(&["back to keep", "but for wan0:egress, where that is tried again"])?;
+    edge.ask("status")?.says(&["policy mark", "could not be taken back at wan0:egress"])?;
+    edge.ask("policy confirm")?.expect(3)?.complains(&["no policy waits to be confirmed"])?;
+    Ok(folder)
+}
+
+/// Nobody has to do anything but to close it.
+#[test]
+fn a_hook_that_could_not_be_read_is_taken_back_once_it_can() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let folder = left_behind(&edge)?;
+    ensure!(timers::of(&edge.router)?.len() == 1, "nobody tries it again");
+    set_permissions(&folder, Permissions::from_mode(0o755))?;
+    edge.wait_for_timers()?;
+    assert_eq!(edge.ok("status")?.stderr, "");
+    assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("keep", 46));
+    Ok(())
+}
+
+/// Nor does it keep anybody from the next policy, which counts by then.
+#[test]
+fn a_hook_that_could_not_be_read_gets_what_is_in_force_by_then() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let folder = left_behind(&edge)?;
+    edge.kill_timers()?;
+    let wash = edge.router.policy("wash", &KEEP.replace("keep", "CS1"))?;
+    edge.ok(&format!("policy apply {wash}"))?;
+    set_permissions(&folder, Permissions::from_mode(0o755))?;
+    edge.ok("stats")?.complains(&["policy mark", "is taken back at wan0:egress, too"])?;
+    assert_eq!((edge.in_force()?.as_str(), edge.mark_of_ef()?), ("wash", 8));
     Ok(())
 }

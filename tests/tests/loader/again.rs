@@ -1,5 +1,7 @@
 //! Attaching twice, attaching with another policy, attaching at once.
 
+use std::fs;
+
 use anyhow::{Context as _, ensure};
 use aya::programs::TcAttachType;
 use qosbpf::kernel::{
@@ -87,20 +89,20 @@ fn the_commands_that_move_a_hook_keep_the_policy() -> anyhow::Result<()> {
     assert_eq!(router.ok("status --json")?.json()?["hooks"][0]["inside"], serde_json::json!(["pppoe"]));
     // Where another one is left the policy stays in force, whatever became of its file.
     router.ok("attach wan0 --egress")?;
-    std::fs::remove_file(&wash)?;
+    fs::remove_file(&wash)?;
     moves(&router, "tcx")?;
     router.ok("detach wan0")?;
     // Its text is in its pin alone, and another one is saved.
     let etc = router.folder().join("etc");
     let saved = etc.join("policy.toml");
-    std::fs::create_dir(&etc)?;
-    std::fs::copy(router.policy("keep", KEEP)?, &saved)?;
-    let before = std::fs::read(&saved)?;
+    fs::create_dir(&etc)?;
+    fs::copy(router.policy("keep", KEEP)?, &saved)?;
+    let before = fs::read(&saved)?;
     let refused = router.ask(&format!("--etc {} attach lan0 --ingress --hook clsact", etc.display()))?.expect(1)?;
     let hint = refused.stderr.lines().last().context("a hint")?;
     let save = hint.find("counters: ").context("commands")? + "counters: ".len();
     let moved = typed::shell(&hint[save..], None)?;
-    ensure!(moved.code == 0 && std::fs::read(&saved)? == before, "{hint}: {moved:?}");
+    ensure!(moved.code == 0 && fs::read(&saved)? == before, "{hint}: {moved:?}");
     let status = router.ok("status --json")?.json()?;
     ensure!(status["hooks"][0]["hook"] == "clsact" && status["policy"]["name"] == "wash", "{status:#}");
     Ok(())
@@ -274,4 +276,28 @@ fn the_program_of_another_build_is_taken_over() -> anyhow::Result<()> {
     router.ok("attach lan0 --ingress")?.says(&["already attached"])?;
     assert!(!router.ok("status")?.stdout.contains("another build"));
     Ok(())
+}
+
+/// As an earlier version has left it where a policy was taken back, or removed by hand, while the device was away.
+#[test]
+fn a_hook_that_runs_a_policy_where_none_is_in_force_is_told_and_loses_it() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok(&format!("attach lan0 --ingress --policy {}", router.policy("wash", WASH)?))?;
+    let bpffs = router.bpffs.clone();
+    let store = || Store::open(&bpffs);
+    router.edge().run(|| Ok(fs::remove_file(store()?.policy())?))?;
+    let note = router.ask("status --json")?.expect(3)?.json()?["hooks"][0]["notes"][0].clone();
+    let told = router.ok("attach lan0 --ingress")?.says(&["lan0:ingress  already attached"])?;
+    told.complains(&["! lan0:ingress runs policy wash ", ", and none is in force: qosbpf ", " detach lan0:ingress"])?;
+    let note = note.as_str().context("a note")?;
+    ensure!(note.contains(", and none is in force: ") && note.ends_with(" detach lan0:ingress"), "{note}");
+    router.edge().run(|| {
+        let path = store()?.hooks()?.pop().context("a hook")?.path(Pin::State);
+        let state: HookState = document::read(&path)?.context("its state")?;
+        document::write(&path, &HookState { bound_as: Some("if-9".to_owned()), ..state })
+    })?;
+    router.ok("attach lan0 --ingress")?.says(&["lan0:ingress  changed: ", "counting, no policy is bound to it"])?;
+    router.ping(false, 184, 3)?;
+    assert!(router.counted("lan0:ingress")?.remarked.is_empty());
+    router.ok("status").map(drop)
 }

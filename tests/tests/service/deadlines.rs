@@ -10,6 +10,8 @@ use aya::maps::{Array, MapData};
 use nix::sys::signal::Signal;
 
 use qosbpf_tests::{
+    far_end::FarEnd,
+    features::Feature,
     flow::Flow,
     mounts::refuse_changes,
     router::run_in,
@@ -260,5 +262,63 @@ fn what_is_attached_by_hand_outlives_the_trial() -> anyhow::Result<()> {
     lab.ok("policy rollback")?;
     let hook = lab.hook("bq0:egress")?.context("it was detached with the policy on trial")?;
     assert_eq!(hook["state"], "counting", "{hook:#}");
+    Ok(())
+}
+
+/// A link knows its device in whatever network namespace that is. No policy was in force before.
+#[test]
+fn what_nobody_confirms_ends_where_the_device_is() -> anyhow::Result<()> {
+    if Feature::Tcx.leaves_out("a device that takes its program along")? {
+        return Ok(());
+    }
+    let mut lab = Lab::start()?;
+    lab.serve()?;
+    let (edge, away) = (lab.router.edge(), lab.router.lab().wan());
+    let far = FarEnd::of(&lab.router)?;
+    lab.ok("attach lan0 --ingress")?;
+    let dyn0 = "[interface.dyn0]\nhook = \"tcx\"\negress = \"other\"\n";
+    let trial = lab.router.policy("trial", &format!("{OTHER}{dyn0}"))?;
+    lab.ok(&format!("policy apply {trial} --attach --confirm 10s"))?;
+    timers::kill_all(&lab.router)?;
+    assert_eq!(far.mark_of_ef(edge)?, 8);
+    run_in(edge, &format!("ip link set dyn0 netns {}", away.name()))?;
+    lab.says(&["was not confirmed in time: back to no policy"])?;
+    assert_eq!(far.mark_of_ef(away)?, 46);
+    run_in(away, &format!("ip link set dyn0 netns {}", edge.name()))?;
+    // Looks come one after the other.
+    run_in(edge, "ip link set lan0 mtu 1400")?;
+    lab.says(&["lan0: MTU 1500 is 1400 now"])?;
+    assert_eq!(far.mark_of_ef(edge)?, 46);
+    ensure!(lab.hook("dyn0:egress")?.is_none(), "{}", lab.log()?);
+    lab.becomes("lan0:ingress", "counting")?;
+    lab.ok("status").map(drop)
+}
+
+/// The kernel does not give up the filter: it counts without the policy until it does.
+#[test]
+fn what_cannot_be_detached_is_once_it_can() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    let kept = NoFilters::that_end(|| lab.serve())?;
+    let edge = lab.router.edge();
+    run_in(edge, "ip link add bq0 type veth peer name peer0")?;
+    let bq0 = "[interface.bq0]\nhook = \"clsact\"\negress = \"other\"\n";
+    let trial = lab.router.policy("trial", &format!("{OTHER}{bq0}"))?;
+    lab.ok(&format!("policy apply {trial} --confirm 12s"))?;
+    timers::kill_all(&lab.router)?;
+    lab.becomes("bq0:egress", "active")?;
+    // No command of ours, which could do it.
+    lab.says(&["cannot be detached: ", "back to edge", "but for bq0:egress, where that is tried again"])?;
+    let attempts = kept.attempts();
+    eventually(|| Ok(kept.attempts() > attempts + 2))?;
+    let log = lab.log()?;
+    ensure!(log.matches("cannot be detached: ").count() < 3, "{log}");
+    ensure!(in_force(&lab)?.contains("\"edge\""), "{log}");
+    kept.allow();
+    lab.says(&["is taken back at bq0:egress, too"])?;
+    let filters = run_in(edge, "tc filter show dev bq0 egress")?.stdout;
+    ensure!(filters.is_empty() && lab.hook("bq0:egress")?.is_none(), "{filters}");
+    lab.ok("status")?;
+    assert!(lab.five_become(34)?);
     Ok(())
 }

@@ -22,8 +22,10 @@ use nix::poll::{PollFd, PollFlags, poll};
 
 /// `RTM_NEWTFILTER`.
 const NEW_FILTER: u16 = 44;
+/// `RTM_DELTFILTER`.
+const END_FILTER: u16 = 45;
 
-/// Refuses new filters of whatever was started by it.
+/// Refuses new filters of whatever was started by it, or the end of those that are there.
 #[derive(Debug)]
 pub struct NoFilters {
     state: Arc<State>,
@@ -32,6 +34,7 @@ pub struct NoFilters {
 
 #[derive(Debug, Default)]
 struct State {
+    refused: u16,
     attempts: AtomicUsize,
     allowed: AtomicBool,
     ended: AtomicBool,
@@ -44,7 +47,20 @@ impl NoFilters {
     ///
     /// What the kernel says, and those of `start`.
     pub fn within(start: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<Self> {
-        let state = Arc::new(State::default());
+        Self::refusing(NEW_FILTER, start)
+    }
+
+    /// The same where none can be removed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`within`](Self::within).
+    pub fn that_end(start: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<Self> {
+        Self::refusing(END_FILTER, start)
+    }
+
+    fn refusing(refused: u16, start: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<Self> {
+        let state = Arc::new(State { refused, ..State::default() });
         let (give, take) = mpsc::channel::<OwnedFd>();
         let shared = Arc::clone(&state);
         let supervisor = Some(thread::spawn(move || supervise(&take.recv()?, &shared)));
@@ -59,7 +75,7 @@ impl NoFilters {
         Ok(denied)
     }
 
-    /// How often a filter was to be made.
+    /// How often that was tried.
     #[must_use]
     pub fn attempts(&self) -> usize {
         self.state.attempts.load(Ordering::SeqCst)
@@ -128,7 +144,7 @@ fn answer_one(listener: &OwnedFd, state: &State) -> anyhow::Result<()> {
         // Whoever asked has been killed.
         return Ok(());
     }
-    let refused = is_new_filter(&asked).unwrap_or(false);
+    let refused = kind(&asked).is_ok_and(|kind| kind == Some(state.refused));
     state.attempts.fetch_add(usize::from(refused), Ordering::SeqCst);
     let refused = refused && !state.allowed.load(Ordering::SeqCst);
     let (error, flags) = if refused { (-libc::ENOMEM, 0) } else { (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32) };
@@ -138,13 +154,14 @@ fn answer_one(listener: &OwnedFd, state: &State) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A `struct nlmsghdr` has its type at 4.
-fn is_new_filter(asked: &libc::seccomp_notif) -> io::Result<bool> {
+/// What is asked for. A `struct nlmsghdr` has its type at 4.
+fn kind(asked: &libc::seccomp_notif) -> io::Result<Option<u16>> {
     let [_, message, length, ..] = asked.data.args;
     let mut header = [0; 6];
     if length < header.len() as u64 {
-        return Ok(false);
+        return Ok(None);
     }
     File::open(format!("/proc/{}/mem", asked.pid))?.read_exact_at(&mut header, message)?;
-    Ok(header[4..] == NEW_FILTER.to_ne_bytes())
+    let [.., first, second] = header;
+    Ok(Some(u16::from_ne_bytes([first, second])))
 }

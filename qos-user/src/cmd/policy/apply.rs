@@ -1,6 +1,9 @@
 //! `qosbpf policy apply`: one policy for the whole network namespace, switched at each hook in one system call.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     ahead::Ahead,
@@ -131,7 +134,7 @@ fn attempt(
     let trial = beforehand.trial(&site, order)?;
     trial.conclude(how, context)?;
     let record = record(source);
-    let intent = intent(how, &site, policy, &items, &record)?;
+    let intent = intent(how, &site, policy, &record)?;
     intent.write(&site.store)?;
     let attached = enforce(order, &site, intent.clone(), &items, &record, switch)
         .inspect_err(|_| go_back(&site, &intent, context))?;
@@ -219,27 +222,13 @@ pub fn refuse_while_pending(store: &Store) -> anyhow::Result<()> {
 }
 
 /// What is about to be done, with all that is needed to go back.
-fn intent(
-    how: &ApplyOptions,
-    site: &Site,
-    policy: &Policy,
-    items: &[Item<'_>],
-    record: &PolicyRecord,
-) -> anyhow::Result<Pending> {
+fn intent(how: &ApplyOptions, site: &Site, policy: &Policy, record: &PolicyRecord) -> anyhow::Result<Pending> {
     let before = site.hooks.iter().map(|hook| HookBefore {
         ifindex: hook.pins.ifindex,
         direction: hook.pins.direction,
         binding: before(site, hook),
     });
-    let attaches = items.iter().filter_map(|item| match item.place {
-        // What is put back with its counters stays attached, and goes back to what it did.
-        Place::Bare(interface, direction)
-            if item.effect == Effect::Attached && !is_put_back(site, interface, direction) =>
-        {
-            Some((interface.ifindex, direction))
-        }
-        _ => None,
-    });
+    let unread = site.broken.iter().map(|broken| broken.pins.place());
     Ok(Pending {
         to: site::identity(policy),
         since: record.applied,
@@ -249,12 +238,8 @@ fn intent(
         save: how.save,
         back: document::read_own(&site.store.policy())?,
         hooks: before.collect(),
-        attaches: attaches.collect(),
+        unread: unread.collect(),
     })
-}
-
-fn is_put_back(site: &Site, interface: &Interface, direction: Direction) -> bool {
-    lost(site, interface, direction).is_some_and(|hook| begins_anew(hook, interface).is_none())
 }
 
 fn lost<'a>(site: &'a Site, interface: &Interface, direction: Direction) -> Option<&'a Hook> {
@@ -289,7 +274,7 @@ fn enforce(
     let is_meant = |hook: &&Hook| how.only.as_ref().is_none_or(|only| hook.state.interface == *only);
     have_absent_ask(site.hooks.iter().filter(is_meant))?;
     site.remember(record)?;
-    let attached = items.iter().filter_map(|item| attach(site, policy, item).transpose());
+    let attached = items.iter().filter_map(|item| attach(site, policy, item, change.since).transpose());
     let attached = attached.collect::<anyhow::Result<Vec<_>>>()?;
     past::add(&site.store, change.to.clone(), &change.by, record)?;
     if how.confirm.is_none() {
@@ -303,18 +288,22 @@ fn enforce(
     Ok(attached)
 }
 
-fn attach(site: &Site, policy: &Policy, item: &Item<'_>) -> anyhow::Result<Option<Hook>> {
+fn attach(site: &Site, policy: &Policy, item: &Item<'_>, change: SystemTime) -> anyhow::Result<Option<Hook>> {
     let Place::Bare(interface, direction) = item.place else { return Ok(None) };
     if item.effect != Effect::Attached {
         return Ok(None);
     }
     if let Some(lost) = lost(site, interface, direction) {
-        return attach_again(site, lost, interface, Some(policy), Asked::nothing()).map(Some);
+        // What is put back with its counters stays attached, and goes back to what it did.
+        let attached_for = begins_anew(lost, interface).map(|_| change);
+        let asked = Asked { attached_for, ..Asked::nothing() };
+        return attach_again(site, lost, interface, Some(policy), asked).map(Some);
     }
     let pins = site.store.hook(interface.ifindex, direction);
     let wanted = conditioner::wanted(Wanted::Best, Some(policy), &interface.name, direction);
     let bound = conditioner::first(item.binding.clone(), &site.interfaces)?;
-    let request = Request { interface, pins, wanted, bound, inside: None, log: false, bypass: None };
+    let attached_for = Some(change);
+    let request = Request { interface, pins, wanted, bound, inside: None, log: false, bypass: None, attached_for };
     choice::attach(&request, &site.net).map(Some).map_err(to_be_repeated)
 }
 

@@ -7,6 +7,7 @@ use crate::{
     cmd::{Context, recovery::recovered},
     error::{Exit, Failure},
     kernel::{
+        boottime::BootTime,
         pending::Pending,
         pins::{self, Store},
     },
@@ -24,7 +25,10 @@ pub fn run(json: bool, context: &Context) -> anyhow::Result<Exit> {
 fn confirm(json: bool, context: &Context) -> anyhow::Result<Exit> {
     let (store, _change) = Store::change(&context.bpffs)?;
     let site = recovered(store, context)?;
-    let Some(change) = Pending::read(&site.store)?.filter(|change| change.complete) else {
+    // One that is over, and could not be taken back just now, waits for nobody.
+    let now = BootTime::now()?;
+    let waits = Pending::read(&site.store)?.filter(|change| change.complete && !change.expired(now));
+    let Some(change) = waits else {
         return Err(Failure::new("not-pending", "no policy waits to be confirmed")
             .exit(Exit::No)
             .hint("qosbpf status shows what is in force, qosbpf policy history what was")

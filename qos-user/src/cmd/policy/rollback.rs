@@ -76,8 +76,8 @@ fn take_back(waited: Identity, args: &RollbackArgs, context: &Context) -> anyhow
         }
         return Ok(gone);
     };
-    undo::run(&site, &change, Why::By(who::am_i()))?;
-    say(&change.to, &undo::back_to(&change), args, context)?;
+    let left = undo::run(&site, &change, Why::By(who::am_i()))?;
+    say(&change.to, &undo::back_to(&change, &left), args, context)?;
     Ok(true)
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::ahead::Ahead;
 use crate::{
-    cmd::{conditioner, site::Site},
+    cmd::{absent, conditioner, site::Site},
     kernel::{
         datapath::{self, Hook, Observed, Prepared},
         document,
@@ -27,7 +27,8 @@ pub struct Switch<'a> {
     labels: Vec<(&'a Hook, HookState)>,
 }
 
-/// Gives hooks their tables and rules, or none. Hooks at which nothing runs are left out.
+/// Gives hooks their tables and rules, or none, also where the device is in another network namespace: a link knows it there.
+/// Hooks at which nothing runs are left out.
 ///
 /// # Errors
 ///
@@ -52,7 +53,8 @@ pub fn prepare<'a>(
     ahead.heed(site);
     for (hook, binding) in targets {
         let stays = hook.state.binding == binding && !binding.as_ref().is_some_and(Binding::names_interfaces);
-        if hook.running == Observed::Gone || stays && !conditioner::is_renamed(site, hook) {
+        let runs = hook.running != Observed::Gone || absent::runs_elsewhere(hook);
+        if !runs || stays && !conditioner::is_renamed(site, hook) {
             continue;
         }
         let is_new = switch.add(site, hook, binding, ahead).with_context(|| site.hook_name(hook))?;

@@ -11,16 +11,10 @@ use super::{
     memory::Memory,
     pace::Pace,
     steps::{Place, Step, Wishes, Work, steps},
-    tentative,
+    tentative::{self, Trial},
 };
 use crate::{
-    cmd::{
-        Context,
-        attaching::{self, Asked},
-        conditioner, deadline,
-        recovery::recovered,
-        site::Site,
-    },
+    cmd::{Context, attaching, conditioner, deadline, recovery::recovered, site::Site},
     command::Command,
     error::with_hint,
     kernel::{
@@ -64,8 +58,8 @@ struct Round {
     is_lost: bool,
     /// Hooks at which something was done, or could not be.
     tried: HashSet<Place>,
-    /// Those at which it was.
-    done: HashSet<Place>,
+    /// What is attached for a policy that waits to be confirmed.
+    trial: Option<Trial>,
     ending: Ending,
 }
 
@@ -169,7 +163,7 @@ impl Follower {
         let store = site.store;
         drop(quiet);
         self.behind = true;
-        let mut round = Round { is_lost, tried: HashSet::new(), done: HashSet::new(), ending: Ending::new() };
+        let mut round = Round { is_lost, tried: HashSet::new(), trial: None, ending: Ending::new() };
         while self.go_round(context, &released, &mut round)? {
             store.give_way();
         }
@@ -200,10 +194,9 @@ impl Follower {
         let deadline = coming(&site.store)?;
         let mut due = self.due(&site, &released(&site))?;
         due.retain(|step| !round.tried.contains(&step.place));
-        tentative::note(&site, &due)?;
+        round.trial = Trial::of(&site);
         let gives_way = || change.is_waited_for() || has_come(deadline);
         let more = self.take_all(&due, &site, &context.bpffs, round, gives_way);
-        tentative::forget(&site.store, due.iter().filter(|step| !round.done.contains(&step.place)))?;
         drop(due);
         if more {
             return Ok(true);
@@ -231,10 +224,7 @@ impl Follower {
                 return true;
             }
             round.tried.insert(step.place);
-            let taken = self.take(step, site, bpffs, round.ending);
-            if taken.is_ok() {
-                round.done.insert(step.place);
-            }
+            let taken = self.take(step, site, bpffs, round);
             self.note(step, site, taken);
         }
         false
@@ -253,15 +243,16 @@ impl Follower {
         Ok(all)
     }
 
-    fn take(&self, step: &Step<'_>, site: &Site, bpffs: &Path, ending: Ending) -> anyhow::Result<()> {
+    fn take(&self, step: &Step<'_>, site: &Site, bpffs: &Path, round: &Round) -> anyhow::Result<()> {
+        let Round { trial, ending, .. } = round;
         match &step.work {
             Work::Attach(interface) => {
-                self.memory.refuse_unseen(step.place, bpffs, ending)?;
+                self.memory.refuse_unseen(step.place, bpffs, *ending)?;
                 let lost = self.lost.iter().find(|lost| lost.place() == step.place);
-                lost.map_or(Ok(()), |lost| lost.refuse_held(ending))?;
-                attach(step, interface, lost, site)
+                lost.map_or(Ok(()), |lost| lost.refuse_held(*ending))?;
+                attach(step, interface, lost, trial.as_ref(), site)
             }
-            Work::PutBack(hook, interface) => put_back(step, hook, interface, site),
+            Work::PutBack(hook, interface) => put_back(step, hook, interface, trial.as_ref(), site),
             // Has been done with those that were dead, or elsewhere, when the lock was taken.
             Work::Collect => Ok(()),
             Work::Upgrade(hook) => {
@@ -323,9 +314,16 @@ fn matters(change: &LinkChange, site: &Site) -> bool {
     attached || named(&change.name) || matches!(&change.what, What::Renamed(before) if named(before))
 }
 
-fn attach(step: &Step<'_>, interface: &Interface, lost: Option<&Lost>, site: &Site) -> anyhow::Result<()> {
+fn attach(
+    step: &Step<'_>,
+    interface: &Interface,
+    lost: Option<&Lost>,
+    trial: Option<&Trial>,
+    site: &Site,
+) -> anyhow::Result<()> {
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
-    let anew = || attaching::attach_anew(site, interface, step.place.1, policy, Asked::nothing());
+    let asked = tentative::anew(trial, interface, step.place);
+    let anew = || attaching::attach_anew(site, interface, step.place.1, policy, asked);
     let hook = lost.map_or_else(anew, |lost| lost.attach(site, interface))?;
     tracing::info!(
         hook = step.name,
@@ -346,9 +344,16 @@ fn bypassed(step: &Step<'_>, hook: &Hook) -> String {
 
 /// Somebody has removed the program. What cannot be put back with its counters is not made anew, unless they are another
 /// device's: it is said, and tried again.
-fn put_back(step: &Step<'_>, hook: &Hook, interface: &Interface, site: &Site) -> anyhow::Result<()> {
+fn put_back(
+    step: &Step<'_>,
+    hook: &Hook,
+    interface: &Interface,
+    trial: Option<&Trial>,
+    site: &Site,
+) -> anyhow::Result<()> {
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
-    let now = attaching::attach_again(site, hook, interface, policy, Asked::nothing())?;
+    let asked = tentative::again(trial, hook, interface);
+    let now = attaching::attach_again(site, hook, interface, policy, asked)?;
     let does = now.state.words();
     match attaching::begins_anew(hook, interface) {
         Some(why) => tracing::warn!(hook = step.name, does, "attached: {}; {why}", now.state.reason),

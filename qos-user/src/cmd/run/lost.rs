@@ -200,7 +200,7 @@ impl Lost {
         }
         let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
         let (inside, bypass) = (self.inside.clone(), self.bypass()?);
-        let asked = Asked { wanted: self.told, inside, log: self.log, bypass };
+        let asked = Asked { wanted: self.told, inside, log: self.log, bypass, attached_for: None };
         self.claim(attach_anew(site, interface, self.place.1, policy, asked)?)
     }
 

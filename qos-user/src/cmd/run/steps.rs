@@ -17,8 +17,7 @@ use crate::{
     policy::settings::Upgrade,
 };
 
-/// A hook by its interface's index and its direction.
-pub type Place = (u32, Direction);
+pub use crate::kernel::pins::Place;
 
 /// Something to do at one hook.
 #[derive(Debug)]
@@ -115,9 +114,12 @@ fn changed<'a>(site: &'a Site, hook: &'a Hook) -> Option<Work<'a>> {
         reasons.push("its device is of another type".to_owned());
     }
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
-    if let Some(binding) = conditioner::rebound(policy, hook, &interface.name) {
+    if let Some(binding) = conditioner::rebound(site, policy, hook, &interface.name) {
         let words = binding.as_ref().map_or_else(|| "nothing".to_owned(), Binding::words);
-        reasons.push(format!("the policy binds {words} to it by its name"));
+        reasons.push(match policy {
+            Some(_) => format!("the policy binds {words} to it by its name"),
+            None => "no policy is in force any more".to_owned(),
+        });
         // What is not there is not out of the path.
         next.bypass = next.bypass.filter(|_| binding.is_some());
         next.binding = binding;

@@ -1,51 +1,54 @@
 //! What is attached while a policy waits to be confirmed is attached for that policy, and goes with it if nobody confirms it.
 
-use std::collections::HashSet;
+use std::time::SystemTime;
 
-use super::steps::{Place, Step, Work};
+use super::steps::Place;
 use crate::{
-    cmd::site::{self, Site},
-    kernel::{pending::Pending, pins::Store},
+    cmd::{
+        attaching::{self, Asked},
+        site::{self, Site},
+    },
+    kernel::{datapath::Hook, network::Interface, pending::Pending},
+    policy::Policy,
 };
 
-/// Writes down the hooks that are about to be attached, so that going back detaches them, whoever does that. What ran
-/// before, and what the policy of before binds as well, stays. Needs the lock.
-///
-/// # Errors
-///
-/// What the kernel says to the pin.
-pub fn note(site: &Site, steps: &[Step<'_>]) -> anyhow::Result<()> {
-    // Whoever keeps deadlines says why it cannot be read.
-    let Some(mut change) = Pending::read(&site.store).unwrap_or_default() else { return Ok(()) };
-    let back = change.back.as_ref().and_then(site::parse);
-    let is_bound = |name: &str, direction| back.as_ref().is_some_and(|back| back.names(name, direction).is_some());
-    let ran = |place| change.hooks.iter().any(|hook| (hook.ifindex, hook.direction) == place);
-    let new = steps.iter().filter(|step| match step.work {
-        Work::Attach(interface) => !is_bound(&interface.name, step.place.1) && !ran(step.place),
-        _ => false,
-    });
-    let new: Vec<_> = new.map(|step| step.place).filter(|place| !change.attaches.contains(place)).collect();
-    if new.is_empty() {
-        return Ok(());
-    }
-    change.attaches.extend(new);
-    change.write(&site.store)
+/// A policy that waits to be confirmed.
+#[derive(Debug)]
+pub struct Trial {
+    change: Pending,
+    /// The policy of before.
+    back: Option<Policy>,
 }
 
-/// Takes those of them out again that were not attached: what somebody attaches there by hand meanwhile is not for the policy
-/// on trial. Needs the lock.
-///
-/// # Errors
-///
-/// What the kernel says to the pin.
-pub fn forget<'a>(store: &Store, left: impl Iterator<Item = &'a Step<'a>>) -> anyhow::Result<()> {
-    let left = left.filter(|step| matches!(step.work, Work::Attach(_)));
-    let left: HashSet<Place> = left.map(|step| step.place).collect();
-    if left.is_empty() {
-        return Ok(());
+impl Trial {
+    /// The one that waits, if one does. Needs the lock.
+    pub fn of(site: &Site) -> Option<Self> {
+        // Whoever keeps deadlines says why it cannot be read.
+        let change = Pending::read(&site.store).unwrap_or_default()?;
+        let back = change.back.as_ref().and_then(site::parse);
+        Some(Self { change, back })
     }
-    let Some(mut change) = Pending::read(store).unwrap_or_default() else { return Ok(()) };
-    let noted = change.attaches.len();
-    change.attaches.retain(|place| !left.contains(place));
-    if change.attaches.len() == noted { Ok(()) } else { change.write(store) }
+
+    /// The change for which a hook is attached now, by its beginning. What ran before, and what the policy of before binds as
+    /// well, stays whatever becomes of it.
+    fn attaches(&self, interface: &Interface, (ifindex, direction): Place) -> Option<SystemTime> {
+        let is_bound = self.back.as_ref().is_some_and(|back| back.names(&interface.name, direction).is_some());
+        let ran = self.change.hooks.iter().any(|hook| (hook.ifindex, hook.direction) == (ifindex, direction));
+        (!is_bound && !ran).then_some(self.change.since)
+    }
+}
+
+/// How a hook is attached where nothing was.
+pub fn anew(trial: Option<&Trial>, interface: &Interface, place: Place) -> Asked {
+    let attached_for = trial.and_then(|trial| trial.attaches(interface, place));
+    Asked { attached_for, ..Asked::nothing() }
+}
+
+/// The same where somebody has removed the program: what was attached for a policy is so again, and what is another device's by
+/// now is attached anew.
+pub fn again(trial: Option<&Trial>, hook: &Hook, interface: &Interface) -> Asked {
+    match attaching::begins_anew(hook, interface) {
+        Some(_) => anew(trial, interface, hook.pins.place()),
+        None => Asked { attached_for: hook.state.attached_for, ..Asked::nothing() },
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     kernel::{
         datapath::{Hook, Observed},
         network::Interface,
-        pins::HookPins,
+        pins::{HookPins, Place},
     },
 };
 
@@ -91,6 +91,12 @@ impl Site {
     #[must_use]
     pub fn name_at(&self, pins: &HookPins) -> String {
         self.interface_at(pins).map_or_else(|| numbered(pins), |interface| interface.name.clone())
+    }
+
+    /// How a hook is called of which no more is known than where it is.
+    #[must_use]
+    pub fn name_there(&self, (ifindex, direction): Place) -> String {
+        format!("{}:{direction}", self.name_at(&self.store.hook(ifindex, direction)))
     }
 
     pub(super) fn not_attached(&self, name: &HookName) -> anyhow::Error {

@@ -7,6 +7,7 @@ use crate::{
     error::with_hint,
     hook::Layer,
     kernel::{choice::Wanted, datapath::Hook, state::Binding},
+    snapshot::HookPolicy,
     status::Note,
 };
 
@@ -68,19 +69,16 @@ fn of_policy(site: &Site, hook: &Hook) -> Vec<Note> {
     if let Some(binding) = &hook.state.binding
         && running != Some(binding.policy.hash.as_str())
     {
-        notes.push(Note::warning(format!(
-            "runs policy {} {}, not the one in force: {}",
-            binding.policy.name,
-            binding.policy.hash,
-            applying::again(site)
-        )));
+        let HookPolicy { name, hash, .. } = &binding.policy;
+        let but = if site.has_policy() { "not the one in force" } else { "and none is in force" };
+        notes.push(Note::warning(format!("runs policy {name} {hash}, {but}: {}", applying::again(site, hook))));
     }
     if let (None, Some(what)) = (&hook.state.binding, bound(site, hook)) {
-        let again = applying::again(site);
+        let again = applying::again(site, hook);
         notes.push(Note::warning(format!("bound to {what} by the policy in force, and runs without: {again}")));
     }
     let outdated = outdated::at(site, hook).into_iter();
-    notes.extend(outdated.map(|found| Note::warning(format!("{}: {}", found.text, applying::again(site)))));
+    notes.extend(outdated.map(|found| Note::warning(format!("{}: {}", found.text, applying::again(site, hook)))));
     let absences = hook.state.binding.iter().flat_map(|binding| outdated::absences(site, binding));
     notes.extend(absences.map(|absence| Note::warning(absence.to_string())));
     notes
