@@ -57,8 +57,7 @@ fn absence(site: &Site, hook: &Hook) -> Absence {
 
 /// The policy by which a hook is, if that is not the one in force.
 fn another_policy(site: &Site, hook: &Hook) -> Option<String> {
-    let is_known = site.policy.is_some() || !site.has_policy();
-    let binding = hook.state.binding.as_ref().filter(|_| is_known)?;
+    let binding = hook.state.binding.as_ref().filter(|_| site.knows_policy())?;
     let HookPolicy { name, hash, .. } = &binding.policy;
     let in_force = site.policy.as_ref().map(|in_force| in_force.policy.hash());
     (in_force != Some(hash.as_str())).then(|| format!("{name} {hash}"))

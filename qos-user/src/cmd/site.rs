@@ -117,6 +117,12 @@ impl Site {
         self.policy.is_some() || self.store.policy().symlink_metadata().is_ok()
     }
 
+    /// Whether it can be said which policy is in force, also that none is.
+    #[must_use]
+    pub fn knows_policy(&self) -> bool {
+        self.policy.is_some() || !self.has_policy()
+    }
+
     /// Refuses what depends on the policy in force, if it cannot be said which one that is.
     ///
     /// # Errors
@@ -156,8 +162,8 @@ impl Site {
         document::write(&self.store.policy(), &record)
     }
 
-    /// Removes the pins of hooks whose interfaces are gone, and says which. A new device has a new index, unless somebody gives it the old
-    /// one: `gone` are those of devices that are known to have gone.
+    /// Removes the pins of hooks whose interfaces are gone, and says which. A new device has a new index, unless somebody gives
+    /// it the old one: `gone` are those of devices that are known to have gone.
     ///
     /// # Errors
     ///

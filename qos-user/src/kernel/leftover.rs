@@ -1,13 +1,13 @@
 //! What is left of a change that was taken back: hooks at which that could not be done. Kept in the pin `leftover`.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     document,
     pending::Pending,
-    pins::{HookPins, Place, Store},
+    pins::{self, HookPins, Place, Store},
 };
 
 /// A change that is over, and the hooks that may run on by it.
@@ -41,13 +41,20 @@ impl Leftover {
         pin(store).symlink_metadata().is_ok()
     }
 
-    /// Writes it down.
+    /// What is left of a change at these hooks, each once.
+    #[must_use]
+    pub fn new(change: &Pending, hooks: impl IntoIterator<Item = Place>) -> Self {
+        let hooks: BTreeSet<Place> = hooks.into_iter().collect();
+        Self { change: change.clone(), hooks: hooks.into_iter().collect() }
+    }
+
+    /// Writes it down; where nothing is left, that is all there is to know.
     ///
     /// # Errors
     ///
     /// What the kernel says to the pin.
-    pub fn write(&self, store: &Store) -> anyhow::Result<()> {
-        document::write(&pin(store), self)
+    pub fn keep(&self, store: &Store) -> anyhow::Result<()> {
+        if self.hooks.is_empty() { pins::remove(&pin(store)) } else { document::write(&pin(store), self) }
     }
 
     /// Whether a hook is one of them.

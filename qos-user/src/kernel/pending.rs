@@ -118,6 +118,12 @@ impl Pending {
         Err(Failure::new("too-large", message).hint("name fewer addresses, or fewer rules").into())
     }
 
+    /// What the hook at a place did before it, if one ran there.
+    #[must_use]
+    pub fn before(&self, (ifindex, direction): Place) -> Option<&HookBefore> {
+        self.hooks.iter().find(|hook| (hook.ifindex, hook.direction) == (ifindex, direction))
+    }
+
     /// Whether a hook was attached for it, by the change itself or by a service while it waits.
     #[must_use]
     pub fn has_attached(&self, hook: &HookState) -> bool {

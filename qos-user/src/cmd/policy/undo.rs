@@ -10,7 +10,7 @@ use crate::{
     },
     kernel::{
         datapath::{self, Broken, Hook, Observed},
-        leftover::{self, Leftover},
+        leftover::Leftover,
         past,
         pending::{Identity, Pending},
         pins::{self, Place},
@@ -62,7 +62,7 @@ pub fn run(site: &Site, change: &Pending, why: Why) -> anyhow::Result<Vec<String
 ///
 /// What the kernel says to pins.
 pub fn finish(site: &Site) -> anyhow::Result<Option<(Identity, Vec<String>)>> {
-    let Some(leftover) = Leftover::read(&site.store)?.filter(|_| site.policy.is_some() || !site.has_policy()) else {
+    let Some(leftover) = Leftover::read(&site.store)?.filter(|_| site.knows_policy()) else {
         return Ok(None);
     };
     let hooks = site.hooks.iter().filter(|hook| leftover.has(&hook.pins) && runs_on(hook, &leftover.change));
@@ -71,12 +71,9 @@ pub fn finish(site: &Site) -> anyhow::Result<Option<(Identity, Vec<String>)>> {
     let done = tried.iter().map(|hook| hook.pins.place()).filter(|place| !not_done.contains(place));
     let done: Vec<String> = done.map(|place| site.name_there(place)).collect();
     let unread = site.broken.iter().filter(|broken| leftover.has(&broken.pins)).map(|broken| broken.pins.place());
-    let mut left: Vec<Place> = unread.chain(not_done).collect();
-    left.sort_unstable();
-    if left.is_empty() {
-        pins::remove(&leftover::pin(&site.store))?;
-    } else if left != leftover.hooks {
-        Leftover { change: leftover.change.clone(), hooks: left }.write(&site.store)?;
+    let left = Leftover::new(&leftover.change, unread.chain(not_done));
+    if left.hooks.is_empty() || left.hooks != leftover.hooks {
+        left.keep(&site.store)?;
     }
     Ok((!done.is_empty()).then_some((leftover.change.to, done)))
 }
@@ -150,7 +147,7 @@ fn goes_back_alone(site: &Site, hook: &Hook, binding: Option<Binding>) -> bool {
 
 /// What a hook did before the change; for one that was attached since, what the policy of then says of it.
 fn before(site: &Site, hook: &Hook, change: &Pending, back: Option<&Policy>) -> Option<Binding> {
-    match change.hooks.iter().find(|before| hook.is_at(before.ifindex, before.direction)) {
+    match change.before(hook.pins.place()) {
         Some(before) => before.binding.clone(),
         None => bound(back?, site, hook),
     }
@@ -169,10 +166,9 @@ fn may_have_changed(site: &Site, broken: &Broken, change: &Pending) -> bool {
     if change.unread.contains(&place) {
         return false;
     }
-    let before = change.hooks.iter().find(|before| (before.ifindex, before.direction) == place);
     let to = site.policy.as_ref().map(|in_force| &in_force.policy).filter(|now| now.hash() == change.to.hash);
     let is_bound = |to: &Policy| conditioner::binding(to, &site.name_at(&broken.pins), place.1).is_some();
-    before.is_some_and(|before| before.binding.is_some()) || to.is_none_or(is_bound)
+    change.before(place).is_some_and(|before| before.binding.is_some()) || to.is_none_or(is_bound)
 }
 
 /// Whether a hook is as the change has left it, and nobody has given it another policy since.
@@ -181,16 +177,11 @@ fn runs_on(hook: &Hook, change: &Pending) -> bool {
 }
 
 /// Writes down what is left, beside what was left of an earlier change.
-fn keep(site: &Site, change: &Pending, mut left: Vec<Place>) -> anyhow::Result<()> {
+fn keep(site: &Site, change: &Pending, left: Vec<Place>) -> anyhow::Result<()> {
     // One that cannot be read is of no use to anybody.
     let earlier = Leftover::read(&site.store).unwrap_or_default().map_or_else(Vec::new, |earlier| earlier.hooks);
-    left.extend(earlier.into_iter().filter(|place| site.broken.iter().any(|broken| broken.pins.place() == *place)));
-    left.sort_unstable();
-    left.dedup();
-    if left.is_empty() {
-        return pins::remove(&leftover::pin(&site.store));
-    }
-    Leftover { change: change.clone(), hooks: left }.write(&site.store)
+    let unread = earlier.into_iter().filter(|place| site.broken.iter().any(|broken| broken.pins.place() == *place));
+    Leftover::new(change, left.into_iter().chain(unread)).keep(&site.store)
 }
 
 /// The policy is in force again, if it was not all the time: the new one may never have come that far.

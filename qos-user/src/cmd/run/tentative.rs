@@ -31,9 +31,9 @@ impl Trial {
 
     /// The change for which a hook is attached now, by its beginning. What ran before, and what the policy of before binds as
     /// well, stays whatever becomes of it.
-    fn attaches(&self, interface: &Interface, (ifindex, direction): Place) -> Option<SystemTime> {
-        let is_bound = self.back.as_ref().is_some_and(|back| back.names(&interface.name, direction).is_some());
-        let ran = self.change.hooks.iter().any(|hook| (hook.ifindex, hook.direction) == (ifindex, direction));
+    fn attaches(&self, interface: &Interface, place: Place) -> Option<SystemTime> {
+        let is_bound = self.back.as_ref().is_some_and(|back| back.names(&interface.name, place.1).is_some());
+        let ran = self.change.before(place).is_some();
         (!is_bound && !ran).then_some(self.change.since)
     }
 }
