@@ -1,6 +1,6 @@
 //! The rules of a hook with what they have counted: a rule keeps its counter while another policy is in force.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use qos_common::{abi::Counter, rules::RuleCounter};
 
@@ -25,7 +25,11 @@ pub(super) struct Rules {
 ///
 /// That the counters cannot be read.
 pub fn rules_of(hook: &Hook) -> anyhow::Result<Vec<RuleCount>> {
-    if asked(hook).is_empty() { Ok(Vec::new()) } else { in_force(hook, &counters::rules(&hook.pins)?) }
+    if asked(hook).is_empty() {
+        return Ok(Vec::new());
+    }
+    let counted = counters::rules(&hook.pins)?;
+    in_force(hook, &counted, &by_name(hook, &counted))
 }
 
 impl Rules {
@@ -39,11 +43,13 @@ impl Rules {
         if !is_counting && hook.state.slots.is_empty() {
             return Ok(Self::default());
         }
-        match counters::rules(&hook.pins) {
-            Ok(counted) => Ok(Self { in_force: in_force(hook, &counted)?, resting: resting(hook, &counted) }),
-            Err(error) if is_counting => Err(error),
-            Err(_of_no_use) => Ok(Self::default()),
-        }
+        let counted = match counters::rules(&hook.pins) {
+            Ok(counted) => counted,
+            Err(error) if is_counting => return Err(error),
+            Err(_of_no_use) => return Ok(Self::default()),
+        };
+        let counts = by_name(hook, &counted);
+        Ok(Self { in_force: in_force(hook, &counted, &counts)?, resting: resting(hook, &counts) })
     }
 }
 
@@ -51,13 +57,19 @@ fn asked(hook: &Hook) -> &[Rule] {
     hook.state.binding.as_ref().map_or(&[][..], |binding| &binding.rules)
 }
 
-fn in_force(hook: &Hook, counted: &[RuleCounter]) -> anyhow::Result<Vec<RuleCount>> {
+/// The sums of rules, and their slots.
+type ByName<'a> = HashMap<&'a str, (Vec<Counter>, u16)>;
+
+fn by_name<'a>(hook: &'a Hook, counted: &[RuleCounter]) -> ByName<'a> {
+    hook.state.slots.counts(counters::of_rule(counted))
+}
+
+fn in_force(hook: &Hook, counted: &[RuleCounter], counts: &ByName<'_>) -> anyhow::Result<Vec<RuleCount>> {
     let rules = asked(hook);
     if rules.is_empty() {
         return Ok(Vec::new());
     }
     let now = jiffies::now();
-    let counts = hook.state.slots.counts(counters::of_rule(counted));
     let colored = counters::meters(&hook.pins)?;
     let colors = hook.state.meters.counts(counters::of_meter(&colored));
     let rules = rules.iter().map(|rule| {
@@ -79,11 +91,10 @@ fn in_force(hook: &Hook, counted: &[RuleCounter]) -> anyhow::Result<Vec<RuleCoun
     Ok(rules.collect())
 }
 
-fn resting(hook: &Hook, counted: &[RuleCounter]) -> Vec<(String, Counter)> {
+fn resting(hook: &Hook, counts: &ByName<'_>) -> Vec<(String, Counter)> {
     let in_force: HashSet<&str> = asked(hook).iter().map(|rule| rule.name.as_str()).collect();
-    let counts = hook.state.slots.counts(counters::of_rule(counted));
-    let resting = counts.into_iter().filter(|(name, _)| !in_force.contains(name));
-    let resting = resting.filter_map(|(name, (sums, _))| Some((name.to_owned(), *sums.first()?)));
+    let resting = counts.iter().filter(|(name, _)| !in_force.contains(**name));
+    let resting = resting.filter_map(|(name, (sums, _))| Some(((*name).to_owned(), *sums.first()?)));
     let mut resting: Vec<_> = resting.filter(|(_, counter)| counter.packets > 0).collect();
     // In the same order in each sample, in which one is looked for where it was.
     resting.sort_by(|(one, _), (other, _)| one.cmp(other));
