@@ -1,6 +1,6 @@
 //! How a command ends: its exit code, and an error that says what failed, on what, why, and what to do.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,12 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
     }
+}
+
+/// Whether a file system, or a user's share of it, has no room.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// An error with what a person or a script needs beside the message.

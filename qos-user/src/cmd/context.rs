@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     cli::{Cli, Color, ETC},
-    error::Failure,
+    error::{Failure, is_full},
     invocation::Invocation,
     journal_lines,
     kernel::{bpffs, network::Network, pending::TakenBack, pins::Store},
@@ -238,10 +238,8 @@ impl Context {
 
 /// An answer that nobody has got.
 fn not_written(error: &io::Error) -> Failure {
-    let hint = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room where the output goes, or send it elsewhere",
-        _ => "send the output elsewhere",
-    };
+    let full = "make room where the output goes, or send it elsewhere";
+    let hint = if is_full(error) { full } else { "send the output elsewhere" };
     Failure::new("output", format!("the answer cannot be written to stdout: {error}")).hint(hint)
 }
 

@@ -13,7 +13,7 @@ use super::apply::refuse_while_pending;
 use crate::{
     cmd::{Context, recovery::recovered},
     command::Command,
-    error::{Exit, Failure},
+    error::{Exit, Failure, is_full},
     kernel::pins::Store,
 };
 
@@ -86,9 +86,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 
 /// What has to come first where a file system or a user's share of it is full.
 fn room(path: &Path, error: &io::Error) -> String {
-    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     let look = Command::new("df").word(path.parent().unwrap_or(path).display());
-    if is_full { format!("make room there ({look}); ") } else { String::new() }
+    if is_full(error) { format!("make room there ({look}); ") } else { String::new() }
 }
 
 fn replace(path: &Path, text: &str) -> io::Result<()> {
