@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use super::{conditioner, site::Site};
+use super::{applying, conditioner, site::Site};
 use crate::{
     kernel::{
         datapath::{Hook, Observed},
@@ -27,6 +27,13 @@ pub fn at(site: &Site, hook: &Hook) -> Vec<Outdated> {
     [other_name(site, hook), others(site, hook)].into_iter().flatten().collect()
 }
 
+/// The same in words, each with what ends it.
+#[must_use]
+pub fn words(site: &Site, hook: &Hook) -> Vec<String> {
+    let outdated = at(site, hook).into_iter();
+    outdated.map(|found| format!("{}: {}", found.text, applying::again(site, hook))).collect()
+}
+
 /// That the policy in force binds something else to the name that the device has got. Another policy than the one in force is
 /// another matter.
 fn other_name(site: &Site, hook: &Hook) -> Option<Outdated> {
@@ -36,7 +43,7 @@ fn other_name(site: &Site, hook: &Hook) -> Option<Outdated> {
     let (before, now, runs) = (hook.state.asked_for(), &interface.name, runs.words());
     let is_renamed = !before.is_empty() && conditioner::is_renamed(site, hook);
     let wanted = if is_renamed { conditioner::rebound(site, Some(policy), hook, now)? } else { return None };
-    let wanted = wanted.as_ref().map_or_else(|| "nothing".to_owned(), Binding::words);
+    let wanted = Binding::words_of(wanted.as_ref());
     let text = format!("runs {runs}, as its device was called {before}; to {now} the policy in force binds {wanted}");
     Some(Outdated { code: "other-name", text })
 }

@@ -8,7 +8,7 @@ use qos_common::{
     tunnel,
 };
 
-use super::{applying, conditioner, outdated, site::Site};
+use super::{conditioner, outdated, site::Site};
 use crate::{
     error::{Exit, Failure},
     explain::{Decider, Decision, Explained, Leaves, PassedOver, RulePlace, Stage},
@@ -85,7 +85,7 @@ impl Double {
         let own = state.map(|state| state.program(direction)).filter(|_| !needs_tc);
         Ok(Self {
             stage: Stage {
-                outdated: running.map_or_else(Vec::new, |hook| outdated(site, hook)),
+                outdated: running.map_or_else(Vec::new, |hook| outdated::words(site, hook)),
                 ..stage(name, state, binding.as_ref(), by)
             },
             direction,
@@ -278,12 +278,6 @@ impl Double {
         let is_outdated = rule.means_others(self.compiled_for(), &self.interfaces);
         is_outdated.then(|| format!("{from}, as it was when the rule was compiled"))
     }
-}
-
-/// What is so of the hook, with what ends it.
-fn outdated(site: &Site, hook: &Hook) -> Vec<String> {
-    let outdated = outdated::at(site, hook).into_iter();
-    outdated.map(|found| format!("{}: {}", found.text, applying::again(site, hook))).collect()
 }
 
 fn stage(hook: String, state: Option<&HookState>, binding: Option<&Binding>, by: By<'_>) -> Stage {

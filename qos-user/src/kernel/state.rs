@@ -341,6 +341,12 @@ impl Binding {
         if words.is_empty() { "counting".to_owned() } else { words.join(", ") }
     }
 
+    /// The same of one that there may be.
+    #[must_use]
+    pub fn words_of(binding: Option<&Self>) -> String {
+        binding.map_or_else(|| "nothing".to_owned(), Self::words)
+    }
+
     /// Those of some interfaces that its rules name by `from`.
     #[must_use]
     pub fn named(&self, interfaces: &[Named]) -> Vec<Named> {

@@ -115,7 +115,7 @@ fn changed<'a>(site: &'a Site, hook: &'a Hook) -> Option<Work<'a>> {
     }
     let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
     if let Some(binding) = conditioner::rebound(site, policy, hook, &interface.name) {
-        let words = binding.as_ref().map_or_else(|| "nothing".to_owned(), Binding::words);
+        let words = Binding::words_of(binding.as_ref());
         reasons.push(match policy {
             Some(_) => format!("the policy binds {words} to it by its name"),
             None => "no policy is in force any more".to_owned(),

@@ -77,8 +77,7 @@ fn of_policy(site: &Site, hook: &Hook) -> Vec<Note> {
         let again = applying::again(site, hook);
         notes.push(Note::warning(format!("bound to {what} by the policy in force, and runs without: {again}")));
     }
-    let outdated = outdated::at(site, hook).into_iter();
-    notes.extend(outdated.map(|found| Note::warning(format!("{}: {}", found.text, applying::again(site, hook)))));
+    notes.extend(outdated::words(site, hook).into_iter().map(Note::warning));
     let absences = hook.state.binding.iter().flat_map(|binding| outdated::absences(site, binding));
     notes.extend(absences.map(|absence| Note::warning(absence.to_string())));
     notes
