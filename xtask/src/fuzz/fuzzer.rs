@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use serde_json::Value;
 
 use crate::shell;
 
@@ -42,7 +41,7 @@ impl Fuzzer {
         let mut cargo = shell::cargo(&["build", "--workspace", "--exclude", "qos-ebpf", "--example", "libfuzzer"]);
         cargo.args(["--features", "qos-fuzz/libfuzzer"]);
         let wrapper = qos_build::root().join("fuzz/instrument");
-        cargo.env("RUSTC_WORKSPACE_WRAPPER", wrapper).env("QOSBPF_OBJECT", kernel_object()?);
+        cargo.env("RUSTC_WORKSPACE_WRAPPER", wrapper);
         shell::run(&mut cargo)?;
         Ok(Self(shell::target_folder().join("debug/examples/libfuzzer")))
     }
@@ -91,13 +90,4 @@ fn finish(command: &mut Command) -> anyhow::Result<()> {
         bail!("{line} ended with {}", output.status);
     }
     Ok(())
-}
-
-/// The kernel programs as the tests have them: the fuzzer needs none, and its build would make them a second time.
-fn kernel_object() -> anyhow::Result<PathBuf> {
-    let mut cargo = shell::cargo(&["build", "--quiet", "-p", "qosbpf", "--message-format", "json"]);
-    let said = shell::output(&mut cargo).context("cargo build -p qosbpf")?;
-    let messages = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let folders = messages.filter_map(|message| Some(PathBuf::from(message["out_dir"].as_str()?)));
-    folders.map(|folder| folder.join("qosbpf")).find(|object| object.is_file()).context("no kernel programs were built")
 }
