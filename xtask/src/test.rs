@@ -101,8 +101,8 @@ fn second_look(reader: &mut Reader) -> anyhow::Result<bool> {
     let mut unsteady = Vec::new();
     for Failure { program, test } in &failures {
         let Some(program) = program else { return Ok(false) };
-        let mut command = shell::cargo(&["test", "--workspace", "--exclude", "qos-ebpf", "--test", program]);
-        command.env("QOSBPF_BIN", shell::target_folder().join("debug/qosbpf")).args(["--", "--exact", test]);
+        let mut command = of_program(program);
+        command.args(["--", "--exact", test]);
         let (success, again) = read(&mut command, |_| ())?;
         if !success || again.sum.passed() == 0 {
             return Ok(false);
@@ -112,6 +112,13 @@ fn second_look(reader: &mut Reader) -> anyhow::Result<bool> {
     reader.sum.redeem(unsteady.len() as u64);
     println!("UNSTEADY, failed beside others and passed alone: {}", unsteady.join(", "));
     Ok(true)
+}
+
+/// The tests of one program, of all packages: else what they depend on would have other features, and be built again.
+pub fn of_program(name: &str) -> Command {
+    let mut command = shell::cargo(&["test", "--workspace", "--exclude", "qos-ebpf", "--test", name]);
+    command.env("QOSBPF_BIN", shell::target_folder().join("debug/qosbpf"));
+    command
 }
 
 /// Runs `cargo test`, passing its lines on while reading them.

@@ -114,8 +114,7 @@ fn killed(line: &str) -> Option<Tried> {
 
 /// Runs tests of one program; how many have passed, and what they said.
 fn tests(program: &str, asked: &[(&str, u64)], filter: &[&str]) -> anyhow::Result<(u64, Vec<String>)> {
-    let mut command = shell::cargo(&["test", "--workspace", "--exclude", "qos-ebpf", "--test", program]);
-    command.env("QOSBPF_BIN", shell::target_folder().join("debug/qosbpf"));
+    let mut command = test::of_program(program);
     command.envs(asked.iter().map(|(name, number)| (*name, number.to_string())));
     command.args(["--", "--nocapture"]).args(filter);
     let mut said = Vec::new();
