@@ -64,7 +64,7 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["kernels", "record", "brief", "again", "test"])]
     page: bool,
     /// Only this test program; the page is not written.
-    #[arg(long, conflicts_with_all = ["brief", "again"], value_parser = PossibleValuesParser::new(payload::TESTS))]
+    #[arg(long, conflicts_with_all = ["brief", "again"], value_parser = PossibleValuesParser::new(payload::WHOLE.iter().chain(&payload::NAMED)))]
     test: Option<String>,
     /// Of it only tests with this in their names.
     #[arg(long, requires = "test", default_value = "")]
@@ -74,9 +74,11 @@ pub struct Options {
 impl Options {
     fn effort(&self) -> Effort {
         let mut effort = if self.brief { Effort::brief(self.record) } else { Effort::whole(self.record) };
-        if let Some(at) = payload::TESTS.iter().position(|test| Some(*test) == self.test.as_deref()) {
-            effort.tests = &payload::TESTS[at..=at];
-        }
+        let named = [&payload::WHOLE[..], &payload::NAMED].into_iter().find_map(|tests| {
+            let at = tests.iter().position(|test| Some(*test) == self.test.as_deref())?;
+            tests.get(at..=at)
+        });
+        effort.tests = named.unwrap_or(effort.tests);
         effort.again = self.again;
         effort.only.clone_from(&self.only);
         effort
@@ -152,7 +154,8 @@ fn try_kernels(named: &[&str], effort: &Effort) -> anyhow::Result<Tried> {
     let folder = shell::target_folder().join("vm");
     let (kernels, missing) = fetch_all(named, &folder)?;
     let mut tried = Tried { missing, ..Tried::default() };
-    let base = Base::build(&folder)?;
+    let programs = kernels.iter().flat_map(|kernel| asked(kernel, effort)).copied().collect();
+    let base = Base::build(&folder, &programs)?;
     for result in run_guests(&kernels, &base, effort)? {
         match result {
             Ok(report) => tried.reports.push(report),
@@ -194,8 +197,12 @@ fn run_guests(kernels: &[Kernel], base: &Base, effort: &Effort) -> anyhow::Resul
 
 /// With what was asked of its guest.
 fn as_asked(report: Report, kernel: &Kernel, effort: &Effort) -> Report {
-    let asked: &[&str] = if is_for_one_thing(kernel, effort) { &payload::FULL } else { effort.tests };
-    Report { full: kernel.full, asked, ..report }
+    Report { full: kernel.full, asked: asked(kernel, effort), ..report }
+}
+
+/// The test programs of this guest.
+fn asked(kernel: &Kernel, effort: &Effort) -> &'static [&'static str] {
+    if is_for_one_thing(kernel, effort) { &payload::FULL } else { effort.tests }
 }
 
 /// Whether of a kernel for all machines only that is tried which one for clouds has not.

@@ -1,6 +1,7 @@
 //! The file system of a guest: busybox, `ip`, `tc`, `nft`, modules, the tests, and a first process that runs them and powers off.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     fs::{self, File, Permissions},
     os::unix::fs::{PermissionsExt as _, symlink},
@@ -41,7 +42,7 @@ impl Effort {
         Self {
             packets: 800,
             policies: 3,
-            tests: &payload::TESTS,
+            tests: &payload::WHOLE,
             without: None,
             only: String::new(),
             record,
@@ -69,12 +70,12 @@ pub struct Base {
 }
 
 impl Base {
-    /// Builds it.
+    /// Builds it, with these tests.
     ///
     /// # Errors
     ///
     /// That something does not build or is not installed.
-    pub fn build(folder: &Path) -> anyhow::Result<Self> {
+    pub fn build(folder: &Path, programs: &BTreeSet<&str>) -> anyhow::Result<Self> {
         let base = folder.join("image");
         renew(&base)?;
         for name in ["bin", "dev", "etc", "proc", "run/netns", "sys", "t", "tmp", "var"] {
@@ -87,7 +88,7 @@ impl Base {
         for program in ["bash", "ip", "tc", "nft", "wg", "ethtool"] {
             payload::copy_program(program, &base)?;
         }
-        payload::build(&base.join("t"))?;
+        payload::build(&base.join("t"), programs)?;
         let version = shell::output(Command::new(base.join("t/qosbpf")).arg("--version"));
         let version = version.context("the binary of the guests does not say its version")?;
         Ok(Self { folder: base, build: version.trim().to_owned() })

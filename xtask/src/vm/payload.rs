@@ -1,6 +1,7 @@
 //! What runs in a guest: the binary and its tests, static, and `ip` with its libraries.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -13,9 +14,9 @@ use crate::shell;
 /// Needs no library of the system, so that it runs in any guest.
 pub const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// The test programs, the quick ones first; what they print is read by [`console`](super::console). The last one leaves
-/// the guest locked down.
-pub const TESTS: [&str; 12] = [
+/// The test programs of a whole run, the quick ones first; what they print is read by [`console`](super::console). The last
+/// one leaves the guest locked down.
+pub const WHOLE: [&str; 12] = [
     "vlan",
     "real",
     "meters",
@@ -30,6 +31,10 @@ pub const TESTS: [&str; 12] = [
     "machine",
 ];
 
+/// Those that run in a guest only when they are named: how long they wait for what they started is meant for a processor that
+/// is not emulated.
+pub const NAMED: [&str; 4] = ["loader", "confirm", "service", "faults"];
+
 /// Those that each change has to pass: what programs cost, what they do, that they attach, and what doctor finds of what only
 /// these kernels have. The others ask what links and
 /// machines do, which a change rarely touches, and take two thirds of the time.
@@ -41,12 +46,12 @@ pub const FULL: [&str; 1] = ["links"];
 /// What a guest would spend its time on: compiling a thousand rules, reading the object and the kernel's BTF.
 const OPTIMISED: [&str; 6] = ["qosbpf", "qosbpf-tests", "qos-common", "aya", "aya-obj", "object"];
 
-/// Builds everything, and puts it into a folder.
+/// Builds the program and these tests, and puts them into a folder.
 ///
 /// # Errors
 ///
 /// That something does not build.
-pub fn build(folder: &Path) -> anyhow::Result<()> {
+pub fn build(folder: &Path, programs: &BTreeSet<&str>) -> anyhow::Result<()> {
     let cargo = |arguments: &[&str]| {
         let mut cargo = shell::cargo(arguments);
         cargo.args(["--quiet", "--target", TARGET]);
@@ -59,14 +64,14 @@ pub fn build(folder: &Path) -> anyhow::Result<()> {
     shell::run(&mut cargo(&["build", "-p", "qosbpf", "-p", "qosbpf-tests"]))?;
     strip(&shell::target_folder().join(TARGET).join("debug/qosbpf"), &folder.join("qosbpf"))?;
     let mut tests = cargo(&["test", "-p", "qosbpf-tests", "--no-run", "--message-format=json"]);
-    tests.args(TESTS.iter().flat_map(|test| ["--test", test]));
+    tests.args(programs.iter().flat_map(|test| ["--test", test]));
     println!("$ {}", shell::describe(&tests));
     let output = tests.stderr(std::process::Stdio::inherit()).output().context("cargo test --no-run")?;
     if !output.status.success() {
         bail!("the tests do not build");
     }
     let messages = String::from_utf8(output.stdout)?;
-    for test in TESTS {
+    for test in programs {
         let path =
             executable(&messages, test).with_context(|| format!("cargo named no executable of the test {test}"))?;
         strip(&path, &folder.join(test))?;
