@@ -6,7 +6,16 @@ use super::{
     policy::plan::{self, Effect},
     site::Site,
 };
-use crate::{cli::ApplyOptions, command::Command, diagnosis::Cure, kernel::datapath::Hook, policy::Policy};
+use crate::{
+    cli::ApplyOptions,
+    command::Command,
+    diagnosis::Cure,
+    kernel::{
+        datapath::Hook,
+        past::{self, Past},
+    },
+    policy::Policy,
+};
 
 /// A command, and what it takes away beside what it is for.
 #[derive(Clone, Debug)]
@@ -18,10 +27,21 @@ pub struct Applying {
 }
 
 impl Applying {
-    /// What puts the policy in force at hooks that run without it; `None` if no file that is known here has it.
+    /// What puts the policy in force at hooks that run without it; `None` if neither a file that is known here nor the history
+    /// has it.
     fn again(site: &Site) -> Option<Self> {
         let in_force = site.policy.as_ref()?;
-        Some(Self::of(site, &in_force.policy, &site.file_of(in_force)?, ""))
+        let remembered = || Self::remembered(site, &in_force.policy);
+        site.file_of(in_force).map(|file| Self::of(site, &in_force.policy, &file, "")).or_else(remembered)
+    }
+
+    /// The same of a policy that came from stdin, or from a file that says something else by now.
+    fn remembered(site: &Site, policy: &Policy) -> Option<Self> {
+        let past = past::all(&site.store).ok()?;
+        let Past { number, .. } = past.into_iter().rfind(|past| past.policy.hash == policy.hash())?;
+        let items = plan::plan(&ApplyOptions::default(), site, policy);
+        let command = Command::new("policy rollback").operand(number);
+        Some(Self { command, losing: plan::with(&items, Effect::Lost) })
     }
 
     /// The same of a policy that is in no hook yet, which is attached where it binds hooks.
@@ -50,7 +70,7 @@ impl Applying {
 impl fmt::Display for Applying {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(hooks) = &self.losing {
-            write!(out, "the file leaves out {hooks}, and what it leaves out loses its policy: ")?;
+            write!(out, "the policy leaves out {hooks}, and what it leaves out loses its policy: ")?;
         }
         Command::new("qosbpf").followed_by(self.command.clone()).fmt(out)
     }

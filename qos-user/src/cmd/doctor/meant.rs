@@ -55,7 +55,7 @@ fn not_attached(missing: &Missing, site: &Site) -> Finding {
     if let Some((renamed, cure)) = site.renamed(interface) {
         return Finding::fail(interface, "no-interface", format!("{bound}, and {renamed}")).cure(Cure::Advice(cure));
     }
-    let file = site.policy.as_ref().map_or("the policy", |in_force| &in_force.record.file);
+    let file = site.written_in();
     let advice = format!("make the interface, and attach; or take the name out of {file} and apply it again");
     let text = format!("{bound}, and there is no such interface");
     Finding::fail(interface, "no-interface", text).cure(Cure::Advice(advice))

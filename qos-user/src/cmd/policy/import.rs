@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::read_bounded;
+use super::{called, read_bounded};
 use crate::{
     cli::{ImportArgs, ImportFrom},
     cmd::Context,
@@ -53,7 +53,7 @@ fn options(args: &ImportArgs) -> Options {
 }
 
 fn read(file: &Path) -> Result<Input, Failure> {
-    let name = if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() };
+    let name = called(file);
     let bytes = read_bounded(file).map_err(|error| unreadable(&format!("{name}: {error}")))?;
     if bytes.len() > MAX_BYTES {
         return Err(unreadable(&format!("{name} has more than {MAX_BYTES} bytes")));

@@ -93,13 +93,21 @@ impl WrongPolicy {
     }
 }
 
+/// How what was read from stdin is called, since it has no path.
+pub const STDIN: &str = "stdin";
+
+/// How a file is called that may be `-`.
+fn called(file: &Path) -> String {
+    if file == Path::new("-") { STDIN.to_owned() } else { file.display().to_string() }
+}
+
 /// Reads a policy from a file, or from stdin for `-`.
 ///
 /// # Errors
 ///
 /// [`WrongPolicy`] with every mistake; that the file cannot be read.
 pub fn read_policy(file: &Path) -> anyhow::Result<(Source, Policy)> {
-    let name = if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() };
+    let name = called(file);
     let bytes = read_bounded(file).map_err(|error| unreadable(&name, &error))?;
     let source = Source::new(&name, bytes).map_err(|report| WrongPolicy { report })?;
     let policy = policy::parse(&source).map_err(|report| WrongPolicy { report })?;

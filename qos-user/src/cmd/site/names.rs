@@ -2,7 +2,7 @@
 
 use super::Site;
 use crate::{
-    cmd::{absent, attaching::begins_anew},
+    cmd::{absent, attaching::begins_anew, policy::STDIN},
     command::Command,
     error::Failure,
     hook::{Direction, HookName},
@@ -63,9 +63,16 @@ impl Site {
     pub fn renamed(&self, name: &str) -> Option<(String, String)> {
         let new = self.new_name(name)?;
         let back = Command::new("ip link set dev").word(new).words("name").word(name);
-        let file = self.policy.as_ref().map_or("the policy", |in_force| &in_force.record.file);
+        let file = self.written_in();
         let cure = format!("{back} (before Linux 6.2 while it is down); or name {new} in {file} and apply that");
         Some((format!("{name} is called {new} now"), cure))
+    }
+
+    /// Where the policy in force is written, for whoever is to change it: what came from stdin is in no file.
+    #[must_use]
+    pub fn written_in(&self) -> &str {
+        let file = self.policy.as_ref().map(|in_force| in_force.record.file.as_str());
+        file.filter(|file| *file != STDIN).unwrap_or("the policy")
     }
 
     /// How an interface is called by now that had another name when we attached to it.
