@@ -441,7 +441,9 @@ pub fn completions(shell: clap_complete::Shell, out: &mut impl Write) {
 const SHORTEST: Duration = Duration::from_millis(100);
 
 fn interval(word: &str) -> Result<Duration, String> {
-    let interval = seconds(word)?;
+    let is_name = word.starts_with(char::is_alphabetic);
+    let instead = if is_name { "; a hook stands before --watch, or behind --watch=2" } else { "" };
+    let interval = seconds(word).map_err(|error| error + instead)?;
     if interval < SHORTEST { Err(format!("at least {} seconds", SHORTEST.as_secs_f64())) } else { Ok(interval) }
 }
 
@@ -454,6 +456,16 @@ fn seconds(word: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
     use crate::invocation;
+
+    #[test]
+    fn a_hook_that_was_taken_for_seconds_is_told_where_it_stands() {
+        let said = |word: &str| interval(word).unwrap_err();
+        assert_eq!(
+            said("wan0:egress"),
+            "`wan0:egress` is not a number of seconds; a hook stands before --watch, or behind --watch=2"
+        );
+        assert_eq!(said("2,5"), "`2,5` is not a number of seconds");
+    }
 
     #[test]
     fn json_may_stand_before_the_command() {

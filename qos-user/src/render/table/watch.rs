@@ -37,6 +37,9 @@ pub fn watch(snapshot: &Snapshot, hook: &Hook, rates: Option<&HookRates>, histor
         (Ok(counts), Some(rates)) => {
             screen.table(&table(snapshot, hook, counts, rates, history, look));
             screen.line(&foot(rates));
+            if groups(snapshot, hook, counts).iter().any(|(_, dscps)| is_only_marked(rates, dscps)) {
+                screen.line("from bit/s on: as it came; what leaves with another mark stands under after/s");
+            }
         }
     }
     screen.finish(look)
@@ -114,6 +117,11 @@ fn groups(snapshot: &Snapshot, hook: &Hook, counts: &Counts) -> Vec<(String, Vec
     let named = named(policy, hook);
     let shown = Dscp::all().filter(|dscp| named.contains(dscp) || counts.before(*dscp).packets > 0);
     shown.map(|dscp| (dscp.to_string(), vec![dscp])).collect()
+}
+
+/// Whether packets leave so, and none come so.
+fn is_only_marked(rates: &HookRates, dscps: &[Dscp]) -> bool {
+    sum(dscps, &rates.before).packets == 0.0 && sum(dscps, &rates.after).packets > 0.0
 }
 
 fn last_moved(quiet: Option<f64>) -> String {
@@ -199,6 +207,7 @@ mod tests {
         let look = Look { ascii: false, ..sample::look() };
         let text = watch(&later, wan, rates.of(wan), &history, &look);
         assert!(text.contains('█') && text.contains("AF41"), "{text}");
+        assert!(text.contains("\nfrom bit/s on: as it came; "), "nothing comes as AF42: {text}");
         assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
     }
 
