@@ -19,7 +19,7 @@ use crate::{
     kernel::{
         counters,
         datapath::{self, Broken, Hook, Observed},
-        document,
+        document, files,
         leftover::Leftover,
         network::{Interface, Network},
         pending::{Identity, Pending},
@@ -114,7 +114,7 @@ impl Site {
     /// Whether a policy is in force, be it one that this version cannot read.
     #[must_use]
     pub fn has_policy(&self) -> bool {
-        self.policy.is_some() || self.store.policy().symlink_metadata().is_ok()
+        self.policy.is_some() || !files::is_absent(&self.store.policy())
     }
 
     /// Whether it can be said which policy is in force, also that none is.

@@ -3,7 +3,7 @@
 //! The order of work survives a kill at any point. A change is written down (`next-state`), then made in one system
 //! call, then promoted (`state`). Whoever comes next compares the program that runs with the two and finishes or undoes.
 
-use std::{fs, path::Path, sync::Arc, time::SystemTime};
+use std::{fs, io, path::Path, sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
 
@@ -170,13 +170,13 @@ pub fn remembered(pins: &HookPins, pin: Pin) -> anyhow::Result<Option<HookState>
 fn may_not_know(error: &anyhow::Error) -> bool {
     error
         .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|error| matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::EROFS)))
 }
 
 fn is_not_found(error: &anyhow::Error) -> bool {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    causes.any(|error| error.kind() == std::io::ErrorKind::NotFound)
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Whether nothing can come back here: the interface is gone, and the link has no device any more.
@@ -225,8 +225,11 @@ fn has_happened(pins: &HookPins, net: &Network) -> anyhow::Result<bool> {
 
 pub(super) fn promote(pins: &HookPins) -> anyhow::Result<()> {
     for (next, now) in [(Pin::NextProgram, Pin::Program), (Pin::NextState, Pin::State)] {
-        if pins.path(next).exists() {
-            fs::rename(pins.path(next), pins.path(now)).with_context(|| pins.path(now).display().to_string())?;
+        match fs::rename(pins.path(next), pins.path(now)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| pins.path(now).display().to_string());
+            }
+            _ => {}
         }
     }
     Ok(())

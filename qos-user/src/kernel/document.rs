@@ -116,11 +116,12 @@ fn unfinished(path: &Path) -> PathBuf {
 ///
 /// That the pin is something else, or not readable.
 pub fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
-    if !path.exists() {
-        return Ok(None);
-    }
     let context = || format!("pin {}", path.display());
-    let map = MapData::from_fd(sys::open_pin(path, true).with_context(context)?).with_context(context)?;
+    let pin = match sys::open_pin(path, true) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        pin => pin.with_context(context)?,
+    };
+    let map = MapData::from_fd(pin).with_context(context)?;
     let map = Map::from_map_data(map).with_context(context)?;
     let map: Array<_, [u8; PIECE]> = Array::try_from(map).with_context(context)?;
     let mut text = Vec::new();

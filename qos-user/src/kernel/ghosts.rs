@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    bpffs, living,
+    bpffs, files, living,
     lock::Lock,
     mechanism, netns,
     network::Network,
@@ -47,7 +47,7 @@ impl Store {
                 return Ok(());
             }
         }
-        if hooks.is_empty() || self.policy().exists() || !self.is_gone(living::living().as_ref()) {
+        if hooks.is_empty() || !files::is_absent(&self.policy()) || !self.is_gone(living::living().as_ref()) {
             return Ok(());
         }
         tracing::info!(pins = %self.namespace.display(), "this network namespace is gone: pins removed");
@@ -59,7 +59,7 @@ impl Store {
     /// Where a namespace may get the number of one that is gone, the policy of that one is not this one's: a policy that is
     /// older than the namespace, and of which no hook has a device, goes with its hooks.
     fn disinherit(&self) -> anyhow::Result<()> {
-        if netns::has_cookies() || !self.policy().exists() {
+        if netns::has_cookies() || files::is_absent(&self.policy()) {
             return Ok(());
         }
         let made = fs::metadata(self.policy())?;

@@ -9,6 +9,7 @@ pub mod datapath;
 pub mod document;
 pub mod elsewhere;
 pub mod events;
+pub mod files;
 pub mod ghosts;
 pub mod jiffies;
 pub mod leftover;

@@ -1,6 +1,6 @@
 //! The service ends, is killed, is replaced: the datapath does not notice, and what somebody wanted stays so.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io, os::unix::fs::symlink, path::PathBuf};
 
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
@@ -130,6 +130,25 @@ fn a_broken_file_after_a_boot_brings_the_last_good_policy_back() -> anyhow::Resu
     lab.save("edge", BROKEN)?;
     lab.serve()?;
     assert!(lab.five_become(8)?);
+    Ok(())
+}
+
+/// A link into what is not mounted yet, or not any more, is no word for "nothing is saved".
+#[test]
+fn a_saved_policy_that_leads_nowhere_after_a_boot_brings_the_last_good_one_back() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    let path = lab.etc("policy.toml");
+    lab.stop()?;
+    reboot(&lab)?;
+    fs::remove_file(&path)?;
+    symlink("/mnt/not/here/policy.toml", &path)?;
+    lab.serve()?;
+    lab.says(&["the last good policy is in force instead: edge", "it is a link to /mnt/not/here/policy.toml, which is not"])?;
+    assert!(lab.five_become(34)?);
+    lab.ask("run --reload")?.expect(2)?.complains(&["it is a link to /mnt/not/here/policy.toml"])?;
+    assert_eq!(lab.metric("qosbpf_policy_last_reload_successful")?, Some(0.0));
+    lab.ask("policy save")?.expect(1)?.complains(&["it is a link to /mnt/not/here/policy.toml"])?;
+    assert!(path.symlink_metadata()?.is_symlink());
     Ok(())
 }
 

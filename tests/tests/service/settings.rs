@@ -58,14 +58,27 @@ fn a_namespace_that_cannot_be_read_is_not_guessed() -> anyhow::Result<()> {
     let lab = Lab::start()?;
     lab.save("edge", MARK)?;
     fs::write(lab.etc("qosbpf.toml"), "netns = 7\n")?;
-    // In the router, but not told so by the command line.
+    refuses_to_guess(&lab, "qosbpf.toml:1:9")
+}
+
+/// Such as one into a file system that is not mounted yet.
+#[test]
+fn settings_that_lead_nowhere_are_not_taken_for_none() -> anyhow::Result<()> {
+    let lab = Lab::start()?;
+    lab.save("edge", MARK)?;
+    std::os::unix::fs::symlink("/mnt/not/here/qosbpf.toml", lab.etc("qosbpf.toml"))?;
+    refuses_to_guess(&lab, "qosbpf.toml: it is a link to /mnt/not/here/qosbpf.toml, which is not there")
+}
+
+/// In the router, but not told so by the command line.
+fn refuses_to_guess(lab: &Lab, why: &str) -> anyhow::Result<()> {
     let etc = lab.etc("").display().to_string();
     let bpffs = lab.router.bpffs.display().to_string();
     let answer = lab.router.edge().run(|| {
         let mut command = qosbpf_tests::binary::command(&["--etc", &etc, "--bpffs", &bpffs, "run", "--once"])?;
         qosbpf_tests::binary::Answer::of(&mut command)
     })?;
-    answer.expect(2)?.complains(&["may name a network namespace", "qosbpf.toml:1:9"])?;
+    answer.expect(2)?.complains(&["may name a network namespace", why])?;
     assert!(!lab.router.bpffs.join("qosbpf").exists(), "nothing was attached");
     Ok(())
 }

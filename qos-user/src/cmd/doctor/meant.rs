@@ -1,8 +1,6 @@
 //! What the policy means to be so and is not: hooks that it binds, the policy that a reboot brings back, pins that say what
 //! is in force.
 
-use std::io;
-
 use crate::{
     cmd::{
         Context,
@@ -15,7 +13,7 @@ use crate::{
     command::Command,
     diagnosis::{Cure, Finding},
     error::Failure,
-    kernel::datapath::Hook,
+    kernel::{datapath::Hook, files},
     snapshot::Missing,
 };
 
@@ -70,8 +68,7 @@ fn spoiled(failure: Failure) -> Finding {
 /// The policy that a reboot brings back: that it is none, or that it is not in force though no other one is.
 fn saved(site: &Site, context: &Context) -> Option<Finding> {
     let path = context.saved();
-    let is_absent = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
-    if path.symlink_metadata().is_err_and(is_absent) {
+    if files::is_absent(&path) {
         return None;
     }
     match policy::read_policy(&path) {

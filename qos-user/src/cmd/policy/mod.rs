@@ -36,7 +36,7 @@ use crate::{
     cli::PolicyCommand,
     cmd::{Context, who},
     error::{Exit, Failure},
-    kernel::state::PolicyRecord,
+    kernel::{files, state::PolicyRecord},
     policy::{self, MAX_BYTES, Policy, Report, Source},
 };
 
@@ -108,14 +108,14 @@ fn called(file: &Path) -> String {
 /// [`WrongPolicy`] with every mistake; that the file cannot be read.
 pub fn read_policy(file: &Path) -> anyhow::Result<(Source, Policy)> {
     let name = called(file);
-    let bytes = read_bounded(file).map_err(|error| unreadable(&name, &error))?;
+    let bytes = read_bounded(file).map_err(|error| unreadable(&name, &files::why_not(file, &error)))?;
     let source = Source::new(&name, bytes).map_err(|report| WrongPolicy { report })?;
     let policy = policy::parse(&source).map_err(|report| WrongPolicy { report })?;
     Ok((source, policy))
 }
 
-fn unreadable(name: &str, error: &io::Error) -> Failure {
-    Failure::new("policy-unreadable", format!("policy file {name}: {error}"))
+fn unreadable(name: &str, why: &str) -> Failure {
+    Failure::new("policy-unreadable", format!("policy file {name}: {why}"))
         .exit(Exit::Usage)
         .hint("the file of a policy is wanted, or - for stdin")
 }

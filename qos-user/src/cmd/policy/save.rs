@@ -14,7 +14,7 @@ use crate::{
     cmd::{Context, recovery::recovered},
     command::Command,
     error::{Exit, Failure, is_full},
-    kernel::pins::Store,
+    kernel::{files, pins::Store},
 };
 
 /// Saves the policy in force.
@@ -55,7 +55,7 @@ fn save(json: bool, context: &Context) -> anyhow::Result<Exit> {
 /// `not-saved`.
 pub fn keep(context: &Context, text: &str) -> anyhow::Result<()> {
     write(&context.saved(), text)?;
-    if context.last_good().exists() {
+    if !files::is_absent(&context.last_good()) {
         note_good(context, text);
     }
     Ok(())
@@ -78,7 +78,8 @@ pub fn note_good(context: &Context, text: &str) {
 /// `not-saved`, with what the file system says.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     replace(path, text).map_err(|error| {
-        Failure::new("not-saved", format!("{}: {error}; the policy is in force, and lost at reboot", path.display()))
+        let why = files::why_not(path, &error);
+        Failure::new("not-saved", format!("{}: {why}; the policy is in force, and lost at reboot", path.display()))
             .hint(format!("{}qosbpf policy save tries again", room(path, &error)))
             .into()
     })
@@ -93,8 +94,8 @@ fn room(path: &Path, error: &io::Error) -> String {
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::create_dir_all(folder)?;
-    // A link that somebody made, perhaps into a folder under version control, stays one.
-    let path = fs::canonicalize(path).unwrap_or_else(|_not_there| path.to_owned());
+    // A link that somebody made, perhaps into a folder under version control, stays one, also if it leads nowhere for now.
+    let path = if files::is_absent(path) { path.to_owned() } else { fs::canonicalize(path)? };
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let fresh = fresh(&path)?;
     let written = fill(&fresh, &path, text).and_then(|()| fs::rename(&fresh, &path));
@@ -184,6 +185,16 @@ mod tests {
         write(&link, "new").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o600);
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_stays_and_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("policy.toml");
+        std::os::unix::fs::symlink("/mnt/not/here", &link).unwrap();
+        let said = write(&link, "new").unwrap_err().to_string();
+        assert!(said.contains("it is a link to /mnt/not/here, which is not there; the policy is in force"), "{said}");
         assert!(link.symlink_metadata().unwrap().is_symlink());
     }
 

@@ -1,11 +1,12 @@
 //! `/etc/qosbpf/qosbpf.toml` as it is found.
 
-use std::{fs, io, path::PathBuf, sync::mpsc, thread, time::Duration};
+use std::{fs, path::PathBuf, sync::mpsc, thread, time::Duration};
 
 use super::members;
 use crate::{
     cmd::Context,
     error::{Exit, Failure},
+    kernel::files,
     policy::{
         Report,
         settings::{self, Settings},
@@ -53,9 +54,9 @@ fn read_by(context: &Context, is_group: fn(&str) -> bool, said: Option<&Report>)
     let path = path(context);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(_none) if files::is_absent(&path) => Vec::new(),
         Err(error) => {
-            let failure = format!("{}: {error}", path.display());
+            let failure = format!("{}: {}", path.display(), files::why_not(&path, &error));
             tracing::error!("settings not read: {failure}; what it says of none holds");
             return Configured {
                 settings: Settings::default(),

@@ -16,7 +16,7 @@ use crate::{
         who,
     },
     error::{Exit, Failure, with_hint},
-    kernel::pending::Pending,
+    kernel::{files, pending::Pending},
     policy::{Policy, Source},
     status::Reload,
 };
@@ -58,7 +58,7 @@ pub fn load(occasion: Occasion, context: &Context) -> Reload {
 /// Where nothing is in force, as after a boot, what the service has last put in force of the saved policy comes back.
 fn fall_back(context: &Context) -> anyhow::Result<()> {
     let path = context.last_good();
-    if Site::read(context)?.policy.is_some() || !path.exists() {
+    if Site::read(context)?.policy.is_some() || files::is_absent(&path) {
         return Ok(());
     }
     let (source, policy) = read_policy(&path)?;
@@ -70,7 +70,7 @@ fn fall_back(context: &Context) -> anyhow::Result<()> {
 fn attempt(occasion: Occasion, context: &Context) -> anyhow::Result<()> {
     let site = Site::read(context)?;
     let path = context.saved();
-    if !path.exists() {
+    if files::is_absent(&path) {
         let none = nothing_saved(&path, &site);
         if occasion == Occasion::Reload {
             return Err(none.into());
