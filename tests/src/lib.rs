@@ -21,6 +21,7 @@ pub mod manager;
 pub mod metered;
 pub mod mib;
 pub mod mounts;
+pub mod numbered;
 pub mod oracle;
 pub mod policies;
 pub mod pool;

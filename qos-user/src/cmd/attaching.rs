@@ -49,15 +49,18 @@ impl Asked {
     }
 }
 
-/// Why what is left of a hook is another device's, though the number is the same: that one had another name, or its
-/// counters were further on than they are now.
+/// Why what is left of a hook is another device's, though the number is the same: that one had another name, or has gone. Where
+/// that is not known, its counters were further on than they are now.
 #[must_use]
 pub fn begins_anew(hook: &Hook, interface: &Interface) -> Option<String> {
     let (before, direction) = (&hook.state, hook.pins.direction);
     let why = if !before.interface.is_empty() && before.interface != interface.name {
         format!("was that of {}", before.interface)
-    } else if interface.device(direction).packets < before.device.packets {
-        "was that of a device that is gone".to_owned()
+    } else if hook.same_device.map_or_else(|| interface.device(direction).packets < before.device.packets, |same| !same)
+    {
+        // A filter goes with the device's qdisc in both cases, and a link lives on elsewhere.
+        let or = if before.via == Via::Clsact { ", or has been in another network namespace" } else { "" };
+        format!("was that of a device that is gone{or}")
     } else {
         return None;
     };

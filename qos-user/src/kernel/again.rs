@@ -5,7 +5,7 @@ use super::{
     choice::{self, Wanted},
     counters,
     datapath::{self, Hook, Next, Observed},
-    mechanism,
+    device_ref, mechanism,
     needs::Needs,
     network::{Interface, Network},
     object,
@@ -89,6 +89,7 @@ fn once(hook: &Hook, next: Next, interface: &Interface, net: &Network) -> anyhow
     let (Next { mut state, rules }, pins) = (next, &hook.pins);
     let mut loaded = object::load(state.program(pins.direction), &state.specialisation(rules)?, Some(pins))?;
     counters::publish(pins)?;
+    device_ref::note(pins)?;
     state.made_clsact = datapath::claims_clsact(&state, pins, net)?;
     // A link that was detached by force leads nowhere, and is where the new one has to be.
     pins.remove(Pin::Link)?;

@@ -11,6 +11,7 @@ use qos_common::{
 };
 
 use super::{
+    device_ref::WORD,
     object,
     pins::{HookPins, Pin},
     sys,
@@ -36,6 +37,7 @@ impl Layout {
             Pin::Rules => (MapType::PerCpuArray, RuleCounters::WORDS, 2),
             Pin::Colors => (MapType::PerCpuArray, MeterCounters::WORDS, 1),
             Pin::Events => return Self { kind: MapType::RingBuf, key: 0, value: 0, entries: object::EVENTS },
+            Pin::Device => return Self { kind: MapType::DevMap, key: WORD, value: WORD, entries: 1 },
             Pin::Logged => (MapType::Array, 1, RULE_SLOTS as u32),
             Pin::Buckets => (MapType::Array, LOCKED_BUCKETS, METER_SLOTS as u32),
             _ => (MapType::PerCpuArray, Counters::WORDS, 1),
@@ -56,6 +58,7 @@ impl fmt::Display for Layout {
             MapType::RingBuf => write!(f, "a ring buffer of {entries} bytes"),
             MapType::Array => write!(f, "an array of {entries} x {value} bytes"),
             MapType::PerCpuArray => write!(f, "an array of {entries} x {value} bytes for each CPU"),
+            MapType::DevMap => write!(f, "a map of {entries} device"),
             _ => write!(f, "a map of another type, of {entries} x {value} bytes"),
         }
     }

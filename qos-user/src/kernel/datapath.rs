@@ -8,7 +8,7 @@ use std::{fs, io, path::Path, sync::Arc, time::SystemTime};
 use anyhow::Context as _;
 
 use super::{
-    bpffs, counters, document,
+    bpffs, counters, device_ref, document,
     mechanism::{self, Running},
     network::Network,
     object::{self, Loaded},
@@ -31,6 +31,8 @@ pub struct Hook {
     pub state: HookState,
     /// What runs there.
     pub running: Observed,
+    /// Where nothing does any more: whether its device is the one at which it was attached; `None` if that is not known.
+    pub same_device: Option<bool>,
 }
 
 impl Hook {
@@ -38,6 +40,18 @@ impl Hook {
     #[must_use]
     pub fn is_at(&self, ifindex: u32, direction: Direction) -> bool {
         (self.pins.ifindex, self.pins.direction) == (ifindex, direction)
+    }
+
+    /// Whether its program is known to run.
+    #[must_use]
+    pub const fn runs(&self) -> bool {
+        matches!(self.running, Observed::Running(_))
+    }
+
+    /// Whether it runs at a device that is not noted as its own any more.
+    #[must_use]
+    pub fn has_lost_device(&self) -> bool {
+        self.runs() && device_ref::is_same(&self.pins) == Some(false)
     }
 }
 
@@ -148,7 +162,8 @@ fn look(pins: &HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
             Err(error) if may_not_know(&error) => Observed::Unknown,
             Err(error) => return Err(error),
         };
-        return Ok(Some(Hook { pins: pins.clone(), state, running }));
+        let same_device = if running == Observed::Gone { device_ref::is_same(pins) } else { None };
+        return Ok(Some(Hook { pins: pins.clone(), state, running, same_device }));
     }
     Ok(None)
 }
@@ -212,7 +227,10 @@ pub fn recover(pins: HookPins, net: &Network) -> anyhow::Result<Option<Hook>> {
         // It was loaded and not yet announced: nobody else would ever ask for it.
         pins.remove(Pin::NextProgram)?;
     }
-    observe(pins, net)
+    let hook = observe(pins, net)?;
+    // It was attached by an earlier version, or its device was in another network namespace meanwhile.
+    hook.iter().filter(|hook| hook.runs()).for_each(|hook| device_ref::note_anew(&hook.pins));
+    Ok(hook)
 }
 
 /// Whether the program runs that was to come, be it at a device that is in another network namespace by now.
@@ -283,6 +301,7 @@ pub fn attach_new(pins: &HookPins, next: Next, interface: &str, net: &Network) -
     let program = state.program(pins.direction);
     let mut loaded = object::load(program, &state.specialisation(rules)?, Some(pins))?;
     counters::publish(pins)?;
+    device_ref::note(pins)?;
     state.made_clsact = claims_clsact(&state, pins, net)?;
     // For whoever finds this cut short; `settle` knows better.
     state.since = SystemTime::now();

@@ -6,6 +6,7 @@ pub mod bpffs;
 pub mod choice;
 pub mod counters;
 pub mod datapath;
+pub mod device_ref;
 pub mod document;
 pub mod elsewhere;
 pub mod events;

@@ -29,10 +29,12 @@ pub enum Pin {
     Logged,
     /// Since when the terminal's table counts ([`crate::snapshot::baseline::Baseline`]).
     Baseline,
+    /// The device ([`super::device_ref`]).
+    Device,
 }
 
 impl Pin {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::State,
         Self::NextState,
         Self::Link,
@@ -46,6 +48,7 @@ impl Pin {
         Self::Events,
         Self::Logged,
         Self::Baseline,
+        Self::Device,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -63,6 +66,7 @@ impl Pin {
             Self::Events => "events",
             Self::Logged => "logged",
             Self::Baseline => "baseline",
+            Self::Device => "device",
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::{
     datapath::{Hook, Observed},
-    document, mechanism,
+    device_ref, document, mechanism,
     network::Network,
     pins::{HookPins, Pin, Store},
     state::HookState,
@@ -73,5 +73,7 @@ pub fn have_ask(hook: &Hook) -> anyhow::Result<()> {
 fn rename(hook: &Hook, now: &HookPins) -> anyhow::Result<()> {
     have_ask(hook)?;
     now.make_parent()?;
-    fs::rename(hook.pins.folder(), now.folder()).with_context(|| now.folder().display().to_string())
+    fs::rename(hook.pins.folder(), now.folder()).with_context(|| now.folder().display().to_string())?;
+    device_ref::note_anew(now);
+    Ok(())
 }

@@ -1,5 +1,5 @@
 //! What aya has no safe form of. Of bpf(2): opening a pin for reading alone, detaching a link at once, writing many values
-//! of a map at once, loading a program of a few instructions. Of mmap(2): how much was written into a ring buffer.
+//! of a map at once or one of whatever kind of map, loading a program of a few instructions. Of mmap(2): how much was written into a ring buffer.
 
 use std::{
     ffi::CString,
@@ -66,6 +66,39 @@ pub fn write_array<const BYTES: usize>(map: BorrowedFd<'_>, values: &[[u8; BYTES
     attr.batch.values = values.as_ptr() as u64;
     attr.batch.count = keys.len() as u32;
     bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
+}
+
+/// Writes the first value of a map whose keys and values have four bytes.
+///
+/// # Errors
+///
+/// What bpf(2) reports for `BPF_MAP_UPDATE_ELEM`.
+pub(super) fn write_first(map: BorrowedFd<'_>, mut value: u32) -> io::Result<()> {
+    at_first(bpf_cmd::BPF_MAP_UPDATE_ELEM, map, &mut value).map(drop)
+}
+
+/// Whether such a map has a first value.
+///
+/// # Errors
+///
+/// What bpf(2) reports for `BPF_MAP_LOOKUP_ELEM`.
+pub(super) fn has_first(map: BorrowedFd<'_>) -> io::Result<bool> {
+    match at_first(bpf_cmd::BPF_MAP_LOOKUP_ELEM, map, &mut 0) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn at_first(command: bpf_cmd, map: BorrowedFd<'_>, value: &mut u32) -> io::Result<i32> {
+    let key = 0_u32;
+    // SAFETY: as above.
+    let mut attr: bpf_attr = unsafe { mem::zeroed() };
+    // SAFETY: of this union nothing else is used.
+    let element = unsafe { &mut attr.__bindgen_anon_2 };
+    (element.map_fd, element.key) = (map.as_raw_fd() as u32, &raw const key as u64);
+    element.__bindgen_anon_1.value = &raw mut *value as u64;
+    bpf(command, &mut attr)
 }
 
 /// How many bytes were ever written into a ring buffer, with the headers of its entries. Its second page begins with that;

@@ -11,7 +11,6 @@ use std::{
 use qosbpf_tests::{
     binary::{Answer, command},
     router::{HOOKS, Router, run_in, wait_until_up, words},
-    udp,
 };
 
 use qosbpf_tests::left::{assert_nothing, pins};
@@ -234,37 +233,6 @@ fn what_is_left_of_another_name_is_not_put_back() -> anyhow::Result<()> {
     for line in ["ip link set guest0 down", "ip link set guest0 name lan0", "ip link set lan0 up"] {
         run_in(router.edge(), line)?;
     }
-    assert_nothing(&router, "detach --all")
-}
-
-/// Numbers can be given again by whoever makes a device.
-#[test]
-fn what_is_left_of_a_device_that_is_gone_is_not_put_back() -> anyhow::Result<()> {
-    let router = Router::start()?;
-    let make = || -> anyhow::Result<()> {
-        for line in [
-            "ip link add dyn0 index 77 type veth peer name peer0",
-            "ip link set peer0 up",
-            "ip link set dyn0 up",
-            "ip address add 203.0.113.1/24 dev dyn0",
-            "ip neighbour replace 203.0.113.2 lladdr 02:00:00:00:09:02 nud permanent dev dyn0",
-        ] {
-            run_in(router.edge(), line)?;
-        }
-        Ok(())
-    };
-    let (from, to) = ("203.0.113.1:4000".parse()?, "203.0.113.2:4001".parse()?);
-    make()?;
-    udp::send(router.edge(), from, to, 184, 200)?;
-    router.ok("attach dyn0 --egress")?;
-    udp::send(router.edge(), from, to, 184, 3)?;
-    assert_eq!(router.counted("dyn0:egress")?.packets()[&184], 3);
-    run_in(router.edge(), "ip link del dyn0")?;
-    make()?;
-    router.ok("attach dyn0 --egress")?.says(&["dyn0:egress  attached:"])?.complains(&["dyn0:egress begins at zero"])?;
-    udp::send(router.edge(), from, to, 184, 2)?;
-    assert_eq!(router.counted("dyn0:egress")?.packets()[&184], 2);
-    router.ok("detach --all")?;
     assert_nothing(&router, "detach --all")
 }
 

@@ -12,6 +12,7 @@ mod ghosts;
 mod hurry;
 mod killed;
 mod mount;
+mod numbered;
 mod privilege;
 mod stale;
 mod under_traffic;

@@ -14,7 +14,9 @@ use aya::programs::TcAttachType;
 use nix::sys::signal::Signal;
 use qosbpf::kernel::sys;
 use qosbpf_tests::{
+    features::Feature,
     left::tcx,
+    numbered,
     router::{run_in, words},
 };
 use serde_json::Value;
@@ -163,6 +165,31 @@ fn the_pins_of_a_device_that_went_to_another_namespace_stay() -> anyhow::Result<
     run_in(lan, "ip link del dyn0")?;
     run_in(edge, "ip link set wan0 mtu 1300")?;
     eventually(|| Ok(!pins.exists())).with_context(|| lab.log().unwrap_or_default())
+}
+
+/// It is the same device also when its program is removed some time after that.
+#[test]
+fn a_device_that_was_away_is_still_the_hooks_own() -> anyhow::Result<()> {
+    if Feature::Tcx.leaves_out("a device that takes its program along")? {
+        return Ok(());
+    }
+    let lab = Lab::serving("[interface.dyn0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n")?;
+    let (edge, lan) = (lab.router.edge(), lab.router.lab().lan());
+    numbered::make(edge)?;
+    lab.becomes("dyn0:egress", "active")?;
+    numbered::send(edge, 3)?;
+    run_in(edge, &format!("ip link set dyn0 netns {}", lan.name()))?;
+    lab.says(&["dyn0 is gone"])?;
+    run_in(lan, &format!("ip link set dyn0 netns {}", edge.name()))?;
+    lab.becomes("dyn0:egress", "active")?;
+    look(&lab)?;
+    look(&lab)?;
+    let link = lab.router.hook_folder("dyn0", "egress")?.join("link");
+    sys::detach_link(sys::open_pin(&link, false)?.as_fd())?;
+    look(&lab)?;
+    lab.becomes("dyn0:egress", "active")?;
+    assert_eq!(lab.router.counted("dyn0:egress")?.packets().get(&184), Some(&3), "{}", lab.log()?);
+    lab.says(&["put back, its counters go on"])
 }
 
 /// It is the same device: its program has run on, its counters go on, and it gets what the policy of now says.

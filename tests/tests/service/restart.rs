@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use nix::sys::signal::Signal;
 use qosbpf::kernel::{document, state::HookState};
 
-use qosbpf_tests::service::{Lab, MARK, OTHER};
+use qosbpf_tests::{
+    numbered,
+    service::{Lab, MARK, OTHER},
+};
 
 #[test]
 fn the_datapath_goes_on_without_the_service() -> anyhow::Result<()> {
@@ -62,6 +65,25 @@ fn one_that_is_killed_is_followed_by_another_at_once() -> anyhow::Result<()> {
         lab.ok("status")?.says(&["run: active"])?;
     }
     Ok(())
+}
+
+/// Nothing of qosbpf's was there when the one went and the other one came.
+#[test]
+fn a_device_made_again_while_the_service_is_stopped_begins_at_zero() -> anyhow::Result<()> {
+    let mut lab = Lab::serving("[interface.dyn0]\negress = \"wash\"\n[remark.wash]\nother = \"DF\"\n")?;
+    let counted = |lab: &Lab| anyhow::Ok(lab.router.counted("dyn0:egress")?.packets().get(&184).copied());
+    numbered::make(lab.router.edge())?;
+    lab.becomes("dyn0:egress", "active")?;
+    numbered::send(lab.router.edge(), 20)?;
+    assert_eq!(counted(&lab)?, Some(20));
+    lab.stop()?;
+    numbered::make_again(lab.router.edge())?;
+    numbered::send(lab.router.edge(), 30)?;
+    lab.serve()?;
+    lab.becomes("dyn0:egress", "active")?;
+    numbered::send(lab.router.edge(), 7)?;
+    assert_eq!(counted(&lab)?, Some(7), "{}", lab.log()?);
+    lab.says(&["dyn0:egress begins at zero: what was left there was that of a device that is gone"])
 }
 
 /// Whoever edits the file and restarts the service means the file.
@@ -143,7 +165,10 @@ fn a_saved_policy_that_leads_nowhere_after_a_boot_brings_the_last_good_one_back(
     fs::remove_file(&path)?;
     symlink("/mnt/not/here/policy.toml", &path)?;
     lab.serve()?;
-    lab.says(&["the last good policy is in force instead: edge", "it is a link to /mnt/not/here/policy.toml, which is not"])?;
+    lab.says(&[
+        "the last good policy is in force instead: edge",
+        "it is a link to /mnt/not/here/policy.toml, which is not",
+    ])?;
     assert!(lab.five_become(34)?);
     lab.ask("run --reload")?.expect(2)?.complains(&["it is a link to /mnt/not/here/policy.toml"])?;
     assert_eq!(lab.metric("qosbpf_policy_last_reload_successful")?, Some(0.0));

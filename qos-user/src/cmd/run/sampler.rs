@@ -99,5 +99,5 @@ fn ring(pins: &HookPins) -> Option<Ring> {
 
 fn remembered(pins: &HookPins) -> anyhow::Result<Option<Arc<Hook>>> {
     let state = datapath::remembered(pins, Pin::State)?;
-    Ok(state.map(|state| Arc::new(Hook { pins: pins.clone(), state, running: Observed::Unknown })))
+    Ok(state.map(|state| Arc::new(Hook { pins: pins.clone(), state, running: Observed::Unknown, same_device: None })))
 }

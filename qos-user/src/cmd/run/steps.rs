@@ -38,7 +38,7 @@ pub enum Work<'a> {
     /// Something was attached, which somebody has removed, whether the policy binds it or not: its counters are there, and so is
     /// its interface.
     PutBack(&'a Hook, &'a Interface),
-    /// Its interface is gone, or back under another number.
+    /// Its interface is gone, or back from another network namespace.
     Collect,
     /// Its program is of another version.
     Upgrade(&'a Hook),
@@ -87,6 +87,7 @@ fn at_hook<'a>(site: &'a Site, hook: &'a Hook, wishes: &Wishes<'_>) -> anyhow::R
             Ok(is_elsewhere.then_some(Work::Collect))
         }
         Observed::Unknown => Ok(None),
+        Observed::Running(_) if hook.has_lost_device() => Ok(Some(Work::Collect)),
         Observed::Running(_) => {
             let is_old = !hook.state.is_of_this_build() && wishes.upgrade == Upgrade::Switch;
             // A change takes this version's program, too.
