@@ -13,6 +13,7 @@ mod folder;
 mod follow;
 mod hidden;
 mod links;
+mod made_again;
 mod many;
 mod metrics;
 mod minute;

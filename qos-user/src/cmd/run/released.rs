@@ -6,19 +6,24 @@ use std::{
 };
 
 use super::steps::Place;
+use crate::kernel::device_ref::DeviceRef;
 
 /// How long a hook may run on after somebody has said that it is to be detached: whoever waits for the lock that long has
 /// given up, and what runs by then was not detached, or is attached again.
 const DETACHING: Duration = Duration::from_secs(60);
 
-/// The hooks, each since when.
+/// The hooks.
 #[derive(Debug, Default)]
-pub struct Released(HashMap<Place, Instant>);
+pub struct Released(HashMap<Place, Since>);
+
+/// Since when one is, and at which device, if that is known.
+#[derive(Debug)]
+struct Since(Instant, Option<DeviceRef>);
 
 impl Released {
     /// Somebody is about to detach this one.
-    pub fn add(&mut self, place: Place, now: Instant) {
-        self.0.insert(place, now);
+    pub fn add(&mut self, place: Place, device: Option<DeviceRef>, now: Instant) {
+        self.0.insert(place, Since(now, device));
     }
 
     /// Somebody has attached there again; whether it had been detached.
@@ -26,9 +31,13 @@ impl Released {
         self.0.remove(&place).is_some()
     }
 
-    /// What has the number of an interface that is gone is another one.
-    pub fn forget(&mut self, gone: &HashSet<u32>) {
-        self.0.retain(|place, _| !gone.contains(&place.0));
+    /// Takes out those of devices that are gone: nobody has detached what has such a number by now. No event of the kernel's has
+    /// to be heard for that.
+    pub fn forget_gone(&mut self, is_listed: impl Fn(u32) -> bool) {
+        self.0.retain(|place, Since(_, device)| match device.as_ref().map(DeviceRef::is_there) {
+            Some(Ok(is_there)) => is_there,
+            Some(Err(_)) | None => is_listed(place.0),
+        });
     }
 
     /// All of them.
@@ -38,7 +47,7 @@ impl Released {
 
     /// Takes out those that run all the same, though there was time enough to detach them.
     pub fn end(&mut self, running: &HashSet<Place>, now: Instant) -> Vec<Place> {
-        let runs_on = |place: &Place, since: &Instant| {
+        let runs_on = |place: &Place, Since(since, _): &Since| {
             running.contains(place) && now.saturating_duration_since(*since) >= DETACHING
         };
         self.0.extract_if(|place, since| runs_on(place, since)).map(|(place, _)| place).collect()
@@ -56,7 +65,7 @@ mod tests {
     #[test]
     fn what_was_detached_stays_so_however_long() {
         let (mut released, start) = (Released::default(), Instant::now());
-        released.add(HOOK, start);
+        released.add(HOOK, None, start);
         assert_eq!(released.end(&HashSet::new(), start + 100 * DETACHING), []);
         assert_eq!(released.places(), [HOOK].into());
     }
@@ -64,21 +73,20 @@ mod tests {
     #[test]
     fn what_runs_on_is_not_released_for_ever() {
         let (mut released, start) = (Released::default(), Instant::now());
-        released.add(HOOK, start);
-        released.add(OTHER, start);
+        released.add(HOOK, None, start);
+        released.add(OTHER, None, start);
         let running = [HOOK].into();
         assert_eq!(released.end(&running, start + DETACHING - Duration::from_millis(1)), []);
         assert_eq!(released.end(&running, start + DETACHING), [HOOK]);
         assert_eq!(released.places(), [OTHER].into());
     }
 
-    /// An interface that is made again may have the number of the one before.
     #[test]
     fn what_is_gone_or_attached_is_not_released() {
         let (mut released, start) = (Released::default(), Instant::now());
-        released.add(HOOK, start);
-        released.add(OTHER, start);
-        released.forget(&[OTHER.0].into());
+        released.add(HOOK, None, start);
+        released.add(OTHER, None, start);
+        released.forget_gone(|number| number != OTHER.0);
         assert_eq!(released.places(), [HOOK].into());
         assert!(released.remove(HOOK) && !released.remove(OTHER));
         assert_eq!(released.places(), HashSet::new());
@@ -88,8 +96,8 @@ mod tests {
     #[test]
     fn time_begins_anew_with_each_detach() {
         let (mut released, start) = (Released::default(), Instant::now());
-        released.add(HOOK, start);
-        released.add(HOOK, start + DETACHING / 2);
+        released.add(HOOK, None, start);
+        released.add(HOOK, None, start + DETACHING / 2);
         assert_eq!(released.end(&[HOOK].into(), start + DETACHING), []);
         assert_eq!(released.end(&[HOOK].into(), start + DETACHING * 3 / 2), [HOOK]);
     }

@@ -199,7 +199,6 @@ impl Service {
     /// Follows interfaces, of which these have gone, whatever has their numbers now.
     async fn follow(&self, gone: HashSet<u32>) -> Option<BootTime> {
         let done = self.work(|shared, follower| {
-            shared.forget_gone(&gone);
             follower.note_gone(gone);
             shared.look(follower);
             shared.settle()

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     REVISION, VERSION,
     cmd::{Context, control::Answer, deadline, site::Site},
-    kernel::{boottime::BootTime, datapath::Observed, pending::Pending},
+    kernel::{boottime::BootTime, datapath::Observed, device_ref::DeviceRef, pending::Pending},
     policy::settings::Settings,
     render::prometheus,
     repeated_lines::Attempts,
@@ -122,6 +122,7 @@ impl Shared {
         let running = site.hooks.iter().filter(|hook| hook.running != Observed::Gone);
         let running: HashSet<Place> = running.map(|hook| (hook.pins.ifindex, hook.pins.direction)).collect();
         let mut state = self.state();
+        state.released.forget_gone(|number| site.interfaces.iter().any(|interface| interface.ifindex == number));
         for (ifindex, direction) in state.released.end(&running, Instant::now()) {
             tracing::info!(hook = name_of((ifindex, direction)), "attached after all: attached again if it is removed");
         }
@@ -200,7 +201,7 @@ impl Shared {
         let exists = interface(place.0).is_some();
         if exists {
             tracing::info!(hook = name_of(place), "detached by hand: not attached again until a reload");
-            state.released.add(place, Instant::now());
+            state.released.add(place, device_at(place), Instant::now());
         }
         exists
     }
@@ -210,11 +211,6 @@ impl Shared {
         if self.state().released.remove(place) {
             tracing::info!(hook = name_of(place), "attached by hand: attached again if it is removed");
         }
-    }
-
-    /// Interfaces are gone: what has their numbers by now nobody has detached.
-    pub fn forget_gone(&self, gone: &HashSet<u32>) {
-        self.state().released.forget(gone);
     }
 
     /// Notes that what kept the saved policy from being in force is over, whoever has seen to that.
@@ -329,6 +325,12 @@ impl Shared {
         };
         Ok(prometheus::service(&snapshot, &service, REVISION))
     }
+}
+
+/// Which device is there now, so that the next one of its number is not taken for it.
+fn device_at(place: Place) -> Option<DeviceRef> {
+    let device = DeviceRef::to(place.0);
+    device.inspect_err(|error| tracing::debug!(hook = name_of(place), "its device cannot be noted: {error:#}")).ok()
 }
 
 /// Such as `wan0:egress`.
