@@ -356,8 +356,7 @@ fn begin(pins: &HookPins, state: &mut HookState, net: &Network) -> anyhow::Resul
 }
 
 fn device(pins: &HookPins, net: &Network) -> anyhow::Result<Device> {
-    let now = net.interfaces()?.into_iter().find(|interface| interface.ifindex == pins.ifindex);
-    Ok(now.context("the interface went away")?.device(pins.direction))
+    Ok(net.interface_at(pins.ifindex)?.context("the interface went away")?.device(pins.direction))
 }
 
 /// Whether the clsact qdisc is ours to remove once it is empty. Said before it is so: after a kill in between, whoever finds

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, fs};
 
-use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use nix::net::if_::if_nametoindex;
 
@@ -25,8 +24,7 @@ impl Network {
     ///
     /// What netlink reports.
     pub fn devices(&self) -> anyhow::Result<Vec<Netdev>> {
-        let links: Vec<LinkMessage> = self.wait(self.handle.link().get().execute().try_collect())?;
-        Ok(links.iter().map(device).collect())
+        Ok(self.links()?.iter().map(device).collect())
     }
 }
 

@@ -3,20 +3,21 @@
 use std::future::Future;
 
 use anyhow::Context as _;
-use futures_util::TryStreamExt as _;
 use netlink_packet_route::{
     link::{LinkAttribute, LinkLayerType, LinkMessage, LinkXdp, XdpAttached},
     tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption, TcStats2},
 };
+use nix::sys::socket::SockProtocol;
 use qos_common::locate::Link;
 use tokio::runtime::Runtime;
 
-use super::{netdev::kind_of, odd_names, state::QdiscBaseline, tunnel::Tunnel};
+use super::{netdev::kind_of, odd_names, raw_netlink::Socket, state::QdiscBaseline, tunnel::Tunnel};
 use crate::{diagnosis::facts::XdpAt, error::Failure, hook::Direction, snapshot::Device};
 
 /// A connection to the network namespace that this thread was in when it was made.
 #[derive(Debug)]
 pub struct Network {
+    pub(super) socket: Socket,
     runtime: Runtime,
     pub(super) handle: rtnetlink::Handle,
 }
@@ -82,13 +83,14 @@ impl Network {
     ///
     /// That the kernel gives no netlink socket.
     pub fn open() -> anyhow::Result<Self> {
+        let socket = Socket::open(SockProtocol::NetlinkRoute)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.block_on(async {
             let (connection, handle, _) = rtnetlink::new_connection().context("netlink")?;
             tokio::spawn(connection);
             anyhow::Ok(handle)
         })?;
-        Ok(Self { runtime, handle })
+        Ok(Self { socket, runtime, handle })
     }
 
     pub(super) fn wait<T>(&self, request: impl Future<Output = Result<T, rtnetlink::Error>>) -> anyhow::Result<T> {
@@ -101,8 +103,7 @@ impl Network {
     ///
     /// What netlink reports.
     pub fn interfaces(&self) -> anyhow::Result<Vec<Interface>> {
-        let links: Vec<LinkMessage> = self.wait(self.handle.link().get().execute().try_collect())?;
-        Ok(links.iter().map(Interface::from_message).collect())
+        Ok(self.links()?.iter().map(Interface::from_message).collect())
     }
 
     /// One interface by its name.
@@ -124,7 +125,16 @@ impl Network {
     ///
     /// What netlink reports.
     pub fn exists(&self, ifindex: u32) -> anyhow::Result<bool> {
-        Ok(self.interfaces()?.iter().any(|interface| interface.ifindex == ifindex))
+        Ok(self.link_as_told(ifindex)?.is_some())
+    }
+
+    /// One interface by its index.
+    ///
+    /// # Errors
+    ///
+    /// What netlink reports.
+    pub fn interface_at(&self, ifindex: u32) -> anyhow::Result<Option<Interface>> {
+        Ok(self.link(ifindex)?.as_ref().map(Interface::from_message))
     }
 
     /// The programs in the XDP slot of an interface; none if there is no such interface.
@@ -133,12 +143,7 @@ impl Network {
     ///
     /// What netlink reports.
     pub fn xdp_programs(&self, ifindex: u32) -> anyhow::Result<Vec<u32>> {
-        let found = self.handle.link().get().match_index(ifindex).execute().try_collect::<Vec<LinkMessage>>();
-        match self.runtime.block_on(found) {
-            Ok(links) => Ok(links.iter().flat_map(xdp_programs).collect()),
-            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => Ok(Vec::new()),
-            Err(error) => Err(error).context("netlink"),
-        }
+        Ok(self.link(ifindex)?.iter().flat_map(xdp_programs).collect())
     }
 
     /// The qdiscs of an interface.
@@ -148,7 +153,7 @@ impl Network {
     /// What netlink reports.
     pub fn qdiscs(&self, ifindex: u32) -> anyhow::Result<Qdiscs> {
         let index = i32::try_from(ifindex)?;
-        let messages: Vec<TcMessage> = self.wait(self.handle.qdisc().get().index(index).execute().try_collect())?;
+        let messages = self.qdisc_list(index)?;
         let ours = || messages.iter().filter(|message| message.header.index == index);
         let root = ours().find(|message| message.header.parent == TcHandle::ROOT);
         let has = |name| ours().any(|message| kind(message) == Some(name));
@@ -161,12 +166,11 @@ impl Network {
     ///
     /// What netlink reports.
     pub fn filters(&self, ifindex: u32, direction: Direction) -> anyhow::Result<Vec<Filter>> {
-        let request = self.handle.traffic_filter(i32::try_from(ifindex)?).get();
-        let request = match direction {
-            Direction::Ingress => request.ingress(),
-            Direction::Egress => request.egress(),
+        let minor = match direction {
+            Direction::Ingress => TcHandle::MIN_INGRESS,
+            Direction::Egress => TcHandle::MIN_EGRESS,
         };
-        let messages: Vec<TcMessage> = self.wait(request.execute().try_collect())?;
+        let messages = self.filter_list(i32::try_from(ifindex)?, TcHandle { major: u16::MAX, minor })?;
         // A filter's own line has a handle; the line of its priority has none.
         Ok(messages.iter().map(Filter::from_message).filter(|filter| filter.handle != 0).collect())
     }

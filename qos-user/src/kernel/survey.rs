@@ -6,7 +6,6 @@ mod forwarding;
 mod machine;
 mod neighbours;
 mod places;
-mod raw_netlink;
 mod routing;
 mod tools;
 

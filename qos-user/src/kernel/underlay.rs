@@ -5,7 +5,6 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{
     InfoData, InfoGeneve, InfoGre, InfoGre6, InfoIpTunnel, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage,
 };
@@ -19,7 +18,7 @@ impl Network {
     ///
     /// What netlink reports.
     pub fn underlays(&self) -> anyhow::Result<BTreeMap<u32, u32>> {
-        let links: Vec<LinkMessage> = self.wait(self.handle.link().get().execute().try_collect())?;
+        let links = self.links()?;
         let below = links.iter().filter_map(|link| {
             let (local, remote) = ends(link)?;
             Some((link.header.index, self.leaves_by(local, remote)?))

@@ -10,6 +10,7 @@ mod lists;
 mod marks;
 mod outer;
 mod pppoe;
+mod storm;
 mod sums;
 mod twice;
 mod wireguard;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use nix::sys::socket::SockProtocol;
 
-use super::raw_netlink::{Message, attribute, dump, find, get};
+use super::super::raw_netlink::{Message, attribute, dump, find, get};
 use crate::diagnosis::facts::XdpFeatures;
 
 /// `GENL_ID_CTRL`, which names the other families.
@@ -59,6 +59,7 @@ mod tests {
     #[test]
     fn features_are_bits() {
         let device = |bits: u64| Message {
+            kind: 0,
             body: [
                 vec![DEV_GET, 1, 0, 0],
                 attribute(DEV_IFINDEX, &7u32.to_ne_bytes()),

@@ -1,10 +1,9 @@
 //! Where on an interface filters of tc are: asked of the kernel, so that tc is started only for what there is.
 
-use futures_util::TryStreamExt as _;
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use nix::sys::socket::SockProtocol;
 
-use super::{super::network::Network, raw_netlink};
+use super::super::{network::Network, raw_netlink};
 use crate::{
     diagnosis::tc::{self, Place},
     hook::Direction,
@@ -36,9 +35,8 @@ impl Network {
     /// What netlink reports.
     pub fn queueing(&self, ifindex: u32) -> anyhow::Result<Queueing> {
         let index = i32::try_from(ifindex)?;
-        let qdiscs: Vec<TcMessage> = self.wait(self.handle.qdisc().get().index(index).execute().try_collect())?;
-        let qdiscs: Vec<_> = qdiscs.into_iter().filter(|qdisc| qdisc.header.index == index).collect();
-        let classes: Vec<TcMessage> = self.wait(self.handle.traffic_class(index).get().execute().try_collect())?;
+        let qdiscs: Vec<_> = self.qdisc_list(index)?.into_iter().filter(|qdisc| qdisc.header.index == index).collect();
+        let classes = self.class_list(index)?;
         let mut inner: Vec<_> = classes.iter().map(|class| class.header.parent).filter(is_class).collect();
         inner.sort_unstable_by_key(|parent| u32::from(*parent));
         inner.dedup();

@@ -2,13 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use futures_util::TryStreamExt as _;
 use netlink_packet_route::{
+    AddressFamily,
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
     rule::{RuleAttribute, RuleMessage},
 };
 use rtnetlink::{
-    IpVersion, RouteMessageBuilder,
+    RouteMessageBuilder,
     packet_core::{DefaultNla, Nla as _},
 };
 
@@ -28,9 +28,8 @@ impl Network {
     /// What netlink reports.
     pub fn rules_by_mark(&self) -> anyhow::Result<Vec<RoutingRule>> {
         let mut found = Vec::new();
-        for (family, version) in [(4, IpVersion::V4), (6, IpVersion::V6)] {
-            let rules: Vec<RuleMessage> = self.wait(self.handle.rule().get(version).execute().try_collect())?;
-            found.extend(rules.iter().filter_map(|rule| by_mark(family, rule)));
+        for (family, of_family) in [(4, AddressFamily::Inet), (6, AddressFamily::Inet6)] {
+            found.extend(self.rule_list(of_family)?.iter().filter_map(|rule| by_mark(family, rule)));
         }
         Ok(found)
     }
@@ -45,8 +44,7 @@ impl Network {
         let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();
         let mut found = Vec::new();
         for all in [v4, v6] {
-            let routes: Vec<RouteMessage> = self.wait(self.handle.route().get(all).execute().try_collect())?;
-            found.extend(routes.iter().flat_map(by_interface));
+            found.extend(self.route_list(all)?.iter().flat_map(by_interface));
         }
         Ok(found)
     }

@@ -20,7 +20,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{super::network::Network, raw_netlink};
+use super::super::{network::Network, raw_netlink};
 use crate::{
     diagnosis::{
         facts::Asked,
