@@ -18,6 +18,8 @@ use nix::{
 };
 use tokio::io::unix::AsyncFd;
 
+use super::raw_netlink::HEADER;
+
 /// `RTMGRP_LINK` and `RTMGRP_TC`.
 const GROUPS: u32 = 0x1 | 0x8;
 
@@ -25,9 +27,6 @@ const NEW_LINK: u16 = 16;
 const DELETED_LINK: u16 = 17;
 const DELETED_QDISC: u16 = 37;
 const DELETED_FILTER: u16 = 45;
-
-/// Bytes of a `struct nlmsghdr`.
-const HEADER: usize = 16;
 
 /// More than one message of the kernel has.
 const BUFFER: usize = 64 << 10;
@@ -100,11 +99,11 @@ impl LinkEvents {
     }
 }
 
-/// What the messages of a datagram (`struct nlmsghdr`: length 4, type 2, ...) tell, and the numbers of links that have gone.
+/// What the messages of a datagram (`struct nlmsghdr`: length 4, type 2, flags 2, ...) tell, and the numbers of links that have gone.
 fn of_messages(mut datagram: &[u8]) -> (Option<Changed>, Vec<u32>) {
     let (mut worst, mut gone) = (None, Vec::new());
-    while let (Some(length), Some(kind)) = (number(datagram, 0), number(datagram, 4)) {
-        worst = worst.max(match kind as u16 {
+    while let (Some(length), Some(kind)) = (number(datagram, 0), kind(datagram)) {
+        worst = worst.max(match kind {
             NEW_LINK => Some(Changed::Links),
             DELETED_LINK => {
                 gone.extend(deleted(datagram));
@@ -114,7 +113,7 @@ fn of_messages(mut datagram: &[u8]) -> (Option<Changed>, Vec<u32>) {
             _ => None,
         });
         // Each begins at a multiple of four, and none is shorter than its header.
-        let next = (length as usize).max(16).next_multiple_of(4);
+        let next = (length as usize).max(HEADER).next_multiple_of(4);
         datagram = datagram.get(next..).unwrap_or_default();
     }
     (worst, gone)
@@ -125,13 +124,17 @@ fn deleted(message: &[u8]) -> Option<u32> {
     (message.get(HEADER) == Some(&0)).then(|| number(message, HEADER + 4)).flatten()
 }
 
+fn kind(message: &[u8]) -> Option<u16> {
+    message.get(4..)?.first_chunk().copied().map(u16::from_ne_bytes)
+}
+
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::raw_netlink, *};
 
     #[test]
     fn a_link_that_has_gone_is_named() {
@@ -142,11 +145,9 @@ mod tests {
         assert_eq!(of_messages(&link), (Some(Changed::Gone), vec![]), "a port that left its bridge");
     }
 
+    /// As the kernel writes one of a change that this host's own tools made: with flags and a number.
     fn message(kind: u16, body: usize) -> Vec<u8> {
-        let mut bytes = (16 + body as u32).to_ne_bytes().to_vec();
-        bytes.extend(u32::from(kind).to_ne_bytes());
-        bytes.resize((16 + body).next_multiple_of(4), 0);
-        bytes
+        raw_netlink::message(kind, 0x600, 77, &vec![0; body])
     }
 
     #[test]
