@@ -1,24 +1,19 @@
-//! Log lines that wait while a lock is held: a terminal that is stopped (Ctrl-S), or a pipe that nobody reads, holds up
-//! whoever writes to it, and would keep the lock from everybody else. Those of the service do not wait: whoever follows them
-//! wants to see how far it is, and the journal reads.
+//! Log lines on their way to stderr, which nobody writes who holds a lock: a terminal that is stopped (Ctrl-S), or a pipe
+//! that nobody reads, holds up whoever writes to it, and would keep the lock from everybody else. Those of a command wait
+//! until it has given the lock back; those of a service, which others wait for all the time and whose reader wants to see
+//! how far it is, another thread writes ([`queued_lines`]).
 
 use std::{
     cell::RefCell,
     io::{self, Write as _, stderr},
     marker::PhantomData,
     mem,
-    sync::atomic::{AtomicBool, Ordering},
 };
 
-/// How many bytes wait at most; what comes then is written at once.
-const ROOM: usize = 1 << 20;
+use crate::queued_lines;
 
-static AT_ONCE: AtomicBool = AtomicBool::new(false);
-
-/// From now on no line waits.
-pub fn are_written_at_once() {
-    AT_ONCE.store(true, Ordering::Relaxed);
-}
+/// How many bytes wait at most; what a command has to say then is written at once.
+pub const ROOM: usize = 1 << 20;
 
 thread_local! {
     static WAITING: RefCell<Waiting> = const { RefCell::new(Waiting { holders: 0, lines: Vec::new() }) };
@@ -68,15 +63,14 @@ impl Waiting {
     }
 }
 
-/// Writes a line to stderr, when it may.
+/// Writes a line to stderr, when that may be.
 ///
 /// # Errors
 ///
 /// Those of stderr.
 pub fn write(line: &[u8]) -> io::Result<()> {
     // A thread that ends, and has no such memory any more, holds nothing either.
-    let waits = !AT_ONCE.load(Ordering::Relaxed)
-        && WAITING.try_with(|waiting| waiting.borrow_mut().keep(line)).unwrap_or(false);
+    let waits = queued_lines::add(line) || WAITING.try_with(|waiting| waiting.borrow_mut().keep(line)).unwrap_or(false);
     if waits { Ok(()) } else { stderr().lock().write_all(line) }
 }
 

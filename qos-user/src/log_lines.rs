@@ -2,7 +2,7 @@
 //! else, whoever wrote the line.
 
 use std::{
-    io::{self, Write, stderr},
+    io::{self, Write},
     sync::OnceLock,
 };
 
@@ -42,8 +42,9 @@ impl Write for LogLines {
         Ok(line.len())
     }
 
+    /// Nothing waits here.
     fn flush(&mut self) -> io::Result<()> {
-        stderr().flush()
+        Ok(())
     }
 }
 

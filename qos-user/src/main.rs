@@ -5,9 +5,10 @@ use std::{env, io::IsTerminal as _, process::ExitCode};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use qosbpf::{
     cli::{Cli, Command, LogFormat},
-    cmd, held_lines,
+    cmd,
     journal_lines::{self, JournalLines},
     log_lines::LogLines,
+    queued_lines::Queued,
     repeated_lines::NewsOnly,
 };
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -17,10 +18,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(unparsed) => return cmd::report_usage(&unparsed, env::args_os().skip(1)).into(),
     };
-    if cli.command.serves() {
-        held_lines::are_written_at_once();
-    }
     log_to_stderr(&cli);
+    let _to_the_end = cli.command.serves().then(Queued::begin);
     allow_open_files();
     let outcome = cmd::run(&cli);
     match outcome {

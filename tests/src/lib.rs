@@ -37,6 +37,7 @@ pub mod timers;
 pub mod tun;
 pub mod typed;
 pub mod udp;
+pub mod unread;
 pub mod walk;
 pub mod wire;
 pub mod wireguard;

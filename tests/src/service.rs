@@ -133,10 +133,30 @@ impl Lab {
     ///
     /// What could not be done, or was not so.
     pub fn serve_by(&mut self, command: &mut Command) -> anyhow::Result<()> {
-        ensure!(self.service.is_none(), "it serves already");
-        let log = File::create(self.log_file())?;
-        self.service = Some(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
+        self.start_by(command)?;
         self.says(&["ready"])
+    }
+
+    /// Starts it by this command, and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// What could not be done, or was not so.
+    pub fn start_by(&mut self, command: &mut Command) -> anyhow::Result<()> {
+        let log = File::create(self.log_file())?;
+        command.stdout(log.try_clone()?);
+        self.start_with(command, log)
+    }
+
+    /// The same with another stderr than the log of this lab.
+    ///
+    /// # Errors
+    ///
+    /// What could not be done, or was not so.
+    pub fn start_with(&mut self, command: &mut Command, stderr: impl Into<Stdio>) -> anyhow::Result<()> {
+        ensure!(self.service.is_none(), "it serves already");
+        self.service = Some(command.stdin(Stdio::null()).stderr(stderr).spawn()?);
+        Ok(())
     }
 
     /// Starts it with an allocator that gives back what is free, or it would hide what is held.
@@ -172,6 +192,9 @@ impl Lab {
     ///
     /// What could not be done, or was not so.
     pub fn log(&self) -> anyhow::Result<String> {
+        if let Some(service) = &self.service {
+            eventually(|| Ok(!writes(service.id())))?;
+        }
         Ok(fs::read_to_string(self.log_file())?)
     }
 
@@ -236,6 +259,17 @@ impl Lab {
     /// What could not be done, or was not so.
     pub fn end_by(&mut self, signal: Signal) -> anyhow::Result<ExitStatus> {
         self.signal(signal)?;
+        Ok(self.service.take().context("no service")?.wait()?)
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// What could not be done, or was not so.
+    pub fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        let service = self.service.as_mut().context("no service")?;
+        eventually(|| Ok(service.try_wait()?.is_some()))?;
         Ok(self.service.take().context("no service")?.wait()?)
     }
 
@@ -353,6 +387,13 @@ impl Drop for Lab {
             let _reaped = service.wait();
         }
     }
+}
+
+/// Whether the thread that writes what a service says is at it.
+fn writes(service: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{service}/task")).into_iter().flatten().flatten();
+    let mut stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    stats.any(|stat| stat.contains("(log) R") || stat.contains("(log) D"))
 }
 
 /// How many packets of a codepoint the one hook of a `stats --json` has handed on.

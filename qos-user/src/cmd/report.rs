@@ -13,6 +13,7 @@ use super::{Context, policy::WrongPolicy, wants_color};
 use crate::{
     cli::{Cli, Color, LogFormat, Unparsed},
     error::{Exit, Failure},
+    held_lines,
     invocation::Invocation,
     journal_lines,
     kernel::{bpffs, privilege},
@@ -48,7 +49,7 @@ pub fn report(cli: &Cli, error: &anyhow::Error) -> Exit {
 
 fn complain(text: &str) {
     let text = journal_lines::beside_the_log(text, tracing::Level::ERROR);
-    let _nobody_reads = io::stderr().lock().write_all(text.as_bytes());
+    let _nobody_reads = held_lines::write(text.as_bytes());
 }
 
 /// The same error with what keeps this process out, where the kernel has only said "not permitted".

@@ -2,16 +2,14 @@
 
 use std::{
     fs,
-    io::{PipeReader, PipeWriter, Write as _, pipe},
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
 
 use anyhow::ensure;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use qosbpf::kernel::pins::Store;
-use qosbpf_tests::service::eventually;
+use qosbpf_tests::{service::eventually, unread::full_pipe};
 
 use crate::edge::Edge;
 
@@ -20,17 +18,6 @@ use crate::edge::Edge;
 enum Unread {
     Stdout = 1,
     Stderr = 2,
-}
-
-/// Whoever writes to it waits, until it is not to be read any more.
-fn full_pipe() -> anyhow::Result<(PipeReader, PipeWriter)> {
-    let (reader, mut writer) = pipe()?;
-    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    for length in [4096, 1] {
-        while writer.write(&vec![0; length]).is_ok() {}
-    }
-    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty()))?;
-    Ok((reader, writer))
 }
 
 /// Starts a command, and waits until it waits for somebody to read what it says.

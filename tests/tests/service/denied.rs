@@ -1,14 +1,16 @@
-//! A command whose filters of tc the kernel refuses, as one without cls_bpf or without memory does.
+//! Commands to which the kernel refuses something: system calls, or filters of tc, as one without cls_bpf or without memory
+//! does.
 //!
-//! Its netlink messages pass by a supervisor (seccomp_unotify(2)), which all of its threads have.
+//! Netlink messages of the latter pass by a supervisor (seccomp_unotify(2)), which all of its threads have.
 
 use std::{
     fs::File,
     io,
     os::{
         fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
-        unix::fs::FileExt as _,
+        unix::{fs::FileExt as _, process::CommandExt as _},
     },
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -98,28 +100,33 @@ impl Drop for NoFilters {
 
 /// Has this thread, and what it starts, ask before each `sendto`.
 fn listen() -> anyhow::Result<OwnedFd> {
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let listener = filter(&[libc::SYS_sendto], libc::SECCOMP_RET_USER_NOTIF, flags).context("seccomp(2)")?;
+    // SAFETY: the kernel has just made the descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(listener)?) })
+}
+
+/// The same command, which the kernel refuses these system calls.
+pub fn refuse<'a>(command: &'a mut Command, calls: &'static [libc::c_long]) -> &'a mut Command {
+    let refuse = || filter(calls, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, 0).map(drop);
+    // SAFETY: it makes a system call, and allocates a few bytes, which is safe behind the fork of this C library.
+    unsafe { command.pre_exec(refuse) }
+}
+
+/// What becomes of some system calls of this thread, and of what it starts.
+fn filter(calls: &[libc::c_long], action: u32, flags: libc::c_ulong) -> io::Result<libc::c_long> {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
     // The number of the call is at 0 of a struct seccomp_data.
-    let mut filter = [
-        step(LOAD, 0, 0),
-        step(EQUAL, 1, libc::SYS_sendto as u32),
-        step(RETURN, 0, libc::SECCOMP_RET_USER_NOTIF),
-        step(RETURN, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    let mut steps = vec![step(LOAD, 0, 0)];
+    steps.extend(calls.iter().flat_map(|call| [step(EQUAL, 1, *call as u32), step(RETURN, 0, action)]));
+    steps.push(step(RETURN, 0, libc::SECCOMP_RET_ALLOW));
+    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
     // SAFETY: the program and its instructions live until the call has returned.
-    let listener = unsafe {
-        let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
-    };
-    if listener < 0 {
-        return Err(io::Error::last_os_error()).context("seccomp(2)");
-    }
-    // SAFETY: the kernel has just made the descriptor, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(listener)?) })
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 fn supervise(listener: &OwnedFd, state: &State) -> anyhow::Result<()> {

@@ -30,3 +30,4 @@ mod said;
 mod scrapes;
 mod settings;
 mod supervised;
+mod unread;

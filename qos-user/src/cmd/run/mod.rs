@@ -53,7 +53,7 @@ use crate::{
     },
     error::{Exit, Failure},
     kernel::{bpffs, netns, privilege},
-    log_lines,
+    log_lines, queued_lines,
     status::Reload,
 };
 
@@ -73,6 +73,7 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     if args.reload {
         return reload(&context);
     }
+    queued_lines::write_on()?;
     privilege::demand()?;
     // Who is refused has changed nothing.
     let instance = Instance::claim()?;
