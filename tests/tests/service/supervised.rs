@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
+use qosbpf::cmd::control;
 
 use qosbpf_tests::{
     lab,
     manager::{Deaf, Manager},
     router::run_in,
     service::{Lab, MARK, OTHER},
+    timers,
 };
 
 #[test]
@@ -65,13 +67,21 @@ fn a_manager_that_does_not_read_keeps_nobody_waiting() -> anyhow::Result<()> {
     manager.hears("STOPPING=1").map(drop)
 }
 
-/// As many interfaces as take a while: the manager hears that it goes on, and a stop waits for one of them alone.
-#[test]
-fn a_stop_ends_it_between_two_hooks() -> anyhow::Result<()> {
-    const MANY: usize = 30;
-    let mut lab = Lab::start()?;
+/// As many interfaces as take a while.
+const MANY: usize = 30;
+
+/// A lab with so many interfaces.
+fn crowded() -> anyhow::Result<Lab> {
+    let lab = Lab::start()?;
     let links = (0..MANY).map(|n| format!("link add dyn{n} type veth peer name far{n}\n")).collect::<String>();
     lab.router.edge().run(|| lab::ip(&links))?;
+    Ok(lab)
+}
+
+/// The manager hears that it goes on, and a stop waits for one interface alone.
+#[test]
+fn a_stop_ends_it_between_two_hooks() -> anyhow::Result<()> {
+    let mut lab = crowded()?;
     lab.save("edge", MARK)?;
     let manager = Manager::listen(lab.router.folder())?;
     let mut command = lab.command("run")?;
@@ -87,6 +97,32 @@ fn a_stop_ends_it_between_two_hooks() -> anyhow::Result<()> {
     assert!(attached < MANY, "it ended when all was done: {attached} hooks");
     lab.serve()?;
     assert_eq!(lab.ok("status --json")?.json()?["hooks"].as_array().map(Vec::len), Some(MANY + 1));
+    Ok(())
+}
+
+/// Nothing is left but what is attached, and whoever keeps the deadline.
+#[test]
+fn a_stop_during_the_first_look_ends_it_as_later_ones_do() -> anyhow::Result<()> {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut lab = crowded()?;
+        lab.ok("attach lan0 --ingress")?;
+        let trial = lab.router.policy("trial", &MARK.replace("lan0", "\"dyn*\""))?;
+        lab.ok(&format!("policy apply {trial} --prune --confirm 10m"))?;
+        timers::kill_all(&lab.router)?;
+        let manager = Manager::listen(lab.router.folder())?;
+        lab.start_by(manager.starts(&mut lab.command("run")?))?;
+        lab.says(&["hook=\"dyn0:ingress\""])?;
+        let status = lab.end_by(signal)?;
+        let log = lab.log()?;
+        ensure!(status.success() && log.ends_with("ended; what is attached goes on\n"), "{status}\n{log}");
+        ensure!(!log.contains("ready") && log.matches("attached: ").count() < MANY, "{log}");
+        manager.hears("STOPPING=1")?;
+        let folder = lab.router.edge().run(control::folder)?;
+        ensure!(!folder.exists(), "{} is left", folder.display());
+        ensure!(timers::of(&lab.router)?.len() == 1, "nobody keeps the deadline: {log}");
+        lab.ok("policy rollback")?;
+        timers::wait_until_gone(&lab.router)?;
+    }
     Ok(())
 }
 

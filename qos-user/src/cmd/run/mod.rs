@@ -22,37 +22,24 @@ mod sampler;
 mod seats;
 mod service;
 mod shared;
+mod start;
 mod steps;
 mod tentative;
 mod worker;
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use signal_hook::consts::SIGHUP;
 
-use self::{
-    config::Configured,
-    follow::Follower,
-    instance::Instance,
-    loading::{Occasion, load},
-    pace::Pace,
-    service::Service,
-    shared::Shared,
-};
+use self::config::Configured;
 use crate::{
     cli::RunArgs,
     cmd::{
         Context,
         control::{Answer, Ask, ask},
-        deadline,
-        site::Site,
-        wanted,
     },
     error::{Exit, Failure},
-    kernel::{bpffs, netns, privilege},
+    kernel::{netns, privilege},
     log_lines, queued_lines,
     status::Reload,
 };
@@ -75,23 +62,7 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     queued_lines::write_on()?;
     privilege::demand()?;
-    // Who is refused has changed nothing.
-    let instance = Instance::claim()?;
-    bpffs::ensure_mounted(&context.bpffs)?;
-    let _said = deadline::settle(&context);
-    let loaded = load(Occasion::Start, &context);
-    let pace = Arc::new(Pace::default());
-    let mut follower = Follower::new(configured.settings.upgrade, Arc::clone(&pace));
-    if let Err(error) = follower.follow(&context, |_| HashSet::new()) {
-        tracing::error!("not everything is attached: {error:#}");
-    }
-    // What is to be marked is marked by now.
-    let configured = configured.with_group(&context);
-    if args.once {
-        return once(&loaded, &context);
-    }
-    let shared = |orders| Shared::new(context, configured, loaded, orders);
-    Service::new(shared, follower, pace, instance)?.run(&hung_up)
+    if args.once { start::once(configured, &context) } else { service::run(configured, context, &hung_up) }
 }
 
 /// Lets the service that runs here read its files again; 2 if they are wrong.
@@ -118,12 +89,4 @@ fn entered(configured: &Configured, context: &Context) -> anyhow::Result<Context
         return Err(config::unknown_namespace(&context));
     }
     Ok(context)
-}
-
-/// 3 if something that exists is wanted and not there; what is wrong has been said.
-fn once(loaded: &Reload, context: &Context) -> anyhow::Result<Exit> {
-    let site = Site::read(context)?;
-    let missing = wanted::missing(&site).iter().filter(|missing| missing.ifindex.is_some()).count();
-    tracing::info!(hooks = site.hooks.len(), missing, "done");
-    Ok(if missing == 0 && loaded.failure.is_none() { Exit::Done } else { Exit::No })
 }

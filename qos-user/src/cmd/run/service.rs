@@ -15,18 +15,19 @@ use anyhow::Context as _;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval_at, sleep},
 };
 
 use super::{
+    config::Configured,
     control,
     follow::Follower,
     http,
     instance::Instance,
     notify::{self, Notices},
-    pace::Pace,
     sampler,
     shared::{Order, Shared},
+    start,
     worker::Worker,
 };
 use crate::{
@@ -45,15 +46,11 @@ const LOOK: Duration = Duration::from_secs(30);
 /// The longest wait for a deadline: the clock of waits does not go on while the host sleeps.
 const GLANCE: Duration = Duration::from_secs(10);
 
-/// How long the work at hand may take when the service is to end: what is cut short, the next command finishes or undoes.
-const LAST: Duration = Duration::from_secs(20);
-
 /// The service.
 #[derive(Debug)]
-pub struct Service {
+struct Service {
     shared: Arc<Shared>,
     worker: Worker,
-    pace: Arc<Pace>,
     notices: Arc<Notices>,
     orders: mpsc::Receiver<Order>,
     instance: Instance,
@@ -68,51 +65,66 @@ enum Wake {
     Deadline,
 }
 
-impl Service {
-    /// A service that has looked once.
-    ///
-    /// # Errors
-    ///
-    /// That there is no thread to be had.
-    pub fn new(
-        shared: impl FnOnce(mpsc::Sender<Order>) -> Shared,
-        follower: Follower,
-        pace: Arc<Pace>,
-        instance: Instance,
-    ) -> io::Result<Self> {
-        let (sender, orders) = mpsc::channel(16);
-        let (shared, worker) = (Arc::new(shared(sender)), Worker::start(follower)?);
-        Ok(Self { shared, worker, pace, notices: Arc::default(), orders, instance })
-    }
+/// Serves until SIGTERM or SIGINT, which end it from now on wherever it is.
+///
+/// # Errors
+///
+/// `busy` if another one serves this network namespace; that the kernel gives no signals, threads or netlink socket.
+pub fn run(configured: Configured, context: Context, hung_up: &AtomicBool) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let end = {
+        let _within = runtime.enter();
+        asked_to_end()?
+    };
+    let instance = start::claim(&context)?;
+    let done = runtime.block_on(async {
+        tokio::pin!(end);
+        match Service::begin(configured, context.clone(), instance, end.as_mut()).await? {
+            Some(service) => service.serve(end, hung_up).await,
+            None => Ok(()),
+        }
+    });
+    notify::stopping();
+    // Whoever hangs in a connection does not keep it.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    leave_deadlines(&context);
+    tracing::info!("ended; what is attached goes on");
+    done.map(|()| Exit::Done)
+}
 
-    /// Serves until SIGTERM or SIGINT.
-    ///
-    /// # Errors
-    ///
-    /// That the kernel gives no signals or no netlink socket.
-    pub fn run(self, hung_up: &AtomicBool) -> anyhow::Result<Exit> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let context = self.shared.context.clone();
-        let done = runtime.block_on(async {
-            let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            let end = async move {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            };
-            self.serve(end, hung_up).await
-        });
-        notify::stopping();
-        // Whoever hangs in a connection does not keep it.
-        runtime.shutdown_timeout(Duration::from_secs(1));
-        leave_deadlines(&context);
-        tracing::info!("ended; what is attached goes on");
-        done.map(|()| Exit::Done)
+fn asked_to_end() -> io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+impl Service {
+    /// A service that has looked once; `None` if it was asked to end meanwhile.
+    async fn begin(
+        configured: Configured,
+        context: Context,
+        instance: Instance,
+        end: Pin<&mut impl Future<Output = ()>>,
+    ) -> anyhow::Result<Option<Self>> {
+        let worker = Worker::start(configured.settings.upgrade)?;
+        let pace = worker.pace();
+        tokio::spawn(async move { notify::watchdog(&pace).await });
+        let here = context.clone();
+        // What is to be marked is marked before a directory service is asked for the group.
+        let first = worker.run(move |follower| (start::look(follower, &here), configured.with_group(&here)));
+        let Some(looked) = worker.until_end(first, end).await else { return Ok(None) };
+        let (loaded, configured) = looked.context("the first look came to no end")?;
+        let (sender, orders) = mpsc::channel(16);
+        let shared = Arc::new(Shared::new(context, configured, loaded, sender));
+        Ok(Some(Self { shared, worker, notices: Arc::default(), orders, instance }))
     }
 
     /// Serves until `end`.
-    async fn serve(mut self, end: impl Future<Output = ()>, hung_up: &AtomicBool) -> anyhow::Result<()> {
+    async fn serve(mut self, mut end: Pin<&mut impl Future<Output = ()>>, hung_up: &AtomicBool) -> anyhow::Result<()> {
         let shared = Arc::clone(&self.shared);
         let settings = shared.settings();
         let mut events = LinkEvents::listen(settings.link_buffer)?;
@@ -125,11 +137,10 @@ impl Service {
         }
         tokio::spawn(control::serve(socket, Arc::clone(&shared)));
         tokio::spawn(sampler::run(Arc::clone(&shared)));
-        let (watched, notices) = (Arc::clone(&self.pace), Arc::clone(&self.notices));
-        tokio::spawn(async move { notify::watchdog(&watched).await });
+        let notices = Arc::clone(&self.notices);
         tokio::spawn(async move { notices.deliver().await });
-        tokio::pin!(end);
-        let Some(mut deadline) = self.until_end(self.begin(hung_up), end.as_mut()).await else { return Ok(()) };
+        let listening = self.worker.until_end(self.look_once_more(hung_up), end.as_mut()).await;
+        let Some(mut deadline) = listening else { return Ok(()) };
         self.notices.ready("serving");
         tracing::info!("ready");
         loop {
@@ -141,31 +152,18 @@ impl Service {
                 _ = looks.tick() => Wake::Look,
                 () = wait(deadline) => Wake::Deadline,
             };
-            let Some(done) = self.until_end(self.wake(wake), end.as_mut()).await else { return Ok(()) };
+            let Some(done) = self.worker.until_end(self.wake(wake), end.as_mut()).await else { return Ok(()) };
             deadline = done?;
         }
     }
 
     /// Looks once more, now that events are heard, and reads the files again if that was asked for meanwhile.
-    async fn begin(&self, hung_up: &AtomicBool) -> Option<BootTime> {
+    async fn look_once_more(&self, hung_up: &AtomicBool) -> Option<BootTime> {
         let deadline = self.follow(HashSet::new()).await;
         if hung_up.load(Ordering::Relaxed) {
             self.reload().await;
         }
         deadline
-    }
-
-    /// Does some work; `None` if the service is to end, and then the work has ended at its next hook, or is cut short.
-    async fn until_end<T>(&self, work: impl Future<Output = T>, end: Pin<&mut impl Future<Output = ()>>) -> Option<T> {
-        tokio::pin!(work);
-        tokio::select! {
-            done = &mut work => return Some(done),
-            () = end => self.pace.end(),
-        }
-        if timeout(LAST, work).await.is_err() {
-            tracing::warn!("ends in the midst of a change, which the next command finishes or undoes");
-        }
-        None
     }
 
     /// Does what there is to do, and says what the next deadline is.
@@ -230,10 +228,7 @@ impl Service {
         work: impl FnOnce(&Shared, &mut Follower) -> T + Send + 'static,
     ) -> Option<T> {
         let shared = Arc::clone(&self.shared);
-        self.pace.works(true);
-        let done = self.worker.run(move |follower| work(&shared, follower)).await;
-        self.pace.works(false);
-        done
+        self.worker.run(move |follower| work(&shared, follower)).await
     }
 }
 
