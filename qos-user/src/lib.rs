@@ -21,6 +21,7 @@ pub mod log_lines;
 pub mod netdev;
 pub mod policy;
 pub mod printable;
+pub mod progress;
 pub mod queued_lines;
 pub mod render;
 pub mod repeated_lines;

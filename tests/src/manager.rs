@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
+
 use crate::service::PATIENCE;
 
 /// The socket of a service manager, which listens all the time: a service that has more to tell than the socket holds does not
@@ -104,13 +106,23 @@ impl Manager {
     ///
     /// That none came.
     pub fn hears(&self, line: &str) -> anyhow::Result<String> {
+        self.hears_until(line)?.pop().context("the message")
+    }
+
+    /// Waits for a message with this line in it, and returns all until then, and that.
+    ///
+    /// # Errors
+    ///
+    /// That none came.
+    pub fn hears_until(&self, line: &str) -> anyhow::Result<Vec<String>> {
         let mut heard = Vec::new();
         let start = Instant::now();
         while let Ok(message) = self.told.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
-            if message.lines().any(|found| found == line) {
-                return Ok(message);
-            }
+            let is_it = message.lines().any(|found| found == line);
             heard.push(message);
+            if is_it {
+                return Ok(heard);
+            }
         }
         anyhow::bail!("no {line} in {heard:?}")
     }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     error::Failure,
     hook::{Direction, Via},
+    progress,
     rules::RuleTables,
     snapshot::Device,
 };
@@ -250,6 +251,7 @@ pub(super) fn promote(pins: &HookPins) -> anyhow::Result<()> {
             _ => {}
         }
     }
+    progress::step();
     Ok(())
 }
 
@@ -410,6 +412,7 @@ pub fn switch(prepared: Prepared, interface: &str, net: &Network) -> anyhow::Res
 /// What the kernel says.
 pub fn detach(hook: &Hook, interface: Option<&str>, net: &Network) -> anyhow::Result<()> {
     mechanism::detach(&hook.state, interface, &hook.pins, net)?;
+    progress::step();
     hook.pins.remove_all()
 }
 

@@ -28,7 +28,7 @@ use super::{
     refusal::refused,
     shortage, sys,
 };
-use crate::{hook::Direction, rules::RuleTables};
+use crate::{hook::Direction, progress, rules::RuleTables};
 
 /// The programs, as the build script has packed them.
 static PACKED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/qosbpf.lz4"));
@@ -285,6 +285,7 @@ pub fn load_form(
         Program::Tc(_) => loaded.tc().and_then(|tc| Ok(tc.load()?)),
     };
     result.map_err(|error| refused(program.name(), error))?;
+    progress::step();
     Ok(loaded)
 }
 

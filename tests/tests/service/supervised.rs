@@ -100,6 +100,46 @@ fn a_stop_ends_it_between_two_hooks() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is prepared at many hooks, and not attached anywhere, takes its time as well.
+#[test]
+fn another_policy_at_hooks_that_are_there_is_work_that_goes_on() -> anyhow::Result<()> {
+    const MORE_TIME: &str = "EXTEND_TIMEOUT_USEC=120000000";
+    let mut lab = crowded()?;
+    let (mark, other) = (MARK.replace("lan0", "\"dyn*\""), OTHER.replace("lan0", "\"dyn*\""));
+    lab.save("edge", &mark)?;
+    lab.ok("run --once")?;
+    lab.save("edge", &other)?;
+    let manager = Manager::listen(lab.router.folder())?;
+    lab.serve_by(manager.starts(&mut lab.command("run")?))?;
+    let until_ready = manager.hears_until("READY=1")?.concat();
+    lab.save("edge", &mark)?;
+    lab.signal(Signal::SIGHUP)?;
+    manager.hears("RELOADING=1")?;
+    let reloaded = manager.hears_until("READY=1")?.concat();
+    ensure!(until_ready.contains(MORE_TIME) && until_ready.contains("WATCHDOG=1"), "{until_ready}");
+    ensure!(reloaded.contains(MORE_TIME), "{reloaded}");
+    let log = lab.log()?;
+    ensure!(log.matches("switched to it").count() == 2 * MANY && !log.contains("attached: "), "{log}");
+    Ok(())
+}
+
+/// Nor does a stop wait for all the programs of a policy, of which none is in force by then.
+#[test]
+fn a_stop_ends_it_between_two_programs() -> anyhow::Result<()> {
+    let mut lab = crowded()?;
+    lab.save("edge", &MARK.replace("lan0", "\"dyn*\""))?;
+    let manager = Manager::listen(lab.router.folder())?;
+    lab.serve_by(manager.starts(&mut lab.command("run")?))?;
+    lab.save("other", &OTHER.replace("lan0", "\"dyn*\""))?;
+    lab.signal(Signal::SIGHUP)?;
+    manager.hears("RELOADING=1")?;
+    lab.stop()?;
+    let log = lab.log()?;
+    ensure!(log.contains("the service ends, and has changed nothing; policy edge"), "{log}");
+    ensure!(!log.contains("switched to it") && !log.contains("in the midst"), "{log}");
+    lab.ok("status")?.says(&["policy edge"]).map(drop)
+}
+
 /// Nothing is left but what is attached, and whoever keeps the deadline.
 #[test]
 fn a_stop_during_the_first_look_ends_it_as_later_ones_do() -> anyhow::Result<()> {

@@ -38,8 +38,12 @@ use crate::{
         state::{Binding, PolicyRecord},
     },
     policy::{Policy, Source},
+    progress,
     status::Why,
 };
+
+/// The code of a change that was not made since whoever makes it is to end.
+pub const ENDING: &str = "ending";
 
 /// Applies the policy of a file.
 ///
@@ -66,7 +70,7 @@ pub fn apply(source: &Source, policy: &Policy, how: &ApplyOptions, context: &Con
 ///
 /// # Errors
 ///
-/// Those of [`apply`].
+/// Those of [`apply`]; `ending`.
 pub fn put_in_force(
     source: &Source,
     policy: &Policy,
@@ -82,6 +86,9 @@ pub fn put_in_force(
         Ok((!is_done).then_some(store))
     };
     while let Some(store) = context.afterwards(&mut turn)? {
+        if progress::is_to_end() {
+            return Err(Failure::new(ENDING, "the service ends, and has changed nothing").into());
+        }
         store.give_way();
     }
     Ok(())
@@ -112,7 +119,8 @@ impl Beforehand {
     }
 }
 
-/// Puts the policy in force under the lock; not if somebody waits for that, as for `bypass`, before anything is changed.
+/// Puts the policy in force under the lock; not if somebody waits for that, as for `bypass`, or it is to end, before anything
+/// is changed.
 fn attempt(
     order: &Order<'_>,
     mut site: Site,
@@ -128,9 +136,8 @@ fn attempt(
     plan::refuse_losses(how, source.file(), &items)?;
     room::refuse_plan_too_large(source, policy, &items)?;
     beforehand.trial(&site, order)?;
-    let Some(switch) = prepare(&site, targets(&items), &mut beforehand.ahead, || change.is_waited_for())? else {
-        return Ok(false);
-    };
+    let gives_way = || change.is_waited_for() || progress::is_to_end();
+    let Some(switch) = prepare(&site, targets(&items), &mut beforehand.ahead, gives_way)? else { return Ok(false) };
     let trial = beforehand.trial(&site, order)?;
     trial.conclude(how, context)?;
     let record = record(source);

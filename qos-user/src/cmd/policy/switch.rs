@@ -37,8 +37,8 @@ pub fn switch_all(site: &Site, targets: Vec<Target<'_>>) -> anyhow::Result<()> {
     prepare(site, targets, &mut Ahead::default(), || false)?.map_or(Ok(()), |switch| switch.make(site))
 }
 
-/// Loads what has to be loaded; no hook is changed. `None` if somebody `is_waiting` to change something: what was loaded by
-/// then is kept in `ahead`.
+/// Loads what has to be loaded; no hook is changed. `None` if it `gives_way` to somebody: what was loaded by then is kept in
+/// `ahead`.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ pub fn prepare<'a>(
     site: &Site,
     targets: Vec<Target<'a>>,
     ahead: &mut Ahead,
-    is_waiting: impl Fn() -> bool,
+    gives_way: impl Fn() -> bool,
 ) -> anyhow::Result<Option<Switch<'a>>> {
     let (mut switch, start) = (Switch::default(), Instant::now());
     ahead.heed(site);
@@ -59,7 +59,7 @@ pub fn prepare<'a>(
         }
         let is_new = switch.add(site, hook, binding, ahead).with_context(|| site.hook_name(hook))?;
         // Who comes back each time with one more program comes to an end.
-        if is_new && is_waiting() {
+        if is_new && gives_way() {
             ahead.keep(switch.programs.into_iter().map(|(_, program)| program));
             return Ok(None);
         }

@@ -8,7 +8,7 @@ use crate::{
         Context,
         policy::{
             WrongPolicy,
-            apply::{put_in_force, refuse_while_pending},
+            apply::{ENDING, put_in_force, refuse_while_pending},
             plan::Effect,
             read_policy, said, save,
         },
@@ -41,6 +41,10 @@ pub fn load(occasion: Occasion, context: &Context) -> Reload {
     let at = SystemTime::now();
     match who::acting_for(OURSELVES, || attempt(occasion, context)) {
         Ok(()) => Reload::succeeded(at),
+        Err(error) if has_code(&error, ENDING) => {
+            tracing::warn!("the saved policy is not put in force any more: {error}; {}", what_stays(context));
+            Reload::failed(at, said_of(&error))
+        }
         Err(error) => {
             let failure = said_of(&error);
             if occasion == Occasion::Start
@@ -50,7 +54,7 @@ pub fn load(occasion: Occasion, context: &Context) -> Reload {
             }
             tracing::error!("the saved policy is not in force: {failure}; {}", what_stays(context));
             rendered(&error).lines().for_each(|line| tracing::error!("{line}"));
-            Reload { waits: is_pending(&error), ..Reload::failed(at, failure) }
+            Reload { waits: has_code(&error, "pending"), ..Reload::failed(at, failure) }
         }
     }
 }
@@ -113,8 +117,8 @@ fn nothing_saved(path: &Path, site: &Site) -> Failure {
     Failure::new("policy-unreadable", format!("no policy is saved in {}", path.display())).exit(Exit::Usage).hint(hint)
 }
 
-fn is_pending(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == "pending")
+fn has_code(error: &anyhow::Error, code: &str) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.code == code)
 }
 
 /// What waits is settled first.

@@ -153,6 +153,7 @@ fn sign_of_life(pace: &Pace, now: Instant) -> Option<NotifyState<'static>> {
 #[cfg(test)]
 mod tests {
     use super::{super::pace::STUCK, *};
+    use crate::progress::Watch as _;
 
     /// What a socket has got.
     fn got(socket: &UnixDatagram) -> String {
@@ -189,7 +190,7 @@ mod tests {
         assert!(alive(STUCK * 10), "nothing is to be done");
         pace.works(true);
         assert!(alive(STUCK / 2) && !alive(STUCK + AGAIN));
-        pace.goes_on();
+        pace.step();
         assert!(alive(STUCK / 2), "it is at the next hook");
         pace.works(false);
         assert!(alive(STUCK * 10));

@@ -1,4 +1,5 @@
-//! How work at the hooks goes on: whoever watches sees each hook, and it ends between two of them when the service ends.
+//! How work at the hooks goes on: whoever watches sees each program and each hook, and it ends between two of them when the
+//! service ends.
 
 use std::{
     sync::{
@@ -9,6 +10,7 @@ use std::{
 };
 
 use super::notify;
+use crate::progress::Watch;
 
 /// How long work at one hook may take before something must be wrong.
 pub const STUCK: Duration = Duration::from_secs(120);
@@ -25,7 +27,7 @@ pub struct Pace {
 
 #[derive(Debug, Default)]
 struct Moments {
-    /// When work last came to a hook, while there is some.
+    /// When work last came on, while there is some.
     moved: Option<Instant>,
     told: Option<Instant>,
 }
@@ -38,11 +40,8 @@ impl Pace {
 
     /// It comes to the next hook: whether it is to.
     pub fn goes_on(&self) -> bool {
-        // Nobody who looks at the pace waits until that is told.
-        if self.is_to_be_told(Instant::now()) {
-            notify::working(STUCK);
-        }
-        !self.ending.load(Ordering::Relaxed)
+        self.step();
+        !self.is_to_end()
     }
 
     fn is_to_be_told(&self, now: Instant) -> bool {
@@ -55,7 +54,7 @@ impl Pace {
         is_time
     }
 
-    /// The hook at hand is the last.
+    /// The program or the hook at hand is the last.
     pub fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }
@@ -68,5 +67,18 @@ impl Pace {
     fn moments(&self) -> MutexGuard<'_, Moments> {
         // What a panic left is whole: each change is one assignment.
         self.moments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch for Pace {
+    fn step(&self) {
+        // Nobody who looks at the pace waits until that is told.
+        if self.is_to_be_told(Instant::now()) {
+            notify::working(STUCK);
+        }
+    }
+
+    fn is_to_end(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{follow::Follower, pace::Pace};
-use crate::policy::settings::Upgrade;
+use crate::{policy::settings::Upgrade, progress};
 
 /// How long the work at hand may take when the service is to end: what is cut short, the next command finishes or undoes.
 const LAST: Duration = Duration::from_secs(20);
@@ -37,7 +37,11 @@ impl Worker {
         let pace = Arc::<Pace>::default();
         let mut follower = Follower::new(upgrade, Arc::clone(&pace));
         let (jobs, queue) = mpsc::channel::<Job>();
-        let work = move || queue.into_iter().for_each(|job| job(&mut follower));
+        let watched = Arc::clone(&pace);
+        let work = move || {
+            progress::watch(watched);
+            queue.into_iter().for_each(|job| job(&mut follower));
+        };
         thread::Builder::new().name("hooks".to_owned()).spawn(work)?;
         Ok(Self { jobs, pace })
     }
