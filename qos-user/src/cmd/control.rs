@@ -1,22 +1,19 @@
 //! Asking the service: one question a connection, one line of JSON each way. Without a service nothing is missing: whoever
 //! asks goes on by itself.
 
+mod exchange;
+
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::Shutdown,
-    os::{
-        fd::AsRawFd as _,
-        unix::{fs::MetadataExt as _, net::UnixStream},
-    },
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use serde::{Deserialize, Serialize};
 
+pub use self::exchange::Silence;
 use super::Context;
 use crate::{
     hook::Direction,
@@ -35,13 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long one may take that does work at the hooks: it may wait for others, and load a program for each.
 const LONG_PATIENCE: Duration = Duration::from_secs(120);
 
-/// More than any answer has.
-const LONGEST: u64 = 64 << 20;
-
 /// A question, with the bpf file system that it is about.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Question {
-    /// The device number of the bpf file system.
+    /// The device number of the bpf file system; none has 0.
     pub bpffs: u64,
     /// What is asked.
     pub ask: Ask,
@@ -146,29 +140,21 @@ pub fn device(bpffs: &Path) -> anyhow::Result<u64> {
 /// Asks the service of this network namespace; `None` if there is none, or it does not answer.
 #[must_use]
 pub fn ask(ask: Ask, context: &Context) -> Option<Answer> {
-    let answer = attempt(ask, context);
-    answer.inspect_err(|error| tracing::debug!("no service: {error:#}")).ok()
+    let answer = answer(ask, context);
+    answer.inspect_err(|silence| tracing::debug!("no service: {silence}")).ok()
 }
 
-fn attempt(ask: Ask, context: &Context) -> anyhow::Result<Answer> {
-    let mut stream = connect(&folder()?.join("control"))?;
-    stream.set_read_timeout(Some(ask.patience()))?;
-    let question = Question { bpffs: device(&context.bpffs)?, ask };
-    stream.write_all(&serde_json::to_vec(&question)?)?;
-    stream.shutdown(Shutdown::Write)?;
-    let mut text = Vec::new();
-    stream.take(LONGEST).read_to_end(&mut text)?;
-    Ok(serde_json::from_slice(&text)?)
-}
-
-/// Connects, but does not wait for long where many others wait to be accepted: the time to send holds for that, too.
-fn connect(path: &Path) -> anyhow::Result<UnixStream> {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    let stream = UnixStream::from(socket);
-    stream.set_write_timeout(Some(PATIENCE))?;
-    socket::connect(stream.as_raw_fd(), &UnixAddr::new(path)?)?;
-    Ok(stream)
+/// The same, with why there is no answer.
+///
+/// # Errors
+///
+/// That.
+pub fn answer(ask: Ask, context: &Context) -> Result<Answer, Silence> {
+    let folder = folder().map_err(|error| Silence::Unasked(format!("{error:#}")))?;
+    let patience = ask.patience();
+    // Where no bpf file system is, that is not the service's.
+    let question = Question { bpffs: device(&context.bpffs).unwrap_or_default(), ask };
+    exchange::exchange(&folder.join("control"), &question, patience)
 }
 
 /// What the service does, if one serves here.
@@ -183,11 +169,10 @@ pub fn status(context: &Context) -> Option<ServiceStatus> {
 /// Whether a service of this network namespace has its pins in another bpf file system than the one that is meant here.
 #[must_use]
 pub fn serves_elsewhere(context: &Context) -> bool {
-    match ask(Ask::Status, context) {
-        Some(Answer::Status(_)) => false,
-        Some(_) => true,
-        // Where no bpf file system is it cannot be asked.
-        None => folder().and_then(|folder| connect(&folder.join("control"))).is_ok(),
+    match answer(Ask::Status, context) {
+        Ok(Answer::Status(_)) => false,
+        Ok(_) => true,
+        Err(silence) => silence.is_of_somebody(),
     }
 }
 

@@ -58,3 +58,15 @@ fn pins_of_a_service_that_are_out_of_reach_are_told_of_and_no_command_ends_what_
     ensure!(status.contains("name that by --bpffs") && !status.contains("--unpinned"), "{status}");
     Ok(())
 }
+
+/// A folder without pins, and none at all.
+#[test]
+fn who_reloads_by_other_pins_is_told_which_ones_the_service_has() -> anyhow::Result<()> {
+    let lab = Lab::serving(MARK)?;
+    let bpffs = lab.router.bpffs.display().to_string();
+    for there in [lab.router.folder().display().to_string(), "/nowhere".to_owned()] {
+        let refused = ask_at(&lab, &there, "run --reload")?.expect(1)?;
+        refused.complains(&[&format!("(process {})", lab.pid()?), &bpffs, "name that by --bpffs"])?;
+    }
+    lab.ok("run --reload").map(drop)
+}

@@ -1,7 +1,8 @@
 //! Files that change while the service runs, and files that are wrong.
 
-use std::{fs, time::SystemTime};
+use std::{fs, process::Stdio, time::SystemTime};
 
+use anyhow::ensure;
 use nix::sys::signal::Signal;
 
 use qosbpf_tests::service::{Lab, MARK, OTHER, eventually};
@@ -158,4 +159,27 @@ fn nothing_is_reloaded_while_a_policy_waits_to_be_confirmed() -> anyhow::Result<
     lab.ok("run --reload")?;
     assert!(lab.five_become(26)?);
     Ok(())
+}
+
+/// It was there, and who asked it is not told that it was not.
+#[test]
+fn a_service_that_ends_before_it_answers_is_named() -> anyhow::Result<()> {
+    let mut lab = Lab::serving(MARK)?;
+    let service = lab.pid()?;
+    lab.signal(Signal::SIGSTOP)?;
+    let mut reload = lab.command("run --reload")?;
+    let asks = reload.stderr(Stdio::piped()).spawn()?;
+    let call = format!("/proc/{}/syscall", asks.id());
+    eventually(|| Ok(waits_for_an_answer(&fs::read_to_string(&call)?)))?;
+    lab.end_by(Signal::SIGKILL)?;
+    let answer = asks.wait_with_output()?;
+    let said = String::from_utf8(answer.stderr)?;
+    let named = format!("the service (process {service}) has ended without an answer");
+    ensure!(answer.status.code() == Some(4) && said.contains(&named), "{said}");
+    lab.ask("run --reload")?.expect(1)?.complains(&["no qosbpf run serves this network namespace"]).map(drop)
+}
+
+/// A socket is read by either.
+fn waits_for_an_answer(call: &str) -> bool {
+    [libc::SYS_read, libc::SYS_recvfrom].iter().any(|number| call.starts_with(&format!("{number} ")))
 }

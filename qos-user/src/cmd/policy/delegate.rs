@@ -17,21 +17,22 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `refused` by the service, with its reason.
+/// `refused` by the service, with its reason; `no-answer`.
 pub fn to_service(command: &PolicyCommand, context: &Context) -> anyhow::Result<Option<Exit>> {
     let Some(command) = delegated(command) else { return Ok(None) };
     if privilege::demand().is_ok() {
         return Ok(None);
     }
-    match control::ask(Ask::Command(command), context) {
-        Some(Answer::Said(said)) => {
+    match control::answer(Ask::Command(command), context) {
+        Ok(Answer::Said(said)) => {
             context.document(&said.stdout)?;
             let _nobody_reads = stderr().lock().write_all(harmless(&said.stderr, false).as_bytes());
             Ok(Some(Exit::from_code(said.code)))
         }
-        Some(Answer::Refused(why)) => Err(Failure::new("refused", format!("qosbpf run does not do it: {why}"))
+        Ok(Answer::Refused(why)) => Err(Failure::new("refused", format!("qosbpf run does not do it: {why}"))
             .hint("group = \"NAME\" in qosbpf.toml lets its members; or run it as root")
             .into()),
+        Err(silence) if silence.is_of_somebody() => Err(silence.failure("it does it").into()),
         // What is missing, the command itself says.
         _ => Ok(None),
     }

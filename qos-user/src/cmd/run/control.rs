@@ -3,7 +3,8 @@
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf, absolute},
+    process,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -116,7 +117,7 @@ fn document(answer: &Answer) -> anyhow::Result<Bytes> {
 /// Why a question is not answered.
 async fn refusal(question: &Question, peer: &Peer, shared: &Arc<Shared>) -> Option<String> {
     if !control::device(&shared.context.bpffs).is_ok_and(|device| device == question.bpffs) {
-        return Some("this service has its pins in another bpf file system".to_owned());
+        return Some(elsewhere(&shared.context.bpffs));
     }
     if !question.ask.is_change() {
         return None;
@@ -124,6 +125,16 @@ async fn refusal(question: &Question, peer: &Peer, shared: &Arc<Shared>) -> Opti
     let refusal = may_change(peer, shared.group(), &shared.refusals).await.err()?;
     say(&refusal, peer.uid(), shared);
     Some(refusal.to_string())
+}
+
+/// Somebody asks who looks in another bpf file system, or where none is.
+fn elsewhere(bpffs: &Path) -> String {
+    let there = absolute(bpffs).unwrap_or_else(|_| bpffs.to_owned());
+    let service = process::id();
+    format!(
+        "the service (process {service}) has its pins in another bpf file system, {}: name that by --bpffs",
+        there.display()
+    )
 }
 
 /// Says it in the log, which has room for others, too.

@@ -36,7 +36,7 @@ use crate::{
     cli::RunArgs,
     cmd::{
         Context,
-        control::{Answer, Ask, ask},
+        control::{Answer, Ask, answer},
     },
     error::{Exit, Failure},
     kernel::{netns, privilege},
@@ -67,15 +67,17 @@ pub fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Exit> {
 
 /// Lets the service that runs here read its files again; 2 if they are wrong.
 fn reload(context: &Context) -> anyhow::Result<Exit> {
-    match ask(Ask::Reload, context) {
-        Some(Answer::Reloaded(Reload { failure: None, .. })) => Ok(Exit::Done),
-        Some(Answer::Reloaded(Reload { failure: Some(failure), .. })) => {
+    match answer(Ask::Reload, context) {
+        Ok(Answer::Reloaded(Reload { failure: None, .. })) => Ok(Exit::Done),
+        Ok(Answer::Reloaded(Reload { failure: Some(failure), .. })) => {
             Err(Failure::new("reload", format!("what was in force stays so: {failure}")).exit(Exit::Usage).into())
         }
-        Some(Answer::Refused(why)) => Err(Failure::new("refused", format!("qosbpf run does not do it: {why}")).into()),
-        _ => Err(Failure::new("no-service", "no qosbpf run serves this network namespace")
-            .hint("qosbpf run starts one; --netns names another network namespace")
+        Ok(Answer::Refused(why)) => Err(Failure::new("refused", format!("qosbpf run does not do it: {why}")).into()),
+        Ok(_) => Err(Failure::new("no-answer", "the service answers what nobody has asked")
+            .exit(Exit::Unknown)
+            .hint("it is of another version: systemctl restart qosbpf")
             .into()),
+        Err(silence) => Err(silence.failure("it reloads").into()),
     }
 }
 
