@@ -103,11 +103,26 @@ pub struct Said {
     pub stderr: String,
 }
 
+/// Who may ask something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Whoever can connect.
+    Anybody,
+    /// Root, and the members of the group.
+    Members,
+    /// Root alone, whose commands ask it.
+    Root,
+}
+
 impl Ask {
-    /// Whether it changes anything.
+    /// Who may ask it.
     #[must_use]
-    pub const fn is_change(&self) -> bool {
-        !matches!(self, Self::Status | Self::Trends)
+    pub const fn whose(&self) -> Whose {
+        match self {
+            Self::Status | Self::Trends => Whose::Anybody,
+            Self::Reload | Self::Command(_) => Whose::Members,
+            Self::Deadlines | Self::Release(..) | Self::Attached(..) => Whose::Root,
+        }
     }
 
     /// How long the answer may take.

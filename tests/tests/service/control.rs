@@ -2,11 +2,12 @@
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::Shutdown,
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::PathBuf,
     process::Command,
+    thread,
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -20,7 +21,7 @@ use tempfile::TempDir;
 
 use qosbpf_tests::service::{Lab, MARK, eventually};
 
-use crate::pins::mount_bpffs;
+use crate::{crowded::become_user, pins::mount_bpffs};
 
 pub const NOBODY: &str = "--reuid=65534 --regid=65534 --clear-groups";
 const DAEMON: &str = "--reuid=1 --regid=1 --clear-groups";
@@ -188,11 +189,53 @@ fn members_reload_from_within_the_namespace() -> anyhow::Result<()> {
 
 /// A question that no command asks.
 fn ask_plainly(lab: &Lab, ask: control::Ask) -> anyhow::Result<control::Answer> {
-    let stream = UnixStream::connect(lab.router.edge().run(control::folder)?.join("control"))?;
+    ask_by(&UnixStream::connect(socket(lab)?)?, lab, ask)
+}
+
+/// Where the service is asked.
+pub fn socket(lab: &Lab) -> anyhow::Result<PathBuf> {
+    Ok(lab.router.edge().run(control::folder)?.join("control"))
+}
+
+fn ask_by(stream: &UnixStream, lab: &Lab, ask: control::Ask) -> anyhow::Result<control::Answer> {
     let question = control::Question { bpffs: control::device(&lab.router.bpffs)?, ask };
-    serde_json::to_writer(&stream, &question)?;
+    serde_json::to_writer(stream, &question)?;
     stream.shutdown(Shutdown::Write)?;
-    Ok(serde_json::from_reader(&stream)?)
+    Ok(serde_json::from_reader(stream)?)
+}
+
+/// What they may is a few commands; how the service keeps to what commands of root have done is not theirs to say.
+#[test]
+fn members_have_no_say_in_what_is_attached() -> anyhow::Result<()> {
+    let public = Public::serving("group = \"nogroup\"\n")?;
+    let lan0 = public.lab.hook("lan0:ingress")?.context("the hook")?["ifindex"].as_u64().context("a number")?;
+    let place = (u32::try_from(lan0)?, Direction::Ingress);
+    for ask in
+        [control::Ask::Release(place.0, place.1), control::Ask::Attached(place.0, place.1), control::Ask::Deadlines]
+    {
+        let said = ask_by(&connect_as_nobody(socket(&public.lab)?)?, &public.lab, ask.clone())?;
+        ensure!(
+            matches!(&said, control::Answer::Refused(why) if why == "only root may ask for that"),
+            "{ask:?}: {said:?}"
+        );
+    }
+    let control::Answer::Status(status) = ask_plainly(&public.lab, control::Ask::Status)? else { bail!("no status") };
+    ensure!(status.released.is_empty(), "{:?}", status.released);
+    // It is one all the same.
+    public.ask_as(NOBODY, "run --reload")?.expect(0).map(drop)
+}
+
+/// Connects as a member; whoever asks by it afterwards does so in their name.
+fn connect_as_nobody(socket: PathBuf) -> anyhow::Result<UnixStream> {
+    let nobody = 65_534;
+    let connects = thread::spawn(move || {
+        // SAFETY: a system call without pointers, which is about this thread.
+        let result = unsafe { libc::syscall(libc::SYS_setresgid, nobody, nobody, nobody) };
+        ensure!(result == 0, "{}", io::Error::last_os_error());
+        become_user(nobody)?;
+        Ok(UnixStream::connect(socket)?)
+    });
+    connects.join().expect("no panic")
 }
 
 /// Of what is no interface no event would ever say that it is gone.
@@ -218,9 +261,7 @@ fn what_is_no_interface_is_not_remembered_as_detached() -> anyhow::Result<()> {
 #[test]
 fn nonsense_is_answered_and_silence_ends() -> anyhow::Result<()> {
     let lab = Lab::serving(MARK)?;
-    let folder =
-        lab.router.edge().run(|| Ok(PathBuf::from(format!("/run/qosbpf/netns-{}", qosbpf::kernel::netns::id()?))))?;
-    let socket = folder.join("control");
+    let socket = socket(&lab)?;
     assert_eq!(socket.metadata()?.permissions().mode() & 0o777, 0o666);
     let silent: Vec<_> = (0..10).map(|_| UnixStream::connect(&socket)).collect::<Result<_, _>>()?;
     for nonsense in [&b"{"[..], b"\xff\xff", b"{\"bpffs\":1,\"ask\":\"everything\"}", &[b' '; 100_000]] {

@@ -3,17 +3,16 @@
 use std::{
     io::{self, ErrorKind, Read},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
 
 use anyhow::ensure;
-use qosbpf::cmd::control;
 use qosbpf_tests::service::{MARK, OTHER, eventually};
 
-use crate::control::{NOBODY, Public};
+use crate::control::{NOBODY, Public, socket};
 
 /// As many places as one user has.
 const EACH: usize = 8;
@@ -63,7 +62,7 @@ fn connect_as(user: u32, socket: &Path) -> anyhow::Result<UnixStream> {
 }
 
 /// Makes this thread another user's, and no other thread of the process.
-fn become_user(user: u32) -> io::Result<()> {
+pub fn become_user(user: u32) -> io::Result<()> {
     // SAFETY: a system call without pointers.
     let result = unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -77,7 +76,7 @@ fn no_crowd_of_strangers_keeps_members_from_confirming() -> anyhow::Result<()> {
     for (group, member) in [("nogroup", NOBODY), ("daemon", by_directory)] {
         for users in [4, 40] {
             let public = Public::serving(&format!("group = \"{group}\"\n"))?;
-            let socket = socket(&public)?;
+            let socket = socket(&public.lab)?;
             let connect = |user| connect_as(STRANGER + user, &socket);
             let sent_away = in_a_crowd(users, EACH, connect, || confirms(&public, member))?;
             ensure!(users < 5 || sent_away > 0, "nobody had to go: it was no crowd");
@@ -96,8 +95,4 @@ fn confirms(public: &Public, member: &str) -> anyhow::Result<()> {
     }
     lab.ok("status")?.says(&["run: active"])?;
     Ok(())
-}
-
-fn socket(public: &Public) -> anyhow::Result<PathBuf> {
-    Ok(public.lab.router.edge().run(control::folder)?.join("control"))
 }

@@ -26,7 +26,7 @@ use super::{
     seats::{Place, Room, Seats},
     shared::{Order, Shared},
 };
-use crate::cmd::control::{self, Answer, Ask, Question};
+use crate::cmd::control::{self, Answer, Ask, Question, Whose};
 
 /// How long a question may take to come, and an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -119,10 +119,11 @@ async fn refusal(question: &Question, peer: &Peer, shared: &Arc<Shared>) -> Opti
     if !control::device(&shared.context.bpffs).is_ok_and(|device| device == question.bpffs) {
         return Some(elsewhere(&shared.context.bpffs));
     }
-    if !question.ask.is_change() {
-        return None;
-    }
-    let refusal = may_change(peer, shared.group(), &shared.refusals).await.err()?;
+    let refusal = match question.ask.whose() {
+        Whose::Anybody => return None,
+        Whose::Members => may_change(peer, shared.group(), &shared.refusals).await.err()?,
+        Whose::Root => members::refuse_all_but_root(peer).err()?,
+    };
     say(&refusal, peer.uid(), shared);
     Some(refusal.to_string())
 }

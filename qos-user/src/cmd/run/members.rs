@@ -109,6 +109,14 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What the commands of root ask beside their work is for root alone.
+pub fn refuse_all_but_root(peer: &Peer) -> Result<(), Refusal> {
+    match peer.uid() {
+        0 => Ok(()),
+        _ => Err(Refusal::Other("only root may ask for that".to_owned())),
+    }
+}
+
 /// Root may, and who is in the group. As long as a directory service does not answer, who asks waits, and nobody else.
 pub async fn may_change(peer: &Peer, group: Option<String>, refusals: &Refusals) -> Result<(), Refusal> {
     if peer.uid() == 0 {
