@@ -7,6 +7,10 @@ use std::{
     path::Path,
 };
 
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit},
+};
 use serde::Serialize;
 
 use super::{Context, policy::WrongPolicy, wants_color};
@@ -30,7 +34,7 @@ pub fn report(cli: &Cli, error: &anyhow::Error) -> Exit {
     if let Some(wrong) = error.downcast_ref::<WrongPolicy>() {
         return wrong_policy(cli, wrong, &context);
     }
-    let lacking = lacking(error, &context.bpffs);
+    let lacking = lacking(error, &context.bpffs).or_else(|| too_few_files(error));
     let error = lacking.as_ref().unwrap_or(error);
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     if cli.command.serves() && cli.global.log_format == LogFormat::Json {
@@ -64,6 +68,21 @@ fn lacking(error: &anyhow::Error, bpffs: &Path) -> Option<anyhow::Error> {
     }
     let missing = bpffs::closed(bpffs).or_else(privilege::missing);
     missing.map(|missing| missing.context(in_one_line(error)))
+}
+
+/// The same error with what helps, where the kernel has only said that this process has too many files open.
+fn too_few_files(error: &anyhow::Error) -> Option<anyhow::Error> {
+    let of_kernel = |cause: &(dyn std::error::Error + 'static)| {
+        let number = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        number.or_else(|| cause.downcast_ref::<Errno>().map(|error| *error as i32))
+    };
+    let named = error.chain().any(|cause| cause.is::<Failure>());
+    if named || !error.chain().any(|cause| of_kernel(cause) == Some(libc::EMFILE)) {
+        return None;
+    }
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or_else(|_| "so many".to_owned(), |(soft, _)| soft.to_string());
+    let message = format!("{}: this process may have {limit} open", in_one_line(error));
+    Some(Failure::new("open-files", message).hint("in this shell: ulimit -n 1024; for a service: LimitNOFILE=").into())
 }
 
 /// Says what is wrong with the command line, or prints the help that was asked for.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::ErrorKind,
     os::unix::fs::MetadataExt as _,
     path::Path,
     thread,
@@ -83,7 +84,13 @@ impl Lock {
     }
 
     fn ask(folder: &Path) -> anyhow::Result<Asked> {
-        let Ok(file) = File::open(folder) else { return Ok(Asked::Gone) };
+        let file = match File::open(folder) {
+            // To others than root it is as if it were not there.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+                return Ok(Asked::Gone);
+            }
+            file => file.with_context(|| folder.display().to_string())?,
+        };
         let inode = file.metadata().context("lock")?.ino();
         let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => file,
@@ -126,7 +133,7 @@ const fn whole(kind: i32) -> libc::flock {
 
 fn is_not_found(error: &anyhow::Error) -> bool {
     let cause = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::NotFound)
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ mod refusal;
 mod rehearsal;
 pub mod returned;
 pub mod route;
+pub mod runtime;
 mod sets;
 mod shortage;
 pub mod slots;

@@ -11,7 +11,7 @@ use nix::sys::socket::SockProtocol;
 use qos_common::locate::Link;
 use tokio::runtime::Runtime;
 
-use super::{netdev::kind_of, odd_names, raw_netlink::Socket, state::QdiscBaseline, tunnel::Tunnel};
+use super::{netdev::kind_of, odd_names, raw_netlink::Socket, runtime, state::QdiscBaseline, tunnel::Tunnel};
 use crate::{diagnosis::facts::XdpAt, error::Failure, hook::Direction, snapshot::Device};
 
 /// A connection to the network namespace that this thread was in when it was made.
@@ -84,7 +84,7 @@ impl Network {
     /// That the kernel gives no netlink socket.
     pub fn open() -> anyhow::Result<Self> {
         let socket = Socket::open(SockProtocol::NetlinkRoute)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime = runtime::on_this_thread()?;
         let handle = runtime.block_on(async {
             let (connection, handle, _) = rtnetlink::new_connection().context("netlink")?;
             tokio::spawn(connection);

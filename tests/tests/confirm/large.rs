@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use anyhow::ensure;
 use qosbpf_tests::{binary::Answer, router::words};
 
 use crate::edge::Edge;
@@ -49,13 +50,33 @@ fn the_soft_limit_of_open_files_is_none() -> anyhow::Result<()> {
     let text = "[interface.lan0]\ningress = \"t\"\negress = \"t\"\n[interface.wan0]\ningress = \"t\"\negress = \"t\"\n\
                 [remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
     let policy = edge.router.policy("few", text)?;
-    let apply = edge.router.command(&format!("policy apply {policy}"))?;
-    let limited = |limit: &str| {
-        let mut command = words(&format!("prlimit --nofile={limit}"));
-        Answer::of(command.arg(apply.get_program()).args(apply.get_args()))
-    };
-    limited(&format!("{FEW_FILES}:{FEW_FILES}"))?.expect(1)?;
-    limited(&format!("{FEW_FILES}:4096"))?.expect(0)?;
+    let apply = format!("policy apply {policy}");
+    limited(&edge, &format!("{FEW_FILES}:{FEW_FILES}"), &apply)?.expect(1)?;
+    limited(&edge, &format!("{FEW_FILES}:4096"), &apply)?.expect(0)?;
     assert_eq!(edge.mark_of_ef()?, 34);
+    Ok(())
+}
+
+/// A command that may have so many files open.
+fn limited(edge: &Edge, limit: &str, line: &str) -> anyhow::Result<Answer> {
+    let command = edge.router.command(&edge.with_etc(line))?;
+    Answer::of(words(&format!("prlimit --nofile={limit}")).arg(command.get_program()).args(command.get_args()))
+}
+
+/// Whatever it is that there is no room for.
+#[test]
+fn too_few_open_files_are_an_error_with_what_helps() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    for line in ["detach lan0", "status", "stats", "attach lan0 --egress"] {
+        let refused = limited(&edge, "6", line)?.expect(1)?;
+        refused.complains(&["Too many open files", "this process may have 6 open", "ulimit -n 1024"])?;
+    }
+    for limit in 5.. {
+        let answer = limited(&edge, &limit.to_string(), "detach lan0")?;
+        ensure!(!answer.stderr.contains("panicked"), "{limit}: {answer:?}");
+        if answer.code == 0 {
+            break;
+        }
+    }
     Ok(())
 }

@@ -36,6 +36,7 @@ use crate::{
     kernel::{
         boottime::BootTime,
         link_events::{Changed, LinkEvents},
+        runtime,
     },
     status::Reload,
 };
@@ -71,7 +72,7 @@ enum Wake {
 ///
 /// `busy` if another one serves this network namespace; that the kernel gives no signals, threads or netlink socket.
 pub fn run(configured: Configured, context: Context, hung_up: &AtomicBool) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime::on_this_thread()?;
     let end = {
         let _within = runtime.enter();
         asked_to_end()?
