@@ -1,6 +1,7 @@
 //! MF rules (RFC 2475: multi-field classifier): what the language hands to the compiler and every hook remembers, and the
 //! tables that its program looks packets up in.
 
+mod codepoints;
 pub mod from;
 pub mod model;
 pub(crate) mod protocols;

@@ -26,6 +26,7 @@ mod counts;
 pub mod diff;
 pub mod history;
 pub mod keeper;
+pub mod listed;
 pub mod made;
 pub mod named;
 pub mod rates;

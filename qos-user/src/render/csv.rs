@@ -2,7 +2,10 @@
 
 use qos_common::{abi::Counter, ds::Dscp};
 
-use crate::snapshot::{COLORS, Counts, Hook, RuleCount, Snapshot, named::named};
+use crate::snapshot::{
+    COLORS, Counts, Hook, RuleCount, Snapshot,
+    listed::{FAMILIES, Listed},
+};
 
 /// The header line. A cell that a counter does not have is empty.
 pub const HEADER: [&str; 14] = [
@@ -34,7 +37,7 @@ pub fn stats(snapshot: &Snapshot) -> String {
     csv.line(&HEADER.map(str::to_owned));
     for hook in &snapshot.hooks {
         match &hook.counts {
-            Ok(counts) => csv.hook(hook, counts, &named(snapshot.policy.as_ref(), hook)),
+            Ok(counts) => csv.hook(hook, counts, &Listed::of(snapshot.policy.as_ref(), hook, counts)),
             Err(error) => csv.push(hook, Row { reason: error.clone(), ..Row::of("error", None) }),
         }
         csv.device(hook);
@@ -68,19 +71,20 @@ impl Row {
 struct Csv(String);
 
 impl Csv {
-    fn hook(&mut self, hook: &Hook, counts: &Counts, named: &[Dscp]) {
-        self.before(hook, counts);
-        for dscp in Dscp::all() {
-            let after = counts.after(dscp);
-            if named.contains(&dscp) || counts.before(dscp).packets > 0 || after.packets > 0 {
-                self.push(hook, Row { dscp: Some(dscp), ..Row::of("after", Some(after)) });
-            }
+    fn hook(&mut self, hook: &Hook, counts: &Counts, listed: &Listed<'_>) {
+        for (family, ds, amount) in listed.before() {
+            let (dscp, ecn) = (Some(ds.dscp()), (ds.ecn() as u8).to_string());
+            let before = Row::of("before", Some(amount));
+            self.push(hook, Row { family: FAMILIES[family], ds: ds.bits().to_string(), dscp, ecn, ..before });
         }
-        for (from, to, amount) in counts.changes() {
+        for (dscp, amount) in listed.after() {
+            self.push(hook, Row { dscp: Some(dscp), ..Row::of("after", Some(amount)) });
+        }
+        for (from, to, amount) in listed.remarked() {
             self.push(hook, Row { from: Some(from), to: Some(to), ..Row::of("remarked", Some(amount)) });
         }
-        for dscp in Dscp::all().filter(|dscp| counts.dropped(*dscp).packets > 0) {
-            self.push(hook, Row { dscp: Some(dscp), ..Row::of("dropped", Some(counts.dropped(dscp))) });
+        for (dscp, amount) in listed.dropped() {
+            self.push(hook, Row { dscp: Some(dscp), ..Row::of("dropped", Some(amount)) });
         }
         self.push(hook, Row::of("protected", Some(counts.sums.protected)));
         self.rules(hook);
@@ -93,16 +97,6 @@ impl Csv {
             self.push(hook, Row { rule: rule.name.clone(), ..Row::of("rule", Some(*counted)) });
             for (color, amount) in COLORS.into_iter().zip(colors.iter().flatten()) {
                 let row = Row { rule: rule.name.clone(), reason: color.to_owned(), ..Row::of("meter", Some(*amount)) };
-                self.push(hook, row);
-            }
-        }
-    }
-
-    fn before(&mut self, hook: &Hook, counts: &Counts) {
-        for (family, bytes) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before()) {
-            for (ds, amount) in (0..=u8::MAX).zip(bytes).filter(|(_, amount)| amount.packets > 0) {
-                let (dscp, ecn) = (Dscp::new(ds >> 2), (ds & 3).to_string());
-                let row = Row { family, ds: ds.to_string(), dscp, ecn, ..Row::of("before", Some(*amount)) };
                 self.push(hook, row);
             }
         }

@@ -2,11 +2,17 @@
 
 use std::{fmt::Write as _, time::SystemTime};
 
-use qos_common::{abi::Counter, ds::Dscp};
+use qos_common::{
+    abi::Counter,
+    ds::{DsField, Dscp},
+};
 
 use crate::{
     VERSION,
-    snapshot::{COLORS, Counts, Hook, PolicyLabel, Snapshot, State, named::named},
+    snapshot::{
+        COLORS, Counts, Hook, PolicyLabel, Snapshot, State,
+        listed::{FAMILIES, Listed},
+    },
 };
 
 /// The text, up to and with `# EOF`. `revision` is the source revision that the binary was built from.
@@ -15,7 +21,7 @@ use crate::{
 /// no type info, and so takes this text too.
 ///
 /// Series that the policy names are there from the start, at zero, since `rate()` never sees the step from nothing to
-/// the first packet. `before` then has one for each family, with ECN 0.
+/// the first packet.
 #[must_use]
 pub fn stats(snapshot: &Snapshot, revision: &str) -> String {
     whole(snapshot, None, revision)
@@ -60,7 +66,7 @@ pub fn dscp_label(dscp: Dscp) -> String {
 type Series = Vec<(Vec<(&'static str, String)>, Counter)>;
 
 /// What a counter has to say of a hook.
-type Collect = fn(&Counts, &Hook, &[Dscp]) -> Series;
+type Collect = fn(&Counts, &Hook, &Listed<'_>) -> Series;
 
 /// The counters: name, what is counted, series.
 const COUNTERS: [(&str, &str, Collect); 8] = [
@@ -75,10 +81,14 @@ const COUNTERS: [(&str, &str, Collect); 8] = [
 ];
 
 fn counters(text: &mut Text, snapshot: &Snapshot) {
+    let hooks = snapshot.hooks.iter().filter_map(|hook| {
+        let counts = hook.counts.as_ref().ok()?;
+        Some((hook, counts, Listed::of(snapshot.policy.as_ref(), hook, counts)))
+    });
+    let hooks: Vec<_> = hooks.collect();
     for (name, help, collect) in COUNTERS {
-        let hooks = snapshot.hooks.iter().filter_map(|hook| Some((hook, hook.counts.as_ref().ok()?)));
-        let series: Vec<(&Hook, Series)> =
-            hooks.map(|(hook, counts)| (hook, collect(counts, hook, &named(snapshot.policy.as_ref(), hook)))).collect();
+        let series = hooks.iter().map(|(hook, counts, listed)| (*hook, collect(counts, hook, listed)));
+        let series: Vec<(&Hook, Series)> = series.collect();
         text.counter(name, "packets", &format!("{help}: packets."), &series, |amount| amount.packets);
         text.counter(name, "bytes", &format!("{help}: bytes on the wire without FCS."), &series, |amount| amount.bytes);
     }
@@ -96,63 +106,40 @@ fn meters(hook: &Hook) -> Series {
     series.collect()
 }
 
-fn before(counts: &Counts, _: &Hook, named: &[Dscp]) -> Series {
-    let mut series = Series::new();
-    for (family, bytes) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before()) {
-        for (dscp, ecns) in Dscp::all().zip(bytes.as_chunks::<4>().0) {
-            for (ecn, amount) in ecns.iter().enumerate() {
-                if amount.packets > 0 || (ecn == 0 && named.contains(&dscp)) {
-                    let ecn = ecn.to_string();
-                    let labels = vec![("family", family.to_owned()), ("dscp", dscp_label(dscp)), ("ecn", ecn)];
-                    series.push((labels, *amount));
-                }
-            }
-        }
-    }
-    series
-}
-
-fn after(counts: &Counts, _: &Hook, named: &[Dscp]) -> Series {
-    let rows = Dscp::all().map(|dscp| (dscp, counts.after(dscp)));
-    rows.filter(|(dscp, after)| named.contains(dscp) || counts.before(*dscp).packets > 0 || after.packets > 0)
-        .map(|(dscp, after)| (vec![("dscp", dscp_label(dscp))], after))
-        .collect()
-}
-
-fn remarked(counts: &Counts, hook: &Hook, _: &[Dscp]) -> Series {
-    let planned = |from: Dscp, to: Dscp| {
-        let entry = hook.table.as_ref().and_then(|table| table.entries.get(from.index()));
-        // `other` may send forty codepoints to one: those are listed when they come.
-        from != to && entry.is_some_and(|entry| entry.to == to && entry.key != crate::snapshot::named::OTHER)
+fn before(_: &Counts, _: &Hook, listed: &Listed<'_>) -> Series {
+    let labels = |family: usize, ds: DsField| {
+        let (dscp, ecn) = (dscp_label(ds.dscp()), (ds.ecn() as u8).to_string());
+        vec![("family", FAMILIES[family].to_owned()), ("dscp", dscp), ("ecn", ecn)]
     };
-    let pairs = Dscp::all().flat_map(|from| Dscp::all().map(move |to| (from, to)));
-    pairs
-        .map(|(from, to)| (from, to, counts.remarked[from.index()][to.index()]))
-        .filter(|(from, to, amount)| amount.packets > 0 || planned(*from, *to))
-        .map(|(from, to, amount)| (vec![("from", dscp_label(from)), ("to", dscp_label(to))], amount))
-        .collect()
+    listed.before().into_iter().map(|(family, ds, amount)| (labels(family, ds), amount)).collect()
 }
 
-fn dropped(counts: &Counts, _: &Hook, _: &[Dscp]) -> Series {
-    let rows = Dscp::all().map(|dscp| (dscp, counts.dropped(dscp)));
-    rows.filter(|(_, amount)| amount.packets > 0)
-        .map(|(dscp, amount)| (vec![("dscp", dscp_label(dscp))], amount))
-        .collect()
+fn after(_: &Counts, _: &Hook, listed: &Listed<'_>) -> Series {
+    listed.after().map(|(dscp, amount)| (vec![("dscp", dscp_label(dscp))], amount)).collect()
 }
 
-fn rules(_: &Counts, hook: &Hook, _: &[Dscp]) -> Series {
+fn remarked(_: &Counts, _: &Hook, listed: &Listed<'_>) -> Series {
+    let labels = |from, to| vec![("from", dscp_label(from)), ("to", dscp_label(to))];
+    listed.remarked().map(|(from, to, amount)| (labels(from, to), amount)).collect()
+}
+
+fn dropped(_: &Counts, _: &Hook, listed: &Listed<'_>) -> Series {
+    listed.dropped().map(|(dscp, amount)| (vec![("dscp", dscp_label(dscp))], amount)).collect()
+}
+
+fn rules(_: &Counts, hook: &Hook, _: &Listed<'_>) -> Series {
     hook.rules.iter().map(|count| (vec![("rule", count.rule.name.clone())], count.counted)).collect()
 }
 
-fn protected(counts: &Counts, _: &Hook, _: &[Dscp]) -> Series {
+fn protected(counts: &Counts, _: &Hook, _: &Listed<'_>) -> Series {
     vec![(Vec::new(), counts.sums.protected)]
 }
 
-fn uncounted(counts: &Counts, _: &Hook, _: &[Dscp]) -> Series {
+fn uncounted(counts: &Counts, _: &Hook, _: &Listed<'_>) -> Series {
     reasons(["not_ip", "malformed"], counts.sums.uncounted)
 }
 
-fn limited(counts: &Counts, _: &Hook, _: &[Dscp]) -> Series {
+fn limited(counts: &Counts, _: &Hook, _: &Listed<'_>) -> Series {
     reasons(["later_fragment", "header_chain_too_long"], counts.sums.limited)
 }
 

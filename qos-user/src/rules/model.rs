@@ -67,42 +67,6 @@ impl Rule {
         }
     }
 
-    /// The codepoints that it gives.
-    #[must_use]
-    pub fn sets(&self) -> Vec<Dscp> {
-        let of = |verdict: &Verdict| if let Verdict::Set(dscp) = verdict { Some(*dscp) } else { None };
-        match &self.action {
-            Action::Set(dscp) => dscp.iter().copied().collect(),
-            Action::Meter(meter) => meter.verdicts().iter().filter_map(of).collect(),
-            Action::None | Action::Drop => Vec::new(),
-        }
-    }
-
-    /// Whether it may make of a codepoint that comes another one.
-    #[must_use]
-    pub fn may_send(&self, from: Dscp, to: Dscp) -> bool {
-        self.sets().contains(&to) && self.may_have(from)
-    }
-
-    /// Whether it may drop a packet that comes with this codepoint.
-    #[must_use]
-    pub fn may_drop(&self, dscp: Dscp) -> bool {
-        let drops = match &self.action {
-            Action::Drop => true,
-            Action::Meter(meter) => meter.verdicts().contains(&Verdict::Drop),
-            Action::None | Action::Set(_) => false,
-        };
-        drops && self.may_have(dscp)
-    }
-
-    /// Whether it asks for no other codepoint.
-    fn may_have(&self, dscp: Dscp) -> bool {
-        self.conditions.iter().all(|condition| match condition.field {
-            Field::Dscp(bits) => (bits >> dscp.value() & 1 == 1) != condition.negated,
-            _ => true,
-        })
-    }
-
     /// What of it only TC can do, if anything.
     #[must_use]
     pub fn needs_tc(&self) -> Option<&'static str> {

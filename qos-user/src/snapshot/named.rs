@@ -50,22 +50,36 @@ impl Entry<'_> {
     }
 }
 
-/// The codepoints that the policy names for a hook, each once: those of its classes, then the keys of the hook's
-/// table, what the table makes of them, and what rules set.
+/// The codepoints that the policy names for a hook, each once: those that it asks for, then what the tables make of them,
+/// and what rules set.
 #[must_use]
 pub fn named(policy: Option<&PolicyLabel>, hook: &Hook) -> Vec<Dscp> {
-    let tables = [&hook.table, &hook.outer].into_iter().flatten();
-    let entries: Vec<Entry<'_>> = tables.flat_map(TableLabel::by_entry).collect();
-    let classes = policy.into_iter().flat_map(|policy| &policy.classes).flat_map(|(_, dscps)| dscps.iter().copied());
-    let keys = entries.iter().filter(|entry| entry.key != OTHER);
-    let keys = keys.flat_map(|entry| entry.decides_on.iter().map(|(from, _)| *from));
-    let results = entries.iter().filter_map(Entry::result);
+    let results = tables(hook).filter_map(|entry| entry.result());
     let set = hook.rules.iter().flat_map(|count| count.rule.sets());
-    let mut named = Vec::new();
-    for dscp in classes.chain(keys).chain(results).chain(set) {
-        if !named.contains(&dscp) {
-            named.push(dscp);
+    once(asked_for(policy, hook).into_iter().chain(results).chain(set))
+}
+
+/// The codepoints that it expects to come there, each once: those of its classes, the keys of the hook's tables, and what rules
+/// ask for.
+#[must_use]
+pub fn asked_for(policy: Option<&PolicyLabel>, hook: &Hook) -> Vec<Dscp> {
+    let classes = policy.into_iter().flat_map(|policy| &policy.classes).flat_map(|(_, dscps)| dscps.iter().copied());
+    let keys = tables(hook).filter(|entry| entry.key != OTHER);
+    let keys = keys.flat_map(|entry| entry.decides_on.into_iter().map(|(from, _)| from));
+    let rules = hook.rules.iter().flat_map(|count| count.rule.asks_for());
+    once(classes.chain(keys).chain(rules))
+}
+
+fn tables(hook: &Hook) -> impl Iterator<Item = Entry<'_>> {
+    [&hook.table, &hook.outer].into_iter().flatten().flat_map(TableLabel::by_entry)
+}
+
+fn once(dscps: impl Iterator<Item = Dscp>) -> Vec<Dscp> {
+    let mut once = Vec::new();
+    for dscp in dscps {
+        if !once.contains(&dscp) {
+            once.push(dscp);
         }
     }
-    named
+    once
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use qos_common::ds::Dscp;
 use qosbpf_tests::{binary::Answer, router::Router};
 use serde_json::Value;
 
@@ -50,7 +51,11 @@ fn json_has_every_promised_field() -> anyhow::Result<()> {
     let row = egress["before"].as_array().context("before")?.iter().find(|row| row["ds"] == 185).context("185")?;
     let wanted = serde_json::json!({ "family": "ipv4", "ds": 185, "dscp": 46, "name": "EF", "ecn": 1, "packets": 4, "bytes": 392 });
     assert_eq!(*row, wanted);
-    assert_eq!(egress["remarked"][0], serde_json::json!({ "from": 46, "to": 34, "packets": 4, "bytes": 392 }));
+    let remarked = serde_json::json!([
+        { "from": 44, "to": 34, "packets": 0, "bytes": 0 },
+        { "from": 46, "to": 34, "packets": 4, "bytes": 392 },
+    ]);
+    assert_eq!(egress["remarked"], remarked);
     let status = router.ok("status --json")?.json()?;
     for hook in status["hooks"].as_array().context("hooks")? {
         has(
@@ -59,6 +64,89 @@ fn json_has_every_promised_field() -> anyhow::Result<()> {
         );
         has(hook, "binary_version datapath_version");
     }
+    Ok(())
+}
+
+/// What a row of `stats --csv` and a series of `stats --prometheus` are called alike.
+fn counted_by_csv(csv: &str) -> anyhow::Result<BTreeSet<String>> {
+    let cells = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let name = |value: &str| anyhow::Ok(value.parse::<Dscp>()?.to_string());
+    let rows = cells.filter(|cells| ["before", "after", "remarked", "dropped"].contains(&cells[2]));
+    let named = rows.map(|cells| {
+        let dscps = [cells[5], cells[8], cells[9]].into_iter().filter(|cell| !cell.is_empty()).map(name);
+        let dscps = dscps.collect::<anyhow::Result<Vec<_>>>()?.join(" ");
+        Ok([cells[2], cells[3], &dscps, cells[7], cells[12]].join(" "))
+    });
+    named.collect()
+}
+
+fn counted_by_prometheus(metrics: &str) -> BTreeSet<String> {
+    let series = metrics.lines().filter_map(|line| {
+        let (counter, rest) = line.strip_prefix("qosbpf_")?.split_once("_packets_total{")?;
+        let (labels, packets) = rest.split_once("} ")?;
+        let label = |name: &str| {
+            labels.split(',').find_map(|label| label.strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
+        };
+        let dscps = ["dscp", "from", "to"].into_iter().filter_map(label).collect::<Vec<_>>().join(" ");
+        let [family, ecn] = ["family", "ecn"].map(|name| label(name).unwrap_or_default());
+        let is_listed = ["before", "after", "remarked", "dropped"].contains(&counter);
+        is_listed.then(|| [counter, family, &dscps, ecn, packets].join(" "))
+    });
+    series.collect()
+}
+
+fn counted_by_json(hook: &Value) -> BTreeSet<String> {
+    let name = |value: &Value| Some(Dscp::new(u8::try_from(value.as_u64()?).ok()?)?.to_string());
+    let rows = ["before", "after", "remarked", "dropped"].into_iter().flat_map(|counter| {
+        let rows = hook[counter].as_array().into_iter().flatten();
+        rows.map(move |row| {
+            let dscps: Vec<String> = ["dscp", "from", "to"].into_iter().filter_map(|key| name(&row[key])).collect();
+            let ecn = row["ecn"].as_u64().map(|ecn| ecn.to_string()).unwrap_or_default();
+            let family = row["family"].as_str().unwrap_or_default();
+            [counter, family, &dscps.join(" "), &ecn, &row["packets"].to_string()].join(" ")
+        })
+    });
+    rows.collect()
+}
+
+const RULES: &str = "[[rule]]\nname = \"no\"\non = \"wan0:egress\"\nmatch = { dscp = \"CS3\" }\ndrop = true\n\
+    [[rule]]\nname = \"seen\"\non = \"wan0:egress\"\nmatch = { dscp = \"CS4\" }\ncount = true\n\
+    [[rule]]\nname = \"demoted\"\non = \"wan0:egress\"\nmatch = { dscp = \"CS2\" }\nset = \"CS1\"\n\
+    [[rule]]\nname = \"policed\"\non = \"wan0:egress\"\nmatch = { dscp = \"AF31\" }\n\
+    meter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"64kB\", ebs = \"64kB\" }\n\
+    green = \"keep\"\nyellow = \"AF32\"\nred = \"drop\"\n";
+
+/// The first packet that a rule drops or marks is a step from zero for whoever compares two readings.
+#[test]
+fn what_a_policy_names_is_there_at_zero_and_in_every_format_alike() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let policy = router.policy("edge", &format!("{POLICY}{RULES}"))?;
+    router.ok(&format!("policy apply {policy} --attach"))?;
+    let all = || -> anyhow::Result<_> {
+        let json = router.ok("stats wan0:egress --json")?.json()?;
+        let csv = counted_by_csv(&router.ok("stats wan0:egress --csv")?.stdout)?;
+        let prometheus = counted_by_prometheus(&router.ok("stats wan0:egress --prometheus")?.stdout);
+        Ok([counted_by_json(&json["hooks"][0]), csv, prometheus])
+    };
+    let [json, csv, prometheus] = all()?;
+    let rows = [
+        "before ipv4 CS4 0 0",
+        "before ipv6 EF 0 0",
+        "after  CS4  0",
+        "remarked  EF AF41  0",
+        "remarked  CS2 CS1  0",
+        "remarked  AF31 AF32  0",
+        "dropped  CS3  0",
+        "dropped  AF31  0",
+    ];
+    for row in rows {
+        assert!(json.contains(row), "{row}: {json:#?}");
+    }
+    assert_eq!((&csv, &prometheus), (&json, &json));
+    router.ping(false, 64, 3)?;
+    let [json, csv, prometheus] = all()?;
+    assert!(json.contains("remarked  CS2 CS1  3") && json.len() == csv.len(), "{json:#?}");
+    assert_eq!((&csv, &prometheus), (&json, &json));
     Ok(())
 }
 

@@ -22,11 +22,12 @@ impl Edge {
         Ok(())
     }
 
-    /// What `stats --json` says of the first row of `remarked` or `dropped` at `lan0:ingress`: its packets, and how many of them an
-    /// earlier policy has changed.
+    /// What `stats --json` says of the first row of `remarked` or `dropped` at `lan0:ingress` that has counted: its packets, and how
+    /// many of them an earlier policy has changed.
     fn row(&self, kind: &str) -> anyhow::Result<(Option<u64>, Option<u64>)> {
         let document = self.ok("stats lan0:ingress --json")?.json()?;
-        let row = &document["hooks"][0][kind][0];
+        let mut rows = document["hooks"][0][kind].as_array().into_iter().flatten();
+        let row = rows.find(|row| row["packets"] != 0).cloned().unwrap_or_default();
         Ok((row["packets"].as_u64(), row["earlier"].as_u64()))
     }
 

@@ -17,16 +17,19 @@ const POLICY: &str = "[classes]\nvoice = [\"EF\", \"VA\"]\n\
     [remark.mark]\nvoice = \"AF41\"\nother = \"keep\"\n\
     [[rule]]\nname = \"metered\"\non = \"lan0:ingress\"\nmatch = { dscp = \"CS1\" }\n\
     meter = { type = \"trtcm\", cir = \"8mbit\", cbs = \"64kB\", pir = \"12mbit\", pbs = \"64kB\" }\n\
-    green = \"keep\"\nyellow = \"keep\"\nred = \"keep\"\n";
+    green = \"keep\"\nyellow = \"LE\"\nred = \"drop\"\n";
 
-/// The families of the contract that are there from the start; drops and remarks appear when there are some.
-const FAMILIES: [&str; 26] = [
+/// The families of the contract, which are there from the start.
+const FAMILIES: [&str; 29] = [
     "qosbpf_before_packets_total{device=\"lan0\",direction=\"ingress\",family=\"ipv4\",dscp=\"EF\",ecn=\"0\"}",
     "qosbpf_before_bytes_total{device=\"lan0\",direction=\"ingress\",family=\"ipv6\",dscp=\"VA\",ecn=\"0\"}",
     "qosbpf_after_packets_total{device=\"lan0\",direction=\"ingress\",dscp=\"AF41\"}",
     "qosbpf_after_bytes_total{device=\"lan0\",direction=\"ingress\",dscp=\"AF41\"}",
     "qosbpf_remarked_packets_total{device=\"lan0\",direction=\"ingress\",from=\"EF\",to=\"AF41\"}",
     "qosbpf_remarked_bytes_total{device=\"lan0\",direction=\"ingress\",from=\"EF\",to=\"AF41\"}",
+    "qosbpf_remarked_packets_total{device=\"lan0\",direction=\"ingress\",from=\"CS1\",to=\"LE\"}",
+    "qosbpf_dropped_packets_total{device=\"lan0\",direction=\"ingress\",dscp=\"CS1\"}",
+    "qosbpf_dropped_bytes_total{device=\"lan0\",direction=\"ingress\",dscp=\"CS1\"}",
     "qosbpf_rule_packets_total{device=\"lan0\",direction=\"ingress\",rule=\"metered\"}",
     "qosbpf_rule_bytes_total{device=\"lan0\",direction=\"ingress\",rule=\"metered\"}",
     "qosbpf_meter_packets_total{device=\"lan0\",direction=\"ingress\",rule=\"metered\",color=\"red\"}",

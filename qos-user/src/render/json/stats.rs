@@ -2,7 +2,7 @@
 
 use qos_common::{
     abi::{Counter, Uncounted},
-    ds::{DsField, Dscp},
+    ds::Dscp,
 };
 use serde::Serialize;
 
@@ -16,15 +16,17 @@ use crate::{
     invocation::Invocation,
     render::text::rfc3339,
     snapshot::{
-        Counts, Device, Hook, Missing, Qdisc, RuleCount, Snapshot, State, made::Change, named::named, trend::Row,
+        Counts, Device, Hook, Missing, Qdisc, RuleCount, Snapshot, State,
+        listed::{FAMILIES, Listed},
+        made::Change,
+        trend::Row,
     },
 };
 
 /// The document of `stats --json`.
 ///
-/// `after` has a row for every codepoint that the policy names, also at zero, and for every other that came or left.
-/// `before` has a row for every family and DS byte that came: a policy names codepoints, not DS bytes, so it has no
-/// rows at zero. `remarked` and `dropped` have what was counted. A hook that the policy binds and where nothing is
+/// Rows of `before`, `after`, `remarked` and `dropped` are those of [`Listed`]: what was counted, and what the policy names, also
+/// at zero. A hook that the policy binds and where nothing is
 /// attached has state `missing`, an `error` and no counters. Where the service serves, rows of `before`, `after`,
 /// `remarked`, `dropped` and `rules` have `rates`, `last_moved` and `peak`. Rows of `remarked` and `dropped` have `earlier`,
 /// in packets, where it is known that an earlier policy has changed some of them.
@@ -169,8 +171,9 @@ struct Limited {
 fn hook_document<'a>(snapshot: &Snapshot, hook: &'a Hook, here: &Invocation) -> HookDocument<'a> {
     let counted = match &hook.counts {
         Ok(counts) => {
-            let (named, trends) = (named(snapshot.policy.as_ref(), hook), Trends::of(hook, snapshot.time));
-            Counted::Counters(Box::new(counters(hook, counts, &named, &trends)))
+            let listed = Listed::of(snapshot.policy.as_ref(), hook, counts);
+            let trends = Trends::of(hook, snapshot.time);
+            Counted::Counters(Box::new(counters(hook, counts, &listed, &trends)))
         }
         Err(error) => Counted::Unreadable { error: here.completed(error) },
     };
@@ -206,14 +209,14 @@ fn missing_document<'a>(missing: &'a Missing, here: &Invocation) -> HookDocument
     }
 }
 
-fn counters<'a>(hook: &'a Hook, counts: &Counts, named: &[Dscp], trends: &Trends<'_>) -> Counters<'a> {
+fn counters<'a>(hook: &'a Hook, counts: &Counts, listed: &Listed<'_>, trends: &Trends<'_>) -> Counters<'a> {
     let [later_fragment, header_chain_too_long] = counts.sums.limited.map(Amount::from);
     let uncounted = |reason: Uncounted| counts.sums.uncounted[reason as usize].into();
     Counters {
-        before: before(counts, trends),
-        after: after(counts, named, trends),
-        remarked: remarked(hook, counts, trends),
-        dropped: dropped(hook, counts, trends),
+        before: before(listed, trends),
+        after: after(listed, trends),
+        remarked: remarked(hook, listed, trends),
+        dropped: dropped(hook, listed, trends),
         protected: counts.sums.protected.into(),
         rules: hook.rules.iter().map(|count| rule(count, trends)).collect(),
         meters: hook.rules.iter().filter_map(meter).collect(),
@@ -236,37 +239,33 @@ fn meter(count: &RuleCount) -> Option<MeterDocument<'_>> {
     Some(MeterDocument { rule: &count.rule.name, green, yellow, red })
 }
 
-fn before(counts: &Counts, trends: &Trends<'_>) -> Vec<Before> {
-    let mut rows = Vec::new();
-    for (number, (family, bytes)) in ["ipv4", "ipv6"].into_iter().zip(&counts.sums.before()).enumerate() {
-        for (ds, counter) in (0..=u8::MAX).map(DsField::new).zip(bytes).filter(|(_, counter)| counter.packets > 0) {
-            let (dscp, ecn) = (ds.dscp(), ds.ecn() as u8);
-            let amount = (*counter).into();
-            let trend = trends.row(&Row::Before(number, ds.bits()));
-            rows.push(Before { family, ds: ds.bits(), dscp: dscp.value(), name: dscp.name(), ecn, amount, trend });
-        }
-    }
-    rows
+fn before(listed: &Listed<'_>, trends: &Trends<'_>) -> Vec<Before> {
+    let rows = listed.before().into_iter().map(|(family, ds, amount)| Before {
+        family: FAMILIES[family],
+        ds: ds.bits(),
+        dscp: ds.dscp().value(),
+        name: ds.dscp().name(),
+        ecn: ds.ecn() as u8,
+        amount: amount.into(),
+        trend: trends.row(&Row::Before(family, ds.bits())),
+    });
+    rows.collect()
 }
 
-fn after(counts: &Counts, named: &[Dscp], trends: &Trends<'_>) -> Vec<After> {
-    let listed =
-        |dscp: Dscp, after: Counter| named.contains(&dscp) || counts.before(dscp).packets > 0 || after.packets > 0;
-    let rows = Dscp::all().map(|dscp| (dscp, counts.after(dscp))).filter(|(dscp, after)| listed(*dscp, *after));
-    rows.map(|(dscp, after)| row(dscp, after, trends.row(&Row::After(dscp.value())))).collect()
+fn after(listed: &Listed<'_>, trends: &Trends<'_>) -> Vec<After> {
+    listed.after().map(|(dscp, after)| row(dscp, after, trends.row(&Row::After(dscp.value())))).collect()
 }
 
-fn dropped(hook: &Hook, counts: &Counts, trends: &Trends<'_>) -> Vec<After> {
-    let rows = Dscp::all().map(|dscp| (dscp, counts.dropped(dscp))).filter(|(_, dropped)| dropped.packets > 0);
-    let told = rows.map(|(dscp, dropped)| After {
+fn dropped(hook: &Hook, listed: &Listed<'_>, trends: &Trends<'_>) -> Vec<After> {
+    let told = listed.dropped().map(|(dscp, dropped)| After {
         earlier: hook.made(Change::drop(dscp)).by_earlier(),
         ..row(dscp, dropped, trends.row(&Row::Dropped(dscp.value())))
     });
     told.collect()
 }
 
-fn remarked(hook: &Hook, counts: &Counts, trends: &Trends<'_>) -> Vec<Remarked> {
-    let told = counts.changes().map(|(from, to, amount)| Remarked {
+fn remarked(hook: &Hook, listed: &Listed<'_>, trends: &Trends<'_>) -> Vec<Remarked> {
+    let told = listed.remarked().map(|(from, to, amount)| Remarked {
         from: from.value(),
         to: to.value(),
         amount: amount.into(),
