@@ -248,6 +248,10 @@ pub struct Snapshot {
     pub hooks: Vec<Hook>,
     /// What is wanted beside them.
     pub missing: Vec<Missing>,
+    /// Whether no policy is in force, and one is saved.
+    pub unapplied: bool,
+    /// When the policy in force is taken back unless it is confirmed.
+    pub confirm_deadline: Option<SystemTime>,
 }
 
 impl Snapshot {

@@ -11,7 +11,11 @@ use super::{
 use crate::{
     error::with_hint,
     hook::{Direction, HookName, Via},
-    kernel::datapath::{Broken, Hook},
+    kernel::{
+        boottime::BootTime,
+        datapath::{Broken, Hook},
+        pending::Pending,
+    },
     snapshot::{self, Missing, Snapshot, State},
 };
 
@@ -46,14 +50,23 @@ impl Site {
         let meant = |missing: &Missing| {
             names.is_empty() || names.iter().any(|name| name.covers(&missing.interface, missing.direction))
         };
+        let (hooks, time) = (there.map(|(_, shown)| shown).chain(broken).collect(), SystemTime::now());
         Snapshot {
-            hooks: there.map(|(_, shown)| shown).chain(broken).collect(),
-            time: SystemTime::now(),
+            hooks,
+            time,
             host: host(),
             netns: context.netns.clone(),
             policy: self.label(),
-            missing: wanted::missing(self).into_iter().filter(meant).collect(),
+            missing: wanted::missing_here(self).into_iter().filter(meant).collect(),
+            unapplied: wanted::unapplied(self).is_some(),
+            confirm_deadline: self.confirm_deadline(time),
         }
+    }
+
+    /// When the policy in force is taken back unless it is confirmed, by the clock that says `now`.
+    fn confirm_deadline(&self, now: SystemTime) -> Option<SystemTime> {
+        let until = Pending::read(&self.store).ok()??.until?;
+        BootTime::now().ok().map(|boot| now + until.left(boot))
     }
 
     fn snapshot_of(&self, hook: &Hook) -> snapshot::Hook {

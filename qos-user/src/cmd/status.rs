@@ -29,7 +29,6 @@ use crate::{
         pending::{Identity, Pending},
         state::Binding,
     },
-    policy::Policy,
     render::{json, table},
     snapshot::{Missing, State},
     status::{BypassStatus, Confirm, HookStatus, Note, ServiceStatus, StatusReport},
@@ -69,7 +68,7 @@ fn report(site: &Site, context: &Context) -> StatusReport {
     for missing in service.iter().flat_map(|service| service.lost.clone()) {
         hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| missing_status(missing));
     }
-    for missing in wanted::missing(site) {
+    for missing in wanted::missing_here(site) {
         let missing = hinted(missing, service.as_ref());
         hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| missing_status(missing));
     }
@@ -87,7 +86,7 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         notes: spoiled(site)
             .into_iter()
             .chain(unfinished(site))
-            .chain(unapplied(site, saved.as_ref()))
+            .chain(unapplied(site))
             .chain(saved.as_ref().and_then(|saved| wanted::only_saved(site, saved)))
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))
             .chain(unpinned::notes(site, context))
@@ -109,13 +108,10 @@ fn hinted(missing: Missing, service: Option<&ServiceStatus>) -> Missing {
 }
 
 /// Without a policy in force, that one is saved, as after a reboot.
-fn unapplied(site: &Site, saved: Option<&Policy>) -> Option<Note> {
-    if site.policy.is_some() || site.spoiled.is_some() {
-        return None;
-    }
-    let policy = saved?;
+fn unapplied(site: &Site) -> Option<Note> {
+    let policy = wanted::unapplied(site)?;
     let (name, hash) = (policy.name(), policy.hash());
-    let apply = Applying::attaching(site, policy, site.saved_file());
+    let apply = Applying::attaching(site, &policy, site.saved_file());
     Some(Note::warning(format!("policy {name} {hash} is saved, and not in force: {apply}")))
 }
 

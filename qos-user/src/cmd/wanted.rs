@@ -1,6 +1,6 @@
 //! What a policy binds, and where nothing is attached.
 
-use super::site::Site;
+use super::site::{self, Site};
 use crate::{command::Command, hook::Direction, policy::Policy, snapshot::Missing, status::Note};
 
 /// Of the policy in force: hooks of interfaces that exist, and of exact names that none has.
@@ -9,9 +9,23 @@ pub fn missing(site: &Site) -> Vec<Missing> {
     site.policy.as_ref().map_or_else(Vec::new, |in_force| missing_of(&in_force.policy, site))
 }
 
-/// The same of any policy.
+/// The same; where no policy is in force, of the saved one, as after a reboot or once everything was detached.
 #[must_use]
-pub fn missing_of(policy: &Policy, site: &Site) -> Vec<Missing> {
+pub fn missing_here(site: &Site) -> Vec<Missing> {
+    let Some(policy) = unapplied(site) else { return missing(site) };
+    let missing = missing_of(&policy, site).into_iter();
+    let reason = format!("bound by the saved policy {} {}, which is not in force", policy.name(), policy.hash());
+    missing.map(|missing| Missing { reason: reason.clone(), ..missing }).collect()
+}
+
+/// The saved policy where none is in force.
+#[must_use]
+pub fn unapplied(site: &Site) -> Option<Policy> {
+    if site.policy.is_some() || site.spoiled.is_some() { None } else { site::saved(site.saved_file()) }
+}
+
+/// What a policy binds, and where nothing is attached.
+fn missing_of(policy: &Policy, site: &Site) -> Vec<Missing> {
     let mut missing = on_interfaces(policy, site);
     missing.extend(without_interface(policy, site));
     let attached = |wanted: &Missing| {
@@ -21,11 +35,11 @@ pub fn missing_of(policy: &Policy, site: &Site) -> Vec<Missing> {
     missing
 }
 
-/// What the saved policy binds, and nobody else: it is wanted from the next start on, and has no row until then.
+/// What the saved policy binds beside the one in force: it is wanted from the next start on, and has no row until then.
 #[must_use]
 pub fn only_saved(site: &Site, saved: &Policy) -> Option<Note> {
     const MOST: usize = 8;
-    let wanted = missing(site);
+    let wanted = missing_here(site);
     let is_wanted = |other: &Missing| {
         wanted.iter().any(|one| (&one.interface, one.direction) == (&other.interface, other.direction))
     };

@@ -40,8 +40,6 @@ pub struct Service {
     pub last_reload_successful: bool,
     /// When they last were.
     pub last_success: Option<SystemTime>,
-    /// When the policy in force is taken back unless it is confirmed.
-    pub confirm_deadline: Option<SystemTime>,
 }
 
 fn whole(snapshot: &Snapshot, service: Option<&Service>, revision: &str) -> String {
@@ -49,7 +47,7 @@ fn whole(snapshot: &Snapshot, service: Option<&Service>, revision: &str) -> Stri
     counters(&mut text, snapshot);
     hooks(&mut text, snapshot);
     policy(&mut text, snapshot);
-    service.into_iter().for_each(|service| deadlines(&mut text, service));
+    service.into_iter().for_each(|service| reloads(&mut text, service));
     text.family("build_info", "gauge", "The binary that wrote this.");
     text.sample("build_info", &[("version", VERSION), ("revision", revision)], 1);
     text.0.push_str("# EOF\n");
@@ -175,11 +173,18 @@ fn hooks(text: &mut Text, snapshot: &Snapshot) {
 }
 
 fn policy(text: &mut Text, snapshot: &Snapshot) {
-    let Some(PolicyLabel { name, hash, saved, classes, .. }) = &snapshot.policy else { return };
+    let name = "policy_confirm_deadline_timestamp_seconds";
+    text.family(name, "gauge", "When the policy in force is taken back unless it is confirmed; 0: it stays.");
+    text.sample(name, &[], seconds(snapshot.confirm_deadline));
+    let in_force = snapshot.policy.as_ref();
+    // Where none is in force and none is saved, nothing is amiss.
+    if in_force.is_some() || snapshot.unapplied {
+        text.family("policy_saved", "gauge", "1 if the saved policy is the one in force.");
+        text.sample("policy_saved", &[], in_force.is_some_and(|policy| policy.saved).into());
+    }
+    let Some(PolicyLabel { name, hash, classes, .. }) = in_force else { return };
     text.family("policy_info", "gauge", "The policy in force.");
     text.sample("policy_info", &[("name", name), ("hash", hash)], 1);
-    text.family("policy_saved", "gauge", "1 if the saved policy is the one in force.");
-    text.sample("policy_saved", &[], (*saved).into());
     text.family("class_info", "gauge", "The codepoints of the policy's classes.");
     for (class, dscps) in classes {
         for dscp in dscps {
@@ -188,7 +193,7 @@ fn policy(text: &mut Text, snapshot: &Snapshot) {
     }
 }
 
-fn deadlines(text: &mut Text, service: &Service) {
+fn reloads(text: &mut Text, service: &Service) {
     text.family(
         "policy_last_reload_successful",
         "gauge",
@@ -198,9 +203,6 @@ fn deadlines(text: &mut Text, service: &Service) {
     let name = "policy_last_reload_success_timestamp_seconds";
     text.family(name, "gauge", "When policy.toml was last read without a mistake; 0: never.");
     text.sample(name, &[], seconds(service.last_success));
-    let name = "policy_confirm_deadline_timestamp_seconds";
-    text.family(name, "gauge", "When the policy in force is taken back unless it is confirmed; 0: it stays.");
-    text.sample(name, &[], seconds(service.confirm_deadline));
 }
 
 /// Seconds since 1970; 0 for no time.
@@ -312,6 +314,17 @@ mod tests {
     }
 
     #[test]
+    fn a_saved_policy_that_is_not_in_force_is_told_from_none_at_all() {
+        let none = Snapshot { policy: None, ..sample::with_missing() };
+        let saved = |snapshot: &Snapshot| {
+            let text = stats(snapshot, "x");
+            text.lines().find(|line| line.starts_with("qosbpf_policy_saved ")).map(str::to_owned)
+        };
+        assert_eq!(saved(&none), None);
+        assert_eq!(saved(&Snapshot { unapplied: true, ..none }).as_deref(), Some("qosbpf_policy_saved 0"));
+    }
+
+    #[test]
     fn the_labels_of_codepoints_are_those_of_the_docs() {
         let docs = include_str!("../../../docs/metrics.md");
         let rows = docs.lines().filter_map(|line| {
@@ -327,12 +340,9 @@ mod tests {
     }
 
     fn of_service() -> String {
-        let service = Service {
-            last_reload_successful: false,
-            last_success: Some(sample::since()),
-            confirm_deadline: Some(sample::now()),
-        };
-        super::service(&sample::snapshot(), &service, "x")
+        let service = Service { last_reload_successful: false, last_success: Some(sample::since()) };
+        let snapshot = Snapshot { confirm_deadline: Some(sample::now()), ..sample::snapshot() };
+        super::service(&snapshot, &service, "x")
     }
 
     #[test]

@@ -160,6 +160,8 @@ pub fn snapshot() -> Snapshot {
         policy: Some(policy()),
         hooks: vec![lan, wan],
         missing: Vec::new(),
+        unapplied: false,
+        confirm_deadline: None,
     }
 }
 

@@ -1,7 +1,43 @@
 //! Hooks that the policy does not bind.
 
 use anyhow::{Context as _, ensure};
-use qosbpf_tests::{router::run_in, service::Lab, typed::shell};
+use qosbpf_tests::{
+    router::run_in,
+    service::{Lab, MARK},
+    typed::shell,
+};
+
+/// Alarms are about what is wanted: they fire as long as the saved policy is not in force, with the service and without.
+#[test]
+fn what_was_detached_by_hand_is_down_for_whoever_watches() -> anyhow::Result<()> {
+    const UP: &str = "qosbpf_hook_up{device=\"lan0\",direction=\"ingress\"}";
+    let mut lab = Lab::serving(MARK)?;
+    let says = |text: &str, value: u8| {
+        let lines = [format!("{UP} {value}"), format!("qosbpf_policy_saved {value}")];
+        lines.iter().all(|line| text.lines().any(|found| found == line))
+    };
+    let metrics = lab.metrics()?;
+    ensure!(says(&metrics, 1), "{metrics}");
+    lab.ok("detach --all")?;
+    let metrics = lab.metrics()?;
+    ensure!(says(&metrics, 0), "{metrics}");
+    lab.ask("status")?.expect(3)?.says(&[
+        "! lan0:ingress MISSING",
+        "which is not in force",
+        "run waits for a reload",
+    ])?;
+    lab.ok("run --reload")?;
+    lab.becomes("lan0:ingress", "active")?;
+    let metrics = lab.metrics()?;
+    ensure!(says(&metrics, 1), "{metrics}");
+    lab.stop()?;
+    lab.ok("detach --all")?;
+    let metrics = lab.ok("stats --prometheus")?.stdout;
+    ensure!(says(&metrics, 0), "{metrics}");
+    let stats = lab.ok("stats --json")?.json()?;
+    ensure!(stats["policy"].is_null() && stats["hooks"][0]["state"] == "missing", "{stats:#}");
+    Ok(())
+}
 
 /// What somebody attached to a device is not attached to the next one of its name; who wants that is told how.
 #[test]

@@ -315,13 +315,10 @@ impl Shared {
         self.heed_policy(&site);
         let mut snapshot = site.snapshot(&[], &self.context)?;
         snapshot.add_missing(self.state().lost.clone());
-        let deadline = Pending::read(&site.store).unwrap_or_default().and_then(|change| change.until);
-        let left = deadline.map(|until| BootTime::now().map(|now| until.left(now))).transpose()?;
         let state = self.state();
         let service = prometheus::Service {
             last_reload_successful: state.reload.failure.is_none() && state.settings_failure.is_none(),
             last_success: state.success,
-            confirm_deadline: left.map(|left| snapshot.time + left),
         };
         Ok(prometheus::service(&snapshot, &service, REVISION))
     }
