@@ -109,6 +109,8 @@ pub struct Hook {
     pub outer: Option<TableLabel>,
     /// The policy that the table and the rules are from.
     pub policy: Option<HookPolicy>,
+    /// Which of this host's own packets that policy spares, in its word; at egress alone.
+    pub local: Option<&'static str>,
     /// The rules in force, in the order in which they are asked.
     pub rules: Vec<RuleCount>,
     /// Rules that have counted and are not in force: one that comes back into force counts on from there.

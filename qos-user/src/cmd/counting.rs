@@ -97,6 +97,7 @@ impl Site {
             table: None,
             outer: None,
             policy: None,
+            local: None,
             rules: Vec::new(),
             resting: Vec::new(),
             program_id: 0,

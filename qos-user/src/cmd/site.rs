@@ -15,7 +15,7 @@ pub use self::rules::rules_of;
 use crate::{
     cmd::Context,
     error::{Failure, with_hint},
-    hook::HookName,
+    hook::{Direction, HookName},
     kernel::{
         counters,
         datapath::{self, Broken, Hook, Observed},
@@ -310,6 +310,7 @@ pub fn counted(hook: &Hook, interface: String) -> snapshot::Hook {
         table: binding.and_then(|binding| binding.label().ok()?),
         outer: binding.and_then(|binding| binding.outer.as_ref()?.label().ok()),
         policy: binding.map(|binding| binding.policy.clone()),
+        local: binding.filter(|_| hook.pins.direction == Direction::Egress).map(|binding| binding.local.as_str()),
         rules: rules.in_force,
         resting: rules.resting,
         program_id: hook.state.program_id,

@@ -80,11 +80,7 @@ fn sample(args: &StatsArgs, context: &Context) -> anyhow::Result<(Snapshot, Rate
 fn remembered(args: &StatsArgs, context: &Context) -> anyhow::Result<Option<(Snapshot, Rates)>> {
     let mut whole = Site::read(context)?.snapshot(&args.hooks, context)?;
     control::remember(&mut whole, context);
-    let rates = Rates::of_the_minute(&whole);
-    let known = whole.hooks.iter().all(|hook| hook.counts.is_err() || rates.of(hook).is_some());
-    if !known || whole.hooks.is_empty() {
-        return Ok(None);
-    }
+    let Some(rates) = Rates::remembered(&whole) else { return Ok(None) };
     Ok(Some((since_cleared(&args.hooks, context)?, rates)))
 }
 

@@ -129,6 +129,7 @@ fn forget(samples: &mut VecDeque<(Duration, Moment)>, age: Duration, now: Durati
 fn moved(hook: &Hook, then: &Moment) -> Option<Vec<(Row, qos_common::abi::Counter)>> {
     let counts = hook.counts.as_ref().ok()?;
     let mut rows = Row::moved(&counts.less(&then.cells)?);
+    rows.retain(|(row, _)| !row.rests(hook));
     for (at, (name, now)) in hook.ruled().enumerate() {
         let moved = then.since(name, at, now);
         if moved.packets > 0 {
@@ -143,7 +144,7 @@ mod tests {
     use qos_common::{abi::Counter, ds::Dscp};
 
     use super::*;
-    use crate::snapshot::sample;
+    use crate::snapshot::{State, sample};
 
     fn at(seconds: u64) -> Instant {
         Instant { steady: Duration::from_secs(seconds), wall: sample::now() + Duration::from_secs(seconds) }
@@ -256,6 +257,21 @@ mod tests {
         assert_eq!(trend.quiet(&now, &[Dscp::EF], at(25).wall), Some(Duration::from_secs(10)));
         let never = trend.beside(&now, at(25).wall).unwrap().row(&Row::After(1));
         assert_eq!((never.last_moved, never.peak), (None, None));
+    }
+
+    #[test]
+    fn a_table_that_is_out_of_the_path_is_not_asked() {
+        let mut keeper = Keeper::default();
+        let bypassed = |packets| Hook { state: State::Bypassed, ..hook(packets) };
+        let quiet = |keeper: &Keeper, now: &Hook, seconds| {
+            trend(keeper, seconds).table_quiet(now, &[Dscp::EF], at(seconds).wall)
+        };
+        keeper.take(&[hook(0)], at(0));
+        assert_eq!(quiet(&keeper, &bypassed(5), 3), None);
+        keeper.take(&[hook(5)], at(5));
+        keeper.take(&[bypassed(10)], at(10));
+        assert_eq!(quiet(&keeper, &bypassed(12), 12), Some(Duration::from_secs(7)));
+        assert_eq!(quiet(&keeper, &hook(12), 12), Some(Duration::ZERO));
     }
 
     #[test]

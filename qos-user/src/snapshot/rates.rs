@@ -83,6 +83,14 @@ impl Rates {
         Self(rates.collect())
     }
 
+    /// The same, if it remembers those of every hook that can be read.
+    #[must_use]
+    pub fn remembered(snapshot: &Snapshot) -> Option<Self> {
+        let rates = Self::of_the_minute(snapshot);
+        let known = snapshot.hooks.iter().all(|hook| hook.counts.is_err() || rates.of(hook).is_some());
+        (known && !snapshot.hooks.is_empty()).then_some(rates)
+    }
+
     /// The rates of a hook, if it has any.
     #[must_use]
     pub fn of(&self, hook: &Hook) -> Option<&HookRates> {

@@ -135,6 +135,7 @@ fn hook(interface: &str, ifindex: u32, direction: Direction, counts: Counts) -> 
         table: None,
         outer: None,
         policy: None,
+        local: None,
         rules: Vec::new(),
         resting: Vec::new(),
         program_id: 70,
@@ -151,6 +152,7 @@ pub fn snapshot() -> Snapshot {
     wan.state = State::Active;
     wan.table = Some(table());
     wan.policy = Some(hook_policy());
+    wan.local = Some("keep-control");
     wan.device = Some(Device { packets: 9_398_414, bytes: 8_500_000_000, drops: 0 });
     wan.qdisc = Some(Qdisc { kind: "htb".to_owned(), drops: 83 });
     Snapshot {

@@ -10,7 +10,7 @@ use qos_common::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Counts, Hook,
+    Counts, Hook, State,
     cells::Cells,
     rates::{HookRates, Rate},
 };
@@ -41,6 +41,8 @@ pub enum Row {
     Dropped(u8),
     /// What a rule has matched.
     Rule(String),
+    /// What the table was asked for: codepoint.
+    Tabled(u8),
 }
 
 /// When a row last moved, and how fast it was at most.
@@ -145,8 +147,15 @@ impl Row {
             Self::After(value) => counts.after(dscp(*value)),
             Self::Remarked(from, to) => counts.remarked[dscp(*from).index()][dscp(*to).index()],
             Self::Dropped(value) => counts.dropped(dscp(*value)),
+            Self::Tabled(value) => counts.tabled(dscp(*value)),
             Self::Rule(_) => Counter::default(),
         }
+    }
+
+    /// Whether it cannot move at a hook as it is: packets pass a table by that is out of the path.
+    #[must_use]
+    pub fn rests(&self, hook: &Hook) -> bool {
+        matches!(self, Self::Tabled(_)) && hook.state == State::Bypassed
     }
 
     /// The rows that have counted anything.
@@ -155,7 +164,7 @@ impl Row {
         let bytes = (0..=u8::MAX).map(DsField::new).map(DsField::bits);
         let before = bytes.flat_map(|ds| [Self::Before(0, ds), Self::Before(1, ds)]);
         let values = Dscp::all().map(Dscp::value);
-        let after = values.clone().flat_map(|dscp| [Self::After(dscp), Self::Dropped(dscp)]);
+        let after = values.clone().flat_map(|dscp| [Self::After(dscp), Self::Dropped(dscp), Self::Tabled(dscp)]);
         let changes = counts.changes().map(|(from, to, _)| Self::Remarked(from.value(), to.value()));
         let rows = before.chain(after).chain(changes);
         rows.map(|row| (row.of(counts), row))
@@ -186,8 +195,13 @@ impl Trend {
             let first = dscp.value() << 2;
             (first..=first + 3).flat_map(|ds| [Row::Before(0, ds), Row::Before(1, ds)])
         });
-        let last = rows.filter_map(|row| beside.row(&row).last_moved).max()?;
-        Some(now.duration_since(last).unwrap_or_default())
+        beside.quiet(rows)
+    }
+
+    /// The same of what the table was asked for.
+    #[must_use]
+    pub fn table_quiet(&self, hook: &Hook, dscps: &[Dscp], now: SystemTime) -> Option<Duration> {
+        self.beside(hook, now)?.quiet(dscps.iter().map(|dscp| Row::Tabled(dscp.value())))
     }
 
     /// The most bits a second of one of these codepoints as it came, between two samples.
@@ -219,6 +233,12 @@ fn rates((seconds, then): &(f64, Moment), hook: &Hook) -> Option<HookRates> {
 }
 
 impl Beside<'_> {
+    /// How long ago the last of these rows moved.
+    fn quiet(&self, rows: impl Iterator<Item = Row>) -> Option<Duration> {
+        let last = rows.filter_map(|row| self.row(&row).last_moved).max()?;
+        Some(self.now.duration_since(last).unwrap_or_default())
+    }
+
     /// What there is to say of a row.
     #[must_use]
     pub fn row(&self, row: &Row) -> RowTrend {
@@ -238,6 +258,9 @@ impl Beside<'_> {
 
     /// What a row has counted since `then`; `moved` is the same for all but rules.
     fn since(&self, row: &Row, moved: &Counts, then: &Moment) -> Counter {
+        if row.rests(self.hook) {
+            return Counter::default();
+        }
         let Row::Rule(name) = row else { return row.of(moved) };
         let Some(at) = self.hook.rules.iter().position(|count| count.rule.name == *name) else {
             return Counter::default();

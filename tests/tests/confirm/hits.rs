@@ -63,7 +63,11 @@ fn what_is_said_of_hits_is_since_their_table_is_in_force() -> anyhow::Result<()>
     };
     wash("first", "t", "")?;
     run_in(edge.router.edge(), &format!("ping -q -n -i 0.002 -W 2 -Q 192 -c 3 {}", WAN_HOST.v4))?;
-    edge.ok("policy show wan0:egress")?.says(&["3 protected since", "! never hit since"])?;
+    edge.ok("policy show wan0:egress")?.says(&[
+        "local: keep-control (3 protected)",
+        "protected since",
+        "! never hit since",
+    ])?;
     wash(
         "second",
         "u",

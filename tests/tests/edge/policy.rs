@@ -123,11 +123,18 @@ fn a_burst_above_all_rates_leaves_in_three_colors_that_add_up() -> anyhow::Resul
 fn everything_is_told_by_show_and_by_every_format() -> anyhow::Result<()> {
     let lab = start()?;
     lab.send(LAN_HOST.v4.into(), 5004, EF, 3)?;
-    lab.router.ok("policy show lan0:ingress")?.says(&["EF only from the PBX (edge.toml:", "-> DF", "! never hit"])?;
+    lab.router.ok("policy show lan0:ingress")?.says(&[
+        "EF only from the PBX (edge.toml:",
+        "-> DF",
+        "! never hit",
+        "why lan0:ingress 'calls that arrive unmarked'",
+    ])?;
     lab.router.ok("policy show ppp0:egress")?.says(&[
         "trtcm cir 8M cbs 64k pir 12M pbs 64k",
         "green, conformed",
         "-> AF43",
+        "table to-isp local: keep-control",
+        "dropped after our count",
     ])?;
     lab.router.ok("stats lan0:ingress")?.says(&["3 -> DF  rule: EF only from the PBX"])?;
     let metrics = lab.router.ok("stats --prometheus")?.stdout;

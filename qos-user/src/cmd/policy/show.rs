@@ -6,11 +6,11 @@ use std::{
 };
 
 use crate::{
-    cmd::{Context, site::Site},
+    cmd::{Context, control, site::Site},
     error::Exit,
     hook::HookName,
     render::{json, table},
-    snapshot::rates::Rates,
+    snapshot::{Snapshot, rates::Rates},
 };
 
 const SAMPLE: Duration = Duration::from_secs(1);
@@ -21,15 +21,25 @@ const SAMPLE: Duration = Duration::from_secs(1);
 ///
 /// `not-attached`, and pins that are foreign or not readable.
 pub fn run(hooks: &[HookName], json: bool, context: &Context) -> anyhow::Result<Exit> {
-    let earlier = Site::read(context)?.snapshot(hooks, context)?;
+    let mut snapshot = Site::read(context)?.snapshot(hooks, context)?;
+    control::remember(&mut snapshot, context);
     if json {
-        context.document(&json::document(&json::policy(&earlier), json::Layout::Pretty)?)?;
+        context.document(&json::document(&json::policy(&snapshot), json::Layout::Pretty)?)?;
         return Ok(Exit::Done);
     }
+    let (snapshot, rates) = match Rates::remembered(&snapshot) {
+        Some(rates) => (snapshot, rates),
+        None => sample(&snapshot, hooks, context)?,
+    };
+    context.screen(&table::policy(&snapshot, &rates, &context.look()))?;
+    Ok(Exit::Done)
+}
+
+/// Reads once more after a while: nobody remembers how fast it goes.
+fn sample(earlier: &Snapshot, hooks: &[HookName], context: &Context) -> anyhow::Result<(Snapshot, Rates)> {
     let start = Instant::now();
     thread::sleep(SAMPLE);
     let later = Site::read(context)?.snapshot(hooks, context)?;
-    let rates = Rates::between(&earlier, &later, start.elapsed());
-    context.screen(&table::policy(&later, &rates, &context.look()))?;
-    Ok(Exit::Done)
+    let rates = Rates::between(earlier, &later, start.elapsed());
+    Ok((later, rates))
 }

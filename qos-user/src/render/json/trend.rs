@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     render::text::rfc3339,
@@ -55,5 +56,14 @@ impl<'a> Trends<'a> {
             last_moved: trend.last_moved.map(rfc3339),
             peak: trend.peak.map(|(rate, at)| Peak { rate, time: rfc3339(at) }),
         })
+    }
+
+    /// Adds those of a row to its document.
+    pub fn add(&self, row: &Row, document: &mut Value) {
+        if let Some((document, Ok(Value::Object(trend)))) =
+            document.as_object_mut().zip(self.row(row).map(serde_json::to_value))
+        {
+            document.extend(trend);
+        }
     }
 }

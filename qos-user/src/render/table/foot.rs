@@ -3,7 +3,7 @@
 use crate::{
     hook::Direction,
     render::{Look, screen::Screen, text::count},
-    snapshot::{Counts, Device, Hook},
+    snapshot::{Counts, Device, Hook, Qdisc},
 };
 
 /// Adds them.
@@ -32,12 +32,17 @@ fn others(screen: &mut Screen, hook: &Hook, counts: &Counts) {
         parts.push(format!("device: {} {verb}{dropped}", count(device.packets)));
     }
     if let Some(qdisc) = &hook.qdisc {
-        parts.push(format!("qdisc {}: {} dropped after our count", qdisc.kind, count(qdisc.drops)));
+        parts.push(queue(qdisc));
     }
     parts.extend(hook.device.as_ref().and_then(|device| seen_by_us(hook, device, counts)));
     if !parts.is_empty() {
         screen.line(&parts.join("   "));
     }
+}
+
+/// What the root qdisc dropped.
+pub fn queue(qdisc: &Qdisc) -> String {
+    format!("qdisc {}: {} dropped after our count", qdisc.kind, count(qdisc.drops))
 }
 
 /// By how many percent we may be ahead of the device: two counters are not read at the same moment.
@@ -76,7 +81,7 @@ mod tests {
     use qos_common::abi::Counter;
 
     use super::*;
-    use crate::snapshot::{Qdisc, sample};
+    use crate::snapshot::sample;
 
     /// At egress, of a device that sent and dropped so many for 10,000 frames of ours and 100 drops of the qdisc.
     fn seen(sent: u64, drops: u64) -> Option<String> {

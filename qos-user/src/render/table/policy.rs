@@ -2,12 +2,12 @@
 
 mod rules;
 
-use super::{NAME, beginning, hook_name, hook_policy, state};
+use super::{NAME, beginning, foot::queue, hook_name, hook_policy, state, table_name};
 use crate::{
     render::{
         Look,
         screen::{Columns, Screen},
-        text::{count, is_credible, local, rate, shorten},
+        text::{count, is_credible, local, rate, seconds, shorten, span},
     },
     snapshot::{
         Counts, Hook, RuleCount, Snapshot, TableLabel,
@@ -35,9 +35,18 @@ pub fn policy(snapshot: &Snapshot, rates: &Rates, look: &Look) -> String {
     screen.finish(look)
 }
 
+/// A hook with its counters, and what there is to say of them.
+struct Shown<'a> {
+    snapshot: &'a Snapshot,
+    hook: &'a Hook,
+    counts: &'a Counts,
+    rates: Option<&'a HookRates>,
+    since: Since,
+}
+
 fn block(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, rates: Option<&HookRates>, look: &Look) {
-    let name = hook_name(&hook.interface, hook.direction);
-    screen.heading(&format!("{name}   {}", hook_policy(hook)));
+    let since = Since::of(snapshot, hook, look);
+    screen.heading(&heading(hook));
     state(screen, hook);
     if hook.table.is_none() && hook.outer.is_none() && hook.rules.is_empty() {
         screen.line("no table and no rules: packets are counted, none is changed");
@@ -45,19 +54,39 @@ fn block(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, rates: Option<&H
     }
     match &hook.counts {
         Ok(counts) => {
-            conditioner(screen, hook, counts, rates, &Since::of(snapshot, hook, look));
-            foot(screen, snapshot, hook, counts, look);
+            let shown = Shown { snapshot, hook, counts, rates, since };
+            conditioner(screen, &shown);
+            foot(screen, &shown, look);
         }
         Err(why) => screen.alert(&format!("the counters cannot be read: {why}")),
     }
 }
 
+fn heading(hook: &Hook) -> String {
+    let mut parts = vec![hook_name(&hook.interface, hook.direction), hook_policy(hook)];
+    parts.extend(hook.table.as_ref().map(|_| table_name(hook)));
+    parts.extend(hook.local.map(|word| match protected(hook) {
+        0 => format!("local: {word}"),
+        packets => format!("local: {word} ({} protected)", count(packets)),
+    }));
+    parts.join("   ")
+}
+
+/// How many packets of this host were kept from the policy since its table is in force.
+fn protected(hook: &Hook) -> u64 {
+    let before = began(hook).map_or(0, |began| began.protected);
+    let all = hook.counts.as_ref().map_or(0, |counts| counts.sums.protected.packets);
+    all.saturating_sub(before)
+}
+
 /// In the order in which a packet is decided: the rules, then the table for outer headers, then the table.
-fn conditioner(screen: &mut Screen, hook: &Hook, counts: &Counts, rates: Option<&HookRates>, since: &Since) {
+fn conditioner(screen: &mut Screen, shown: &Shown<'_>) {
+    let Shown { snapshot, hook, rates, since, .. } = shown;
     let file = hook.policy.as_ref().map_or("", |policy| base_name(&policy.file));
     if !hook.rules.is_empty() {
         screen.blank();
-        screen.table(&rules::rules(&hook.rules, file, rates, since));
+        screen.table(&rules::rules(&hook.rules, file, *rates, since));
+        rules::never_hit(screen, hook, snapshot.policy.as_ref());
     }
     if let Some(table) = &hook.outer {
         screen.blank();
@@ -65,35 +94,45 @@ fn conditioner(screen: &mut Screen, hook: &Hook, counts: &Counts, rates: Option<
     }
     screen.blank();
     match &hook.table {
-        Some(table) => screen.table(&entries(file, table, counts, rates, since)),
+        Some(table) => screen.table(&entries(file, table, shown)),
         None => screen.line("no table: what no rule decides stays as it is"),
     }
 }
 
-fn entries(file: &str, table: &TableLabel, counts: &Counts, rates: Option<&HookRates>, since: &Since) -> Columns {
+fn entries(file: &str, table: &TableLabel, shown: &Shown<'_>) -> Columns {
     let mut headings = vec!["TABLE", "DSCP", "FILE:LINE", ">HITS"];
-    headings.extend(rates.map(|_| ">bit/s"));
+    headings.extend(shown.rates.map(|_| ">bit/s"));
+    headings.extend(shown.hook.trend.as_ref().map(|_| "LAST"));
     headings.push("RESULT");
     let mut columns = Columns::new(&headings);
     columns.row(vec![shorten(&table.name, NAME)]);
     for entry in table.by_entry() {
-        columns.row(row(&entry, file, counts, rates, since));
+        columns.row(row(&entry, file, shown));
     }
     columns
 }
 
-fn row(entry: &Entry<'_>, file: &str, counts: &Counts, rates: Option<&HookRates>, since: &Since) -> Vec<String> {
+fn row(entry: &Entry<'_>, file: &str, shown: &Shown<'_>) -> Vec<String> {
     let dscps: Vec<_> = entry.decides_on.iter().map(|(from, _)| *from).collect();
-    let hits = total(dscps.iter().map(|dscp| counts.tabled(*dscp))).packets;
+    let hits = total(dscps.iter().map(|dscp| shown.counts.tabled(*dscp))).packets;
     let mut cells = vec![
         format!("  {}", shorten(entry.key, NAME - 2)),
         members(entry),
         format!("{}:{}", shorten(file, 16), entry.line),
         count(hits),
     ];
-    cells.extend(rates.map(|rates| rate(super::row::sum(&dscps, &rates.tabled).bits)));
+    cells.extend(shown.rates.map(|rates| rate(super::row::sum(&dscps, &rates.tabled).bits)));
+    cells.extend(shown.hook.trend.as_ref().map(|trend| match hits {
+        0 => "never".to_owned(),
+        // What was before the service looked it does not know.
+        _ => trend.table_quiet(shown.hook, &dscps, shown.snapshot.time).map_or_else(|| "-".to_owned(), span),
+    }));
     let result = entry.result().map_or_else(|| "keep".to_owned(), |to| format!("-> {to}"));
-    cells.push(if hits == 0 { format!("{result}   {}", since.never_hit()) } else { result });
+    cells.push(match hits {
+        0 if shown.hook.trend.is_some() => format!("{result}   ! never hit"),
+        0 => format!("{result}   {}", shown.since.never_hit()),
+        _ => result,
+    });
     cells
 }
 
@@ -155,14 +194,18 @@ impl Since {
     }
 }
 
-fn foot(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, counts: &Counts, look: &Look) {
-    let Since { rules, later, table } = Since::of(snapshot, hook, look);
-    let before = began(hook).map_or(0, |began| began.protected);
-    let protected = counts.sums.protected.packets.saturating_sub(before);
-    if protected > 0 {
-        let since = table.as_ref().unwrap_or(&rules);
-        let protected = count(protected);
-        screen.line(&format!("{protected} protected since {since} (made by this host, kept from the policy)"));
+fn foot(screen: &mut Screen, shown: &Shown<'_>, look: &Look) {
+    let Shown { hook, since: Since { rules, later, table }, .. } = shown;
+    if let Some(qdisc) = &hook.qdisc {
+        screen.line(&queue(qdisc));
+    }
+    if protected(hook) > 0 {
+        let since = table.as_ref().unwrap_or(rules);
+        let meaning = format!("protected since {since}: made by this host, and kept from the policy by `local`.");
+        screen.footnote(look, &meaning);
+    }
+    if let Some(rates) = shown.rates {
+        screen.footnote(look, &format!("bit/s = on average over {}.", seconds(rates.seconds)));
     }
     let or = if later.iter().any(Option::is_some) { ", or since the time beside it" } else { "" };
     let of_rules = format!("HITS = packets: of a rule those that it decided or counted since {rules}{or}");
@@ -170,7 +213,7 @@ fn foot(screen: &mut Screen, snapshot: &Snapshot, hook: &Hook, counts: &Counts, 
         screen.footnote(look, &format!("{of_rules}."));
         return;
     }
-    let in_force = table.map_or_else(
+    let in_force = table.as_ref().map_or_else(
         || "while its table was in force".to_owned(),
         |since| format!("since its table came into force at {since}"),
     );
@@ -191,6 +234,8 @@ fn base_name(file: &str) -> &str {
 mod tests {
     use std::time::Duration;
 
+    use qos_common::abi::Counter;
+
     use super::*;
     use crate::render::{sample, screen::WIDTH, text::width};
 
@@ -199,6 +244,18 @@ mod tests {
         let later = sample::later();
         let rates = Rates::between(&sample::snapshot(), &later, Duration::from_secs(1));
         insta::assert_snapshot!(policy(&later, &rates, &sample::look()));
+    }
+
+    /// With a rule that was never hit, while the service knows when entries were.
+    #[test]
+    fn the_screen_while_the_service_runs() {
+        let mut snapshot = sample::with_trend();
+        let never = |name: &str| RuleCount { since: None, ..sample::rule(name, Counter::default()) };
+        snapshot.hooks[1].rules =
+            vec![never("EF from guests"), never("voice"), never(&format!("it's {}", "l".repeat(59)))];
+        let rates =
+            Rates::remembered(&Snapshot { hooks: vec![snapshot.hooks[1].clone()], ..snapshot.clone() }).unwrap();
+        insta::assert_snapshot!(policy(&snapshot, &rates, &sample::look()));
     }
 
     #[test]
@@ -221,7 +278,9 @@ mod tests {
         let rates = Rates::between(&snapshot, &snapshot, Duration::from_secs(1));
         let text = policy(&snapshot, &rates, &sample::look());
         assert!(
-            text.contains("counted since 21:00:03.\n") && text.contains("1,204 protected since 21:00:03 "),
+            text.contains("counted since 21:00:03.\n")
+                && text.contains("(1,204 protected)\n")
+                && text.contains("protected since 21:00:03:"),
             "{text}"
         );
         assert!(!text.contains("came into force") && !text.contains("of an entry"), "{text}");

@@ -1,12 +1,15 @@
 //! The rules of a hook, with what each has decided.
 
+use qos_common::ds::Dscp;
+
 use crate::{
+    command::Command,
     render::{
-        screen::Columns,
+        screen::{Columns, Screen},
         table::NAME,
         text::{count, rate, shorten, span},
     },
-    snapshot::{COLORS, RuleCount, rates::HookRates},
+    snapshot::{COLORS, Hook, PolicyLabel, RuleCount, rates::HookRates},
 };
 
 use super::Since;
@@ -27,6 +30,27 @@ pub(super) fn rules(rules: &[RuleCount], file: &str, rates: Option<&HookRates>, 
         colors(&mut columns, rule, rates.is_some());
     }
     columns
+}
+
+/// What says why, for each rule that was never hit.
+pub(super) fn never_hit(screen: &mut Screen, hook: &Hook, policy: Option<&PolicyLabel>) {
+    const MOST: usize = 8;
+    let never: Vec<_> = hook.rules.iter().filter(|count| count.counted.packets == 0).collect();
+    let at = format!("{}:{}", hook.interface, hook.direction);
+    for count in never.iter().take(MOST) {
+        let why = Command::new("qosbpf why").operand(&at).word(word_for_why(&count.rule.name, policy));
+        screen.alert(&format!("never hit: {why}"));
+    }
+    if never.len() > MOST {
+        screen.alert(&format!("never hit: {} more", never.len() - MOST));
+    }
+}
+
+/// The rule, also where its name reads as something else there.
+fn word_for_why(name: &str, policy: Option<&PolicyLabel>) -> String {
+    let is_class = policy.is_some_and(|policy| policy.classes.iter().any(|(class, _)| class == name));
+    let is_other = is_class || name.parse::<Dscp>().is_ok() || name.starts_with('-') || name.starts_with("rule=");
+    if is_other { format!("rule={name}") } else { name.to_owned() }
 }
 
 fn numbers(place: usize, count_of: &RuleCount, file: &str, speed: Option<String>) -> Vec<String> {
