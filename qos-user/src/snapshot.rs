@@ -140,6 +140,11 @@ impl Hook {
         in_force.chain(self.resting.iter().map(|(name, counted)| (name.as_str(), *counted)))
     }
 
+    /// What the meters in force have given, by the names of their rules.
+    pub fn colored(&self) -> impl Iterator<Item = (&str, [Counter; 3])> {
+        self.rules.iter().filter_map(|count| Some((count.rule.name.as_str(), count.colors?)))
+    }
+
     /// The table for outer headers, if it may have sent packets from one codepoint to another: of `from` some were decided
     /// by something else than the table of the hook, and something inside leads to `to`.
     #[must_use]

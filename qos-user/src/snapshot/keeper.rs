@@ -101,7 +101,10 @@ impl Kept {
     /// Rules that have no counter at the hook any more are forgotten: policies come and go without end.
     fn forget_rules(&mut self, hook: &Hook) {
         let names: HashSet<&str> = hook.ruled().map(|(name, _)| name).collect();
-        self.rows.retain(|row, _| !matches!(row, Row::Rule(name) if !names.contains(name.as_str())));
+        self.rows.retain(|row, _| match row {
+            Row::Rule(name) | Row::Color(name, _) => names.contains(name.as_str()),
+            _ => true,
+        });
     }
 
     fn trend(&self, (ifindex, direction): (u32, Direction), now: Duration) -> Option<Trend> {
@@ -136,6 +139,11 @@ fn moved(hook: &Hook, then: &Moment) -> Option<Vec<(Row, qos_common::abi::Counte
             rows.push((Row::Rule(name.to_owned()), moved));
         }
     }
+    for (at, (name, colors)) in hook.colored().enumerate() {
+        let moved = colors.into_iter().enumerate().map(|(color, now)| (color, then.since_color(name, at, color, now)));
+        let moved = moved.filter(|(_, moved)| moved.packets > 0);
+        rows.extend(moved.map(|(color, moved)| (Row::Color(name.to_owned(), color), moved)));
+    }
     Some(rows)
 }
 
@@ -144,7 +152,7 @@ mod tests {
     use qos_common::{abi::Counter, ds::Dscp};
 
     use super::*;
-    use crate::snapshot::{State, sample};
+    use crate::snapshot::{RuleCount, State, sample};
 
     fn at(seconds: u64) -> Instant {
         Instant { steady: Duration::from_secs(seconds), wall: sample::now() + Duration::from_secs(seconds) }
@@ -257,6 +265,36 @@ mod tests {
         assert_eq!(trend.quiet(&now, &[Dscp::EF], at(25).wall), Some(Duration::from_secs(10)));
         let never = trend.beside(&now, at(25).wall).unwrap().row(&Row::After(1));
         assert_eq!((never.last_moved, never.peak), (None, None));
+    }
+
+    #[test]
+    fn the_colors_of_a_meter_have_a_past_each_and_go_with_their_rule() {
+        let of = |packets| Counter { packets, bytes: packets * 84 };
+        let metered = |colors: [u64; 3]| {
+            let rule = sample::rule("video", of(colors.iter().sum()));
+            Hook { rules: vec![RuleCount { colors: Some(colors.map(of)), ..rule }], ..hook(0) }
+        };
+        let mut keeper = Keeper::default();
+        for (seconds, red) in [(0, 0), (5, 50), (10, 50)] {
+            keeper.take(&[metered([7 * seconds, 0, red])], at(seconds));
+        }
+        let (trend, now) = (trend(&keeper, 10), metered([70, 0, 50]));
+        let beside = trend.beside(&now, at(10).wall).unwrap();
+        let [green, yellow, red] = [0, 1, 2].map(|color| beside.row(&Row::Color("video".to_owned(), color)));
+        assert_eq!((green.minute.unwrap(), green.last_moved), (Rate::of(of(70), 10.0), Some(at(10).wall)));
+        assert_eq!((yellow.minute.unwrap().packets, yellow.last_moved, yellow.peak), (0.0, None, None));
+        assert_eq!((red.minute.unwrap().packets, red.last_moved), (5.0, Some(at(5).wall)));
+        assert_eq!(red.peak, Some((Rate::of(of(50), 5.0), at(5).wall)));
+        // Back from a rest: of what it had given before nothing is of now.
+        keeper.take(&[Hook { resting: vec![("video".to_owned(), of(120))], ..hook(0) }], at(15));
+        keeper.take(&[metered([70, 0, 50])], at(90));
+        assert_eq!(
+            keeper.trends(at(90).steady)[0].rows.iter().filter(|(_, moved)| moved.last == at(90).wall).count(),
+            0
+        );
+        keeper.take(&[hook(0)], at(95));
+        let rows = keeper.0.values().flat_map(|kept| kept.rows.keys());
+        assert_eq!(rows.filter(|row| matches!(row, Row::Color(..))).count(), 0, "its rule is gone");
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub struct Moment {
     pub cells: Cells,
     /// By rule: packets and bytes; of those not in force, too. One that is not there had counted nothing.
     pub rules: Vec<(String, u64, u64)>,
+    /// By meter of those in force: packets and bytes of IP by color.
+    #[serde(default)]
+    pub colors: Vec<(String, [(u64, u64); 3])>,
     /// The root qdisc: its kind, and its drops.
     pub qdisc: Option<(String, u64)>,
 }
@@ -43,6 +46,8 @@ pub enum Row {
     Rule(String),
     /// What the table was asked for: codepoint.
     Tabled(u8),
+    /// What the meter of a rule has given, in packets and bytes of IP: its number among the colors.
+    Color(String, usize),
 }
 
 /// When a row last moved, and how fast it was at most.
@@ -111,6 +116,7 @@ impl Moment {
         Some(Self {
             cells: counts.cells(),
             rules: rules.collect(),
+            colors: hook.colored().map(|(name, colors)| (name.to_owned(), colors.map(words))).collect(),
             qdisc: hook.qdisc.as_ref().map(|qdisc| (qdisc.kind.clone(), qdisc.drops)),
         })
     }
@@ -127,14 +133,37 @@ impl Moment {
     /// meanwhile, and began anew.
     #[must_use]
     pub fn since(&self, name: &str, at: usize, now: Counter) -> Counter {
-        let then = self.rule(name, at).unwrap_or_default();
-        let less = now.packets.checked_sub(then.packets).zip(now.bytes.checked_sub(then.bytes));
-        less.map_or(now, |(packets, bytes)| Counter { packets, bytes })
+        less(now, self.rule(name, at).unwrap_or_default())
+    }
+
+    /// The same of a color of its meter, which is the one at `at` among the meters of now. What the meter of a rule that was not
+    /// in force had given nobody knows: that of its first sample is of then.
+    #[must_use]
+    pub fn since_color(&self, name: &str, at: usize, color: usize, now: Counter) -> Counter {
+        let is_it = |(rule, _): &&(String, [(u64, u64); 3])| rule == name;
+        match self.colors.get(at).filter(is_it).or_else(|| self.colors.iter().find(is_it)) {
+            Some((_, then)) => {
+                let (packets, bytes) = then.get(color).copied().unwrap_or_default();
+                less(now, Counter { packets, bytes })
+            }
+            None if self.rule(name, at).is_some() => Counter::default(),
+            None => now,
+        }
     }
 }
 
+/// A counter that has gone back began anew.
+fn less(now: Counter, then: Counter) -> Counter {
+    let less = now.packets.checked_sub(then.packets).zip(now.bytes.checked_sub(then.bytes));
+    less.map_or(now, |(packets, bytes)| Counter { packets, bytes })
+}
+
+const fn words(counter: Counter) -> (u64, u64) {
+    (counter.packets, counter.bytes)
+}
+
 impl Row {
-    /// What a row has counted; rules are counted elsewhere.
+    /// What a row has counted; rules and their meters are counted elsewhere.
     #[must_use]
     pub fn of(&self, counts: &Counts) -> Counter {
         let dscp = |value: u8| Dscp::new(value).unwrap_or(Dscp::DF);
@@ -148,7 +177,7 @@ impl Row {
             Self::Remarked(from, to) => counts.remarked[dscp(*from).index()][dscp(*to).index()],
             Self::Dropped(value) => counts.dropped(dscp(*value)),
             Self::Tabled(value) => counts.tabled(dscp(*value)),
-            Self::Rule(_) => Counter::default(),
+            Self::Rule(_) | Self::Color(..) => Counter::default(),
         }
     }
 
@@ -256,15 +285,23 @@ impl Beside<'_> {
         (*seconds >= SHORTEST).then(|| Rate::of(self.since(row, moved, then), *seconds))
     }
 
-    /// What a row has counted since `then`; `moved` is the same for all but rules.
+    /// What a row has counted since `then`; `moved` is the same for all but rules and meters.
     fn since(&self, row: &Row, moved: &Counts, then: &Moment) -> Counter {
         if row.rests(self.hook) {
             return Counter::default();
         }
-        let Row::Rule(name) = row else { return row.of(moved) };
-        let Some(at) = self.hook.rules.iter().position(|count| count.rule.name == *name) else {
-            return Counter::default();
+        let since = match row {
+            Row::Rule(name) => {
+                let mut rules = self.hook.rules.iter().enumerate();
+                let found = rules.find(|(_, count)| count.rule.name == *name);
+                found.map(|(at, count)| then.since(name, at, count.counted))
+            }
+            Row::Color(name, color) => {
+                let found = self.hook.colored().enumerate().find(|(_, (rule, _))| rule == name);
+                found.and_then(|(at, (_, colors))| Some(then.since_color(name, at, *color, *colors.get(*color)?)))
+            }
+            _ => Some(row.of(moved)),
         };
-        then.since(name, at, self.hook.rules[at].counted)
+        since.unwrap_or_default()
     }
 }

@@ -55,6 +55,39 @@ fn rows_carry_their_rates_and_when_they_moved() -> anyhow::Result<()> {
     Ok(())
 }
 
+const METERED: &str = "[[rule]]\nname = \"video\"\non = \"lan0:ingress\"\nmatch = { dscp = \"AF31\" }\n\
+    meter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"64kB\", ebs = \"64kB\" }\n\
+    green = \"keep\"\nyellow = \"AF32\"\nred = \"drop\"\n";
+
+/// Also where they are told of by `policy show`.
+#[test]
+fn rules_meters_and_entries_say_when_they_were_hit() -> anyhow::Result<()> {
+    let mut lab = Lab::start()?;
+    lab.save("edge", &format!("{MARK}{METERED}"))?;
+    fs::write(lab.etc("qosbpf.toml"), "sample = \"1s\"\n")?;
+    lab.serve()?;
+    lab.ok("stats lan0:ingress --rate 0")?;
+    thread::sleep(Duration::from_secs(1));
+    lab.router.ping(false, 104, 20)?;
+    lab.router.ping(false, 184, 5)?;
+    let meter = || anyhow::Ok(lab.ok("stats --json lan0:ingress")?.json()?["hooks"][0]["meters"][0].clone());
+    eventually(|| Ok(!meter()?["green"]["peak"].is_null()))?;
+    let colors = meter()?;
+    let packets = |color: &str| colors[color]["rates"]["1m"]["packets"].as_f64();
+    assert!(packets("green") > Some(0.0) && packets("red") == Some(0.0), "{colors}");
+    assert!(colors["green"]["last_moved"].is_string() && colors["red"]["last_moved"].is_null(), "{colors}");
+    let show = |lab: &Lab| anyhow::Ok(lab.ok("policy show --json lan0:ingress")?.json()?["hooks"][0].clone());
+    let now = show(&lab)?;
+    let (rule, entry) = (&now["rules"][0], &now["entries"][0]);
+    assert!(rule["rates"]["1m"]["packets"].as_f64() > Some(0.0) && rule["last_moved"].is_string(), "{rule}");
+    assert!(entry["entry"] == "EF" && entry["last"].as_f64() < Some(30.0) && entry["last"].is_f64(), "{entry}");
+    lab.ok("policy show lan0:ingress")?.says(&["TABLE DSCP FILE:LINE HITS bit/s LAST RESULT", "on average over"])?;
+    lab.stop()?;
+    let now = show(&lab)?;
+    assert!(now["rules"][0].get("rates").is_none() && now["entries"][0].get("last").is_none(), "{now:#}");
+    Ok(())
+}
+
 /// What rules that log have told of, whoever reads it.
 #[test]
 fn status_says_how_many_events_there_were_today() -> anyhow::Result<()> {

@@ -28,7 +28,7 @@ use crate::{
 /// Rows of `before`, `after`, `remarked` and `dropped` are those of [`Listed`]: what was counted, and what the policy names, also
 /// at zero. A hook that the policy binds and where nothing is
 /// attached has state `missing`, an `error` and no counters. Where the service serves, rows of `before`, `after`,
-/// `remarked`, `dropped` and `rules` have `rates`, `last_moved` and `peak`. Rows of `remarked` and `dropped` have `earlier`,
+/// `remarked`, `dropped` and `rules`, and the colors of `meters`, have `rates`, `last_moved` and `peak`. Rows of `remarked` and `dropped` have `earlier`,
 /// in packets, where it is known that an earlier policy has changed some of them.
 #[must_use]
 pub fn stats<'a>(snapshot: &'a Snapshot, here: &'a Invocation) -> impl Serialize + 'a {
@@ -154,6 +154,8 @@ struct MeterDocument<'a> {
 struct ColorDocument {
     packets: u64,
     ip_bytes: u64,
+    #[serde(flatten)]
+    trend: Option<TrendDocument>,
 }
 
 #[derive(Serialize)]
@@ -219,7 +221,7 @@ fn counters<'a>(hook: &'a Hook, counts: &Counts, listed: &Listed<'_>, trends: &T
         dropped: dropped(hook, listed, trends),
         protected: counts.sums.protected.into(),
         rules: hook.rules.iter().map(|count| rule(count, trends)).collect(),
-        meters: hook.rules.iter().filter_map(meter).collect(),
+        meters: hook.colored().map(|(rule, colors)| meter(rule, colors, trends)).collect(),
         uncounted: UncountedDocument {
             not_ip: uncounted(Uncounted::NotIp),
             malformed: uncounted(Uncounted::Malformed),
@@ -233,10 +235,13 @@ fn rule<'a>(count: &'a RuleCount, trends: &Trends<'_>) -> RuleDocument<'a> {
     RuleDocument { rule: &count.rule.name, line: count.rule.line, amount: count.counted.into(), trend }
 }
 
-fn meter(count: &RuleCount) -> Option<MeterDocument<'_>> {
-    let color = |amount: Counter| ColorDocument { packets: amount.packets, ip_bytes: amount.bytes };
-    let [green, yellow, red] = count.colors?.map(color);
-    Some(MeterDocument { rule: &count.rule.name, green, yellow, red })
+fn meter<'a>(rule: &'a str, colors: [Counter; 3], trends: &Trends<'_>) -> MeterDocument<'a> {
+    let color = |color: usize| ColorDocument {
+        packets: colors[color].packets,
+        ip_bytes: colors[color].bytes,
+        trend: trends.row(&Row::Color(rule.to_owned(), color)),
+    };
+    MeterDocument { rule, green: color(0), yellow: color(1), red: color(2) }
 }
 
 fn before(listed: &Listed<'_>, trends: &Trends<'_>) -> Vec<Before> {
@@ -316,6 +321,12 @@ mod tests {
             assert_eq!(ef["rates"]["5m"], ef["rates"]["1m"]);
             assert_eq!(ef["last_moved"], "2026-11-21T22:00:00.123456789Z");
         }
+        let mut metered = sample::with_trend();
+        let rule = sample::rule("video", Counter::default());
+        metered.hooks[1].rules = vec![RuleCount { colors: Some([Counter { packets: 1, bytes: 84 }; 3]), ..rule }];
+        let value_of = serde_json::to_value(stats(&metered, &Invocation::default())).unwrap();
+        let green = &value_of["hooks"][1]["meters"][0]["green"];
+        assert!(green["rates"]["1m"]["packets"].is_f64() && green["last_moved"].is_string(), "{green}");
         let quiet = row("after", "dscp", 1);
         assert_eq!((&quiet["rates"]["1m"]["packets"], &quiet["last_moved"]), (&0.0.into(), &serde_json::Value::Null));
         assert!(value["hooks"][0]["after"][0].get("rates").is_none(), "of another hook nothing is kept");
