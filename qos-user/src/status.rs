@@ -20,8 +20,10 @@ pub struct StatusReport {
     pub netns: Option<String>,
     /// The policy in force there.
     pub policy: Option<PolicyLabel>,
-    /// Whether a policy is saved, and none is in force, as after a boot.
+    /// Whether a policy is saved, be it one that is of no use, and none is in force, as after a boot.
     pub unapplied: bool,
+    /// Whether the saved policy is of no use, and the copy of the last good one is the policy in force.
+    pub falls_back: bool,
     /// The hooks, by interface, ingress first.
     pub hooks: Vec<HookStatus>,
     /// Since when it is in force.

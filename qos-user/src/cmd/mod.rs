@@ -27,6 +27,7 @@ mod reading;
 mod recovery;
 mod report;
 mod run;
+mod saved;
 mod site;
 mod slot;
 mod ssh;

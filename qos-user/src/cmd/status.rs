@@ -13,6 +13,7 @@ use crate::{
         Context, absent, applied,
         applying::Applying,
         control,
+        saved::{self, Saved, is_last_good},
         site::{self, Site},
         unpinned, wanted,
     },
@@ -64,7 +65,8 @@ fn report(site: &Site, context: &Context) -> StatusReport {
     }
     let service = control::status(context);
     let is_saved = site.policy.as_ref().is_some_and(|in_force| in_force.saved);
-    let saved = if is_saved { None } else { site::saved(&context.saved()) };
+    let saved = if is_saved { Saved::Nothing } else { Saved::read(&context.saved()) };
+    let useless = saved.fault();
     for missing in service.iter().flat_map(|service| service.lost.clone()) {
         hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| missing_status(missing));
     }
@@ -77,7 +79,9 @@ fn report(site: &Site, context: &Context) -> StatusReport {
         host: site::host(),
         netns: context.netns.clone(),
         policy: site.label(),
-        unapplied: site.policy.is_none() && saved.is_some(),
+        unapplied: site.policy.is_none() && !matches!(saved, Saved::Nothing),
+        falls_back: useless.is_some()
+            && site.policy.as_ref().is_some_and(|now| is_last_good(context, now.policy.hash())),
         applied: applied::applied(site),
         taken_back: applied::taken_back(site),
         confirm: confirm(site),
@@ -87,7 +91,8 @@ fn report(site: &Site, context: &Context) -> StatusReport {
             .into_iter()
             .chain(unfinished(site))
             .chain(unapplied(site))
-            .chain(saved.as_ref().and_then(|saved| wanted::only_saved(site, saved)))
+            .chain(useless.map(|fault| useless_note(&fault, context)))
+            .chain(saved.good().and_then(|saved| wanted::only_saved(site, saved)))
             .chain(left_over.into_iter().map(|hook| gone(site, hook)))
             .chain(unpinned::notes(site, context))
             .collect(),
@@ -113,6 +118,12 @@ fn unapplied(site: &Site) -> Option<Note> {
     let (name, hash) = (policy.name(), policy.hash());
     let apply = Applying::attaching(site, &policy, site.saved_file());
     Some(Note::warning(format!("policy {name} {hash} is saved, and not in force: {apply}")))
+}
+
+/// That the next start cannot take the saved policy.
+fn useless_note(fault: &str, context: &Context) -> Note {
+    let check = Command::new("qosbpf").followed_by(saved::check(&context.saved()));
+    Note::warning(format!("{fault}: {check}"))
 }
 
 /// Pins that no hook has to itself, and that cannot be read.

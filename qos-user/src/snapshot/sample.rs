@@ -264,6 +264,7 @@ pub fn status() -> StatusReport {
         netns: None,
         policy: Some(policy()),
         unapplied: false,
+        falls_back: false,
         applied: Some(Applied { when: since(), by: "rt".to_owned(), file: policy().file }),
         taken_back: None,
         hooks: vec![lan, wan, bypassed, missing, broken],

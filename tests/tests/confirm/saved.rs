@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
 };
 
 use anyhow::Context as _;
@@ -29,6 +29,31 @@ fn save_writes_what_is_in_force_as_it_was_given() -> anyhow::Result<()> {
     edge.ok("status")?.says(&[", saved"])?;
     assert_eq!(edge.status()?["policy"]["saved"], true);
     Ok(())
+}
+
+/// As after a boot: a policy is meant to be in force, and none is.
+#[test]
+fn a_saved_policy_that_is_of_no_use_is_a_fault_where_none_is_in_force() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    let path = edge.router.folder().join("etc/policy.toml");
+    edge.ask("status")?.expect(0)?;
+    let useless = |place: &str| -> anyhow::Result<()> {
+        let fault = ["! the saved policy is of no use at the next start: ", place, "policy check "];
+        edge.ask("status")?.expect(3)?.says(&fault)?;
+        let notes = edge.status()?["notes"].to_string();
+        assert!(notes.contains(place), "{notes}");
+        Ok(())
+    };
+    fs::create_dir_all(&path)?;
+    useless("etc/policy.toml")?;
+    fs::remove_dir(&path)?;
+    symlink("nowhere", &path)?;
+    useless("etc/policy.toml")?;
+    fs::remove_file(&path)?;
+    fs::write(&path, "version = 1\nname = \"edge\"\n[interface.lan0]\ningress = \"nope\"\n")?;
+    useless("policy.toml:4:11")?;
+    edge.ok(&format!("policy apply {} --save", edge.keep))?;
+    edge.ok("status").map(drop)
 }
 
 #[test]

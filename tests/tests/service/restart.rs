@@ -140,7 +140,12 @@ fn a_broken_file_after_a_boot_brings_the_last_good_policy_back() -> anyhow::Resu
     lab.says(&["the last good policy is in force instead: other", "the saved policy is not in force", "`ingres`"])?;
     lab.becomes("lan0:ingress", "active")?;
     assert!(lab.five_become(8)?);
-    lab.ask("status")?.expect(0)?.says(&["policy other", "NOT SAVED", "! run: the saved policy is not in force"])?;
+    lab.ask("status")?.expect(0)?.says(&[
+        "policy other",
+        "NOT SAVED: run takes it from last-good.toml after a reboot",
+        "! run: the saved policy is not in force",
+        "! the saved policy is of no use at the next start: ",
+    ])?;
     assert_eq!(lab.metric("qosbpf_policy_last_reload_successful")?, Some(0.0));
     lab.save("edge", MARK)?;
     lab.ok("run --reload")?;

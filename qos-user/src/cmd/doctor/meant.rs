@@ -6,14 +6,13 @@ use crate::{
         Context,
         applying::{self, Applying},
         outdated::{self, Absence},
-        policy::{self, WrongPolicy},
+        saved::{self, Saved},
         site::Site,
         wanted,
     },
-    command::Command,
     diagnosis::{Cure, Finding},
     error::Failure,
-    kernel::{datapath::Hook, files},
+    kernel::datapath::Hook,
     snapshot::Missing,
 };
 
@@ -68,22 +67,12 @@ fn spoiled(failure: Failure) -> Finding {
 /// The policy that a reboot brings back: that it is none, or that it is not in force though no other one is.
 fn saved(site: &Site, context: &Context) -> Option<Finding> {
     let path = context.saved();
-    if files::is_absent(&path) {
-        return None;
-    }
-    match policy::read_policy(&path) {
-        Ok(_) if site.has_policy() => None,
-        Ok((_, policy)) => {
+    match Saved::read(&path) {
+        Saved::Good(policy) if !site.has_policy() => {
             let text = format!("policy {} {} is saved, and not in force", policy.name(), policy.hash());
             let apply = Applying::attaching(site, &policy, site.saved_file());
             Some(Finding::warn("host", "not-in-force", text).cure(apply.cure()))
         }
-        Err(error) => {
-            let wrong = error.downcast_ref::<WrongPolicy>();
-            let why = wrong.map_or_else(|| format!("{error:#}"), WrongPolicy::in_one_line);
-            let text = format!("the saved policy is of no use at the next start: {why}");
-            let check = Command::new("policy check").word(path.display());
-            Some(Finding::fail("host", "saved-policy", text).cure(Cure::ask(check)))
-        }
+        saved => Some(Finding::fail("host", "saved-policy", saved.fault()?).cure(Cure::ask(saved::check(&path)))),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 pub fn status(report: &StatusReport, look: &Look) -> String {
     let mut screen = Screen::default();
     let host = shorten(&report.host, NAME);
-    screen.heading(&format!("{host}   {}{}", policy_name(report.policy.as_ref()), saved(report.policy.as_ref())));
+    screen.heading(&format!("{host}   {}{}", policy_name(report.policy.as_ref()), saved(report)));
     if let Some(netns) = &report.netns {
         screen.line(&format!("network namespace {netns}"));
     }
@@ -38,9 +38,10 @@ pub fn status(report: &StatusReport, look: &Look) -> String {
     screen.finish(look)
 }
 
-const fn saved(policy: Option<&PolicyLabel>) -> &'static str {
-    match policy {
+const fn saved(report: &StatusReport) -> &'static str {
+    match &report.policy {
         Some(PolicyLabel { saved: true, .. }) => ", saved",
+        Some(_) if report.falls_back => ", NOT SAVED: run takes it from last-good.toml after a reboot",
         Some(_) => ", NOT SAVED: lost at reboot",
         None => "",
     }
