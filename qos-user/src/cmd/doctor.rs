@@ -77,9 +77,7 @@ fn examine(args: &DoctorArgs, context: &Context) -> anyhow::Result<Vec<Finding>>
     let names = chosen(args, &net, &interfaces, site.as_ref())?;
     let mut ground = survey::ground(&net, &interfaces, site.as_ref().map(Site::pinned))?;
     ground.pins_unread |= host.bpffs.state == BpffsState::Covering;
-    if ground.ports.iter().any(|port| !port.strays.is_empty()) {
-        ground.elsewhere = unpinned::elsewhere(context);
-    }
+    ground.elsewhere = unpinned::elsewhere(ground.ports.iter().flat_map(|port| &port.strays), context);
     let outside = survey::outside().among(&ground.bridges());
     findings.extend(diagnosis::namespace(&ground, &outside));
     findings.extend(diagnosis::interfaces(&ground, &names, &outside));

@@ -59,17 +59,27 @@ fn none(name: &HookName) -> Failure {
     Failure::new("not-attached", message).hint(format!("what is pinned: {detach}"))
 }
 
-/// Where their pins may be.
+/// Where the pins of programs may be.
 #[must_use]
-pub fn elsewhere(context: &Context) -> Elsewhere {
-    Elsewhere { bpffs: elsewhere::pinned(&context.bpffs), served: control::serves_elsewhere(context) }
+pub fn elsewhere<'a>(programs: impl Iterator<Item = &'a Program>, context: &Context) -> Elsewhere {
+    let programs: Vec<u32> = programs.map(|program| program.id).collect();
+    if programs.is_empty() {
+        return Elsewhere::default();
+    }
+    let is_buried = !bpffs::is_mounted(&context.bpffs) && bpffs::covers_another(&context.bpffs);
+    Elsewhere {
+        buried: is_buried.then(|| context.bpffs.display().to_string()),
+        neighbours: elsewhere::neighbours(&context.bpffs, &programs),
+        bpffs: elsewhere::pinned(&context.bpffs),
+        served: control::serves_elsewhere(context),
+    }
 }
 
 /// What `status` says of them.
 pub fn notes(site: &Site, context: &Context) -> Vec<Note> {
     let at = |interface| survey::strays(&site.net, interface, site.pinned()).into_iter().map(move |it| (interface, it));
     let all: Vec<_> = site.interfaces.iter().flat_map(at).collect();
-    let elsewhere = if all.is_empty() { Elsewhere::default() } else { elsewhere(context) };
+    let elsewhere = elsewhere(all.iter().map(|(_, stray)| stray), context);
     all.iter().map(|(interface, stray)| note(&interface.name, stray, &elsewhere)).collect()
 }
 
@@ -77,7 +87,7 @@ fn note(interface: &str, stray: &Program, elsewhere: &Elsewhere) -> Note {
     let Program { id, name, at, .. } = stray;
     let hook = format!("{interface}:{}", at.direction());
     let ends = || format!("in another bpf file system, name that by --bpffs; {} ends it", unpinned::ending(&hook));
-    let helps = elsewhere.said().map_or_else(ends, |(where_else, advice)| format!("{where_else}: {advice}"));
+    let helps = elsewhere.said(*id).map_or_else(ends, |(where_else, advice)| format!("{where_else}: {advice}"));
     Note::warning(format!(
         "{hook}: program {id} \"{name}\" ({at}) is qosbpf's own, and no pin of it is known here; {helps}"
     ))

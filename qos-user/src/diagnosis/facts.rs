@@ -85,6 +85,8 @@ pub enum BpffsState {
     Hidden,
     /// It, mounted over another one.
     Covering,
+    /// It, below something else that is mounted over it.
+    Buried,
     /// It, and in it something of qosbpf's name that is not qosbpf's; what is wrong, and its path.
     Foreign(String, String),
     /// It, and in it a folder of qosbpf's that is root's, with all that is in it, and that others may write to; the same.
@@ -114,9 +116,24 @@ pub struct Ground {
     pub elsewhere: Elsewhere,
 }
 
-/// Where a network namespace has pins beside the bpf file system that is looked at.
+/// A hook of another network namespace, by pins in the bpf file system that is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The number of the program that runs there.
+    pub program: u32,
+    /// The hook, as that namespace calls it without the device.
+    pub hook: String,
+    /// What `--netns` takes for it, if that is known.
+    pub netns: Option<String>,
+}
+
+/// Where there are pins beside those of this network namespace in the bpf file system that is looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Elsewhere {
+    /// The path of the bpf file system, if something is mounted over it.
+    pub buried: Option<String>,
+    /// Hooks of other network namespaces.
+    pub neighbours: Vec<Neighbour>,
     /// Other bpf file systems within reach that have some.
     pub bpffs: Vec<String>,
     /// Whether a service has some, wherever that is.
@@ -124,9 +141,16 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// What is to be said of it, and what to do; nothing if there are none.
+    /// What is to be said of where the pins of a program are, and what to do; nothing if there are none.
     #[must_use]
-    pub fn said(&self) -> Option<(&'static str, String)> {
+    pub fn said(&self, program: u32) -> Option<(&'static str, String)> {
+        if let Some(path) = &self.buried {
+            let what = "what is mounted over the bpf file system hides the pins";
+            return Some((what, format!("take it away: {}", Command::new("umount").word(path))));
+        }
+        if let Some(neighbour) = self.neighbours.iter().find(|it| it.program == program) {
+            return Some(("its pins are of the network namespace that its device came from", neighbour.advice()));
+        }
         let named = self.bpffs.iter().map(|path| Command::new("--bpffs").word(path).to_string());
         let named: Vec<String> = named.collect();
         match (named.is_empty(), self.served) {
@@ -140,6 +164,17 @@ impl Elsewhere {
             }
             (true, false) => None,
         }
+    }
+}
+
+impl Neighbour {
+    /// How it is ended where its pins are.
+    fn advice(&self) -> String {
+        let qosbpf = Command::new("qosbpf");
+        let there = self.netns.as_ref().map_or(qosbpf.clone(), |name| qosbpf.words("--netns").word(name));
+        let ends = there.words("detach").operand(&self.hook);
+        let place = if self.netns.is_some() { "" } else { ", in that network namespace" };
+        format!("it goes on until the device is back; to end it{place}, with the --bpffs of this command: {ends}")
     }
 }
 

@@ -54,7 +54,7 @@ fn summary(host: &Host) -> Finding {
         BpffsState::ReadOnly => "bpffs ro",
         BpffsState::Foreign(..) => "bpffs with foreign pins",
         BpffsState::Open(..) => "bpffs with pins that others may change",
-        BpffsState::Absent { .. } | BpffsState::Hidden => "no bpffs",
+        BpffsState::Absent { .. } | BpffsState::Hidden | BpffsState::Buried => "no bpffs",
     };
     let text = format!("kernel {} {}, {jit}, {btf}, {rights}, {bpffs}", host.release, host.machine);
     Finding::ok(HOST, "host", text)
@@ -181,6 +181,11 @@ fn bpffs(bpffs: &Bpffs) -> Option<Finding> {
             let text = format!("{path} is mounted over another bpf file system: what is pinned in that is not seen");
             Some(Finding::warn(HOST, "bpffs-covered", text).cure(Cure::Host(Command::new("umount").word(path))))
         }
+        BpffsState::Buried => {
+            let text =
+                format!("what is mounted at {path} hides the bpf file system: what is pinned in that is not seen");
+            Some(Finding::fail(HOST, "bpffs-covered", text).cure(Cure::Host(Command::new("umount").word(path))))
+        }
         BpffsState::Foreign(why, folder) => {
             let cure = Cure::Host(Command::new("rm -r").word(folder));
             let text = format!(
@@ -252,7 +257,7 @@ mod tests {
 
     #[test]
     fn each_fault_of_the_host_has_its_line() {
-        let cases: [(Host, Level, &str); 12] = [
+        let cases: [(Host, Level, &str); 13] = [
             (Host { release: "6.18.3-rt".to_owned(), realtime: true, ..good() }, Level::Info, "realtime"),
             (Host { release: "4.19.0".to_owned(), ..good() }, Level::Fail, "kernel-too-old"),
             (Host { machine: "mips".to_owned(), ..good() }, Level::Warn, "unaligned-access"),
@@ -263,6 +268,7 @@ mod tests {
             (with(BpffsState::ReadOnly), Level::Fail, "bpffs-read-only"),
             (with(BpffsState::Hidden), Level::Fail, "bpffs-hidden"),
             (with(BpffsState::Covering), Level::Warn, "bpffs-covered"),
+            (with(BpffsState::Buried), Level::Fail, "bpffs-covered"),
             (with(BpffsState::Foreign("not root's".to_owned(), "/x y".to_owned())), Level::Fail, "bpffs-foreign"),
             (with(BpffsState::Open("is open".to_owned(), "/x y".to_owned())), Level::Fail, "bpffs-open"),
         ];

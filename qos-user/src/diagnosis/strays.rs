@@ -13,19 +13,19 @@ pub(super) fn found(port: &Port, ground: &Ground) -> Vec<Finding> {
 /// Where pins cannot be read, or are elsewhere, they may be there for it, and it is not to be ended for that.
 fn stray(interface: &str, program: &Program, ground: &Ground) -> Finding {
     let Program { id, name, at, .. } = program;
-    let (why, cure) = unknown(&format!("{interface}:{}", at.direction()), ground);
+    let (why, cure) = unknown(*id, &format!("{interface}:{}", at.direction()), ground);
     let text = format!("program {id} \"{name}\" ({at}) is qosbpf's own: it counts and marks, and {why}");
     Finding::warn(interface, "own-unpinned", text).cure(cure)
 }
 
 /// Why nothing is known of a program at a hook, and what helps.
-fn unknown(hook: &str, ground: &Ground) -> (String, Cure) {
+fn unknown(program: u32, hook: &str, ground: &Ground) -> (String, Cure) {
     if ground.pins_unread {
         let why = "its pins are not read, so that its counters and its policy are not known here";
         let advice = "mend what is said of the pins above; if they are in another bpf file system, name it by --bpffs";
         return (why.to_owned(), Cure::Advice(advice.to_owned()));
     }
-    if let Some((where_else, advice)) = ground.elsewhere.said() {
+    if let Some((where_else, advice)) = ground.elsewhere.said(program) {
         return (format!("no pin of it is known here: {where_else}"), Cure::Advice(advice));
     }
     let why = "no pin of it is known here: they are in another bpf file system, such as one that is unmounted here and lives \
@@ -76,7 +76,7 @@ mod tests {
             }
         };
         let bpffs = vec!["/tmp/b pf".to_owned(), "/tmp/bpf".to_owned()];
-        let reached = advice(Elsewhere { bpffs, served: true });
+        let reached = advice(Elsewhere { bpffs, served: true, ..Elsewhere::default() });
         assert_eq!(reached, "name that: --bpffs '/tmp/b pf' or --bpffs /tmp/bpf");
         let served = advice(Elsewhere { served: true, ..Elsewhere::default() });
         assert_eq!(served, "name that by --bpffs, as qosbpf run was told it");

@@ -52,12 +52,13 @@ pub fn is_hidden(before: (u64, u64), path: &Path) -> bool {
     mounts.iter().any(|mount| mount.device == device)
 }
 
-/// Whether a bpf file system is mounted over another one, which is hidden with all its pins.
+/// Whether what is mounted there, be it a bpf file system or not, is mounted over another bpf file system, which is hidden
+/// with all its pins.
 #[must_use]
 pub fn covers_another(path: &Path) -> bool {
     let Ok(mounts) = mounted_at(path) else { return false };
     let bpf: BTreeSet<String> = mounts.into_iter().filter(|mount| mount.is_bpf).map(|mount| mount.device).collect();
-    bpf.len() > 1
+    bpf.len() > usize::from(is_mounted(path))
 }
 
 /// What is mounted at `path`, one over the other.
@@ -75,7 +76,8 @@ pub fn refuse_covering(path: &Path) -> anyhow::Result<()> {
     if !covers_another(path) {
         return Ok(());
     }
-    let message = format!("{} is mounted over another bpf file system, and hides what is pinned in it", path.display());
+    let message =
+        format!("what is mounted at {} is over a bpf file system, and hides what is pinned in it", path.display());
     Err(Failure::new("hidden-pins", message).hint(Command::new("umount").word(path.display()).to_string()).into())
 }
 
@@ -98,6 +100,7 @@ pub fn ensure_mounted(path: &Path) -> anyhow::Result<()> {
         return refuse_read_only(path);
     }
     refuse_hidden(path)?;
+    refuse_covering(path)?;
     base_of(path).map_or(Ok(()), ensure_mounted)?;
     if path.exists() {
         refuse_in_use(path)?;

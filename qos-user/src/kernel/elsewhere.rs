@@ -1,9 +1,37 @@
-//! Pins of this network namespace in other bpf file systems than the one that is looked at: whoever attached there named it by
-//! `--bpffs`, and whoever looks has forgotten to.
+//! Pins in other places than the one that is looked at. Those of this network namespace in another bpf file system: whoever
+//! attached there named it by `--bpffs`, and whoever looks has forgotten to, or something is mounted over it. And those of
+//! another network namespace, of which a device was moved here: it takes its programs with it.
 
 use std::{collections::HashSet, fs, path::Path};
 
-use super::{bpffs, mounts, netns};
+use super::{
+    bpffs, datapath, mounts, netns,
+    pins::{HookPins, Pin, Store},
+};
+use crate::diagnosis::facts::Neighbour;
+
+/// The hooks of other network namespaces in the bpf file system at `own` that run one of these programs.
+#[must_use]
+pub fn neighbours(own: &Path, programs: &[u32]) -> Vec<Neighbour> {
+    let Ok(store) = Store::open(own) else { return Vec::new() };
+    let trusted = store.others().into_iter().filter(|other| bpffs::check_folder(&other.namespace).is_ok());
+    trusted.flat_map(|other| running(&other, programs)).collect()
+}
+
+fn running(store: &Store, programs: &[u32]) -> Vec<Neighbour> {
+    let program = |pins: &HookPins| Some(datapath::remembered(pins, Pin::State).ok()??.program_id);
+    let hooks = store.hooks().unwrap_or_default().into_iter();
+    let with_programs = hooks.filter_map(|pins| Some((program(&pins)?, pins)));
+    let hooks: Vec<_> = with_programs.filter(|(program, _)| programs.contains(program)).collect();
+    let number = store.namespace.file_name().and_then(|name| name.to_str()?.strip_prefix("netns-")?.parse().ok());
+    let netns = if hooks.is_empty() { None } else { number.and_then(netns::called) };
+    let found = hooks.into_iter().map(|(program, pins)| Neighbour {
+        program,
+        hook: format!("if-{}:{}", pins.ifindex, pins.direction),
+        netns: netns.clone(),
+    });
+    found.collect()
+}
 
 /// The bpf file systems within reach, but the one at `own`, in which qosbpf has pins of this network namespace; each by one
 /// of its places.

@@ -30,7 +30,7 @@ impl Store {
     }
 
     /// The pins of all other network namespaces.
-    fn others(&self) -> Vec<Self> {
+    pub(super) fn others(&self) -> Vec<Self> {
         let names = names_in(&self.layout).unwrap_or_default().into_iter().filter(|name| name.starts_with("netns-"));
         let others = names.map(|name| Self { namespace: self.layout.join(name), ..self.clone() });
         others.filter(|other| other.namespace != self.namespace).collect()

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     os::{fd::AsFd, unix::fs::MetadataExt as _},
     path::Path,
+    thread,
 };
 
 use anyhow::Context as _;
@@ -16,6 +17,8 @@ use crate::error::Failure;
 
 /// Where `ip netns` keeps its names.
 const NAMED: &str = "/run/netns";
+/// The one of the first process.
+const HOSTS: &str = "/proc/1/ns/net";
 /// The namespace that this thread is in.
 pub(super) const OWN: &str = "/proc/thread-self/ns/net";
 /// `PROC_PID_INIT_INO`: the inode of the process namespace that has all others in it.
@@ -43,6 +46,19 @@ pub fn enter(name: &str) -> anyhow::Result<()> {
         };
         Failure::new("netns", format!("network namespace {name}: {why}")).hint(hint).into()
     })
+}
+
+/// What `--netns` takes for the namespace of a number: its name, or the path of the host's own; `None` if it has neither, or
+/// may not be entered.
+#[must_use]
+pub fn called(number: u64) -> Option<String> {
+    let names = fs::read_dir(NAMED).into_iter().flatten().flatten();
+    let mut names: Vec<String> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names.push(HOSTS.to_owned());
+    // The thread is of no other use afterwards.
+    let has = |name: &str| enter(name).is_ok() && id().is_ok_and(|there| there == number);
+    names.into_iter().find(|name| thread::scope(|scope| scope.spawn(|| has(name)).join().unwrap_or(false)))
 }
 
 /// Whether it is that of this thread.

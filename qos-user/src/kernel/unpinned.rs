@@ -43,7 +43,8 @@ pub fn refuse(interface: &Interface, pins: &HookPins, net: &Network) -> anyhow::
     };
     while let Some(stray) = first() {
         if Instant::now() >= *DEADLINE.get_or_init(|| Instant::now() + ENDING) {
-            let elsewhere = Elsewhere { bpffs: elsewhere::pinned(pins.bpffs()), served: false };
+            let neighbours = elsewhere::neighbours(pins.bpffs(), &[stray.id]);
+            let elsewhere = Elsewhere { neighbours, bpffs: elsewhere::pinned(pins.bpffs()), ..Elsewhere::default() };
             return Err(refusal(&interface.name, &stray, &elsewhere));
         }
         thread::sleep(ENDING / 10);
@@ -59,7 +60,7 @@ fn refusal(interface: &str, stray: &Program, elsewhere: &Elsewhere) -> anyhow::E
          be counted and marked twice"
     );
     let ends = || format!("if it is in another bpf file system, name that by --bpffs; {} ends it", ending(&hook));
-    let hint = elsewhere.said().map_or_else(ends, |(where_else, advice)| format!("{where_else}: {advice}"));
+    let hint = elsewhere.said(*id).map_or_else(ends, |(where_else, advice)| format!("{where_else}: {advice}"));
     Failure::new("own-unpinned", message).hint(hint).into()
 }
 

@@ -40,7 +40,7 @@ fn a_saved_policy_that_is_of_no_use_is_a_fault_where_none_is_in_force() -> anyho
     let useless = |place: &str| -> anyhow::Result<()> {
         let fault = ["! the saved policy is of no use at the next start: ", place, "policy check "];
         edge.ask("status")?.expect(3)?.says(&fault)?;
-        let notes = edge.status()?["notes"].to_string();
+        let notes = edge.ask("status --json")?.expect(3)?.json()?["notes"].to_string();
         assert!(notes.contains(place), "{notes}");
         Ok(())
     };

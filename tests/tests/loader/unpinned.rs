@@ -2,11 +2,13 @@
 
 use std::process::Child;
 
+use anyhow::Context as _;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use qosbpf_tests::{
+    binary::Answer,
     left::assert_nothing,
     mounts,
-    router::{Router, words},
+    router::{Router, run_in, words},
     typed::{find, has, type_in},
 };
 
@@ -108,4 +110,56 @@ fn pins_below_another_mount_are_shown_by_the_cure_and_nothing_is_ended() -> anyh
     router.ask("doctor --sample 0 --json")?.expect(0)?;
     router.ok("status")?.says(&["wan0:egress"])?;
     Ok(())
+}
+
+/// Something else than a bpf file system is mounted over it: to mount one more would bury the pins deeper.
+#[test]
+fn what_hides_the_pins_is_taken_away_and_nothing_is_mounted_over_it() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach wan0 --egress")?;
+    let policy = router.policy("p", POLICY)?;
+    mount(Some("none"), &router.bpffs, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+    let lines = ["attach wan0 --ingress".to_owned(), format!("policy apply {policy}"), "run --once".to_owned()];
+    let refused = lines.map(|line| router.ask(&line));
+    let (status, answer) = (router.ask("status"), router.ask("doctor --sample 0 --json"));
+    let found = answer.and_then(|answer| {
+        let stray = find(&answer, "wan0", "own-unpinned")?;
+        assert!(stray["advice"].as_str().is_some_and(|advice| advice.contains("umount ")), "{stray:#}");
+        assert!(!has(&answer, "bpffs-absent")?, "{}", answer.stdout);
+        find(&answer.expect(3)?, "host", "bpffs-covered")
+    });
+    let typed = found.and_then(|found| type_in(&found, None));
+    if typed.is_err() {
+        umount2(&router.bpffs, MntFlags::MNT_DETACH)?;
+    }
+    typed?;
+    for answer in refused {
+        answer?.expect(1)?.complains(&["over a bpf file system, and hides what is pinned in it", "umount "])?;
+    }
+    let status = status?;
+    assert!(status.stdout.contains("umount") && !status.stdout.contains("--unpinned"), "{}", status.stdout);
+    router.ask("doctor --sample 0 --json")?.expect(0)?;
+    router.ok("status")?.says(&["wan0:egress"])?;
+    Ok(())
+}
+
+/// It takes its programs with it, and their pins stay where they are.
+#[test]
+fn a_device_that_was_moved_here_is_told_where_its_pins_are() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let here = router.lab().lan();
+    router.ok("attach wan0 --egress")?;
+    run_in(router.edge(), &format!("ip link set wan0 netns {}", here.name()))?;
+    let ask = |line: &str| Answer::of(&mut router.command_in(here, line)?);
+    let found = find(&ask("doctor wan0 --sample 0 --json")?.expect(3)?, "wan0", "own-unpinned")?;
+    let (advice, there) = (found["advice"].as_str().unwrap_or_default(), router.edge().name());
+    assert!(found["cure"].is_null(), "{found:#}");
+    let (_, line) = advice.split_once(&format!("qosbpf --netns {there} ")).with_context(|| advice.to_owned())?;
+    for answer in [ask("status")?, ask("attach wan0 --egress")?.expect(1)?] {
+        let said = answer.stdout.clone() + &answer.stderr;
+        assert!(said.contains(line) && !said.contains("--unpinned"), "{said}");
+    }
+    router.ok(line)?;
+    assert!(!has(&ask("doctor wan0 --sample 0 --json")?, "own-unpinned")?);
+    assert_nothing(&router, "detach where the pins are")
 }

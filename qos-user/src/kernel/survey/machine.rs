@@ -116,6 +116,9 @@ fn state(path: &Path) -> BpffsState {
         if bpffs::refuse_hidden(path).is_err() {
             return BpffsState::Hidden;
         }
+        if bpffs::covers_another(path) {
+            return BpffsState::Buried;
+        }
         let base = bpffs::base_of(path).map(|base| base.display().to_string());
         return BpffsState::Absent { folder: path.is_dir(), base };
     }
