@@ -51,7 +51,8 @@ pub fn refuse_changes(at: &Path, refuse: bool) -> anyhow::Result<()> {
 fn enter(bpffs: &Path) -> anyhow::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    for line in fs::read_to_string("/proc/thread-self/mounts")?.lines() {
+    // The uppermost first: with one that is taken away goes all that is mounted in it.
+    for line in fs::read_to_string("/proc/thread-self/mounts")?.lines().rev() {
         let mut words = line.split(' ').skip(1);
         if let (Some(place), Some("bpf")) = (words.next(), words.next())
             && Path::new(place) != bpffs
