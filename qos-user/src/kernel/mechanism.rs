@@ -12,6 +12,7 @@ use aya::programs::{
 use nix::net::if_::if_nametoindex;
 
 use super::{
+    filter_place,
     network::Network,
     object::Loaded,
     pins::{HookPins, Pin},
@@ -26,8 +27,8 @@ use crate::{
 };
 
 /// The priority and handle of our clsact filter: fixed, so that a replacement hits it, and nobody else's by chance.
-const PRIORITY: u16 = CLSACT_PRIORITY;
-const HANDLE: TcHandle = TcHandle::new(0, 1);
+pub(super) const PRIORITY: u16 = CLSACT_PRIORITY;
+pub(super) const HANDLE: TcHandle = TcHandle::new(0, 1);
 
 /// What runs at a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,23 +121,6 @@ fn attach_clsact(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Ne
     }
 }
 
-/// Before a hook gets its first program: by whatever mechanism that is, packets would meet two of them. One of clsact stays in
-/// the kernel when its pins go, as with a bpf file system that is unmounted.
-///
-/// # Errors
-///
-/// `foreign-filter`.
-pub fn refuse_filter_without_pins(interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
-    let Some(Running { program_id, .. }) = running(Via::Clsact, pins, net)? else { return Ok(()) };
-    let removal = Command::new("tc filter del dev").word(interface).word(pins.direction).words("pref").word(PRIORITY);
-    let message = format!(
-        "{interface}:{}: a filter is at our priority, of which no pin is known (program {program_id}): left by a bpf file \
-         system that was unmounted, or made by qosbpf with another --bpffs",
-        pins.direction
-    );
-    Err(Failure::new("foreign-filter", message).hint(format!("{removal} removes it, if it is without use")).into())
-}
-
 /// The kernel has one place for both, and says no more than that something is there.
 fn barred(interface: &str) -> anyhow::Error {
     let removal = Command::new("tc qdisc del dev").word(interface).words("ingress");
@@ -160,6 +144,7 @@ fn make_clsact(interface: &str, pins: &HookPins, net: &Network) -> anyhow::Resul
 }
 
 fn add_filter(loaded: &mut Loaded, interface: &str, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
+    filter_place::refuse_taken(interface, pins, net)?;
     let program_id = loaded.info()?.id();
     let tc = loaded.tc()?;
     let options = TcAttachOptions::Netlink(NlOptions { priority: PRIORITY, handle: HANDLE, classid: None });

@@ -11,6 +11,7 @@ pub mod document;
 pub mod elsewhere;
 pub mod events;
 pub mod files;
+mod filter_place;
 pub mod ghosts;
 pub mod jiffies;
 pub mod leftover;

@@ -7,7 +7,7 @@ use qos_common::locate::Link;
 use super::{
     choice::{self, Wanted},
     datapath::Hook,
-    mechanism,
+    filter_place,
     needs::Needs,
     network::{Interface, Network},
     pins::HookPins,
@@ -64,7 +64,7 @@ pub(super) fn take(
     once: impl Fn(Attempt) -> anyhow::Result<Hook>,
 ) -> anyhow::Result<Hook> {
     let Place { interface, pins, wanted, layer, needs } = *place;
-    mechanism::refuse_filter_without_pins(&interface.name, pins, net)?;
+    filter_place::refuse_without_pins(&interface.name, pins, net)?;
     unpinned::refuse(interface, pins, net)?;
     let is_short = Cell::new(false);
     let once =

@@ -126,20 +126,22 @@ fn a_foreign_filter_in_our_place_is_neither_replaced_nor_removed() -> anyhow::Re
     router.ask("status")?.expect(3)?.says(&["removed by someone else"])?;
     router.ok(&format!("policy apply {policy}"))?;
     assert_eq!(filter()?, earlier);
-    // It may be one of ours by other pins: packets would meet both.
-    for hook in ["tcx", "clsact", "auto"] {
-        let refused = router.ask(&format!("attach lan0 --ingress --hook {hook}"))?.expect(1)?;
-        refused.complains(&["lan0:ingress: a filter is at our priority, of which no pin is known"])?;
-        assert_eq!((filter()?, tcx(router.edge(), "lan0", TcAttachType::Ingress)?), (earlier.clone(), Vec::new()));
-    }
-    let removed = || run_in(router.edge(), "tc filter del dev lan0 ingress pref 20819");
-    removed()?;
+    let refused = |who: &str| {
+        let said = ["somebody else's filter has our place, pref 20819: ", who, "tc filter show dev lan0 ingress"];
+        router.ask("attach lan0 --ingress --hook clsact")?.expect(1)?.complains(&said)?;
+        anyhow::ensure!(tcx(router.edge(), "lan0", TcAttachType::Ingress)?.is_empty());
+        anyhow::Ok(())
+    };
+    refused("\"foreign\"; ")?;
+    assert_eq!(filter()?, earlier);
+    // By its name it is none of ours: nobody meets two of them.
     router.ok("attach lan0 --ingress --hook tcx")?.says(&["its counters go on"])?;
     assert_eq!(router.counted("lan0:ingress")?.packets()[&184], 3);
-    run_in(router.edge(), &format!("tc filter add dev lan0 ingress prio 20819 handle 1 bpf da pinned {path}"))?;
     router.ok("detach lan0")?;
     assert_eq!(filter()?, earlier);
-    Ok(())
+    run_in(router.edge(), "tc filter del dev lan0 ingress pref 20819")?;
+    run_in(router.edge(), "tc filter add dev lan0 ingress prio 20819 protocol ip u32 match u32 0 0 flowid :1")?;
+    refused("a filter of another kind than bpf; ")
 }
 
 #[test]
