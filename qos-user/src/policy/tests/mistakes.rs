@@ -166,6 +166,13 @@ fn a_name_without_quotes_is_no_boolean() {
 }
 
 #[test]
+fn typographic_quotes_are_no_part_of_the_word() {
+    let report = read("version = 1\nname = \"x\"\n[interface.wan0]\negress = \u{201c}to-isp\u{201d}\n").unwrap_err();
+    let text = report.render(false);
+    assert!(text.contains("write \"to-isp\""), "{text}");
+}
+
+#[test]
 fn not_utf8() {
     let bytes = [&EDGE.as_bytes()[..50], b"\xff\xfe", &EDGE.as_bytes()[50..]].concat();
     insta::assert_snapshot!(Source::new("policy.toml", bytes).unwrap_err().render(false));

@@ -68,6 +68,9 @@ fn unopened(error: &ParseError) -> Option<Span> {
     (error.description() == "missing opening quote").then(|| error.context().map(Span::from))?
 }
 
+/// What word processors and web pages make of quotes.
+const TYPOGRAPHIC: [char; 6] = ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{201a}'];
+
 fn syntax(error: &ParseError, source: &Source) -> Finding {
     if let Some(string) = strings::unclosed(error) {
         return strings::never_closed(string, source);
@@ -85,7 +88,7 @@ fn syntax(error: &ParseError, source: &Source) -> Finding {
     };
     let finding = Finding::error(span, description);
     match description {
-        UNQUOTED => return finding.help(format!("write \"{}\"", shown(word))),
+        UNQUOTED => return finding.help(format!("write \"{}\"", shown(word.trim_matches(TYPOGRAPHIC)))),
         "invalid unquoted key" => {
             return finding.help("a name with a dot, a star or an equals sign needs quotes: [interface.\"ppp*\"]");
         }
