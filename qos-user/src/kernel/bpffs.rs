@@ -160,10 +160,9 @@ fn refuse_in_use(path: &Path) -> anyhow::Result<()> {
     if path == Path::new(DEFAULT) || ours && fs::read_dir(path).is_ok_and(|mut names| names.next().is_none()) {
         return Ok(());
     }
-    let mount = Command::new("mount -t bpf bpf");
     let message = format!("{} is neither a bpf file system nor an empty folder of root's", path.display());
     Err(Failure::new("bpffs-not-empty", message)
-        .hint(format!("{} hides what is in it; --bpffs names another place", mount.word(path.display())))
+        .hint("a mount would hide what is in it; --bpffs names another place")
         .into())
 }
 

@@ -15,6 +15,7 @@ use crate::{
         site::{InForce, Site},
         who,
     },
+    command::Command,
     error::{Exit, Failure, with_hint},
     kernel::{files, pending::Pending},
     policy::{Policy, Source},
@@ -24,8 +25,11 @@ use crate::{
 /// What the service is called where somebody asks who has changed something.
 const OURSELVES: &str = "qosbpf run";
 
-/// What there is to do where another policy is in force than the saved one.
-pub const CHOICE: &str = "qosbpf policy save keeps it, qosbpf run --reload takes the saved one";
+/// What there is to do where another policy is in force than the saved one, with a service and without.
+pub fn choice(site: &Site) -> String {
+    let apply = Command::new("qosbpf policy apply --attach").operand(site.saved_file().display());
+    format!("qosbpf policy save keeps it, {apply} takes the saved one")
+}
 
 /// Why the policy is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,12 +96,13 @@ fn attempt(occasion: Occasion, context: &Context) -> anyhow::Result<()> {
         if occasion == Occasion::Start && !is_newer(&policy, in_force) {
             let InForce { policy: now, record, .. } = in_force;
             tracing::warn!(
-                "policy {} {} by {} stays in force, and is not the saved one ({} {}): {CHOICE}",
+                "policy {} {} by {} stays in force, and is not the saved one ({} {}): {}",
                 now.name(),
                 now.hash(),
                 record.by,
                 policy.name(),
-                policy.hash()
+                policy.hash(),
+                choice(&site)
             );
             return Ok(());
         }
@@ -136,7 +141,8 @@ fn then_again(error: anyhow::Error) -> anyhow::Error {
 /// than what is saved.
 pub fn waited_no_more(site: &Site, at: SystemTime) -> Reload {
     if let Some(InForce { policy, .. }) = &site.policy {
-        tracing::warn!("policy {} {} is in force, and is not the saved one: {CHOICE}", policy.name(), policy.hash());
+        let (name, hash) = (policy.name(), policy.hash());
+        tracing::warn!("policy {name} {hash} is in force, and is not the saved one: {}", choice(site));
         return Reload::succeeded(at);
     }
     Reload::failed(at, "it was not read while another policy waited to be confirmed: qosbpf run --reload".to_owned())
