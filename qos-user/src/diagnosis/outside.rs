@@ -272,6 +272,12 @@ impl Rule {
         self.ways.iter().filter(|way| way.concerns_own(to)).any(|way| self.taken(way).meets(packets))
     }
 
+    /// Whether it sets the codepoint.
+    #[must_use]
+    pub const fn is_marker(&self) -> bool {
+        matches!(self.does, Does::Mark(_))
+    }
+
     /// Whether packets come to it by ways of one kind alone.
     #[must_use]
     pub fn is_only_at(&self, stage: Stage) -> bool {
@@ -320,7 +326,7 @@ impl Outside {
 
     /// The rules that set codepoints.
     pub fn markers(&self) -> impl Iterator<Item = &Rule> {
-        self.rules().filter(|rule| matches!(rule.does, Does::Mark(_)))
+        self.rules().filter(|rule| rule.is_marker())
     }
 
     /// The rules that let packets with some codepoints not go on.

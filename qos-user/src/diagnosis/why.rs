@@ -4,6 +4,7 @@ mod attachment;
 mod bridged;
 mod device;
 mod elsewhere;
+mod family;
 mod forwarding;
 mod mark;
 mod own;

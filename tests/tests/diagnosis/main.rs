@@ -4,6 +4,7 @@ mod behind;
 mod bridge;
 mod cures;
 mod doctor;
+mod families;
 mod flows;
 mod meant;
 mod operator;

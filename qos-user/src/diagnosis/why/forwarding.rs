@@ -2,20 +2,18 @@
 
 use qos_common::ds::Dscp;
 
-use super::{Scene, hook_name};
+use super::{Scene, family, hook_name};
 use crate::{
     diagnosis::{Command, Cure, Finding, Level, facts::Port},
     snapshot::Hook,
 };
-
-const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 
 /// The first hook of `from` at which packets came that this host does not forward, and the setting that says so. `fault` if
 /// they were to go through; else they may be for this host.
 pub(super) fn off(scene: &Scene<'_>, from: &[&Hook], dscps: &[Dscp], fault: bool) -> Option<Finding> {
     let (hook, family, setting) = from.iter().find_map(|hook| {
         let port = scene.ground.port(&hook.interface).filter(|port| !is_bridged(scene, port))?;
-        let families = FAMILIES.iter().zip(&port.forwards_not).zip(came(hook, dscps));
+        let families = family::NAMES.iter().zip(&port.forwards_not).zip(came(hook, dscps));
         let mut off = families.filter(|((_, off), came)| off.is_some() && *came);
         let ((family, setting), _) = off.next()?;
         Some((hook, *family, setting.clone()?))
@@ -35,13 +33,5 @@ fn is_bridged(scene: &Scene<'_>, port: &Port) -> bool {
 
 /// Whether packets with these codepoints came, IPv4 and IPv6.
 fn came(hook: &Hook, dscps: &[Dscp]) -> [bool; 2] {
-    [0, 1].map(|family| of_family(hook, family, dscps) > 0)
-}
-
-/// How many packets of a family came with these codepoints.
-pub(super) fn of_family(hook: &Hook, family: usize, dscps: &[Dscp]) -> u64 {
-    let Ok(counts) = &hook.counts else { return 0 };
-    let bytes = dscps.iter().flat_map(|dscp| (0..4).map(move |ecn| usize::from(dscp.value() << 2 | ecn)));
-    let sums = [&counts.sums.kept, &counts.sums.changed].map(|sums| &sums[family]);
-    bytes.flat_map(|ds| sums.map(|sum| sum.get(ds).map_or(0, |counter| counter.packets))).sum()
+    [0, 1].map(|family| family::before(hook, dscps, family::only(family)) > 0)
 }

@@ -36,11 +36,6 @@ pub(super) fn after(hook: &Hook, dscps: &[Dscp]) -> u64 {
     hook.counts.as_ref().map_or(0, |counts| dscps.iter().map(|dscp| counts.after(*dscp).packets).sum())
 }
 
-pub(super) fn others(hook: &Hook, dscps: &[Dscp]) -> u64 {
-    let all = hook.counts.as_ref().map_or(0, |counts| counts.totals().before.packets);
-    all.saturating_sub(before(hook, dscps))
-}
-
 /// What is found of these codepoints.
 pub(super) fn findings(scene: &Scene<'_>, hook: &Hook, word: &str, dscps: &[Dscp]) -> Vec<Finding> {
     let mut findings = by_policy(hook, "here", dscps);

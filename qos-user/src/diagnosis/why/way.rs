@@ -7,7 +7,7 @@ mod verdict;
 use qos_common::ds::Dscp;
 
 use super::{
-    Scene, hook_name,
+    Scene, family, hook_name,
     mark::{after, before},
     tunnels::Tunnel,
 };
@@ -30,6 +30,7 @@ pub(super) fn way(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, word: &s
 }
 
 /// The question: what came in by some hooks, and came to one at egress, or to any.
+#[derive(Clone, Copy)]
 struct Asked<'a> {
     scene: &'a Scene<'a>,
     from: &'a [&'a Hook],
@@ -54,6 +55,17 @@ impl Asked<'_> {
     }
 }
 
+/// The packets of one family among them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Family {
+    /// Left those hooks.
+    came: u64,
+    /// Came to none at egress: no more than so many.
+    pub missing: u64,
+    /// With other codepoints came to hooks at egress by which these may leave.
+    pub others: u64,
+}
+
 /// Packets with certain codepoints that came in by the hooks that are asked about.
 pub(super) struct Way<'a> {
     pub dscps: &'a [Dscp],
@@ -75,12 +87,10 @@ pub(super) struct Way<'a> {
     allowed: u64,
     /// How many may have come before the last hook at egress was there.
     unseen: u64,
-    /// With other codepoints came to hooks at egress by which these may leave.
-    pub others: u64,
     /// Whether these are the packets of the sample.
     pub sampled: bool,
-    /// The families of which packets are missing; both, if that cannot be said.
-    families: [bool; 2],
+    /// What became of each family.
+    of: [Family; 2],
     /// The families of which packets came.
     came_of: [bool; 2],
     /// Tunnels that have counted some.
@@ -90,7 +100,19 @@ pub(super) struct Way<'a> {
 impl Way<'_> {
     /// What is missing.
     pub(super) fn packets(&self) -> Packets {
-        Packets { families: self.families, ..Packets::of(self.dscps) }
+        Packets { families: self.of.map(|of| of.missing > 0), ..Packets::of(self.dscps) }
+    }
+
+    /// Of each family, if packets of both are.
+    fn missing_by_family(&self) -> Option<String> {
+        let of = self.of.iter().zip(family::NAMES);
+        let words = of.map(|(of, name)| format!("{} of {} {name}", of.missing, of.came)).collect::<Vec<_>>();
+        self.of.iter().all(|of| of.missing > 0).then(|| format!("missing: {}", words.join(", ")))
+    }
+
+    /// The same of each family.
+    pub(super) const fn by_family(&self) -> [Family; 2] {
+        self.of
     }
 
     fn all_that_came(&self) -> Packets {

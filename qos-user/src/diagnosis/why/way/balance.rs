@@ -27,6 +27,17 @@ pub(super) struct Bounds {
     pub surplus: u64,
 }
 
+impl Bounds {
+    /// Of two that may be so whichever is worse.
+    pub fn worst([one, other]: [Self; 2]) -> Self {
+        Self {
+            lost: one.lost.max(other.lost),
+            surely_lost: one.surely_lost.min(other.surely_lost),
+            surplus: one.surplus.max(other.surplus),
+        }
+    }
+}
+
 impl Balance {
     /// What it proves.
     pub fn bounds(&self) -> Bounds {

@@ -5,16 +5,16 @@ use std::time::Duration;
 use qos_common::ds::Dscp;
 
 use super::{
-    Way,
-    balance::{Balance, packets},
+    Family, Way,
+    balance::{Balance, Bounds, packets},
 };
 use crate::{
     diagnosis::{
+        facts::Port,
         share::{BETWEEN, NOISE},
         why::{
             Scene, bridged,
-            forwarding::of_family,
-            mark::{after, before, others},
+            family::{self, Families, after, before, others},
             tunnels,
         },
     },
@@ -29,17 +29,32 @@ const TOGETHER: u64 = 30;
 /// So are those that were attached within one part in so many of the time since.
 const SMALL_PART: u64 = 20;
 
-type Count = fn(&Hook, &[Dscp]) -> u64;
+type Count = fn(&Hook, &[Dscp], Families) -> u64;
 
 /// What came in by some hooks with these codepoints, and what of it reached those at egress; `None` if that cannot be compared.
 pub(super) fn way<'a>(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, dscps: &'a [Dscp]) -> Option<Way<'a>> {
-    let sampled = Reading { scene, dscps, sampled: true };
+    let sampled = Reading { scene, dscps, families: family::BOTH, sampled: true };
     if from.iter().any(|hook| sampled.amount(hook, after) > 0) {
         return Some(sampled.way(from, to));
     }
     let exits = sampled.ways_out(from);
     let together = from.iter().all(|from| exits.iter().all(|exit| saw_the_same(scene, from, exit)));
     together.then(|| Reading { sampled: false, ..sampled }.way(from, to))
+}
+
+/// The same of one family; `None` where the counters do not tell the two apart: what our policy makes of others at ingress, and
+/// what is inside of packets of the other one.
+pub(super) fn of_family<'a>(
+    scene: &Scene<'_>,
+    from: &[&Hook],
+    to: Option<&Hook>,
+    way: &Way<'a>,
+    family: usize,
+) -> Option<Way<'a>> {
+    let is_tunnel = |port: &Port| port.device.encapsulates() && !port.device.down;
+    let are_told = scene.hooks(Direction::Ingress).all(|hook| family::made(hook, way.dscps) == 0);
+    let reading = Reading { scene, dscps: way.dscps, families: family::only(family), sampled: way.sampled };
+    (are_told && !scene.ground.ports.iter().any(is_tunnel)).then(|| reading.way(from, to))
 }
 
 /// What may be missing of so many though nothing was taken: some under way between two readings, or dropped for reasons that
@@ -57,16 +72,18 @@ fn saw_the_same(scene: &Scene<'_>, from: &Hook, exit: &Hook) -> bool {
 }
 
 /// How the hooks have counted these codepoints: in the sample, or since they were attached.
+#[derive(Clone, Copy)]
 struct Reading<'s, 'a> {
     scene: &'s Scene<'s>,
     dscps: &'a [Dscp],
+    families: Families,
     sampled: bool,
 }
 
 impl<'a> Reading<'_, 'a> {
     fn amount(&self, hook: &Hook, count: Count) -> u64 {
-        let then = self.scene.before(hook).filter(|_| self.sampled).map_or(0, |then| count(then, self.dscps));
-        count(hook, self.dscps).saturating_sub(then)
+        let packets = |hook: &Hook| count(hook, self.dscps, self.families);
+        packets(hook).saturating_sub(self.scene.before(hook).filter(|_| self.sampled).map_or(0, packets))
     }
 
     fn way(&self, from: &[&Hook], to: Option<&Hook>) -> Way<'a> {
@@ -75,9 +92,8 @@ impl<'a> Reading<'_, 'a> {
         // Whichever it is of the two: the worse.
         let bounds = [balance.bounds(), balance.without_outer(&tunnels).bounds()];
         let came = packets(&balance.ours);
-        let lost = bounds.iter().map(|bounds| bounds.lost).max().unwrap_or_default();
-        let surely_lost = bounds.iter().map(|bounds| bounds.surely_lost).min().unwrap_or_default();
-        let surplus = bounds.iter().map(|bounds| bounds.surplus).max().unwrap_or_default();
+        let worst = Bounds::worst(bounds);
+        let Bounds { lost, surely_lost, surplus } = worst;
         let left = came.saturating_sub(lost) + surplus;
         Way {
             dscps: self.dscps,
@@ -90,10 +106,9 @@ impl<'a> Reading<'_, 'a> {
             here: to.map_or(left, |to| self.amount(to, before)),
             allowed: allowed(came),
             unseen: if self.sampled { 0 } else { self.unseen(from, &exits, came) },
-            others: self.down(&exits, others),
             sampled: self.sampled,
-            families: if surely_lost < lost { [true; 2] } else { self.missing_families(from, &exits) },
-            came_of: [0, 1].map(|family| from.iter().any(|hook| of_family(hook, family, self.dscps) > 0)),
+            of: self.by_family(from, &exits, worst),
+            came_of: [0, 1].map(|family| from.iter().any(|hook| before(hook, self.dscps, self.only(family)) > 0)),
             tunnels,
         }
     }
@@ -169,14 +184,29 @@ impl<'a> Reading<'_, 'a> {
         if age > 0.0 { (came as f64 * (unseen / age).min(1.0)).ceil() as u64 } else { 0 }
     }
 
-    /// What came of a family and did not leave. A packet that two hooks count on its way in is missing once too often: then a
-    /// family is suspected too many, and none too few. What our own policy made of others at ingress is in neither.
-    fn missing_families(&self, from: &[&Hook], exits: &[&Hook]) -> [bool; 2] {
-        let counts: [Count; 2] = [|hook, dscps| of_family(hook, 0, dscps), |hook, dscps| of_family(hook, 1, dscps)];
-        let missing = counts.map(|count| {
-            let came: u64 = from.iter().map(|hook| self.amount(hook, count)).sum();
-            came.saturating_sub(self.down(exits, count)) > allowed(came)
-        });
-        if missing == [false; 2] { [true; 2] } else { missing }
+    /// What came of each family and did not leave. A packet that two hooks count on its way in is missing once too often: then a
+    /// family is suspected too many, and none too few. So it is where others may stand for what is missing.
+    fn by_family(&self, from: &[&Hook], exits: &[&Hook], bounds: Bounds) -> [Family; 2] {
+        let all = [0, 1].map(|family| self.family(family, from, exits));
+        let is_missing = |of: &Family| of.missing > allowed(of.came);
+        let are_told = bounds.surely_lost == bounds.lost && all.iter().any(is_missing);
+        all.map(|of| {
+            let missing = match (are_told, is_missing(&of)) {
+                (true, true) => of.missing,
+                (true, false) => 0,
+                (false, _) => of.came,
+            };
+            Family { missing: missing.min(bounds.lost), ..of }
+        })
+    }
+
+    fn family(&self, family: usize, from: &[&Hook], exits: &[&Hook]) -> Family {
+        let one = Self { families: self.only(family), ..*self };
+        let came: u64 = from.iter().map(|hook| one.amount(hook, after)).sum();
+        Family { came, missing: came.saturating_sub(one.down(exits, before)), others: one.down(exits, others) }
+    }
+
+    fn only(&self, family: usize) -> Families {
+        [0, 1].map(|one| self.families[one] && one == family)
     }
 }

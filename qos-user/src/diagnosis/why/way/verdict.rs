@@ -1,12 +1,12 @@
 //! What the numbers of a way say: that packets come through, that they are lost, or neither. What is missing may have been for
 //! this host.
 
-use super::{Asked, Way};
+use super::{Asked, Way, counted};
 use crate::{
     diagnosis::{
         Command, Cure, Finding,
         why::{
-            bridged, forwarding, hook_name,
+            bridged, family, forwarding, hook_name,
             mark::{before, origins},
             suspects::{self, Suspects},
             tunnels,
@@ -22,11 +22,29 @@ const EXITS: &str = "the hooks at egress";
 impl Asked<'_> {
     /// What is found of the way.
     pub(super) fn judged(&self, way: &Way<'_>) -> Vec<Finding> {
+        if let Some(lost) = self.hidden(way) {
+            return vec![lost];
+        }
         let comes_through = way.lost <= way.allowed && !way.is_made_up();
         let named = comes_through.then(|| self.named(way)).flatten();
         let told = if comes_through { tunnels::told(self.scene, &way.tunnels) } else { None };
         let verdict = if comes_through { self.through(way) } else { self.not_through(way) };
         [verdict].into_iter().chain(named).chain(told).collect()
+    }
+
+    /// A family that somebody takes, where as many of the other one stand for it in the sums.
+    fn hidden(&self, way: &Way<'_>) -> Option<Finding> {
+        let is_told = way.surely_lost > way.allowed && !way.is_made_up();
+        if is_told || way.by_family().iter().any(|of| of.came == 0) {
+            return None;
+        }
+        [0, 1].into_iter().find_map(|family| {
+            let one = counted::of_family(self.scene, self.from, self.to, way, family)?;
+            let is_lost = one.surely_lost > one.allowed + one.unseen;
+            let suspects = suspects::between(self.scene, self.from, self.exit(), &one);
+            let word = &format!("{} {}", family::NAMES[family], self.word);
+            (is_lost && suspects.are_there()).then(|| Asked { word, ..*self }.lost(&one, suspects))
+        })
     }
 
     /// The hooks by which they came.
@@ -132,7 +150,8 @@ impl Asked<'_> {
         }
         let code = if way.is_in_part() { "lost-in-part" } else { "lost-inside" };
         let text = format!("{missing} is lost inside this router, {between}");
-        Finding::fail(&name, code, text).cures(suspects.cure()).details(suspects.numbered())
+        let finding = Finding::fail(&name, code, text).cures(suspects.cure()).details(way.missing_by_family());
+        finding.details(suspects.numbered())
     }
 
     /// Not all that came in left, and what is missing may have come in by other hooks.
