@@ -10,6 +10,8 @@ use qosbpf_tests::{
     udp,
 };
 
+use crate::way::pinging;
+
 const SHAPER: &str = "tc qdisc add dev wan0 root tbf rate 8kbit burst 1600 limit 1600";
 
 /// A shaper that drops most of a hundred EF, and the hook in front of it.
@@ -72,5 +74,22 @@ fn of_one_that_was_replaced_nothing_is_asserted() -> anyhow::Result<()> {
     let text = "the qdisc was replaced since the hook was attached; what that one dropped is not known";
     assert!(found["text"].as_str().is_some_and(|said| said.ends_with(text)), "{found:#}");
     assert!(!has(&answer, "lost-behind")?, "{}", answer.stdout);
+    Ok(())
+}
+
+#[test]
+fn of_one_that_came_and_went_nothing_is_asserted_of_what_flows_now() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    router.ok("attach wan0:egress")?;
+    run_in(router.edge(), SHAPER)?;
+    send(&router, 100, 1000)?;
+    run_in(router.edge(), "tc qdisc del dev wan0 root")?;
+    find(&why(&router)?.expect(4)?, "wan0:egress", "lost-behind")?;
+    let mut ping = pinging(&router, "-i 0.05 -Q 184")?;
+    let answer = router.ask("why wan0:egress EF --sample 3 --json");
+    ping.end()?;
+    let earlier = find(&answer?.expect(0)?, "wan0:egress", "share-earlier")?;
+    let words = ["the device agrees: while we looked", "packets that we saw did not come to it: not so now"];
+    assert!(words.iter().all(|words| earlier["text"].to_string().contains(words)), "{earlier:#}");
     Ok(())
 }

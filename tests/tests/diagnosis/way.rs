@@ -78,6 +78,30 @@ fn a_part_that_a_rule_takes_is_lost_to_it_and_its_cure_takes_it_away() -> anyhow
     answer?.expect(0)?.says(&["EF comes through"]).map(drop)
 }
 
+/// What flows now says more than what was lost before; a single packet says nothing.
+#[test]
+fn what_was_lost_and_comes_through_now_is_a_note() -> anyhow::Result<()> {
+    let router = with_rule("ip dscp ef drop")?;
+    thousand(&router, 184)?;
+    let mut one = pinging(&router, "-W 1 -i 0.7 -c 2 -Q 184")?;
+    let answer = router.ask("why wan0:egress EF --sample 1 --json");
+    one.end()?;
+    let lost = find(&answer?.expect(3)?, "wan0:egress", "lost-inside")?;
+    type_in(&lost, None)?;
+    let mut ping = pinging(&router, "-i 0.02 -Q 184")?;
+    let answer = router.ask("why wan0:egress EF --sample 2 --json");
+    ping.end()?;
+    let answer = answer?.expect(0)?.says(&["EF comes through"])?;
+    let earlier = find(&answer, "wan0:egress", "lost-earlier")?;
+    let text = text(&earlier);
+    assert!(
+        earlier["level"] == "info" && text.contains(" of EF that came in by lan0:ingress was not seen at "),
+        "{text}"
+    );
+    assert!(text.contains(": not so now"), "{text}");
+    Ok(())
+}
+
 /// Which of two rules it was their own counters say; each can be taken away alone.
 #[test]
 fn of_several_suspects_each_has_its_own_command() -> anyhow::Result<()> {
@@ -98,15 +122,15 @@ fn of_several_suspects_each_has_its_own_command() -> anyhow::Result<()> {
 }
 
 /// Pings from the LAN's host until it is dropped.
-struct Pinging(Child);
+pub(crate) struct Pinging(Child);
 
-fn pinging(router: &Router, options: &str) -> anyhow::Result<Pinging> {
+pub(crate) fn pinging(router: &Router, options: &str) -> anyhow::Result<Pinging> {
     let line = format!("ping -q -n {options} {}", WAN_HOST.v4);
     spawn_in(router.lab().lan(), words(&line).stdout(Stdio::null())).map(Pinging)
 }
 
 impl Pinging {
-    fn end(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn end(&mut self) -> anyhow::Result<()> {
         self.0.kill()?;
         self.0.wait().map(drop).context("ping")
     }

@@ -1,25 +1,64 @@
 //! Whether the hook sees what the device sees, and what is dropped between the two.
 
-use super::{Scene, suspects::Suspects};
+use super::{Scene, since, suspects::Suspects};
 use crate::{
     diagnosis::{
-        Command, Cure, Finding, Sample, marks,
+        Command, Cure, Finding, Sample, marks, programs,
         share::{Seen, hidden},
     },
     hook::Direction,
     snapshot::Hook,
 };
 
-/// Since the hook was attached.
+/// Since the hook was attached; what the packets of now do not bear out is over.
 pub(super) fn findings(scene: &Scene<'_>, hook: &Hook) -> Vec<Finding> {
     let Some(whole) = Sample::whole(hook) else { return Vec::new() };
     let is_short = matches!(whole.seen(), Seen::Lost { .. } | Seen::Hidden);
-    let mut findings = match scene.qdisc_replaced && is_short {
-        true => beside_another_qdisc(scene, hook, &whole),
-        false => compared(scene, &whole).into_iter().collect(),
+    let now = meanwhile(scene, hook);
+    let mut findings: Vec<_> = match scene.qdisc_replaced && is_short {
+        true => beside_another_qdisc(scene, &whole, now.as_ref()),
+        false => now
+            .and_then(|now| over(scene, hook, &whole, &now))
+            .or_else(|| compared(scene, &whole))
+            .into_iter()
+            .collect(),
     };
     findings.extend(dropped(scene, hook));
     findings
+}
+
+/// What came past the hook while we looked.
+fn meanwhile(scene: &Scene<'_>, hook: &Hook) -> Option<Sample> {
+    let is_here = |sample: &Sample| (&sample.interface, sample.direction) == (&hook.interface, hook.direction);
+    Sample::between(scene.earlier, scene.later).into_iter().find(is_here)
+}
+
+/// What is so since the hook was attached, and not of what came while we looked; nothing if somebody is still there who may do
+/// so to packets that did not come meanwhile.
+fn over(scene: &Scene<'_>, hook: &Hook, whole: &Sample, now: &Sample) -> Option<Finding> {
+    let port = scene.ground.port(scene.interface);
+    let (then, is_still_there) = match whole.seen() {
+        Seen::NotAll { thousandths, of } => {
+            let percent = thousandths as f64 / 10.0;
+            let then = format!("we did not see {percent:.1} % of the {of}, but {}", whole.numbers(of));
+            (then, port.is_some_and(|port| programs::beside(port, scene.direction, true).next().is_some()))
+        }
+        Seen::Lost { packets } => {
+            let then = format!("{packets} of the {} packets that we saw did not come to it", whole.ours.packets);
+            (then, port.is_some_and(|port| !marks::takers_behind(port, scene.direction).is_empty()))
+        }
+        Seen::Few | Seen::All | Seen::Hidden => return None,
+    };
+    let text = format!("{}; since {} {then}: not so now", agrees(now), since(hook));
+    let is_over = now.seen() == Seen::All && !is_still_there;
+    is_over.then(|| Finding::info(&scene.name(), "share-earlier", text))
+}
+
+/// `the device agrees: while we looked we saw 38, it counted 38`.
+fn agrees(sample: &Sample) -> String {
+    let (ours, device, dropped) = (sample.ours.packets, sample.device.packets, sample.dropped.words());
+    let when = if sample.millis > 0 { "while we looked " } else { "" };
+    format!("the device agrees: {when}we saw {ours}, it counted {device}{dropped}")
 }
 
 fn compared(scene: &Scene<'_>, sample: &Sample) -> Option<Finding> {
@@ -27,11 +66,7 @@ fn compared(scene: &Scene<'_>, sample: &Sample) -> Option<Finding> {
     let (ours, device, dropped) = (sample.ours.packets, sample.device.packets, sample.dropped.words());
     let (thousandths, of) = match sample.seen() {
         Seen::Few => return None,
-        Seen::All => {
-            let when = if sample.millis > 0 { "while we looked " } else { "" };
-            let text = format!("the device agrees: {when}we saw {ours}, it counted {device}{dropped}");
-            return Some(Finding::ok(name, "share", text));
-        }
+        Seen::All => return Some(Finding::ok(name, "share", agrees(sample))),
         // What was asked may have an answer all the same.
         Seen::Hidden => {
             let why = hidden(sample.direction);
@@ -49,16 +84,14 @@ fn compared(scene: &Scene<'_>, sample: &Sample) -> Option<Finding> {
 }
 
 /// What a qdisc dropped that is not there any more is in no number: only what came while we looked can be compared.
-fn beside_another_qdisc(scene: &Scene<'_>, hook: &Hook, whole: &Sample) -> Vec<Finding> {
+fn beside_another_qdisc(scene: &Scene<'_>, whole: &Sample, now: Option<&Sample>) -> Vec<Finding> {
     let (ours, device, dropped) = (whole.ours.packets, whole.device.packets, whole.dropped.words());
     let text = format!(
         "we saw {ours}, the device counted {device}{dropped}: the qdisc was replaced since the hook was attached; what that \
          one dropped is not known"
     );
     let told = Finding::info(&scene.name(), "qdisc-replaced", text);
-    let is_here = |sample: &Sample| (&sample.interface, sample.direction) == (&hook.interface, hook.direction);
-    let meanwhile = Sample::between(scene.earlier, scene.later).into_iter().find(is_here);
-    [told].into_iter().chain(meanwhile.and_then(|sample| compared(scene, &sample))).collect()
+    [told].into_iter().chain(now.and_then(|sample| compared(scene, sample))).collect()
 }
 
 /// Behind our hook, where nobody has counted it. Who may have done it is suspected; else the device may not count.

@@ -93,7 +93,8 @@ impl Suspects {
     fn unexplained(&self) -> Option<Detail> {
         let is_free = |family: &usize| self.all.iter().all(|suspect| suspect.share[*family] == Share::None);
         let family = [0, 1].into_iter().find(|family| self.missing[*family] && is_free(family));
-        let text = |family: usize| format!("of {} nobody is suspected: for this host, or dropped", family::NAMES[family]);
+        let text =
+            |family: usize| format!("of {} nobody is suspected: for this host, or dropped", family::NAMES[family]);
         family.filter(|_| self.are_there()).map(|family| text(family).into())
     }
 
@@ -145,7 +146,8 @@ pub(super) fn between(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, way: 
     });
     let (by_numbers, possible): (Vec<_>, Vec<_>) = routes(scene, from, way).partition(|(left, _)| *left);
     let routes = by_numbers.into_iter().map(|(_, way)| Suspect::of_all(way, false));
-    let all = rules.chain(programs).chain(routes).filter(|suspect| suspect.share.iter().any(|share| *share > Share::None));
+    let all =
+        rules.chain(programs).chain(routes).filter(|suspect| suspect.share.iter().any(|share| *share > Share::None));
     let all: Vec<_> = all.collect();
     let (whole, parts) = match all.iter().any(|suspect| suspect.share.contains(&Share::All)) {
         true => (all, Vec::new()),
@@ -178,7 +180,10 @@ pub(super) fn told(rule: &Rule) -> Detail {
 /// The rules of packet filters alone that are about these packets, whatever the numbers say.
 pub(super) fn rules_about(scene: &Scene<'_>, from: &[&Hook], to: Option<&str>, packets: Packets) -> Suspects {
     let ends = ends(scene, from, to);
-    Suspects { all: rules(scene, &ends, packets).map(|rule| Suspect::of_all(told(rule), true)).collect(), ..Suspects::default() }
+    Suspects {
+        all: rules(scene, &ends, packets).map(|rule| Suspect::of_all(told(rule), true)).collect(),
+        ..Suspects::default()
+    }
 }
 
 /// The interfaces between which a suspect lies.

@@ -20,11 +20,17 @@ use crate::{
 pub(super) fn way(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, word: &str, dscps: &[Dscp]) -> Vec<Finding> {
     let asked = Asked { scene, from, to, word };
     let mut findings: Vec<_> = from.iter().map(|hook| asked.arrived(hook, dscps)).collect();
-    match counted::way(scene, from, to, dscps) {
-        None => findings.push(asked.not_comparable("the hooks were attached at different times")),
+    let (now, whole) = (counted::meanwhile(scene, from, to, dscps), counted::whole(scene, from, to, dscps));
+    let is_enough = |now: &Way<'_>| !now.are_few() || whole.is_none();
+    match (now.filter(is_enough), whole) {
+        (None, None) => findings.push(asked.not_comparable("the hooks were attached at different times")),
         // What our own policy took here, it has been said of.
-        Some(way) if way.came == 0 => {}
-        Some(way) => findings.extend(asked.judged(&way)),
+        (Some(way), _) | (None, Some(way)) if way.came == 0 => {}
+        (None, Some(whole)) => findings.extend(asked.judged(&whole)),
+        (Some(now), whole) => {
+            findings.extend(asked.judged(&now));
+            findings.extend(whole.and_then(|whole| asked.over(&now, &whole)));
+        }
     }
     findings
 }
@@ -129,9 +135,19 @@ impl Way<'_> {
         self.came - self.surely_lost
     }
 
+    /// Whether it would be within the noise if all of them were missing.
+    const fn are_few(&self) -> bool {
+        self.came <= self.allowed
+    }
+
     /// Whether no more than a tenth is missing.
     const fn is_in_part(&self) -> bool {
         self.most() * 10 >= self.came * 9
+    }
+
+    /// Whether the numbers say that all came through.
+    const fn comes_through(&self) -> bool {
+        self.lost <= self.allowed && !self.is_made_up()
     }
 
     /// Whether so much left that no hook has counted coming in that it may stand for what is lost: what this host makes of its

@@ -31,15 +31,24 @@ const SMALL_PART: u64 = 20;
 
 type Count = fn(&Hook, &[Dscp], Families) -> u64;
 
-/// What came in by some hooks with these codepoints, and what of it reached those at egress; `None` if that cannot be compared.
-pub(super) fn way<'a>(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, dscps: &'a [Dscp]) -> Option<Way<'a>> {
-    let sampled = Reading { scene, dscps, families: family::BOTH, sampled: true };
-    if from.iter().any(|hook| sampled.amount(hook, after) > 0) {
-        return Some(sampled.way(from, to));
-    }
-    let exits = sampled.ways_out(from);
+/// What came in by some hooks with these codepoints while we looked, and what of it reached those at egress; `None` if none did.
+pub(super) fn meanwhile<'a>(
+    scene: &Scene<'_>,
+    from: &[&Hook],
+    to: Option<&Hook>,
+    dscps: &'a [Dscp],
+) -> Option<Way<'a>> {
+    let reading = Reading { scene, dscps, families: family::BOTH, sampled: true };
+    let came = from.iter().any(|hook| reading.amount(hook, after) > 0);
+    came.then(|| reading.way(from, to))
+}
+
+/// The same since the hooks were attached; `None` if that cannot be compared.
+pub(super) fn whole<'a>(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, dscps: &'a [Dscp]) -> Option<Way<'a>> {
+    let reading = Reading { scene, dscps, families: family::BOTH, sampled: false };
+    let exits = reading.ways_out(from);
     let together = from.iter().all(|from| exits.iter().all(|exit| saw_the_same(scene, from, exit)));
-    together.then(|| Reading { sampled: false, ..sampled }.way(from, to))
+    together.then(|| reading.way(from, to))
 }
 
 /// The same of one family; `None` where the counters do not tell the two apart: what our policy makes of others at ingress, and

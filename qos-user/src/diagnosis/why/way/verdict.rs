@@ -9,7 +9,7 @@ use crate::{
             bridged, family, forwarding, hook_name,
             mark::{before, origins},
             suspects::{self, Suspects},
-            tunnels,
+            time, tunnels,
         },
     },
     hook::Direction,
@@ -25,11 +25,24 @@ impl Asked<'_> {
         if let Some(lost) = self.hidden(way) {
             return vec![lost];
         }
-        let comes_through = way.lost <= way.allowed && !way.is_made_up();
+        let comes_through = way.comes_through();
         let named = comes_through.then(|| self.named(way)).flatten();
         let told = if comes_through { tunnels::told(self.scene, &way.tunnels) } else { None };
         let verdict = if comes_through { self.through(way) } else { self.not_through(way) };
         [verdict].into_iter().chain(named).chain(told).collect()
+    }
+
+    /// What was lost since the hooks were attached, and is not of what came while we looked, if that was of the same families.
+    pub(super) fn over(&self, now: &Way<'_>, whole: &Way<'_>) -> Option<Finding> {
+        let was_lost = whole.surely_lost > whole.allowed + whole.unseen && !whole.is_in_part();
+        let is_watched = whole.of.iter().zip(now.of).all(|(then, now)| then.missing == 0 || now.came > 0);
+        let since = time(self.from.iter().map(|hook| hook.since).min()?);
+        let (missing, to, numbers) = self.missing(whole);
+        let text = format!(
+            "since {since} {missing} that came in by {} was not seen at {to} ({numbers}), for this host, or dropped: not so now",
+            self.came_by()
+        );
+        (now.comes_through() && is_watched && was_lost).then(|| Finding::info(&self.scene.name(), "lost-earlier", text))
     }
 
     /// A family that somebody takes, where as many of the other one stand for it in the sums.
