@@ -76,10 +76,9 @@ fn answer(args: &WhyArgs, site: &Site, direction: Direction, context: &Context) 
     let (earlier, sent_before) = (site.snapshot_from(Direction::Egress, context)?, sent(site)?);
     thread::sleep(args.sample);
     let mut later = site.again()?.snapshot_from(Direction::Ingress, context)?;
-    let sent: BTreeMap<u32, u64> = sent(site)?
-        .into_iter()
-        .filter_map(|(ifindex, now)| Some((ifindex, now.checked_sub(*sent_before.get(&ifindex)?)?)))
-        .collect();
+    let sent_ever = sent(site)?;
+    let meanwhile = |(ifindex, now): (&u32, &u64)| Some((*ifindex, now.checked_sub(*sent_before.get(ifindex)?)?));
+    let sent: BTreeMap<u32, u64> = sent_ever.iter().filter_map(meanwhile).collect();
     (later.policy, later.missing) = (earlier.policy.clone(), earlier.missing.clone());
     let ground = survey::ground(&site.net, &site.interfaces, Some(site.pinned()))?;
     let outside = survey::outside().among(&ground.bridges());
@@ -94,6 +93,7 @@ fn answer(args: &WhyArgs, site: &Site, direction: Direction, context: &Context) 
         ground: &ground,
         outside: &outside,
         sent: &sent,
+        sent_ever: &sent_ever,
         again: again.as_ref(),
         outdated: &outdated,
         qdisc_replaced: qdisc_replaced(site, hook),

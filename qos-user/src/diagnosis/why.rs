@@ -62,6 +62,8 @@ pub struct Scene<'a> {
     pub outside: &'a Outside,
     /// How many packets each device sent between the readings, by index.
     pub sent: &'a BTreeMap<u32, u64>,
+    /// The same since the device is there.
+    pub sent_ever: &'a BTreeMap<u32, u64>,
     /// What puts the policy in force where a hook runs without it, if one is in force.
     pub again: Option<&'a Cure>,
     /// What the hook does otherwise than the policy in force says, since interfaces are not what they were.

@@ -18,3 +18,4 @@ mod tunnel;
 mod unseen;
 mod way;
 mod why;
+mod younger;

@@ -45,8 +45,21 @@ fn router() -> Ground {
 pub(super) fn scene<'a>(snapshot: &'a Snapshot, ground: &'a Ground, outside: &'a Outside) -> Scene<'a> {
     static NOTHING: BTreeMap<u32, u64> = BTreeMap::new();
     let (interface, direction) = ("wan0", Direction::Egress);
-    let (earlier, later, sent, again, qdisc_replaced) = (snapshot, snapshot, &NOTHING, None, false);
-    Scene { interface, direction, earlier, later, ground, outside, sent, again, outdated: &[], qdisc_replaced }
+    let (earlier, later, again, qdisc_replaced) = (snapshot, snapshot, None, false);
+    let (sent, sent_ever) = (&NOTHING, &NOTHING);
+    Scene {
+        interface,
+        direction,
+        earlier,
+        later,
+        ground,
+        outside,
+        sent,
+        sent_ever,
+        again,
+        outdated: &[],
+        qdisc_replaced,
+    }
 }
 
 fn ask(snapshot: &Snapshot, ground: &Ground, outside: &Outside, about: &About) -> Answer {
@@ -68,6 +81,7 @@ fn sampled(came: u64, sent: u64) -> Answer {
         ground: &ground,
         outside: &flowtable(),
         sent: &BTreeMap::from([(9, sent)]),
+        sent_ever: &BTreeMap::from([(9, sent)]),
         again: None,
         outdated: &[],
         qdisc_replaced: false,

@@ -21,16 +21,15 @@ pub(super) fn way(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, word: &s
     let asked = Asked { scene, from, to, word };
     let mut findings: Vec<_> = from.iter().map(|hook| asked.arrived(hook, dscps)).collect();
     let (now, whole) = (counted::meanwhile(scene, from, to, dscps), counted::whole(scene, from, to, dscps));
-    let is_enough = |now: &Way<'_>| !now.are_few() || whole.is_none();
-    match (now.filter(is_enough), whole) {
-        (None, None) => findings.push(asked.not_comparable("the hooks were attached at different times")),
-        // What our own policy took here, it has been said of.
-        (Some(way), _) | (None, Some(way)) if way.came == 0 => {}
-        (None, Some(whole)) => findings.extend(asked.judged(&whole)),
-        (Some(now), whole) => {
+    let is_enough = |now: &Way<'_>| !now.are_few() || !whole.younger.is_empty();
+    match now.filter(is_enough) {
+        Some(now) => {
             findings.extend(asked.judged(&now));
-            findings.extend(whole.and_then(|whole| asked.over(&now, &whole)));
+            findings.extend(asked.over(&now, &whole));
         }
+        // What our own policy took here, it has been said of.
+        None if whole.came == 0 => {}
+        None => findings.extend(asked.judged(&whole)),
     }
     findings
 }
@@ -93,6 +92,8 @@ pub(super) struct Way<'a> {
     allowed: u64,
     /// How many may have come before the last hook at egress was there.
     unseen: u64,
+    /// Hooks at egress that were attached so much later that the numbers cannot be compared.
+    younger: Vec<String>,
     /// Whether these are the packets of the sample.
     pub sampled: bool,
     /// What became of each family.
@@ -143,6 +144,11 @@ impl Way<'_> {
     /// Whether no more than a tenth is missing.
     const fn is_in_part(&self) -> bool {
         self.most() * 10 >= self.came * 9
+    }
+
+    /// Whether some are missing, whoever made what left, and whatever came before hooks at egress were there.
+    const fn is_surely_lost(&self) -> bool {
+        self.surely_lost > self.allowed + self.unseen && self.younger.is_empty()
     }
 
     /// Whether the numbers say that all came through.

@@ -15,7 +15,7 @@ use crate::{
         why::{
             Scene, bridged,
             family::{self, Families, after, before, others},
-            tunnels,
+            hook_name, tunnels,
         },
     },
     hook::Direction,
@@ -43,12 +43,9 @@ pub(super) fn meanwhile<'a>(
     came.then(|| reading.way(from, to))
 }
 
-/// The same since the hooks were attached; `None` if that cannot be compared.
-pub(super) fn whole<'a>(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, dscps: &'a [Dscp]) -> Option<Way<'a>> {
-    let reading = Reading { scene, dscps, families: family::BOTH, sampled: false };
-    let exits = reading.ways_out(from);
-    let together = from.iter().all(|from| exits.iter().all(|exit| saw_the_same(scene, from, exit)));
-    together.then(|| reading.way(from, to))
+/// The same since the hooks were attached.
+pub(super) fn whole<'a>(scene: &Scene<'_>, from: &[&Hook], to: Option<&Hook>, dscps: &'a [Dscp]) -> Way<'a> {
+    Reading { scene, dscps, families: family::BOTH, sampled: false }.way(from, to)
 }
 
 /// The same of one family; `None` where the counters do not tell the two apart: what our policy makes of others at ingress, and
@@ -104,6 +101,7 @@ impl<'a> Reading<'_, 'a> {
         let worst = Bounds::worst(bounds);
         let Bounds { lost, surely_lost, surplus } = worst;
         let left = came.saturating_sub(lost) + surplus;
+        let late = self.late(from, &exits, lost);
         Way {
             dscps: self.dscps,
             came,
@@ -114,7 +112,8 @@ impl<'a> Reading<'_, 'a> {
             all: [came + packets(&balance.others), packets(&balance.exits) + packets(&balance.back)],
             here: to.map_or(left, |to| self.amount(to, before)),
             allowed: allowed(came),
-            unseen: if self.sampled { 0 } else { self.unseen(from, &exits, came) },
+            unseen: self.unseen(from, &late, came),
+            younger: self.younger(from, &late),
             sampled: self.sampled,
             of: self.by_family(from, &exits, worst),
             came_of: [0, 1].map(|family| from.iter().any(|hook| before(hook, self.dscps, self.only(family)) > 0)),
@@ -183,11 +182,38 @@ impl<'a> Reading<'_, 'a> {
         self.scene.stacks(Direction::Egress).down(packets)
     }
 
+    /// The hooks at egress that were attached later than the first at ingress, but those that have counted none, if their devices
+    /// had sent too little before to be the way of all that is missing.
+    fn late<'h>(&self, from: &[&Hook], exits: &[&'h Hook], lost: u64) -> Vec<&'h Hook> {
+        let first = from.iter().map(|hook| hook.since).min().filter(|_| !self.sampled);
+        let late: Vec<_> = exits.iter().copied().filter(|exit| first.is_some_and(|first| exit.since > first)).collect();
+        let sent_before = |exit: &Hook| {
+            let ever = self.scene.sent_ever.get(&exit.ifindex).filter(|_| self.amount(exit, before) == 0)?;
+            ever.checked_sub(exit.device?.packets)
+        };
+        let mut idle: Vec<_> = late.iter().filter_map(|exit| Some((sent_before(exit)?, exit.ifindex))).collect();
+        idle.sort_unstable();
+        let all_of_them = idle.into_iter().scan(0, |sum, (sent, ifindex)| {
+            *sum += sent;
+            Some((*sum, ifindex))
+        });
+        let too_little = lost.saturating_sub(allowed(lost));
+        let left_out: Vec<u32> =
+            all_of_them.take_while(|(sum, _)| *sum < too_little).map(|(_, ifindex)| ifindex).collect();
+        late.into_iter().filter(|exit| !left_out.contains(&exit.ifindex)).collect()
+    }
+
+    /// Those of which the numbers cannot be compared with what came in.
+    fn younger(&self, from: &[&Hook], late: &[&Hook]) -> Vec<String> {
+        let is_younger = |exit: &&&Hook| from.iter().any(|from| !saw_the_same(self.scene, from, exit));
+        late.iter().filter(is_younger).map(|exit| hook_name(exit)).collect()
+    }
+
     /// How many may have come before the last hook at egress was there, if they came evenly.
-    fn unseen(&self, from: &[&Hook], exits: &[&Hook], came: u64) -> u64 {
+    fn unseen(&self, from: &[&Hook], late: &[&Hook], came: u64) -> u64 {
         let now = self.scene.later.time;
         let first = from.iter().map(|hook| hook.since).min().unwrap_or(now);
-        let last = exits.iter().map(|hook| hook.since).max().unwrap_or(first);
+        let last = late.iter().map(|hook| hook.since).max().unwrap_or(first);
         let [age, unseen] =
             [now, last].map(|until| until.duration_since(first).unwrap_or(Duration::ZERO).as_secs_f64());
         if age > 0.0 { (came as f64 * (unseen / age).min(1.0)).ceil() as u64 } else { 0 }

@@ -34,7 +34,7 @@ impl Asked<'_> {
 
     /// What was lost since the hooks were attached, and is not of what came while we looked, if that was of the same families.
     pub(super) fn over(&self, now: &Way<'_>, whole: &Way<'_>) -> Option<Finding> {
-        let was_lost = whole.surely_lost > whole.allowed + whole.unseen && !whole.is_in_part();
+        let was_lost = whole.is_surely_lost() && !whole.is_in_part();
         let is_watched = whole.of.iter().zip(now.of).all(|(then, now)| then.missing == 0 || now.came > 0);
         let since = time(self.from.iter().map(|hook| hook.since).min()?);
         let (missing, to, numbers) = self.missing(whole);
@@ -53,7 +53,7 @@ impl Asked<'_> {
         }
         [0, 1].into_iter().find_map(|family| {
             let one = counted::of_family(self.scene, self.from, self.to, way, family)?;
-            let is_lost = one.surely_lost > one.allowed + one.unseen;
+            let is_lost = one.is_surely_lost();
             let suspects = suspects::between(self.scene, self.from, self.exit(), &one);
             let word = &format!("{} {}", family::NAMES[family], self.word);
             (is_lost && suspects.are_there()).then(|| Asked { word, ..*self }.lost(&one, suspects))
@@ -125,6 +125,9 @@ impl Asked<'_> {
         if way.is_made_up() {
             return self.made_up(way);
         }
+        if !way.younger.is_empty() {
+            return self.younger(way);
+        }
         if surely && way.lost <= way.allowed + way.unseen && way.left > 0 {
             let (missing, to, numbers) = self.missing(way);
             let word = format!("{missing} is not counted at {to} ({numbers}), which was attached later than {from}");
@@ -135,6 +138,16 @@ impl Asked<'_> {
         }
         let suspects = suspects::between(self.scene, self.from, self.exit(), way);
         if surely { self.lost(way, suspects) } else { self.unproved(way, suspects) }
+    }
+
+    /// What is missing may have left before there was a hook, or somebody has taken it.
+    fn younger(&self, way: &Way<'_>) -> Finding {
+        let (missing, to, numbers) = self.missing(way);
+        let (from, younger) = (self.came_by(), way.younger.join(", "));
+        let was = if way.younger.len() == 1 { "was" } else { "were" };
+        let text = format!("{missing} is not counted at {to} ({numbers}); {younger} {was} attached later than {from}");
+        let suspects = suspects::between(self.scene, self.from, self.exit(), way);
+        self.not_comparable(&text).details(suspects.beside(None))
     }
 
     /// What is missing, with its share unless that is all of it; where it did not come; and the numbers.
