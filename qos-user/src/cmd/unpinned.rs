@@ -84,11 +84,24 @@ pub fn notes(site: &Site, context: &Context) -> Vec<Note> {
 }
 
 fn note(interface: &str, stray: &Program, elsewhere: &Elsewhere) -> Note {
+    let hook = format!("{interface}:{}", stray.at.direction());
+    Note::warning(format!("{hook}: {}", words(&hook, stray, elsewhere)))
+}
+
+fn words(hook: &str, stray: &Program, elsewhere: &Elsewhere) -> String {
     let Program { id, name, at, .. } = stray;
-    let hook = format!("{interface}:{}", at.direction());
-    let ends = || format!("in another bpf file system, name that by --bpffs; {} ends it", unpinned::ending(&hook));
+    let ends = || format!("in another bpf file system, name that by --bpffs; {} ends it", unpinned::ending(hook));
     let helps = elsewhere.said(*id).map_or_else(ends, |(where_else, advice)| format!("{where_else}: {advice}"));
-    Note::warning(format!(
-        "{hook}: program {id} \"{name}\" ({at}) is qosbpf's own, and no pin of it is known here; {helps}"
-    ))
+    format!("program {id} \"{name}\" ({at}) is qosbpf's own, and no pin of it is known here; {helps}")
+}
+
+/// That one works at a hook where nothing is known to be attached, in place of a command that attaches there, which is refused.
+#[must_use]
+pub fn at_work(site: &Site, name: &HookName) -> Option<String> {
+    let interface = site.interfaces.iter().find(|interface| interface.name == name.interface)?;
+    let is_meant = |stray: &Program| name.covers(&interface.name, stray.at.direction());
+    let stray = unpinned::lasting(|| survey::strays(&site.net, interface, site.pinned()).into_iter().find(is_meant))?;
+    let direction = stray.at.direction();
+    let elsewhere = unpinned::whereabouts(&stray, &site.store.hook(interface.ifindex, direction));
+    Some(words(&format!("{}:{direction}", interface.name), &stray, &elsewhere))
 }

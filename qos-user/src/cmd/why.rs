@@ -12,6 +12,7 @@ use crate::{
         earlier,
         outdated::{self, Outdated},
         site::{self, Site},
+        unpinned,
     },
     command::Command,
     diagnosis::{
@@ -80,7 +81,8 @@ fn answer(args: &WhyArgs, site: &Site, direction: Direction, context: &Context) 
     let meanwhile = |(ifindex, now): (&u32, &u64)| Some((*ifindex, now.checked_sub(*sent_before.get(ifindex)?)?));
     let sent: BTreeMap<u32, u64> = sent_ever.iter().filter_map(meanwhile).collect();
     (later.policy, later.missing) = (earlier.policy.clone(), earlier.missing.clone());
-    let ground = survey::ground(&site.net, &site.interfaces, Some(site.pinned()))?;
+    let mut ground = survey::ground(&site.net, &site.interfaces, Some(site.pinned()))?;
+    ground.elsewhere = unpinned::elsewhere(ground.ports.iter().flat_map(|port| &port.strays), context);
     let outside = survey::outside().among(&ground.bridges());
     let again = applying::cure(site);
     let hook = site.hooks.iter().find(|hook| is_at(site, hook, interface, direction));

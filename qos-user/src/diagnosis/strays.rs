@@ -4,10 +4,18 @@ use super::{
     Command, Cure, Finding,
     facts::{Ground, Port, Program},
 };
+use crate::hook::Direction;
 
 /// What is said of each.
 pub(super) fn found(port: &Port, ground: &Ground) -> Vec<Finding> {
     port.strays.iter().map(|program| stray(&port.device.name, program, ground)).collect()
+}
+
+/// What is said of one at a hook.
+pub(super) fn at(port: &Port, direction: Direction, ground: &Ground) -> Option<Finding> {
+    let program = port.strays.iter().find(|program| program.at.direction() == direction)?;
+    let subject = format!("{}:{direction}", port.device.name);
+    Some(Finding { subject, ..stray(&port.device.name, program, ground) })
 }
 
 /// Where pins cannot be read, or are elsewhere, they may be there for it, and it is not to be ended for that.
@@ -36,13 +44,10 @@ fn unknown(program: u32, hook: &str, ground: &Ground) -> (String, Cure) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        diagnosis::{
-            Level,
-            facts::{Elsewhere, Linked, ProgramAt, XdpAt},
-            testing::port,
-        },
-        hook::Direction,
+    use crate::diagnosis::{
+        Level,
+        facts::{Elsewhere, Linked, ProgramAt, XdpAt},
+        testing::port,
     };
 
     #[test]

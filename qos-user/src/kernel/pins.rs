@@ -285,7 +285,8 @@ impl HookPins {
     }
 
     /// The bpf file system that they are in.
-    pub(super) fn bpffs(&self) -> &Path {
+    #[must_use]
+    pub fn bpffs(&self) -> &Path {
         // Above the folders of direction, interface, network namespace and layout, and qosbpf's own.
         self.folder.ancestors().nth(5).unwrap_or(&self.folder)
     }

@@ -34,22 +34,32 @@ const ENDING: Duration = Duration::from_millis(500);
 ///
 /// `own-unpinned`.
 pub fn refuse(interface: &Interface, pins: &HookPins, net: &Network) -> anyhow::Result<()> {
-    static DEADLINE: OnceLock<Instant> = OnceLock::new();
     let first = || {
         let strays = survey::strays(net, interface, Pinned::default());
         strays
             .into_iter()
             .find(|stray| stray.at.direction() == pins.direction && !matches!(stray.at, ProgramAt::Clsact(..)))
     };
-    while let Some(stray) = first() {
+    lasting(first).map_or(Ok(()), |stray| Err(refusal(&interface.name, &stray, &whereabouts(&stray, pins))))
+}
+
+/// Where the pins of one may be, as far as it can be told without asking a service.
+#[must_use]
+pub fn whereabouts(stray: &Program, pins: &HookPins) -> Elsewhere {
+    let neighbours = elsewhere::neighbours(pins.bpffs(), &[stray.id]);
+    Elsewhere { neighbours, bpffs: elsewhere::pinned(pins.bpffs()), ..Elsewhere::default() }
+}
+
+/// One that is still there when the kernel has ended what was detached.
+pub fn lasting(first: impl Fn() -> Option<Program>) -> Option<Program> {
+    static DEADLINE: OnceLock<Instant> = OnceLock::new();
+    loop {
+        let stray = first()?;
         if Instant::now() >= *DEADLINE.get_or_init(|| Instant::now() + ENDING) {
-            let neighbours = elsewhere::neighbours(pins.bpffs(), &[stray.id]);
-            let elsewhere = Elsewhere { neighbours, bpffs: elsewhere::pinned(pins.bpffs()), ..Elsewhere::default() };
-            return Err(refusal(&interface.name, &stray, &elsewhere));
+            return Some(stray);
         }
         thread::sleep(ENDING / 10);
     }
-    Ok(())
 }
 
 fn refusal(interface: &str, stray: &Program, elsewhere: &Elsewhere) -> anyhow::Error {

@@ -6,6 +6,7 @@ mod cures;
 mod doctor;
 mod families;
 mod flows;
+mod forgotten;
 mod meant;
 mod operator;
 mod outdated;

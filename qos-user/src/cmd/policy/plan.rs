@@ -2,10 +2,10 @@
 
 use crate::{
     cli::ApplyOptions,
-    cmd::{attaching::begins_anew, conditioner, site::Site},
+    cmd::{attaching::begins_anew, conditioner, site::Site, unpinned},
     command::Command,
     error::{Exit, Failure},
-    hook::Direction,
+    hook::{Direction, HookName},
     kernel::{
         datapath::{Hook, Observed},
         network::Interface,
@@ -61,6 +61,8 @@ pub struct Item<'a> {
     pub effect: Effect,
     /// Whether the table is out of the path all the same.
     pub bypassed: bool,
+    /// That a program of ours works there, of which no pin is known.
+    pub at_work: Option<String>,
     /// Where it is.
     pub place: Place<'a>,
 }
@@ -70,6 +72,9 @@ impl Item<'_> {
     pub fn unattached(&self) -> Option<String> {
         if self.effect != Effect::NotAttached {
             return None;
+        }
+        if let Some(said) = &self.at_work {
+            return Some(said.clone());
         }
         let attach = Command::new("qosbpf attach").operand(&self.name);
         Some(match self.place {
@@ -130,6 +135,7 @@ fn attached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<Item
             binding,
             effect,
             bypassed,
+            at_work: None,
             place: Place::Hook(hook),
         }
     });
@@ -185,11 +191,13 @@ fn unattached<'a>(how: &ApplyOptions, site: &'a Site, policy: &Policy) -> Vec<It
             let left = site.hooks.iter().find(|hook| hook.is_at(interface.ifindex, direction));
             let bypassed =
                 left.is_some_and(|hook| hook.state.bypass.is_some() && begins_anew(hook, interface).is_none());
-            (!is_attached(interface.ifindex, direction)).then_some(Item {
+            let hook = HookName { interface: interface.name.clone(), direction: Some(direction) };
+            (!is_attached(interface.ifindex, direction)).then(|| Item {
                 name,
                 binding: Some(binding),
                 effect,
                 bypassed: bypassed && effect == Effect::Attached,
+                at_work: unpinned::at_work(site, &hook),
                 place,
             })
         })
@@ -207,6 +215,7 @@ fn absent<'a>(how: &ApplyOptions, site: &Site, policy: &Policy) -> Vec<Item<'a>>
         binding: None,
         effect: Effect::NotAttached,
         bypassed: false,
+        at_work: None,
         place: Place::Nowhere,
     });
     items.collect()

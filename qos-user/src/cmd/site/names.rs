@@ -2,7 +2,7 @@
 
 use super::Site;
 use crate::{
-    cmd::{absent, attaching::begins_anew, policy::STDIN},
+    cmd::{absent, attaching::begins_anew, policy::STDIN, unpinned},
     command::Command,
     error::Failure,
     hook::{Direction, HookName},
@@ -118,7 +118,8 @@ impl Site {
     fn instead(&self, name: &HookName) -> String {
         let interface = name.interface.as_str();
         if self.interfaces.iter().any(|there| there.name == interface) {
-            return format!("to attach: {}", Command::new("qosbpf attach").operand(name));
+            let attach = || format!("to attach: {}", Command::new("qosbpf attach").operand(name));
+            return unpinned::at_work(self, name).map_or_else(attach, |said| format!("at {name} {said}"));
         }
         if let Some(new) = self.new_name(interface) {
             return format!("{interface} is called {new} now");

@@ -4,14 +4,14 @@ use qos_common::abi::Uncounted;
 
 use super::{Scene, device};
 use crate::{
-    diagnosis::{Command, Cure, Finding},
+    diagnosis::{Command, Cure, Finding, strays},
     snapshot::{Hook, State},
 };
 
 /// What is found of the hook itself.
 pub(super) fn findings(scene: &Scene<'_>) -> Vec<Finding> {
     let name = scene.name();
-    let Some(hook) = scene.hook() else { return vec![absent(scene)] };
+    let Some(hook) = scene.hook() else { return vec![unpinned(scene).unwrap_or_else(|| absent(scene))] };
     if let Err(why) = &hook.counts {
         let text = format!("its counters cannot be read: {why}");
         return vec![Finding::fail(&name, "unreadable", text).cure(Cure::Own(Command::new("detach").operand(&name)))];
@@ -26,6 +26,11 @@ pub(super) fn findings(scene: &Scene<'_>) -> Vec<Finding> {
 
 fn attach(scene: &Scene<'_>) -> Cure {
     Cure::attach(scene.interface, scene.direction)
+}
+
+/// A program of ours that works here all the same, beside which another one is refused.
+fn unpinned(scene: &Scene<'_>) -> Option<Finding> {
+    strays::at(scene.ground.port(scene.interface)?, scene.direction, scene.ground)
 }
 
 fn absent(scene: &Scene<'_>) -> Finding {
