@@ -146,10 +146,11 @@ impl Hook {
     }
 
     /// The table for outer headers, if it may have sent packets from one codepoint to another: of `from` some were decided
-    /// by something else than the table of the hook, and something inside leads to `to`.
+    /// by something else than the table of the hook, and not all by a rule, and something inside leads to `to`.
     #[must_use]
     pub fn outer_that_sends(&self, from: Dscp, to: Dscp) -> Option<&TableLabel> {
-        let asked = self.counts.as_ref().is_ok_and(|counts| counts.sums.ruled[from.index()].packets > 0);
+        let decided = self.counts.as_ref().is_ok_and(|counts| counts.sums.ruled[from.index()].packets > 0);
+        let asked = decided && !self.rules.iter().any(|count| count.rule.decides_all(from));
         self.outer.as_ref().filter(|table| asked && table.leads_to(to))
     }
 }

@@ -45,6 +45,13 @@ impl Rule {
         drops && self.may_have(dscp)
     }
 
+    /// Whether no packet that comes with this codepoint is left to who is asked behind it.
+    #[must_use]
+    pub fn decides_all(&self, dscp: Dscp) -> bool {
+        let asks_no_more = self.conditions.iter().all(|condition| matches!(condition.field, Field::Dscp(_)));
+        self.decides() && asks_no_more && self.may_have(dscp)
+    }
+
     /// Whether it asks for no other codepoint.
     #[must_use]
     pub fn may_have(&self, dscp: Dscp) -> bool {

@@ -30,8 +30,8 @@ pub struct Earlier(Vec<(u8, Option<u8>, u64)>);
 pub enum Maker<'a> {
     /// A rule that was hit.
     Rule(&'a Rule),
-    /// The table for outer headers.
-    Outer(&'a TableLabel),
+    /// The table for outer headers, and the codepoint that it gave.
+    Outer(&'a TableLabel, Dscp),
     /// An entry of the table.
     Entry(&'a TableLabel, &'a EntryLabel),
 }
@@ -125,7 +125,7 @@ impl Hook {
     fn makers<'a>(&'a self, counts: &'a Counts, change: Change) -> impl Iterator<Item = Maker<'a>> {
         let may = move |count: &&RuleCount| count.counted.packets > 0 && change.may_be_by(&count.rule);
         let rules = self.rules.iter().filter(may).map(|count| Maker::Rule(&count.rule));
-        let outer = change.to.and_then(|to| self.outer_that_sends(change.from, to)).map(Maker::Outer);
+        let outer = change.to.and_then(|to| Some(Maker::Outer(self.outer_that_sends(change.from, to)?, to)));
         let asked = counts.tabled(change.from).packets > 0;
         let entry = self.table.as_ref().filter(|_| asked).and_then(|table| {
             let entry = table.entries.get(change.from.index()).filter(|entry| Some(entry.to) == change.to)?;

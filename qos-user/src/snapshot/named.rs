@@ -14,6 +14,16 @@ impl TableLabel {
         self.entries.iter().any(|entry| entry.to == to)
     }
 
+    /// The same as a table for outer headers, in words, with the entries by which something inside leads to this codepoint: which
+    /// of several it was nobody has counted.
+    #[must_use]
+    pub fn as_outer(&self, to: Dscp, file: &str) -> String {
+        let leads = |entry: &Entry<'_>| entry.decides_on.iter().any(|(_, result)| *result == to);
+        let place = |entry: Entry<'_>| format!("entry {} ({file}:{})", entry.key, entry.line);
+        let places: Vec<_> = self.by_entry().into_iter().filter(leads).map(place).collect();
+        format!("outer table {}, {}", self.name, places.join(" or "))
+    }
+
     /// The codepoints that an entry decides on, entry by entry: in the order of the file, `other` last.
     #[must_use]
     pub fn by_entry(&self) -> Vec<Entry<'_>> {

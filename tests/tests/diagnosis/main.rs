@@ -3,6 +3,7 @@
 mod behind;
 mod bridge;
 mod cures;
+mod decided;
 mod doctor;
 mod families;
 mod flows;

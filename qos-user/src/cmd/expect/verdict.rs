@@ -194,7 +194,7 @@ impl Verdict<'_> {
     fn outer(&self, from: Dscp, to: Dscp) -> Option<String> {
         let by_table = self.table.and_then(|(table, _)| table.entries.get(from.index()));
         let (outer, file) = self.outer.filter(|(outer, _)| outer.leads_to(to))?;
-        by_table.is_none_or(|entry| entry.to != to).then(|| format!("outer table {} ({file})", outer.name))
+        by_table.is_none_or(|entry| entry.to != to).then(|| outer.as_outer(to, file))
     }
 
     fn entry(&self, from: Dscp) -> String {

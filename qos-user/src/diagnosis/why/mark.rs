@@ -82,7 +82,7 @@ fn decided_by(hook: &Hook, change: Change) -> String {
     let file = hook.policy.as_ref().map_or("policy", |policy| policy.file.as_str());
     let name = |maker: &Maker<'_>| match maker {
         Maker::Rule(rule) => format!("rule \"{}\" ({file}:{})", rule.name, rule.line),
-        Maker::Outer(table) => format!("outer table {} ({file})", table.name),
+        Maker::Outer(table, to) => table.as_outer(*to, file),
         Maker::Entry(table, entry) => format!("table {}, entry {} ({file}:{})", table.name, entry.key, entry.line),
     };
     let names = |makers: &[Maker<'_>]| makers.iter().map(name).collect::<Vec<_>>().join(" or ");

@@ -82,7 +82,7 @@ fn by_whom(hook: &Hook, change: Change) -> String {
 fn names(makers: &[Maker<'_>]) -> String {
     let name = |maker: &Maker<'_>| match maker {
         Maker::Rule(rule) => format!("rule: {}", shorten(&rule.name, 28)),
-        Maker::Outer(table) => format!("outer: {}", shorten(&table.name, 20)),
+        Maker::Outer(table, _) => format!("outer: {}", shorten(&table.name, 20)),
         Maker::Entry(_, entry) => by_entry(entry),
     };
     match makers {
