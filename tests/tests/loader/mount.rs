@@ -47,6 +47,7 @@ fn nothing_is_mounted_over_files_nor_to_detach() -> anyhow::Result<()> {
     let [used, empty] = [&used, empty.path()].map(|path| path.display().to_string());
     let refused = ask(&used, "attach lan0 --json")?.expect(1)?.complains(&[&used, "nor an empty folder"])?;
     assert_eq!(refused.json()?["error"]["code"], "bpffs-not-empty");
+    assert_eq!(refused.json()?["error"]["hint"], "a mount would hide what is in it; --bpffs names another place");
     ask(&empty, "detach --all")?.expect(0)?.says(&["nothing was attached"])?;
     for line in ["detach lan0", "stats clear", "policy bypass", "policy resume"] {
         ask(&empty, line)?.expect(1)?.complains(&["nothing is attached", &empty])?;

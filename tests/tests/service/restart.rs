@@ -39,7 +39,8 @@ fn bypass_history_and_an_unsaved_policy_survive_a_kill() -> anyhow::Result<()> {
     let history = lab.ok("policy history --json")?.json()?;
     lab.end_by(Signal::SIGKILL)?;
     lab.serve()?;
-    lab.says(&["policy other", "stays in force, and is not the saved one"])?;
+    let cures = ["policy save keeps it, ", "policy apply --attach ", "etc/policy.toml takes the saved one"];
+    lab.says(&[&["policy other", "stays in force, and is not the saved one"][..], &cures].concat())?;
     assert_eq!(lab.hook("lan0:ingress")?.context("a hook")?["state"], "bypassed");
     assert!(lab.five_become(46)?, "out of the path");
     assert_eq!(lab.metric("qosbpf_policy_bypassed{device=\"lan0\",direction=\"ingress\"}")?, Some(1.0));
