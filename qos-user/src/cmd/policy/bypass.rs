@@ -32,11 +32,41 @@ struct Turn {
     json: bool,
 }
 
-/// What came of it: which hooks were switched, or were so already, and what could not be done.
+/// What came of it: what became of which hook, and what could not be done.
 #[derive(Default)]
 struct Turned {
-    done: Vec<(String, bool)>,
+    done: Vec<(String, Became)>,
     failed: Vec<anyhow::Error>,
+}
+
+/// What became of one hook.
+enum Became {
+    /// It was switched.
+    Switched,
+    /// It was so already.
+    Same,
+    /// Its bypass goes on and has another end; how long it would have lasted, if it had one.
+    EndsAnew(Option<Duration>),
+}
+
+impl Turn {
+    /// What became of a hook, in words.
+    fn words(&self, became: &Became) -> String {
+        let ends = self.time.map_or_else(String::new, |time| format!(", for {}", seconds(time)));
+        match (self.bypass.is_some(), became) {
+            (true, Became::Switched) => format!("out of the policy's path; counts go on, nothing is changed{ends}"),
+            (true, Became::Same) => format!("already out of the policy's path; counts go on, nothing is changed{ends}"),
+            (true, Became::EndsAnew(before)) => format!("already out of the policy's path; {}", self.new_end(*before)),
+            (false, Became::Same) => "in the policy's path: it was not out of it".to_owned(),
+            (false, _) => "in the policy's path again".to_owned(),
+        }
+    }
+
+    fn new_end(&self, before: Option<Duration>) -> String {
+        let ends = self.time.map_or("no longer ends by itself".to_owned(), |time| format!("ends in {}", seconds(time)));
+        let before = before.map_or("not by itself".to_owned(), |left| format!("in {}", seconds(left)));
+        format!("{ends}, before {before}")
+    }
 }
 
 /// Takes the policy out of the path, before all else: a policy that is to be taken back meanwhile is so afterwards.
@@ -80,7 +110,7 @@ fn run(name: Option<&HookName>, turn: &Turn, context: &Context) -> anyhow::Resul
     for hook in hooks {
         let name = site.hook_name(hook);
         match turn_one(&site, hook, turn.bypass.clone()) {
-            Ok(changed) => turned.done.push((name, changed)),
+            Ok(became) => turned.done.push((name, became)),
             Err(error) => turned.failed.push(error.context(name)),
         }
     }
@@ -113,23 +143,30 @@ fn say_what_comes(site: &Site, context: &Context) {
     }
 }
 
-/// Whether anything had to be switched; a bypass that is there gets the new end, and keeps its beginning unless its time was
-/// over.
-fn turn_one(site: &Site, hook: &Hook, bypass: Option<Bypass>) -> anyhow::Result<bool> {
+/// Switches a hook, or gives a bypass that is there the new end.
+fn turn_one(site: &Site, hook: &Hook, bypass: Option<Bypass>) -> anyhow::Result<Became> {
     match (bypass, &hook.state.bypass) {
-        (None, None) => Ok(false),
-        (Some(new), Some(old)) => {
-            let is_over = old.has_expired(BootTime::now()?);
-            let bypass = Some(if is_over { new } else { Bypass { until: new.until, ..old.clone() } });
-            document::write(&hook.pins.path(Pin::State), &HookState { bypass, ..hook.state.clone() })?;
-            Ok(false)
-        }
+        (None, None) => Ok(Became::Same),
+        (Some(new), Some(old)) => end_anew(hook, new, old),
         (bypass, _) => {
             let next = conditioner::as_bound(site, hook, HookState { bypass, ..hook.state.clone() })?;
             datapath::switch(datapath::prepare(hook, next)?, &site.name_of(hook), &site.net)?;
-            Ok(true)
+            Ok(Became::Switched)
         }
     }
+}
+
+/// The end that was said last counts. The bypass keeps its beginning, unless its time was over.
+fn end_anew(hook: &Hook, new: Bypass, old: &Bypass) -> anyhow::Result<Became> {
+    if new.until == old.until {
+        return Ok(Became::Same);
+    }
+    let now = BootTime::now()?;
+    let is_over = old.has_expired(now);
+    let bypass = Some(if is_over { new } else { Bypass { until: new.until, ..old.clone() } });
+    document::write(&hook.pins.path(Pin::State), &HookState { bypass, ..hook.state.clone() })?;
+    let before = old.until.map(|until| until.left(now));
+    Ok(if is_over { Became::Switched } else { Became::EndsAnew(before) })
 }
 
 /// Ends the bypasses whose time is over; whether there was one.
@@ -169,30 +206,24 @@ fn say(turn: &Turn, turned: Turned, context: &Context) -> anyhow::Result<Exit> {
         context.document(&format!("{}\n", as_json(turn, &done, failure.as_ref(), context)?))?;
         return Ok(failure.map_or(Exit::Done, |failure| failure.exit));
     }
-    let ends = turn.time.map_or_else(String::new, |time| format!(", for {}", seconds(time)));
-    for (hook, changed) in &done {
-        let words = match (turn.bypass.is_some(), changed) {
-            (true, true) => "out of the policy's path; counts go on, nothing is changed",
-            (true, false) => "already out of the policy's path; counts go on, nothing is changed",
-            (false, true) => "in the policy's path again",
-            (false, false) => "in the policy's path: it was not out of it",
-        };
-        context.print(&format!("{hook}  {words}{ends}\n"))?;
+    for (hook, became) in &done {
+        context.print(&format!("{hook}  {}\n", turn.words(became)))?;
     }
     failure.map_or(Ok(Exit::Done), |failure| Err(failure.into()))
 }
 
 fn as_json(
     turn: &Turn,
-    done: &[(String, bool)],
+    done: &[(String, Became)],
     failure: Option<&Failure>,
     context: &Context,
 ) -> serde_json::Result<Value> {
     let state = if turn.bypass.is_some() { "bypassed" } else { "active" };
     let ends_in = turn.time.map(|time| time.as_secs_f64());
-    let hooks = done
-        .iter()
-        .map(|(hook, changed)| json!({ "hook": hook, "state": state, "changed": changed, "ends_in": ends_in }));
+    let hooks = done.iter().map(|(hook, became)| {
+        let changed = !matches!(became, Became::Same);
+        json!({ "hook": hook, "state": state, "changed": changed, "ends_in": ends_in, "result": turn.words(became) })
+    });
     let mut document = json!({ "schema": 1, "hooks": hooks.collect::<Vec<_>>() });
     if let Some(failure) = failure {
         let here = context.invocation();
