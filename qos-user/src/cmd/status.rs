@@ -68,11 +68,11 @@ fn report(site: &Site, context: &Context) -> StatusReport {
     let saved = if is_saved { Saved::Nothing } else { Saved::read(&context.saved()) };
     let useless = saved.fault();
     for missing in service.iter().flat_map(|service| service.lost.clone()) {
-        hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| missing_status(missing));
+        hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| wanted_status(site, missing));
     }
     for missing in wanted::missing_here(site) {
         let missing = hinted(missing, service.as_ref());
-        hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| missing_status(missing));
+        hooks.entry((missing.interface.clone(), missing.direction)).or_insert_with(|| wanted_status(site, missing));
     }
     StatusReport {
         time: SystemTime::now(),
@@ -227,6 +227,13 @@ fn status_of_broken(site: &Site, broken: &Broken) -> HookStatus {
     let ifindex = Some(broken.pins.ifindex);
     let nothing = Missing { interface, ifindex, direction, table: None, reason };
     HookStatus { state: State::Error, table: None, notes: vec![remedy], ..missing_status(nothing) }
+}
+
+/// With as many rules as the policy in force has for it.
+fn wanted_status(site: &Site, missing: Missing) -> HookStatus {
+    let policy = site.policy.as_ref().map(|in_force| &in_force.policy);
+    let rules = policy.map_or(0, |policy| policy.rules_for(&missing.interface, missing.direction).len());
+    HookStatus { rules, ..missing_status(missing) }
 }
 
 fn missing_status(missing: Missing) -> HookStatus {

@@ -47,6 +47,20 @@ fn attach_attaches_what_is_bound() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is missing is more than a table.
+#[test]
+fn the_rules_of_a_hook_that_is_not_attached_are_counted() -> anyhow::Result<()> {
+    let router = Router::start()?;
+    let rules = ["one", "two"].map(|name| format!("[[rule]]\nname = \"{name}\"\non = \"wan0:egress\"\nset = \"DF\"\n"));
+    let policy = router.policy("ruled", &format!("{BOTH}{}", rules.concat()))?;
+    router.ok(&format!("policy apply {policy}"))?;
+    let status = router.ask("status --json")?.expect(3)?.json()?;
+    let hooks = status["hooks"].as_array().into_iter().flatten();
+    let rules: Vec<_> = hooks.map(|hook| (hook["interface"].as_str(), hook["rules"].as_u64())).collect();
+    assert_eq!(rules, [(Some("lan0"), Some(0)), (Some("wan0"), Some(2))], "{status:#}");
+    Ok(())
+}
+
 /// Why an interface of a document is as it is.
 fn reason(document: &Value, interface: &str) -> anyhow::Result<String> {
     let mut hooks = document["hooks"].as_array().into_iter().flatten();
