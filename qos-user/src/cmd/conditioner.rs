@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use anyhow::Context as _;
-use qos_common::{abi::Counter, meter::METER_SLOTS, rules::RULE_SLOTS};
+use qos_common::{abi::Counter, meter::METER_SLOTS, policy::Local, rules::RULE_SLOTS};
 
 use super::{attaching, site::Site};
 use crate::{
@@ -42,7 +42,9 @@ pub fn binding(policy: &Policy, interface: &str, direction: Direction) -> Option
     }
     let policy_name =
         HookPolicy { name: policy.name().to_owned(), hash: policy.hash().to_owned(), file: policy.file().to_owned() };
-    Some(Binding { policy: policy_name, table, local: policy.local(interface).into(), rules, inside, outer })
+    // At ingress no packet is this host's own, and what `local` says of an interface makes no difference.
+    let local = if direction == Direction::Egress { policy.local(interface) } else { Local::default() };
+    Some(Binding { policy: policy_name, table, local: local.into(), rules, inside, outer })
 }
 
 /// By what to attach: as somebody asked, else as the policy says for the interface, else the best.

@@ -24,6 +24,29 @@ fn the_same_is_0_and_another_is_3() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `local` is about what leaves.
+#[test]
+fn another_local_makes_no_difference_at_ingress() -> anyhow::Result<()> {
+    let edge = Edge::bare()?;
+    let both = |local: &str| {
+        let lan = format!("[interface.lan0]\ningress = \"t\"\negress = \"t\"\nlocal = \"{local}\"\n");
+        edge.router.policy(local, &format!("{lan}[interface.wan0]\negress = \"t\"\n[remark.t]\nother = \"DF\"\n"))
+    };
+    edge.ok("attach lan0 --egress --hook tcx")?;
+    let (now, next) = (both("keep")?, both("policy")?);
+    edge.ok(&format!("policy apply {now}"))?;
+    let differing = |document: &Value| {
+        let hooks = document["hooks"].as_array().into_iter().flatten();
+        let differing = hooks.filter(|hook| hook["result"] == "changed");
+        differing.map(|hook| hook["hook"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let diff = edge.ask(&format!("policy diff {next} --json"))?.expect(3)?.json()?;
+    assert_eq!(differing(&diff), ["lan0:egress"], "{diff:#}");
+    let applied = edge.ok(&format!("policy apply {next} --json"))?.json()?;
+    assert_eq!(differing(&applied), ["lan0:egress"], "{applied:#}");
+    Ok(())
+}
+
 /// Marks at one of the two hooks.
 const LAN: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
 
