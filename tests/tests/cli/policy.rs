@@ -142,6 +142,9 @@ fn check_says_which_rules_are_never_asked() -> anyhow::Result<()> {
         + &rule("second", "dscp = \"EF\"", "set = \"CS1\"");
     let answer = Answer::with_input(&mut command(&["policy", "check", "-"])?, twice.as_bytes())?.expect(0)?;
     assert_eq!(format!("{}{}", answer.stdout, answer.stderr).matches("never asked").count(), 1, "{answer:?}");
+    let document =
+        Answer::with_input(&mut command(&["policy", "check", "-", "--json"])?, twice.as_bytes())?.expect(0)?.json()?;
+    assert_eq!(document["hooks"][0]["never_asked"][0]["rule"], "rule \"second\" (line 8)", "{document:#}");
     let wanted = "rule \"a part of it\" (line 10) is never asked: rule \"all of it\" (line 5) decides on all that it would \
                   match: move this one above it, or delete it";
     let told = check(&[])?;

@@ -10,7 +10,7 @@ use crate::{
     error::Exit,
     hook::Direction,
     kernel::needs::Needs,
-    policy::{self, Policy, classifier::Idle, model::Rule},
+    policy::{self, Diagnostic, Policy, classifier::Idle, model::Rule},
     render::{WIDTH, hanging},
 };
 
@@ -46,7 +46,7 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
         if let Some(why) = needs_tc {
             context.print(&hanging(&format!("  {:<24} ", ""), &format!("by TC, not XDP: {why}")))?;
         }
-        for (rule, why) in idle {
+        for Unasked { rule, why, .. } in idle.into_iter().filter(|unasked| !unasked.warned) {
             context.print(&hanging(&format!("! {:<24} ", ""), &format!("{rule} is never asked: {why}")))?;
         }
     }
@@ -68,8 +68,18 @@ struct Compiled {
     bytes: usize,
     /// Why XDP will not do, where it could be.
     needs_tc: Option<String>,
-    /// Rules that no packet comes to there, and why.
-    idle: Vec<(String, String)>,
+    /// Rules that no packet comes to there.
+    idle: Vec<Unasked>,
+}
+
+/// A rule that no packet comes to.
+struct Unasked {
+    /// Its name and line, in words.
+    rule: String,
+    /// Why.
+    why: String,
+    /// Whether the language warns of it, which is said once in the text.
+    warned: bool,
 }
 
 /// Compiles the rules of every hook that the policy names.
@@ -88,32 +98,44 @@ fn compiled(policy: &Policy) -> anyhow::Result<Vec<Compiled>> {
             rules: found.tables.records.len(),
             bytes: found.tables.bytes(),
             needs_tc: Needs::of(Some(&binding)).tc.filter(|_| direction == Direction::Ingress),
-            idle: idle(policy, &binding.rules, &found.idle),
+            idle: unasked(policy, &binding.rules, &found.idle),
         });
     }
     Ok(sizes)
 }
 
-/// Rules that no packet comes to, as the compiler finds where it has all values of all fields: of what the language warns of
-/// already nothing is said twice. Which interfaces `from` means is not known here.
-fn idle(policy: &Policy, rules: &[Rule], idle: &[Idle]) -> Vec<(String, String)> {
-    let warned = |rule: &Rule| {
-        let mut warnings = policy.warnings().diagnostics().iter();
-        warnings.any(|warning| warning.title() == policy::never_asked(&rule.name))
-    };
-    let told = idle.iter().filter_map(|idle| {
-        let rule = rules.get(idle.rule()).filter(|rule| !rule.names_interfaces() && !warned(rule))?;
-        let why = match idle {
-            Idle::Impossible(_) => "no packet can match it".to_owned(),
-            Idle::Shadowed { by, .. } => {
-                let by = rules.get(*by)?;
-                let cure = "move this one above it, or delete it";
-                format!("rule \"{}\" (line {}) decides on all that it would match: {cure}", by.name, by.line)
-            }
+/// Rules that no packet comes to, as the compiler finds where it has all values of all fields, and of which the language warns:
+/// it looks at several earlier rules together. Which interfaces `from` means the compiler does not know here.
+fn unasked(policy: &Policy, rules: &[Rule], idle: &[Idle]) -> Vec<Unasked> {
+    let told = rules.iter().enumerate().filter_map(|(at, rule)| {
+        let warning = warning(policy, rule);
+        let found = idle.iter().find(|idle| idle.rule() == at).filter(|_| !rule.names_interfaces());
+        let why = match (found, warning) {
+            (Some(idle), _) => because(*idle, rules)?,
+            (None, warning) => warning?.help().unwrap_or_default().to_owned(),
         };
-        Some((format!("rule \"{}\" (line {})", rule.name, rule.line), why))
+        let rule = format!("rule \"{}\" (line {})", rule.name, rule.line);
+        Some(Unasked { rule, why, warned: warning.is_some() })
     });
     told.collect()
+}
+
+/// What the language says of a rule that is never asked.
+fn warning<'a>(policy: &'a Policy, rule: &Rule) -> Option<&'a Diagnostic> {
+    let title = policy::never_asked(&rule.name);
+    policy.warnings().diagnostics().iter().find(|warning| warning.title() == title)
+}
+
+/// Why a rule is idle.
+fn because(idle: Idle, rules: &[Rule]) -> Option<String> {
+    Some(match idle {
+        Idle::Impossible(_) => "no packet can match it".to_owned(),
+        Idle::Shadowed { by, .. } => {
+            let by = rules.get(by)?;
+            let cure = "move this one above it, or delete it";
+            format!("rule \"{}\" (line {}) decides on all that it would match: {cure}", by.name, by.line)
+        }
+    })
 }
 
 fn counted(number: usize, noun: &str) -> String {
@@ -125,7 +147,7 @@ fn document(policy: &Policy, compiled: &[Compiled]) -> serde_json::Value {
         json!({ "message": found.title(), "hint": found.help(), "line": found.place().line, "column": found.place().column })
     }).collect();
     let hooks = compiled.iter().map(|Compiled { hook, rules, bytes, needs_tc, idle }| {
-        let idle = idle.iter().map(|(rule, why)| json!({ "rule": rule, "why": why })).collect::<Vec<_>>();
+        let idle = idle.iter().map(|Unasked { rule, why, .. }| json!({ "rule": rule, "why": why })).collect::<Vec<_>>();
         json!({ "hook": hook, "rules": rules, "bytes": bytes, "needs_tc": needs_tc, "never_asked": idle })
     });
     json!({
