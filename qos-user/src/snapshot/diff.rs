@@ -7,7 +7,7 @@ use super::{
     named::Entry,
     rates::{Rate, total},
 };
-use crate::rules::model::Rule;
+use crate::{explain::TestRun, rules::model::Rule};
 
 /// Everything that `policy diff` says.
 #[derive(Clone, Debug)]
@@ -20,8 +20,46 @@ pub struct PolicyDiff {
     pub hooks: Vec<HookDiff>,
     /// Whether it leaves out hooks that are there, so that `apply` has to be told.
     pub prune: bool,
+    /// Its rules that are never asked.
+    pub never_asked: Vec<NeverAsked>,
     /// What becomes of the SSH session that asks.
     pub session: Option<String>,
+    /// What came of its tests.
+    pub tests: Tests,
+}
+
+/// A rule that no packet comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeverAsked {
+    /// Where, as the policy names it.
+    pub hook: String,
+    /// Its name and line, in words.
+    pub rule: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What came of the tests of a policy.
+#[derive(Clone, Debug)]
+pub enum Tests {
+    /// Each was run.
+    Run(Vec<TestRun>),
+    /// This process may not run them: why.
+    Left(String),
+    /// They cannot be run: why.
+    Failed(String),
+}
+
+impl Tests {
+    /// Whether a policy would be refused for them.
+    #[must_use]
+    pub fn refuse(&self) -> bool {
+        match self {
+            Self::Run(runs) => !runs.iter().all(TestRun::passes),
+            Self::Left(_) => false,
+            Self::Failed(_) => true,
+        }
+    }
 }
 
 /// One hook.

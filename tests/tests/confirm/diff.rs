@@ -47,6 +47,57 @@ fn another_local_makes_no_difference_at_ingress() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is saved is said of what runs, and rules that no packet comes to are named.
+#[test]
+fn the_head_says_what_is_saved_and_what_is_shadowed() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let head = |file: &str| anyhow::Ok(edge.ask(&format!("policy diff {file}"))?.stdout);
+    let told = head(&edge.mark)?;
+    assert!(told.contains("saved: no   shadowed rules: none"), "{told}");
+    edge.ok("policy save")?;
+    let rule = |name: &str| format!("[[rule]]\nname = \"{name}\"\non = \"lan0:ingress\"\nset = \"DF\"\n");
+    let shadowed = edge.router.policy("shadowed", &format!("{MARK}{}{}", rule("one"), rule("two")))?;
+    let told = head(&shadowed)?;
+    assert!(told.contains("saved: yes   shadowed rules: 1\n! rule \"two\" (line "), "{told}");
+    let document = edge.ask(&format!("policy diff {shadowed} --json"))?.expect(3)?.json()?;
+    let unasked = &document["never_asked"];
+    assert!(unasked[0]["hook"] == "lan0:ingress" && unasked.as_array().map(Vec::len) == Some(1), "{document:#}");
+    assert_eq!((&document["running"]["saved"], &document["policy"]["saved"]), (&true.into(), &false.into()));
+    Ok(())
+}
+
+/// As `apply` would run them; where it would be refused, no command is given.
+#[test]
+fn its_tests_are_run() -> anyhow::Result<()> {
+    let edge = Edge::start()?;
+    let tested = |name: &str, expected: &str| {
+        let test = |name, to| {
+            format!(
+                "[[test]]\nname = \"{name}\"\non = \"lan0:ingress\"\nexpect = \"{to}\"\n\
+                 packet = \"udp 192.0.2.1:1 > 192.0.2.2:2 dscp EF\"\n"
+            )
+        };
+        edge.router.policy(name, &format!("{MARK}{}{}", test("first", "AF41"), test("second", expected)))
+    };
+    let (right, wrong) = (tested("right", "AF41")?, tested("wrong", "CS1")?);
+    let told = edge.ask(&format!("policy diff {right}"))?.expect(3)?;
+    told.says(&["2 of 2 [[test]]s pass.\n", "apply: "])?;
+    let unprivileged = edge.ask_without_capabilities(&format!("policy diff {right}"))?;
+    unprivileged.says(&["its [[test]]s are not run: this process lacks"])?;
+    let told = edge.ask(&format!("policy diff {wrong}"))?.expect(3)?;
+    let told =
+        told.says(&["! FAIL  second (", "expected    CS1", "got         AF41", "1 of 2 [[test]]s pass: policy apply"])?;
+    assert!(!told.stdout.contains("apply: "), "{told:?}");
+    let document = edge.ask(&format!("policy diff {wrong} --json"))?.expect(3)?.json()?;
+    assert_eq!((&document["passed"], &document["failed"]), (&1.into(), &1.into()), "{document:#}");
+    assert_eq!((&document["tests"][1]["test"], &document["tests"][1]["passes"]), (&"second".into(), &false.into()));
+    // Whether it differs is another question.
+    edge.ok(&format!("policy apply {} --json", edge.mark))?;
+    edge.ask(&format!("policy diff {wrong}"))?.expect(0)?.says(&["! FAIL  second (", "no difference"])?;
+    edge.ask(&format!("policy apply {wrong}"))?.expect(3)?.complains(&["test \"second\""])?;
+    Ok(())
+}
+
 /// Marks at one of the two hooks.
 const LAN: &str = "[interface.lan0]\ningress = \"t\"\n[remark.t]\nEF = \"AF41\"\nother = \"keep\"\n";
 

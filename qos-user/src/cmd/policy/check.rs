@@ -12,6 +12,7 @@ use crate::{
     kernel::needs::Needs,
     policy::{self, Diagnostic, Policy, classifier::Idle, model::Rule},
     render::{WIDTH, hanging},
+    snapshot::diff::NeverAsked,
 };
 
 /// Reads a policy and changes nothing.
@@ -136,6 +137,23 @@ fn because(idle: Idle, rules: &[Rule]) -> Option<String> {
             format!("rule \"{}\" (line {}) decides on all that it would match: {cure}", by.name, by.line)
         }
     })
+}
+
+/// The rules that no packet comes to, each at the first hook where it is so.
+///
+/// # Errors
+///
+/// What does not fit.
+pub fn never_asked(policy: &Policy) -> anyhow::Result<Vec<NeverAsked>> {
+    let mut found: Vec<NeverAsked> = Vec::new();
+    for Compiled { hook, idle, .. } in compiled(policy)? {
+        for Unasked { rule, why, .. } in idle {
+            if !found.iter().any(|known| known.rule == rule) {
+                found.push(NeverAsked { hook: hook.clone(), rule, why });
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn counted(number: usize, noun: &str) -> String {

@@ -10,9 +10,11 @@ use std::{
 use qos_common::ds::Dscp;
 
 use super::{
+    check,
     plan::{self, Effect, Item, Place},
     read_policy,
     session::Session,
+    testing,
 };
 use crate::{
     cli::ApplyOptions,
@@ -50,8 +52,10 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
     let found = PolicyDiff {
         running: site.label(),
         prune: plan::needs_prune(&items),
+        never_asked: check::never_asked(&policy)?,
         hooks: hooks.collect::<anyhow::Result<_>>()?,
         session: Session::find(&site, &policy, &ApplyOptions::default())?.map(|session| session.to_string()),
+        tests: testing::tried(&site, &policy),
         next: label(&policy, context),
     };
     let text = if json {

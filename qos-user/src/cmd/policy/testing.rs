@@ -15,6 +15,7 @@ use crate::{
     kernel::privilege,
     policy::{Policy, PolicyTest},
     render::{json, table},
+    snapshot::diff::Tests,
 };
 
 /// Runs the tests of a file; 3 if one fails.
@@ -37,6 +38,17 @@ pub fn run(file: &Path, json: bool, context: &Context) -> anyhow::Result<Exit> {
         context.screen(&table::test_runs(policy.file(), &tests, &context.look()))?;
     }
     Ok(if tests.iter().all(TestRun::passes) { Exit::Done } else { Exit::No })
+}
+
+/// Runs them for whoever only asks what would be.
+pub fn tried(site: &Site, policy: &Policy) -> Tests {
+    if policy.tests().is_empty() {
+        return Tests::Run(Vec::new());
+    }
+    if let Some(missing) = privilege::missing() {
+        return Tests::Left(missing.to_string());
+    }
+    all(site, policy).map_or_else(|error| Tests::Failed(format!("{error:#}")), Tests::Run)
 }
 
 /// Runs all tests of a policy, in the order of the file.

@@ -1,24 +1,38 @@
 //! `policy diff --json`.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::SCHEMA;
-use crate::snapshot::diff::{EntryDiff, HookDiff, Outcome, OuterDiff, PolicyDiff, RuleDiff};
+use super::{SCHEMA, explain};
+use crate::snapshot::diff::{EntryDiff, HookDiff, NeverAsked, Outcome, OuterDiff, PolicyDiff, RuleDiff, Tests};
 
 /// The document; rates are packets a second, null at a hook where nothing is counted.
 #[must_use]
 pub fn diff(found: &PolicyDiff) -> impl Serialize + use<> {
     let running = found.running.as_ref();
-    json!({
+    let (tests, not_run) = match &found.tests {
+        Tests::Run(runs) => (explain::of_tests(runs), None),
+        Tests::Left(why) | Tests::Failed(why) => (Map::new(), Some(why)),
+    };
+    let mut document = json!({
         "schema": SCHEMA,
         "differs": found.differs(),
         "running": running.map(|policy| json!({ "name": policy.name, "hash": policy.hash, "saved": policy.saved })),
         "policy": { "name": found.next.name, "hash": found.next.hash, "saved": found.next.saved, "file": found.next.file },
         "prune": found.prune,
+        "never_asked": found.never_asked.iter().map(never_asked).collect::<Vec<_>>(),
         "session": found.session,
+        "tests_not_run": not_run,
         "hooks": found.hooks.iter().map(hook).collect::<Vec<_>>(),
-    })
+    });
+    if let Value::Object(fields) = &mut document {
+        fields.extend(tests);
+    }
+    document
+}
+
+fn never_asked(NeverAsked { hook, rule, why }: &NeverAsked) -> Value {
+    json!({ "hook": hook, "rule": rule, "why": why })
 }
 
 fn hook(hook: &HookDiff) -> Value {

@@ -38,14 +38,22 @@ pub fn capture(stage: &Stage, packets: &[Result<Explained, String>], left_out: u
 #[must_use]
 pub fn test_runs(policy: (&str, &str, &str), tests: &[TestRun]) -> impl Serialize + use<> {
     let (name, hash, file) = policy;
+    let mut document = Map::new();
+    document.insert("schema".to_owned(), SCHEMA.into());
+    document.insert("policy".to_owned(), json!({ "name": name, "hash": hash, "file": file }));
+    document.extend(of_tests(tests));
+    Value::Object(document)
+}
+
+/// How many tests pass and fail, and each.
+pub(super) fn of_tests(tests: &[TestRun]) -> Map<String, Value> {
     let passed = tests.iter().filter(|test| test.passes()).count();
-    json!({
-        "schema": SCHEMA,
-        "policy": { "name": name, "hash": hash, "file": file },
-        "passed": passed,
-        "failed": tests.len() - passed,
-        "tests": tests.iter().map(test).collect::<Vec<_>>(),
-    })
+    let fields = [
+        ("passed", passed.into()),
+        ("failed", (tests.len() - passed).into()),
+        ("tests", tests.iter().map(test).collect()),
+    ];
+    fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
 }
 
 fn head(stage: &Stage) -> Map<String, Value> {

@@ -1,7 +1,12 @@
 //! `policy diff`: what a policy would change, hook by hook.
 
-use super::{NAME, policy_name};
+use super::{
+    NAME,
+    explain::{how_many_pass, test_run},
+    policy_name,
+};
 use crate::{
+    command::Command,
     invocation::quoted,
     render::{
         Look,
@@ -9,7 +14,9 @@ use crate::{
         text::{count, shorten},
     },
     snapshot::{
-        diff::{EntryDiff, HookDiff, MarkDiff, Outcome, OuterDiff, PolicyDiff, RuleChange, RuleDiff},
+        diff::{
+            EntryDiff, HookDiff, MarkDiff, NeverAsked, Outcome, OuterDiff, PolicyDiff, RuleChange, RuleDiff, Tests,
+        },
         rates::total,
     },
 };
@@ -17,14 +24,14 @@ use crate::{
 /// More codepoints than these make a line hard to read.
 const MARKS: usize = 6;
 
+/// Of more rules that are never asked `policy check` tells.
+const NEVER_ASKED: usize = 8;
+
 /// The screen of `policy diff`.
 #[must_use]
 pub fn diff(found: &PolicyDiff, look: &Look) -> String {
     let mut screen = Screen::default();
-    let next = &found.next;
-    let saved = if next.saved { "yes" } else { "no" };
-    let running = policy_name(found.running.as_ref());
-    screen.heading(&format!("running {running}  ->  {} {}   saved: {saved}", shorten(&next.file, 40), next.hash));
+    head(&mut screen, found);
     for hook in &found.hooks {
         screen.blank();
         block(&mut screen, hook);
@@ -33,18 +40,59 @@ pub fn diff(found: &PolicyDiff, look: &Look) -> String {
     if let Some(session) = &found.session {
         screen.line(session);
     }
-    if found.differs() {
-        let prune = if found.prune { " --prune" } else { "" };
-        screen.line(&format!("apply: qosbpf policy apply {}{prune} --confirm 60s", quoted(&next.file)));
-        screen.footnote(
-            look,
-            "pkt/s = packets of one second: of an entry, that came to the hook in these codepoints, also protected ones; \
-             of a rule, that it decided on or counted.",
-        );
-    } else {
+    of_tests(&mut screen, found);
+    if !found.differs() {
         screen.line("no difference: the same marks leave at every hook");
+        return screen.finish(look);
     }
+    if !found.tests.refuse() {
+        let prune = if found.prune { " --prune" } else { "" };
+        screen.line(&format!("apply: qosbpf policy apply {}{prune} --confirm 60s", quoted(&found.next.file)));
+    }
+    screen.footnote(
+        look,
+        "pkt/s = packets of one second: of an entry, that came to the hook in these codepoints, also protected ones; \
+         of a rule, that it decided on or counted.",
+    );
     screen.finish(look)
+}
+
+/// What is compared, and which rules of the next policy no packet comes to.
+fn head(screen: &mut Screen, found: &PolicyDiff) {
+    let PolicyDiff { running, next, never_asked, .. } = found;
+    let saved = match running {
+        Some(running) if running.saved => "yes",
+        Some(_) => "no",
+        None => "-",
+    };
+    let shadowed = if never_asked.is_empty() { "none".to_owned() } else { never_asked.len().to_string() };
+    screen.heading(&format!(
+        "running {}  ->  {} {}   saved: {saved}   shadowed rules: {shadowed}",
+        policy_name(running.as_ref()),
+        shorten(&next.file, 40),
+        next.hash
+    ));
+    for NeverAsked { hook, rule, why } in never_asked.iter().take(NEVER_ASKED) {
+        screen.told(true, "! ", &format!("{rule} is never asked at {hook}: {why}"));
+    }
+    if let Some(more) = never_asked.len().checked_sub(NEVER_ASKED).filter(|more| *more > 0) {
+        let check = Command::new("qosbpf policy check").operand(&next.file);
+        screen.told(true, "! ", &format!("and {more} more: {check}"));
+    }
+}
+
+/// What came of the tests, as before the policy is applied.
+fn of_tests(screen: &mut Screen, found: &PolicyDiff) {
+    match &found.tests {
+        Tests::Run(runs) if runs.is_empty() => {}
+        Tests::Run(runs) => {
+            runs.iter().filter(|run| !run.passes()).for_each(|run| test_run(screen, &found.next.file, run));
+            let refused = if found.tests.refuse() { ": policy apply refuses it, but with --force" } else { "." };
+            screen.line(&format!("{}{refused}", how_many_pass(runs)));
+        }
+        Tests::Left(why) => screen.told(false, "", &format!("its [[test]]s are not run: {why}")),
+        Tests::Failed(why) => screen.told(true, "! ", &format!("{why}: policy apply refuses it, but with --force")),
+    }
 }
 
 fn block(screen: &mut Screen, hook: &HookDiff) {
@@ -166,7 +214,10 @@ mod tests {
     use qos_common::ds::Dscp;
 
     use super::*;
-    use crate::render::{sample, screen::WIDTH, text::width};
+    use crate::{
+        explain::TestRun,
+        render::{sample, screen::WIDTH, text::width},
+    };
 
     #[test]
     fn the_screen() {
@@ -219,6 +270,63 @@ mod tests {
         assert!(text.contains("! needs TC, and would be refused: attached by xdp-native"), "{text}");
         assert!(text.contains("\n  to move it: qosbpf detach ppp0:ingress\n"), "{text}");
         assert!(text.contains("apply: qosbpf policy apply 'new policy.toml' --prune --confirm 60s\n"), "{text}");
+    }
+
+    /// The running one may be lost at the next boot; that the other one is not saved yet, nobody asks.
+    #[test]
+    fn saved_is_what_runs() {
+        let mut found = sample::diff();
+        found.next.saved = !found.next.saved;
+        assert_eq!(diff(&found, &sample::look()), diff(&sample::diff(), &sample::look()));
+        let head = |found: &PolicyDiff| diff(found, &sample::look()).lines().next().unwrap_or_default().to_owned();
+        for (saved, word) in [(true, "saved: yes "), (false, "saved: no ")] {
+            found.running.iter_mut().for_each(|running| running.saved = saved);
+            assert!(head(&found).contains(word), "{}", head(&found));
+        }
+        found.running = None;
+        assert!(head(&found).contains("saved: - "), "{}", head(&found));
+    }
+
+    #[test]
+    fn rules_that_are_never_asked_are_named_but_for_a_long_list() {
+        let mut found = sample::diff();
+        assert!(diff(&found, &sample::look()).contains("   shadowed rules: none\n"));
+        let unasked = |number| NeverAsked {
+            hook: "ppp*:egress".to_owned(),
+            rule: format!("rule \"r{number}\" (line {number})"),
+            why: "no packet can match it".to_owned(),
+        };
+        found.never_asked = (0..=NEVER_ASKED).map(unasked).collect();
+        let text = diff(&found, &sample::look());
+        assert!(
+            text.contains("   shadowed rules: 9\n! rule \"r0\" (line 0) is never asked at ppp*:egress: no packet"),
+            "{text}"
+        );
+        assert!(text.contains("\n! and 1 more: qosbpf policy check new.toml\n"), "{text}");
+    }
+
+    #[test]
+    fn tests_that_pass_are_counted_and_those_that_fail_are_shown_in_place_of_the_command() {
+        let mut found = sample::diff();
+        let passing: Vec<_> = sample::test_runs().into_iter().filter(TestRun::passes).collect();
+        found.tests = Tests::Run(passing.clone());
+        let text = diff(&found, &sample::look());
+        let all = passing.len();
+        assert!(text.contains(&format!("\n{all} of {all} [[test]]s pass.\napply: qosbpf policy apply")), "{text}");
+        found.tests = Tests::Run(sample::test_runs());
+        let text = diff(&found, &sample::look());
+        assert!(
+            text.contains("\n! FAIL  ") && text.contains("      expected    ") && !text.contains("apply: "),
+            "{text}"
+        );
+        let refused = format!("\n{all} of {} [[test]]s pass: policy apply refuses it", sample::test_runs().len());
+        assert!(text.contains(&refused), "{text}");
+        found.tests = Tests::Left("this process lacks CAP_BPF".to_owned());
+        let text = diff(&found, &sample::look());
+        assert!(text.contains("\nits [[test]]s are not run: this process lacks CAP_BPF\napply: "), "{text}");
+        found.tests = Tests::Failed("test \"a\": no".to_owned());
+        let text = diff(&found, &sample::look());
+        assert!(text.contains("\n! test \"a\": no: policy apply refuses it") && !text.contains("apply: "), "{text}");
     }
 
     #[test]

@@ -84,25 +84,32 @@ pub fn capture(stage: &Stage, packets: &[Result<Explained, String>], left_out: u
 #[must_use]
 pub fn test_runs(file: &str, tests: &[TestRun], look: &Look) -> String {
     let mut screen = Screen::default();
-    for test in tests {
-        let TestRun { name, line, hook, packet, expected, got } = test;
-        let place = format!("{} ({file}:{line})  {hook}", shorten(name, 64));
-        if test.passes() {
-            screen.line(&format!("ok    {place}  {}  by {}", expected.word(), by_in_brief(&got.by)));
-            continue;
-        }
-        screen.alert(&format!("FAIL  {place}"));
-        screen.line(&format!("      packet      {packet}"));
-        screen.line(&format!("      expected    {}", expected.word()));
-        screen.line(&format!("      got         {}", got.leaves.word()));
-        screen.line(&format!("      decided by  {}", got.by.words(file)));
-    }
-    let passed = tests.iter().filter(|test| test.passes()).count();
+    tests.iter().for_each(|test| test_run(&mut screen, file, test));
     screen.line(&match tests.len() {
         0 => format!("{file} has no [[test]]"),
-        all => format!("{passed} of {all} [[test]]s pass"),
+        _ => how_many_pass(tests),
     });
     screen.finish(look)
+}
+
+/// What came of a test.
+pub(super) fn test_run(screen: &mut Screen, file: &str, test: &TestRun) {
+    let TestRun { name, line, hook, packet, expected, got } = test;
+    let place = format!("{} ({file}:{line})  {hook}", shorten(name, 64));
+    if test.passes() {
+        return screen.line(&format!("ok    {place}  {}  by {}", expected.word(), by_in_brief(&got.by)));
+    }
+    screen.alert(&format!("FAIL  {place}"));
+    screen.line(&format!("      packet      {packet}"));
+    screen.line(&format!("      expected    {}", expected.word()));
+    screen.line(&format!("      got         {}", got.leaves.word()));
+    screen.line(&format!("      decided by  {}", got.by.words(file)));
+}
+
+/// How many tests do.
+pub(super) fn how_many_pass(tests: &[TestRun]) -> String {
+    let passed = tests.iter().filter(|test| test.passes()).count();
+    format!("{passed} of {} [[test]]s pass", tests.len())
 }
 
 fn head(screen: &mut Screen, stage: &Stage) {

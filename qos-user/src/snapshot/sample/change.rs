@@ -8,7 +8,7 @@ use super::{dscp, policy, since};
 use crate::{
     snapshot::{
         PolicyLabel,
-        diff::{EntryDiff, HookDiff, MarkDiff, Outcome, PolicyDiff, RuleChange, RuleDiff},
+        diff::{EntryDiff, HookDiff, MarkDiff, Outcome, PolicyDiff, RuleChange, RuleDiff, Tests},
         rates::Rate,
     },
     status::PastPolicy,
@@ -84,5 +84,13 @@ pub fn diff() -> PolicyDiff {
     let changed = HookDiff { rules, ..hook("ppp0:egress", true, entries) };
     let hooks = vec![hook("lan0:ingress", false, Vec::new()), changed];
     let session = "your SSH session 192.0.2.7:51514 > 203.0.113.1:22: passes, mark CS2 -> DF at ppp0:egress";
-    PolicyDiff { running: Some(policy()), next, hooks, prune: false, session: Some(session.to_owned()) }
+    PolicyDiff {
+        running: Some(policy()),
+        next,
+        hooks,
+        prune: false,
+        never_asked: Vec::new(),
+        session: Some(session.to_owned()),
+        tests: Tests::Run(Vec::new()),
+    }
 }
