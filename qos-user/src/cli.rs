@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsString, io::Write, path::PathBuf, time::Duration};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 mod diagnosis;
@@ -56,7 +56,8 @@ impl Cli {
     fn anywhere(arguments: Vec<OsString>) -> clap::error::Result<Self> {
         Self::try_parse_from(&arguments).or_else(|error| match error.kind() {
             ErrorKind::UnknownArgument if arguments.iter().any(|word| word == "--json") => {
-                Self::try_parse_from(with_json_last(&arguments)).map_err(|_worse| error)
+                Self::try_parse_from(with_json_last(&arguments))
+                    .map_err(|further| if is_about_json(&further) { error } else { further })
             }
             _ => Err(error),
         })
@@ -74,6 +75,11 @@ impl Cli {
             Unparsed { asked_for: !error.use_stderr(), text: text.to_string(), colored: text.ansi().to_string() }
         })
     }
+}
+
+/// Whether the command has no `--json`; another mistake is the one to tell.
+fn is_about_json(error: &clap::Error) -> bool {
+    matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if word == "--json")
 }
 
 /// The same command line with `--json` behind all else that is ours.

@@ -61,6 +61,8 @@ pub struct Failure {
     pub message: String,
     /// What to do about it; a command where there is one.
     pub hint: Option<String>,
+    /// The file that it is about, if that is all there is to say of where.
+    pub file: Option<String>,
     /// Where in a file, if the fault is in one.
     pub place: Option<Place>,
 }
@@ -79,7 +81,7 @@ pub struct Place {
 impl Failure {
     /// A failure without hint or place, that ends with 1.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, exit: Exit::Failed, message: message.into(), hint: None, place: None }
+        Self { code, exit: Exit::Failed, message: message.into(), hint: None, file: None, place: None }
     }
 
     /// The same with what to do about it.
@@ -96,6 +98,13 @@ impl Failure {
         self
     }
 
+    /// The same about a file.
+    #[must_use]
+    pub fn about(mut self, file: impl Into<String>) -> Self {
+        self.file = Some(file.into());
+        self
+    }
+
     /// The same with its place in a file.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
@@ -109,4 +118,40 @@ impl Failure {
 pub fn with_hint(error: &anyhow::Error) -> String {
     let hint = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.as_ref());
     hint.map_or_else(|| format!("{error:#}"), |hint| format!("{error:#}: {hint}"))
+}
+
+/// The error and its causes, nothing twice: libraries often repeat the cause in the message, and a failure may begin with what
+/// it was found at.
+#[must_use]
+pub fn in_one_line(error: &anyhow::Error) -> String {
+    let (mut line, mut last) = (String::new(), 0);
+    for text in error.chain().map(ToString::to_string) {
+        if line.contains(&text) {
+            continue;
+        }
+        if line.is_empty() || text.starts_with(&line[last..]) {
+            line.truncate(last);
+        } else {
+            line.push_str(": ");
+            last = line.len();
+        }
+        line.push_str(&text);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_twice_in_one_line() {
+        let at_hook = anyhow!("lan0:ingress is attached by xdp-native").context("lan0:ingress");
+        assert_eq!(in_one_line(&at_hook), "lan0:ingress is attached by xdp-native");
+        assert_eq!(in_one_line(&at_hook.context("not done")), "not done: lan0:ingress is attached by xdp-native");
+        let repeated = anyhow!("no such file").context("open: no such file").context("load");
+        assert_eq!(in_one_line(&repeated), "load: open: no such file");
+    }
 }

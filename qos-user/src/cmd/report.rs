@@ -105,19 +105,6 @@ pub fn report_usage(unparsed: &Unparsed, arguments: impl Iterator<Item = OsStrin
     Exit::Usage
 }
 
-/// The error and its causes, none of them twice: libraries often repeat the cause in the message.
-fn in_one_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        if !line.contains(&text) {
-            line.push_str(if line.is_empty() { "" } else { ": " });
-            line.push_str(&text);
-        }
-    }
-    line
-}
-
 /// All mistakes of a policy file, as a compiler says them.
 fn wrong_policy(cli: &Cli, wrong: &WrongPolicy, context: &Context) -> Exit {
     if cli.command.wants_json() {
@@ -132,9 +119,9 @@ fn said(error: &anyhow::Error, failure: Option<&Failure>, here: &Invocation) -> 
     let general = Failure::new("failed", here.completed(&in_one_line(error)));
     match failure {
         None => general,
-        Some(Failure { code, exit, hint, place, .. }) => {
+        Some(Failure { code, exit, hint, file, place, .. }) => {
             let hint = hint.as_deref().map(|hint| here.completed(hint));
-            Failure { code, exit: *exit, hint, place: place.clone(), ..general }
+            Failure { code, exit: *exit, hint, file: file.clone(), place: place.clone(), ..general }
         }
     }
 }

@@ -90,7 +90,7 @@ impl From<&Failure> for ErrorDocument {
             code: failure.code,
             message: failure.message.clone(),
             hint: failure.hint.clone(),
-            file: place.map(|Place { file, .. }| file),
+            file: place.map(|Place { file, .. }| file).or_else(|| failure.file.clone()),
             line,
             column,
         }

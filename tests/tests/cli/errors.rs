@@ -110,6 +110,29 @@ fn an_error_is_one_document() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is blamed is what is wrong.
+#[test]
+fn an_unknown_option_behind_json_is_the_one_that_is_named() -> anyhow::Result<()> {
+    for (line, named) in [
+        ("--json status --bogus", "'--bogus'"),
+        ("--json statsu", "'statsu'"),
+        ("status --json --bogus", "'--bogus'"),
+        ("--json policy schema", "'--json'"),
+    ] {
+        let document = Answer::of(&mut command(&line.split(' ').collect::<Vec<_>>())?)?.expect(2)?.json()?;
+        let message = document["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(named), "{line}: {document:#}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_is_named_as_the_file() -> anyhow::Result<()> {
+    let document = Answer::of(&mut command(&["policy", "check", "--json", "/nope"])?)?.expect(2)?.json()?;
+    assert_eq!((&document["error"]["file"], &document["error"]["line"]), (&"/nope".into(), &Value::Null));
+    Ok(())
+}
+
 /// Without `--json` none is.
 #[test]
 fn without_json_nothing_is_on_stdout() -> anyhow::Result<()> {

@@ -131,7 +131,9 @@ fn what_needs_tc_at_an_xdp_hook_is_said() -> anyhow::Result<()> {
     let told = edge.ask(&format!("policy diff {marked}"))?.expect(3)?;
     let told = told.says(&["! needs TC, and would be refused", "rule \"marked\" needs TC"])?;
     told.says(&[&format!("{} detach lan0:ingress &&", edge.typed())])?;
-    edge.ask(&format!("policy apply {marked}"))?.expect(1)?.complains(&["needs TC"])?;
+    let refused = edge.ask(&format!("policy apply {marked}"))?.expect(1)?.complains(&["needs TC"])?;
+    assert_eq!(refused.stderr.matches("lan0:ingress is attached by").count(), 1, "{refused:?}");
+    assert!(!refused.stderr.contains("lan0:ingress: lan0:ingress"), "{refused:?}");
     Ok(())
 }
 

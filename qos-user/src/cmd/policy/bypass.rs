@@ -13,7 +13,7 @@ use crate::{
         site::Site,
         timer, wanted, who,
     },
-    error::{Exit, Failure},
+    error::{Exit, Failure, in_one_line},
     hook::HookName,
     kernel::{
         boottime::BootTime,
@@ -238,7 +238,7 @@ fn as_json(
 fn not_done(failed: &[anyhow::Error]) -> Option<Failure> {
     let first = failed.first()?;
     let known = first.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    let all: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
+    let all: Vec<_> = failed.iter().map(in_one_line).collect();
     let failure = Failure::new(known.map_or("failed", |known| known.code), format!("not done: {}", all.join("; ")));
     Some(Failure { hint: known.and_then(|known| known.hint.clone()), ..failure })
 }

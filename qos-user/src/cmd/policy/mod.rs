@@ -117,6 +117,7 @@ pub fn read_policy(file: &Path) -> anyhow::Result<(Source, Policy)> {
 fn unreadable(name: &str, why: &str) -> Failure {
     Failure::new("policy-unreadable", format!("policy file {name}: {why}"))
         .exit(Exit::Usage)
+        .about(name)
         .hint("the file of a policy is wanted, or - for stdin")
 }
 
