@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::{Context, policy::WrongPolicy, wants_color};
 use crate::{
     cli::{Cli, Color, LogFormat, Unparsed},
-    error::{Exit, Failure},
+    error::{Exit, Failure, in_one_line},
     held_lines,
     invocation::Invocation,
     journal_lines,

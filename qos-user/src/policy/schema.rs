@@ -184,7 +184,7 @@ fn field(name: &str) -> Value {
         "icmp-type" => numbers(255),
         "fragment" => one_or_list(&json!({ "enum": ["no", "first", "later"] })),
         "mark" => reference("skb-mark"),
-        "origin" => json!({ "enum": ["local", "forwarded"] }),
+        "origin" => one_or_list(&json!({ "enum": ["local", "forwarded"] })),
         _ => one_or_list(&json!({ "type": "string", "description": "An interface, or a prefix and a star" })),
     }
 }

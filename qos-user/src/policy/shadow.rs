@@ -34,6 +34,7 @@ pub(super) fn check(policy: &Checked, report: &mut Report) {
         check_local(policy, written, bounds, report);
         check_bursts(written, report);
         check_priority(written, bounds, report);
+        check_origin(written, report);
     }
 }
 
@@ -119,6 +120,13 @@ fn is_asked_within(inner: &Rule, outer: &Rule) -> bool {
         places
             .all(|place| outer.on.iter().any(|wider| asks(wider, direction) && covers(&wider.pattern, &place.pattern)))
     })
+}
+
+/// Of both origins is every packet; what `local` keeps goes on being kept from the rule.
+fn check_origin(written: &Written, report: &mut Report) {
+    let Some(span) = written.any_origin else { return };
+    let finding = Finding::warning(span, "`origin` says nothing here: every packet is local or forwarded");
+    report.push(finding.help("leave it out; what `local` keeps is for a rule with origin = \"local\" alone"));
 }
 
 /// A rule about network control at egress does nothing to what this host made, unless it says so.

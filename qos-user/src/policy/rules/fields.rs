@@ -1,6 +1,6 @@
 //! `match`: the fields of a rule.
 
-use super::{Rules, Written, actions};
+use super::{Rules, Written, actions, sense};
 use crate::{
     policy::{
         diagnostic::{Finding, Findings, quote},
@@ -45,22 +45,40 @@ impl Rules<'_, '_> {
             return;
         };
         for entry in table.entries() {
-            if let Some(condition) = self.condition(entry) {
+            if let Some(condition) = self.condition(entry, written) {
                 written.rule.conditions.push(condition);
                 written.fields.push(entry.key.span);
             }
         }
     }
 
-    fn condition(&mut self, entry: &Entry) -> Option<Condition> {
+    fn condition(&mut self, entry: &Entry, written: &mut Written) -> Option<Condition> {
         let key = &*entry.key.text;
         let (name, negated) = key.strip_suffix("-not").map_or((key, false), |name| (name, true));
         if !FIELDS.contains(&name) {
             unknown_field(&entry.key, name, negated, self.findings);
             return None;
         }
-        let field = self.field(name, &entry.value)?;
+        let field = match name {
+            "origin" => self.origin(entry, negated, written)?,
+            _ => self.field(name, &entry.value)?,
+        };
         Some(Condition { field, negated })
+    }
+
+    /// Both of them are every packet, which is no condition.
+    fn origin(&mut self, entry: &Entry, negated: bool, written: &mut Written) -> Option<Field> {
+        let origins = words_of("an origin", &entry.value, ORIGINS, self.findings)?;
+        if let [origin] = *origins {
+            return Some(Field::Origin(origin));
+        }
+        if negated {
+            let finding = Finding::error(entry.key.span, sense::NEVER);
+            self.findings.error(finding.label("every packet is of one of the two"));
+        } else {
+            written.any_origin = Some(entry.key.span);
+        }
+        None
     }
 
     fn field(&mut self, name: &str, node: &Node) -> Option<Field> {
@@ -80,7 +98,6 @@ impl Rules<'_, '_> {
             "fragment" => words_of("a kind of fragment", node, FRAGMENTS, findings).map(Field::Fragment),
             "icmp-type" => ranges::read(node, &ranges::ICMP_TYPES, findings).map(Field::IcmpType),
             "mark" => actions::mark_bits(node, findings).map(Field::Mark),
-            "origin" => origin(node, findings).map(Field::Origin),
             _ => interface_patterns(node, findings).map(Field::From),
         }
     }
@@ -120,12 +137,6 @@ fn one_of<T: Copy>(what: &str, word: &str, span: Span, known: &[(&str, T)]) -> R
         Some(near) => finding.suggest(Some(near)),
         None => finding.help(format!("known here: {}", words::sentence(names))),
     }))
-}
-
-/// One word: both of them would be every packet.
-fn origin(node: &Node, findings: &mut Findings) -> Option<Origin> {
-    let word = words::string(node, "\"local\" or \"forwarded\"", findings)?;
-    actions::taken(Some(one_of("an origin", word, node.span, ORIGINS)), findings)
 }
 
 fn interface_patterns(node: &Node, findings: &mut Findings) -> Option<Vec<String>> {

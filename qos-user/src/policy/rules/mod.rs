@@ -36,6 +36,8 @@ pub(super) struct Written {
     pub places: Vec<Span>,
     /// The key of each condition.
     pub fields: Vec<Span>,
+    /// The key `origin` where it names both, and so is no condition.
+    pub any_origin: Option<Span>,
     /// The key of what sets the mark, drops or meters.
     pub action: Option<Span>,
     /// The keys `priority` and `mark`.
@@ -92,6 +94,7 @@ impl Rules<'_, '_> {
             span,
             places: places.iter().map(|(_, span)| *span).collect(),
             fields: Vec::new(),
+            any_origin: None,
             action: None,
             hand_over: Vec::new(),
         };

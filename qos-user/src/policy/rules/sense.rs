@@ -75,6 +75,9 @@ fn is_for(place: &Place, section: &Interface, interfaces: &[Interface]) -> bool 
         })
 }
 
+/// Of what leaves nothing.
+pub(super) const NEVER: &str = "this can never match: nothing is left";
+
 /// Reports conditions that leave nothing, each by itself or with one before it; whether there was one.
 fn check_each(written: &Written, findings: &mut Findings) -> bool {
     let mut bounds = Bounds::default();
@@ -88,7 +91,7 @@ fn check_each(written: &Written, findings: &mut Findings) -> bool {
             std::mem::discriminant(&other.field) == std::mem::discriminant(&condition.field)
         };
         let first = conditions(written).find(same).map(|(_, span)| span).filter(|first| *first != span);
-        let finding = Finding::error(span, "this can never match: nothing is left");
+        let finding = Finding::error(span, NEVER);
         findings.error(match first {
             Some(first) => finding.also(first, "together with this"),
             None => finding,

@@ -111,6 +111,7 @@ fn fields_take_one_value_a_range_or_a_list() {
     assert_eq!(field("family = [6, \"ipv4\", \"4\"]"), Field::Family(vec![4, 6]));
     assert_eq!(field("fragment = [\"later\", \"no\", \"no\"]"), Field::Fragment(vec![Fragment::No, Fragment::Later]));
     assert_eq!(field("origin = \"forwarded\""), Field::Origin(Origin::Forwarded));
+    assert_eq!(field("origin = [\"local\", \"local\"]"), Field::Origin(Origin::Local));
     assert_eq!(field("from = [\"guest*\", \"dmz\", \"dmz\"]"), Field::From(vec!["dmz".into(), "guest*".into()]));
     assert_eq!(field("mark = \"0x10/0xff\""), Field::Mark(MarkBits { value: 0x10, mask: 0xff }));
     assert_eq!(field("mark = \"16/255\""), Field::Mark(MarkBits { value: 0x10, mask: 0xff }));

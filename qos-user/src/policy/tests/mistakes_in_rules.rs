@@ -88,7 +88,8 @@ rules! {
     match_mark_with_no_bits: "match = { mark = \"0/0\" }\nset = \"EF\"";
     match_mark_of_another_kind: "match = { mark = [\"1/1\"] }\nset = \"EF\"";
     origin_unknown: "on = \"a:egress\"\nmatch = { origin = \"locl\" }\nset = \"EF\"";
-    origin_of_another_kind: "on = \"a:egress\"\nmatch = { origin = [\"local\"] }\nset = \"EF\"";
+    origin_of_another_kind: "on = \"a:egress\"\nmatch = { origin = [5, true, \"local,forwarded\"] }\nset = \"EF\"";
+    origin_of_neither: "on = \"a:egress\"\nmatch = { origin-not = [\"local\", \"forwarded\"] }\nset = \"EF\"";
     origin_at_ingress: "match = { origin = \"local\" }\nset = \"EF\"";
     from_everywhere: "on = \"all\"\nmatch = { from = \"guest0\" }\nset = \"EF\"";
     from_with_a_bad_name: "on = \"a:egress\"\nmatch = { from = \"gu*st\" }\nset = \"EF\"";

@@ -138,6 +138,9 @@ fn what_this_host_made_is_protected_unless_a_rule_says_origin() {
         ("match = { origin = \"local\" }\nset = \"DF\"", "keep-control", Decider::Rule(0)),
         ("match = { origin-not = \"forwarded\" }\ndrop = true", "keep", Decider::Rule(0)),
         ("match = { origin-not = \"local\" }\ndrop = true", "keep", Decider::Nobody),
+        ("match = { origin = [\"local\"] }\ndrop = true", "keep", Decider::Rule(0)),
+        ("match = { origin = [\"local\", \"forwarded\"] }\ndrop = true", "keep", Decider::Protected),
+        ("match = { origin = [\"local\", \"forwarded\"] }\ndrop = true", "policy", Decider::Rule(0)),
     ] {
         let policy = policy(&format!(
             "[interface.x]\nlocal = \"{local}\"\n[[rule]]\nname = \"a\"\non = \"x:egress\"\nlog = \"1/s\"\n{lines}\n"
@@ -150,7 +153,7 @@ fn what_this_host_made_is_protected_unless_a_rule_says_origin() {
         }
         if !matches!(decided_by, Decider::Nobody) {
             let (forwarded, _) = walk_at(&policy, "x", Egress, "esp ::1 > ::2 dscp CS6");
-            let names_origin = lines.contains("origin");
+            let names_origin = lines.contains("origin") && !lines.contains("[\"local\", \"forwarded\"]");
             assert_eq!(forwarded.decided_by, if names_origin { Decider::Nobody } else { Decider::Rule(0) });
         }
     }

@@ -33,6 +33,7 @@ warnings! {
     rule_on_protected_control: "[classes]\ncontrol = [\"CS6\", \"CS7\"]\n[[rule]]\nname = \"a\"\non = \"ppp*:egress\"\nmatch = { dscp = \"control\" }\ndrop = true\n";
     meter_too_small: "[[rule]]\nname = \"a\"\non = \"all\"\nmeter = { type = \"srtcm\", cir = \"8mbit\", cbs = \"1kB\", ebs = \"1kB\" }\nred = \"drop\"\n";
     priority_at_ingress: "[[rule]]\nname = \"voice\"\non = [\"lan*:ingress\", \"x:egress\"]\nmatch = { dscp = \"EF\" }\npriority = 6\n[[rule]]\nname = \"everywhere\"\non = \"all\"\npriority = 6\n";
+    origin_of_both: "[[rule]]\nname = \"a\"\non = \"x:egress\"\nmatch = { origin = [\"forwarded\", \"local\"], dscp = \"EF\" }\nset = \"DF\"\n";
     outer_against_local: "[interface.x]\nouter = \"a\"\negress = \"a\"\nlocal = \"keep\"\n[remark.a]\nother = \"keep\"";
     outer_behind_a_rule: "[interface.\"ppp*\"]\nouter = \"a\"\n[remark.a]\nother = \"keep\"\n[[rule]]\nname = \"mine\"\non = \"ppp*:egress\"\nmatch = { origin = \"local\" }\nset = \"CS2\"\n";
     outer_not_taken_from_the_glob: "[interface.ppp0]\negress = \"a\"\n[interface.\"ppp*\"]\nouter = \"a\"\n[remark.a]\nother = 0";
