@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 mod diagnosis;
 mod policy;
+mod seconds;
 
 pub use self::diagnosis::{DoctorArgs, WhyArgs};
 pub use self::policy::{
@@ -331,13 +332,13 @@ pub struct StatsArgs {
     #[command(flatten)]
     pub format: StatsFormat,
     /// Print again and again, every 2 seconds or SECS, at least 0.1.
-    #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "2", value_parser = interval)]
+    #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds::interval)]
     pub watch: Option<Duration>,
     /// One row a codepoint, or one a class of the policy.
     #[arg(long, value_enum, default_value_t = By::Dscp)]
     pub by: By,
     /// Sample this many seconds for rates, 0 for none; else those of the last minute, if `run` keeps them, or 1 second.
-    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    #[arg(long, value_name = "SECS", value_parser = seconds::seconds)]
     pub rate: Option<Duration>,
     /// No cursor movement, even on a terminal.
     #[arg(long)]
@@ -443,35 +444,10 @@ pub fn completions(shell: clap_complete::Shell, out: &mut impl Write) {
     clap_complete::generate(shell, &mut Cli::command(), "qosbpf", out);
 }
 
-/// Shorter, and the reading would be most of what the CPU does.
-const SHORTEST: Duration = Duration::from_millis(100);
-
-fn interval(word: &str) -> Result<Duration, String> {
-    let is_name = word.starts_with(char::is_alphabetic);
-    let instead = if is_name { "; a hook stands before --watch, or behind --watch=2" } else { "" };
-    let interval = seconds(word).map_err(|error| error + instead)?;
-    if interval < SHORTEST { Err(format!("at least {} seconds", SHORTEST.as_secs_f64())) } else { Ok(interval) }
-}
-
-fn seconds(word: &str) -> Result<Duration, String> {
-    let seconds: f64 = word.parse().map_err(|_not_a_number| format!("`{word}` is not a number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::invocation;
-
-    #[test]
-    fn a_hook_that_was_taken_for_seconds_is_told_where_it_stands() {
-        let said = |word: &str| interval(word).unwrap_err();
-        assert_eq!(
-            said("wan0:egress"),
-            "`wan0:egress` is not a number of seconds; a hook stands before --watch, or behind --watch=2"
-        );
-        assert_eq!(said("2,5"), "`2,5` is not a number of seconds");
-    }
 
     #[test]
     fn json_may_stand_before_the_command() {

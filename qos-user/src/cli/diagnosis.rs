@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::seconds;
+use super::seconds::seconds;
 use crate::hook::HookName;
 
 /// `qosbpf doctor`

@@ -30,6 +30,24 @@ pub fn history() -> Vec<PastPolicy> {
     vec![now, refused, past(12, "edge-standard", "3f9a1c7d", false), old]
 }
 
+fn rule_diffs() -> Vec<RuleDiff> {
+    let rule = |name: &str, change, words: [Option<&str>; 2], rate: Option<f64>| RuleDiff {
+        name: name.to_owned(),
+        change,
+        line: words[1].map(|_| 40),
+        old: words[0].map(str::to_owned),
+        new: words[1].map(str::to_owned),
+        rate: rate.map(|packets| Rate { packets, bits: packets * 8_000.0 }),
+    };
+    let meter = "dscp AF41: srtcm cir 8M cbs 64k ebs 0, green keep, yellow -> AF43, red";
+    let meters = [format!("{meter} -> AF43"), format!("{meter} drop, log 1/s")];
+    vec![
+        rule("calls", RuleChange::Added, [None, Some("udp: -> EF")], None),
+        rule("video", RuleChange::Changed, [Some(&meters[0]), Some(&meters[1])], Some(1_310.0)),
+        rule("old phones", RuleChange::Removed, [Some("src 10.20.0.0/24: -> EF"), None], Some(0.0)),
+    ]
+}
+
 pub fn diff() -> PolicyDiff {
     let hook = |name: &str, differs, entries| HookDiff {
         name: name.to_owned(),
@@ -66,22 +84,7 @@ pub fn diff() -> PolicyDiff {
         entry("bulk", None, Some(Outcome::Mark(Dscp::DF)), None, vec![mark("LE", "DF", "LE", 0.4)]),
     ];
     let next = PolicyLabel { hash: "91be02aa".to_owned(), file: "new.toml".to_owned(), saved: false, ..policy() };
-    let rule = |name: &str, change, words: [Option<&str>; 2], rate: Option<f64>| RuleDiff {
-        name: name.to_owned(),
-        change,
-        line: words[1].map(|_| 40),
-        old: words[0].map(str::to_owned),
-        new: words[1].map(str::to_owned),
-        rate: rate.map(|packets| Rate { packets, bits: packets * 8_000.0 }),
-    };
-    let meter = "dscp AF41: srtcm cir 8M cbs 64k ebs 0, green keep, yellow -> AF43, red";
-    let meters = [format!("{meter} -> AF43"), format!("{meter} drop, log 1/s")];
-    let rules = vec![
-        rule("calls", RuleChange::Added, [None, Some("udp: -> EF")], None),
-        rule("video", RuleChange::Changed, [Some(&meters[0]), Some(&meters[1])], Some(1_310.0)),
-        rule("old phones", RuleChange::Removed, [Some("src 10.20.0.0/24: -> EF"), None], Some(0.0)),
-    ];
-    let changed = HookDiff { rules, ..hook("ppp0:egress", true, entries) };
+    let changed = HookDiff { rules: rule_diffs(), ..hook("ppp0:egress", true, entries) };
     let hooks = vec![hook("lan0:ingress", false, Vec::new()), changed];
     let session = "your SSH session 192.0.2.7:51514 > 203.0.113.1:22: passes, mark CS2 -> DF at ppp0:egress";
     PolicyDiff {
