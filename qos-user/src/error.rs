@@ -64,7 +64,7 @@ pub struct Failure {
     /// The file that it is about, if that is all there is to say of where.
     pub file: Option<String>,
     /// Where in a file, if the fault is in one.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
 }
 
 /// A place in a file; line and column count from 1.
@@ -108,7 +108,7 @@ impl Failure {
     /// The same with its place in a file.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
-        self.place = Some(place);
+        self.place = Some(Box::new(place));
         self
     }
 }
@@ -129,7 +129,7 @@ pub fn in_one_line(error: &anyhow::Error) -> String {
         if line.contains(&text) {
             continue;
         }
-        if line.is_empty() || text.starts_with(&line[last..]) {
+        if line.is_empty() || line.get(last..).is_some_and(|said| text.starts_with(said)) {
             line.truncate(last);
         } else {
             line.push_str(": ");

@@ -187,7 +187,7 @@ impl Report {
         let failure = |Diagnostic { finding, place }: &Diagnostic| Failure {
             exit: Exit::Usage,
             hint: finding.help.clone(),
-            place: Some(place.clone()),
+            place: Some(Box::new(place.clone())),
             ..Failure::new("policy", &finding.title)
         };
         self.diagnostics.iter().map(failure).collect()

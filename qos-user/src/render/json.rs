@@ -4,10 +4,7 @@ use anyhow::Context as _;
 use qos_common::abi::Counter;
 use serde::Serialize;
 
-use crate::{
-    error::{Failure, Place},
-    snapshot::PolicyLabel,
-};
+use crate::{error::Failure, snapshot::PolicyLabel};
 
 mod diagnosis;
 mod diff;
@@ -90,7 +87,7 @@ impl From<&Failure> for ErrorDocument {
             code: failure.code,
             message: failure.message.clone(),
             hint: failure.hint.clone(),
-            file: place.map(|Place { file, .. }| file).or_else(|| failure.file.clone()),
+            file: place.map(|place| place.file).or_else(|| failure.file.clone()),
             line,
             column,
         }
@@ -135,7 +132,7 @@ mod tests {
             "{\"schema\":1,\"error\":{\"code\":\"no-such-interface\",\"message\":\"no interface \\\"wan9\\\"\",\
              \"hint\":null,\"file\":null,\"line\":null,\"column\":null}}\n"
         );
-        let place = Place { file: "policy.toml".to_owned(), line: 3, column: 7 };
+        let place = crate::error::Place { file: "policy.toml".to_owned(), line: 3, column: 7 };
         let whole = Failure::new("policy", "bad").hint("write `other`").at(place);
         let text = document(&failure(&whole), Layout::Line).unwrap();
         assert!(text.contains(r#""hint":"write `other`","file":"policy.toml","line":3,"column":7"#), "{text}");
