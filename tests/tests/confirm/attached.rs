@@ -59,7 +59,7 @@ fn ends_where_it_is(before: &Before, via: &str) -> anyhow::Result<()> {
     if matches!(before, Before::Nothing) {
         ensure!(hook(&router, "dyn0")?.is_none(), "it is not detached");
     } else if via == "clsact" {
-        router.ok("attach dyn0 --egress")?.says(&["its counters go on"])?;
+        router.ok("attach dyn0 --egress")?.complains(&["dyn0:egress begins at zero: "])?;
     }
     ensure!(far.mark_of_ef(edge)? == mark, "back");
     router.ok("status").map(drop)

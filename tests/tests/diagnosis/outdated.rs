@@ -77,7 +77,7 @@ fn a_hook_whose_device_has_a_name_that_the_policy_does_not_know_is_told() -> any
     let router = two_names()?;
     rename(&router, &[("wan2", "spare")])?;
     let note = noted(&router, "spare:egress", "to spare the policy in force binds nothing")?;
-    ensure!(note.contains("the file leaves out spare:egress"), "{note}");
+    ensure!(note.contains("the policy leaves out spare:egress"), "{note}");
     let found = find(&doctor(&router)?.expect(3)?, "spare", "other-name")?;
     ensure!(found["cure"].is_null() && found["advice"].to_string().contains("policy apply --prune"), "{found:#}");
     last_command(&note)?;

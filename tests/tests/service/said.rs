@@ -63,7 +63,8 @@ fn a_command_in_a_log_of_documents_is_typed_in_the_same_way() -> anyhow::Result<
     let line: serde_json::Value = serde_json::from_str(line)?;
     let said = line["fields"]["message"].as_str().context("a message")?;
     ensure!(said.contains(&format!("{} keeps it, ", lab.typed("policy save"))), "{said}");
-    ensure!(said.contains(&lab.typed("run --reload")), "{said}");
+    let file = lab.etc("policy.toml");
+    ensure!(said.contains(&lab.typed(&format!("policy apply --attach {}", file.display()))), "{said}");
     Ok(())
 }
 
